@@ -1,0 +1,115 @@
+//! Every limit of Chappe, each with its reason, related to each other by assertions that the
+//! compiler checks. A limit that is not here does not exist.
+
+use std::time::Duration;
+
+// ---------------------------------------------------------------------------------------- shards
+
+/// Room buckets of a cluster, fixed at bootstrap: enough that a hundred nodes share them within a
+/// few per cent, few enough that the whole table is one small message (CLUSTER.md 10).
+pub const SHARDS: u16 = 4096;
+
+// ------------------------------------------------------------------------------- frames of clients
+
+/// The longest text frame of a signaling client, in bytes. An SDP of six cameras with all codecs is
+/// under 40 KiB.
+pub const CLIENT_FRAME_MAX: usize = 64 * 1024;
+/// The longest `payload` of one signal or broadcast, in bytes of JSON.
+pub const PAYLOAD_MAX: usize = 56 * 1024;
+/// The longest `metadata` of a peer, in bytes of JSON: it is kept for every peer and sent to all.
+pub const METADATA_MAX: usize = 4 * 1024;
+/// The longest display name, in bytes.
+pub const NAME_MAX: usize = 256;
+/// The longest `kind` of a signal, in bytes.
+pub const KIND_MAX: usize = 64;
+/// The longest connection id, in bytes: SDKs use 16 hexadecimal digits.
+pub const CONNECTION_MAX: usize = 64;
+/// The longest token (JWT or resume), in bytes.
+pub const TOKEN_MAX: usize = 8 * 1024;
+/// Marks that a `resume` may carry: one for each sender met within the grace.
+pub const MARKS_MAX: usize = 2 * ROOM_CAPACITY_MAX;
+
+// -------------------------------------------------------------------------------------- delivery
+
+/// Directed signals unacknowledged per sender and receiver (CLUSTER.md 6): an offer, its answer and
+/// the trickled candidates of several rounds.
+pub const UNACKED_MAX: usize = 64;
+/// Their payloads together, in bytes (CLUSTER.md 6).
+pub const UNACKED_BYTES_MAX: usize = 256 * 1024;
+/// After being told `busy`, a client waits this long before it offers the signal again.
+pub const BUSY_RETRY: Duration = Duration::from_millis(250);
+
+// -------------------------------------------------------------------------------------- sessions
+
+/// How long a session outlives its socket, unless the app says otherwise.
+pub const GRACE: Duration = Duration::from_secs(30);
+/// The longest grace that an app may ask for.
+pub const GRACE_MAX: Duration = Duration::from_secs(300);
+/// A fresh socket must send its `join` within this.
+pub const JOIN_WITHIN: Duration = Duration::from_secs(10);
+/// The server asks after this long without a frame from the client.
+pub const PING_EVERY: Duration = Duration::from_secs(10);
+/// A socket that answers nothing for this long is shut down: the session turns `away`.
+pub const SILENT_AFTER: Duration = Duration::from_secs(25);
+/// Bytes enqueued for one socket and not yet taken by it. Beyond it the socket is closed with a
+/// code that resumes; what it missed is resent from the senders' side.
+pub const SOCKET_QUEUE_BYTES: usize = 512 * 1024;
+/// Frames enqueued for one socket and not yet taken by it.
+pub const SOCKET_QUEUE_FRAMES: usize = 256;
+/// Frames a client may send in a burst.
+pub const FRAMES_BURST: u32 = 200;
+/// Frames a second that a client may send for long: ICE of a six-person mesh needs under 50.
+pub const FRAMES_PER_SEC: u32 = 100;
+/// A client that goes on after this many refusals for its rate is closed.
+pub const RATE_STRIKES: u32 = 200;
+/// How long a resume token is good without a socket: its session's grace, and the time in which a
+/// cluster elects and rebuilds (CLUSTER.md 5 and 8).
+pub const RESUME_TTL: Duration = Duration::from_secs(24 * 3600);
+/// Joins a source address may make in a burst, and a second for long.
+pub const JOINS_BURST: u32 = 60;
+/// See [`JOINS_BURST`].
+pub const JOINS_PER_SEC: u32 = 10;
+
+// ----------------------------------------------------------------------------------------- rooms
+
+/// Peers of a room where neither the token nor the room's policy says another number.
+pub const ROOM_CAPACITY: usize = 16;
+/// The most that either may say.
+pub const ROOM_CAPACITY_MAX: usize = 10_000;
+/// Rooms that one node runs.
+pub const ROOMS_MAX: usize = 200_000;
+/// Sessions that one node holds.
+pub const SESSIONS_MAX: usize = 100_000;
+/// Messages waiting in an actor's mailbox before a sender is told that it is full.
+pub const MAILBOX: usize = 512;
+
+// --------------------------------------------------------------------------------------- the mesh
+
+/// The longest frame between nodes, or between an edge and a node, in bytes: a room's roster at
+/// capacity with metadata goes in pieces below it.
+pub const MESH_FRAME_MAX: usize = 4 * 1024 * 1024;
+/// An edge says how it is this often.
+pub const HEALTH_EVERY: Duration = Duration::from_secs(1);
+/// An edge not heard for this long is lost (DESIGN.md 6).
+pub const EDGE_LOST_AFTER: Duration = Duration::from_secs(3);
+
+// ------------------------------------------------------------------------------------ credentials
+
+/// How long a TURN credential lasts: checked at Allocate only.
+pub const CREDENTIAL_TTL: Duration = Duration::from_secs(3600);
+/// Fresh `ice_servers` are sent when this part of a credential's life has passed, in per cent.
+pub const CREDENTIAL_REFRESH_AT: u32 = 75;
+
+const _: () = {
+    assert!(PAYLOAD_MAX < CLIENT_FRAME_MAX);
+    assert!(METADATA_MAX + NAME_MAX < CLIENT_FRAME_MAX);
+    assert!(CLIENT_FRAME_MAX < SOCKET_QUEUE_BYTES);
+    assert!(UNACKED_BYTES_MAX <= SOCKET_QUEUE_BYTES);
+    assert!(UNACKED_MAX <= SOCKET_QUEUE_FRAMES);
+    assert!(PING_EVERY.as_millis() * 2 < SILENT_AFTER.as_millis());
+    assert!(GRACE.as_millis() <= GRACE_MAX.as_millis());
+    assert!(GRACE_MAX.as_millis() < RESUME_TTL.as_millis());
+    assert!(ROOM_CAPACITY <= ROOM_CAPACITY_MAX);
+    assert!(HEALTH_EVERY.as_millis() * 3 <= EDGE_LOST_AFTER.as_millis());
+    assert!(CREDENTIAL_REFRESH_AT < 100);
+};

@@ -1,0 +1,3 @@
+//! Frames between processes: node to node, and edge to node.
+
+pub mod uplink;

@@ -1,0 +1,258 @@
+//! The uplink: an edge's QUIC connection to a node.
+//!
+//! The edge opens one bidirectional stream. Each side writes frames of a 32-bit big-endian length
+//! and [`crate::wire`] bytes: the edge [`Up`], the node [`Down`]; both begin with their `Hello`.
+//! Once a second the edge sends a [`Health`] as a datagram: a lost one is replaced by the next.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{EdgeId, Index, NodeId, Region, SessionId};
+use crate::time::Unix;
+use crate::turn::Transport;
+
+/// The ALPN protocol of an uplink.
+pub const ALPN: &[u8] = b"chappe-uplink/1";
+
+/// What an edge says on its stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Up {
+    /// The first frame.
+    Hello(EdgeHello),
+    /// Everything of the feed up to here is in force on this edge.
+    Applied {
+        /// The last applied feed number.
+        index: Index,
+    },
+    /// A directive has been carried out.
+    Done {
+        /// Its number.
+        seq: u64,
+    },
+    /// What a newer release says; skipped.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What a node says on an edge's stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Down {
+    /// The first frame.
+    Hello(NodeHello),
+    /// All that an edge follows of the registry.
+    Snapshot(EdgeView),
+    /// What changed since the last frame of the feed.
+    Delta {
+        /// The feed number that the changes lead to.
+        index: Index,
+        /// In order.
+        changes: Vec<EdgeChange>,
+    },
+    /// Something to do once.
+    Directive {
+        /// Its number on this uplink, from 1.
+        seq: u64,
+        /// What to do.
+        body: Directive,
+    },
+    /// What a newer release says; skipped.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Who an edge is and what it offers. Its id must be the one in its certificate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EdgeHello {
+    /// Its name.
+    pub edge: EdgeId,
+    /// Its build, as `chappe --version` prints it.
+    pub build: String,
+    /// Where it stands.
+    pub region: Region,
+    /// Latitude and longitude in degrees, where the operator gave them.
+    #[serde(default)]
+    pub coordinates: Option<(f64, f64)>,
+    /// What clients can reach.
+    pub listeners: Vec<Listener>,
+    /// Where relayed addresses come from.
+    pub relays: Vec<RelayRange>,
+    /// Allocations it takes at most.
+    pub capacity: u32,
+    /// The last feed number it applied before, from any node.
+    #[serde(default)]
+    pub feed: Option<Index>,
+}
+
+/// One listener of an edge, as clients reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Listener {
+    /// How.
+    pub transport: Transport,
+    /// The advertised address and port.
+    pub address: SocketAddr,
+    /// A hostname to put into URLs instead of the address.
+    #[serde(default)]
+    pub hostname: Option<String>,
+}
+
+/// An advertised relay address and its ports.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RelayRange {
+    /// The address that relayed transport addresses carry.
+    pub address: IpAddr,
+    /// The lowest port.
+    pub first: u16,
+    /// The highest port.
+    pub last: u16,
+}
+
+impl RelayRange {
+    /// Whether `address` is one that this range can hand out.
+    #[must_use]
+    pub fn contains(&self, address: SocketAddr) -> bool {
+        self.address == address.ip() && (self.first..=self.last).contains(&address.port())
+    }
+}
+
+/// Who a node is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeHello {
+    /// Its id.
+    pub node: NodeId,
+    /// Its build.
+    pub build: String,
+    /// The realm of the long-term credential mechanism.
+    pub realm: String,
+}
+
+/// What an edge follows of the registry.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EdgeView {
+    /// The feed number: the Raft index that this state is of.
+    pub index: Index,
+    /// The shared secrets of TURN REST credentials by their number; all of them authenticate, the
+    /// highest issues.
+    pub secrets: BTreeMap<u64, Secret>,
+    /// Sessions whose credentials are dead, until when that must be remembered.
+    pub revoked: BTreeMap<SessionId, Unix>,
+    /// The relay ranges of the whole fleet: peers there are allowed whatever the policy says.
+    pub fleet: Vec<RelayRange>,
+    /// What peers the operator allows and denies beyond the built-in list.
+    pub peers: PeerPolicy,
+    /// Takes no new allocations.
+    #[serde(default)]
+    pub draining: bool,
+}
+
+/// One change of an [`EdgeView`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "c", rename_all = "snake_case")]
+pub enum EdgeChange {
+    /// A secret begins.
+    SecretAdded {
+        /// Its number.
+        number: u64,
+        /// Its bytes.
+        secret: Secret,
+    },
+    /// A secret ends: no new Allocate authenticates by it, live allocations keep it.
+    SecretRemoved {
+        /// Its number.
+        number: u64,
+    },
+    /// A session's credentials die now.
+    Revoked {
+        /// The session.
+        session: SessionId,
+        /// When the last credential issued to it expires.
+        until: Unix,
+    },
+    /// The fleet's relay ranges are these.
+    Fleet {
+        /// All of them.
+        relays: Vec<RelayRange>,
+    },
+    /// The operator's peer policy is this.
+    Peers(PeerPolicy),
+    /// This edge is to drain, or to serve again.
+    Draining {
+        /// Which.
+        draining: bool,
+    },
+    /// What a newer release says; skipped.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A shared secret. Never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(#[serde(with = "serde_bytes")] pub Vec<u8>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Which peers an operator allows and denies, beyond the built-in denial of special-purpose
+/// addresses. A denial wins over an allowance; the most exact prefix is not asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerPolicy {
+    /// Allowed although special-purpose (the LAN in a development cluster).
+    pub allow: Vec<IpNet>,
+    /// Denied although global.
+    pub deny: Vec<IpNet>,
+}
+
+/// Something that an edge does once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "d", rename_all = "snake_case")]
+pub enum Directive {
+    /// The session has left its room: close its allocations.
+    End {
+        /// The session.
+        session: SessionId,
+    },
+    /// What a newer release asks; answered as done.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How an edge is, once a second. Counters count from the start of the process.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// Counts the reports of this connection, so that an older one that comes late is dropped.
+    pub seq: u64,
+    /// Allocations now.
+    pub allocations: u32,
+    /// Packets and bytes of payload, client to peer.
+    pub sent: Traffic,
+    /// Packets and bytes of payload, peer to client.
+    pub received: Traffic,
+    /// Dropped packets by cause.
+    pub drops: BTreeMap<String, u64>,
+    /// CPU time of the process, user and system, in milliseconds.
+    pub cpu_ms: u64,
+    /// Resident memory in bytes.
+    pub rss: u64,
+    /// The longest that one turn of the driver's loop took in the last second, in microseconds.
+    pub loop_lag_us: u32,
+    /// Listeners that did not answer their own probe.
+    #[serde(default)]
+    pub failed_listeners: Vec<Listener>,
+}
+
+/// A count of packets and of bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of payload.
+    pub bytes: u64,
+}
