@@ -225,12 +225,7 @@ impl RoomKey {
     /// FNV-1a of app, a zero byte and name: the same on every node and in every release.
     #[must_use]
     pub fn anchor(&self) -> Shard {
-        let text = self
-            .app
-            .as_str()
-            .bytes()
-            .chain([0])
-            .chain(self.room.as_str().bytes());
+        let text = self.app.as_str().bytes().chain([0]).chain(self.room.as_str().bytes());
         let hash = text.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
@@ -269,10 +264,7 @@ mod tests {
 
     #[test]
     fn anchors_never_move() {
-        let room = |name| RoomKey {
-            app: AppId::new("dev").unwrap(),
-            room: RoomName::new(name).unwrap(),
-        };
+        let room = |name| RoomKey { app: AppId::new("dev").unwrap(), room: RoomName::new(name).unwrap() };
         assert_eq!(room("tower").anchor(), room("tower").anchor());
         assert_ne!(room("tower").anchor(), room("tower2").anchor());
         assert_eq!(room("tower").anchor(), Shard(1502));

@@ -21,10 +21,7 @@ impl Now {
     /// Both clocks moved forward by `step`; what a simulation does between events.
     #[must_use]
     pub fn after(self, step: Duration) -> Self {
-        Self {
-            mono: self.mono + step,
-            unix: self.unix + step,
-        }
+        Self { mono: self.mono + step, unix: self.unix + step }
     }
 }
 
@@ -64,9 +61,7 @@ impl Sub<Duration> for Mono {
 }
 
 /// Time since 1970-01-01 UTC; written to the wire as whole milliseconds.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "u64", into = "u64")]
 pub struct Unix(pub Duration);
 

@@ -38,10 +38,7 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, WireError> {
 /// [`WireError::TooLong`] and [`WireError::Malformed`].
 pub fn decode<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, WireError> {
     if bytes.len() > max {
-        return Err(WireError::TooLong {
-            len: bytes.len(),
-            max,
-        });
+        return Err(WireError::TooLong { len: bytes.len(), max });
     }
     Ok(rmp_serde::from_slice(bytes)?)
 }
