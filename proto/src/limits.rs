@@ -100,6 +100,31 @@ pub const CREDENTIAL_TTL: Duration = Duration::from_secs(3600);
 /// Fresh `ice_servers` are sent when this part of a credential's life has passed, in per cent.
 pub const CREDENTIAL_REFRESH_AT: u32 = 75;
 
+// ------------------------------------------------------------------------------------------ TURN
+
+/// TURN URLs of one edge that one credential is handed out with (DESIGN.md 6).
+pub const URLS_PER_EDGE: u32 = 3;
+/// Allocations of one user: one for each URL and each other peer of a room, four times over for
+/// interfaces and for ICE restarts that overlap.
+#[expect(clippy::cast_possible_truncation, reason = "a room's capacity is far below 2^32")]
+pub const ALLOCATIONS_PER_USER: u32 = 4 * (ROOM_CAPACITY as u32 - 1) * URLS_PER_EDGE;
+/// Allocations of one source address: a whole room behind one NAT, each at its own limit.
+#[expect(clippy::cast_possible_truncation, reason = "a room's capacity is far below 2^32")]
+pub const ALLOCATIONS_PER_SOURCE: u32 = ROOM_CAPACITY as u32 * ALLOCATIONS_PER_USER;
+/// Allocations of one edge, unless its operator says otherwise: the dynamic ports of four relay
+/// addresses.
+pub const ALLOCATIONS_MAX: u32 = 4 * 16_384;
+/// Permissions of one allocation. A browser asks one for each address among the other side's
+/// candidates: a dozen, and as many again for each ICE restart.
+pub const PERMISSIONS_MAX: usize = 128;
+/// Channels of one allocation. A browser binds one for each candidate pair that carries data.
+pub const CHANNELS_MAX: usize = 64;
+/// 401 and 438 answers to one source at once: what they amplify is bounded by it.
+pub const CHALLENGES_BURST: u32 = 400;
+/// 401 and 438 answers to one source for long, a second: a room behind one NAT that joins at once
+/// takes one for each allocation.
+pub const CHALLENGES_PER_SEC: u32 = 100;
+
 const _: () = {
     assert!(PAYLOAD_MAX < CLIENT_FRAME_MAX);
     assert!(METADATA_MAX + NAME_MAX < CLIENT_FRAME_MAX);
@@ -112,4 +137,7 @@ const _: () = {
     assert!(ROOM_CAPACITY <= ROOM_CAPACITY_MAX);
     assert!(HEALTH_EVERY.as_millis() * 3 <= EDGE_LOST_AFTER.as_millis());
     assert!(CREDENTIAL_REFRESH_AT < 100);
+    assert!(ALLOCATIONS_PER_USER < ALLOCATIONS_PER_SOURCE);
+    assert!(ALLOCATIONS_PER_SOURCE < ALLOCATIONS_MAX);
+    assert!(CHANNELS_MAX <= PERMISSIONS_MAX);
 };

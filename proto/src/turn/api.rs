@@ -113,6 +113,23 @@ pub enum Output {
     Event(Event),
 }
 
+/// Why no relayed socket could be bound. Each is answered 508 (RFC 8656 section 7.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BindError {
+    /// Other sockets hold all of the candidate ports.
+    #[error("every candidate port is in use")]
+    InUse,
+    /// No interface holds the address.
+    #[error("no interface has the relay address")]
+    NoAddress,
+    /// Out of file descriptors or memory.
+    #[error("out of sockets")]
+    Exhausted,
+    /// Anything else.
+    #[error("cannot bind")]
+    Other,
+}
+
 /// What happened to an allocation, for logs and figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

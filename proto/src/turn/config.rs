@@ -1,0 +1,75 @@
+//! What a TURN server is told at its start.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::limits;
+
+/// What a TURN server is told at its start; everything that changes later is an
+/// [`EdgeView`](crate::mesh::uplink::EdgeView).
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The realm of the long-term credential mechanism (RFC 8489 section 9.2), at most 127 characters.
+    pub realm: String,
+    /// Where relayed transport addresses come from. A family without one is answered 440.
+    pub relays: Vec<RelayAddress>,
+    /// The server's own listeners, bound and advertised: never a peer, whatever the policy says.
+    pub listeners: Vec<SocketAddr>,
+    /// How much anyone may have.
+    pub quotas: Quotas,
+    /// Answers RFC 3489 Binding requests, which have no magic cookie. Off: silence.
+    pub classic: bool,
+}
+
+impl Config {
+    /// A server of this realm with these relayed addresses and the default quotas.
+    #[must_use]
+    pub fn new(realm: impl Into<String>, relays: Vec<RelayAddress>) -> Self {
+        Self { realm: realm.into(), relays, listeners: Vec::new(), quotas: Quotas::default(), classic: false }
+    }
+}
+
+/// An address that relayed sockets are bound to, and its ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayAddress {
+    /// The address to bind, one that an interface holds.
+    pub bind: IpAddr,
+    /// The address that clients are told: another one behind a 1:1 NAT. Of the same family.
+    pub advertised: IpAddr,
+    /// The lowest port.
+    pub first: u16,
+    /// The highest port.
+    pub last: u16,
+}
+
+/// How much anyone may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quotas {
+    /// Allocations of the whole server; beyond it 508.
+    pub allocations: u32,
+    /// Allocations of one user (the session in a REST username); beyond it 486.
+    pub per_user: u32,
+    /// Allocations of one source: an IPv4 address or an IPv6 /64; beyond it 486.
+    pub per_source: u32,
+    /// Permissions of one allocation; beyond it 508.
+    pub permissions: usize,
+    /// Channels of one allocation; beyond it 508.
+    pub channels: usize,
+    /// 401 and 438 answers that one source gets at once; beyond it silence.
+    pub challenges_burst: u32,
+    /// 401 and 438 answers a second that one source gets for long.
+    pub challenges_per_sec: u32,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            allocations: limits::ALLOCATIONS_MAX,
+            per_user: limits::ALLOCATIONS_PER_USER,
+            per_source: limits::ALLOCATIONS_PER_SOURCE,
+            permissions: limits::PERMISSIONS_MAX,
+            channels: limits::CHANNELS_MAX,
+            challenges_burst: limits::CHALLENGES_BURST,
+            challenges_per_sec: limits::CHALLENGES_PER_SEC,
+        }
+    }
+}
