@@ -7,6 +7,8 @@ pub struct Malformed;
 
 /// The length of a STUN header (RFC 8489 section 5).
 const HEADER: usize = 20;
+/// The magic cookie (RFC 8489 section 5). A stream of RFC 3489, which has none, is not served.
+const MAGIC_COOKIE: &[u8] = &[0x21, 0x12, 0xA4, 0x42];
 
 /// Whether a packet may be a STUN message rather than ChannelData: its first two bits are zero
 /// (RFC 8489 section 5, RFC 8656 section 12).
@@ -32,7 +34,8 @@ pub fn frame(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     };
     let Some(&[high, low]) = bytes.get(2..4) else { return Ok(None) };
     let length = usize::from(u16::from_be_bytes([high, low]));
-    if stun && !length.is_multiple_of(4) {
+    let cookie = bytes.get(4..8);
+    if stun && (!length.is_multiple_of(4) || cookie.is_some_and(|cookie| cookie != MAGIC_COOKIE)) {
         return Err(Malformed);
     }
     let whole = if stun { HEADER + length } else { (4 + length).next_multiple_of(4) };
@@ -46,18 +49,21 @@ mod tests {
     #[test]
     fn a_stream_may_hold_several_and_partial_messages() {
         let mut stream = vec![0x40, 0x01, 0x00, 0x05, 1, 2, 3, 4, 5, 0, 0, 0];
-        stream.extend([0x00, 0x01, 0x00, 0x00]);
+        stream.extend([0x00, 0x01, 0x00, 0x00, 0x21, 0x12, 0xA4, 0x42]);
         assert_eq!(frame(&stream), Ok(Some(12)));
         assert_eq!(frame(&stream[..11]), Ok(None));
         assert_eq!(frame(&stream[12..]), Ok(None));
-        stream.extend([0; 16]);
+        stream.extend([0; 12]);
         assert_eq!(frame(&stream[12..]), Ok(Some(20)));
         assert_eq!(frame(&[]), Ok(None));
+        assert_eq!(frame(b"\x00\x01\x00\x00\x21\x12\xA4"), Ok(None));
+        assert_eq!(frame(b"\x00\x01\x00\x00\x21\x12\xA4\x43"), Err(Malformed), "no magic cookie");
     }
 
     #[test]
     fn what_begins_no_message_ends_the_stream() {
-        for bytes in [&b"\x50\x00\x00\x00"[..], b"GET / HTTP/1.1", b"\x16\x03\x01", b"\x00\x01\x00\x03"] {
+        for bytes in [&b"\x50\x00\x00\x00"[..], b"POST / HTTP/1.1", b"\x16\x03\x01\x02", b"\x00\x01\x00\x03"]
+        {
             assert_eq!(frame(bytes), Err(Malformed), "{bytes:?}");
         }
     }
