@@ -1,0 +1,462 @@
+"""A client of Chappe's signaling protocol, version 1 (proto/PROTOCOL.md), for asyncio.
+
+Signals arrive once and in order, through lost sockets and nodes that move, as section 6 of the
+protocol asks. Needs `websockets` 10 or later (Debian: python3-websockets), otherwise nothing.
+
+    import asyncio, chappe
+
+    async def main():
+        async with chappe.connect("ws://127.0.0.1:8080", "brave-otter", name="Ada") as room:
+            async for event in room:
+                if event["type"] == "peer_joined":
+                    await room.send(event["peer"], "chat", {"text": "Welcome!"})
+                elif event["type"] == "signal":
+                    print(event["from"], event["kind"], event["payload"])
+
+    asyncio.run(main())
+
+Events are the server's frames as dictionaries, in order, each signal once. Besides these:
+`{"type": "state", "state": "connected" | "reconnecting"}` and, before the broadcasts that follow
+a hole in their numbers, `{"type": "gap", "missed": n}`. The iteration ends when the room is left.
+"""
+
+import asyncio
+import inspect
+import json
+import logging
+import random
+from urllib.parse import urlsplit, urlunsplit
+
+import websockets
+
+log = logging.getLogger("chappe")
+
+#: Waits before each attempt to come back, in seconds; from the third on up to 1 s is added.
+BACKOFF = (0.0, 0.3, 1.2, 2.7, 4.8, 7.0)
+#: Events that wait for the application; beyond it the socket is not read.
+EVENTS_MAX = 1024
+#: How long a server has to open a socket, and to answer a join, in seconds.
+ANSWER_WITHIN = 10.0
+#: A refused join is tried again after these.
+RETRYABLE = {"busy", "rate_limited", "unavailable"}
+#: After these close codes of the WebSocket there is nothing to resume (PROTOCOL.md 8).
+FINAL = {4010: "replaced", 4011: "kicked", 4012: "banned", 4013: "room_closed", 4014: "lost",
+         4020: "protocol", 4021: "rate", 4023: "refused"}
+_END = object()
+
+
+class Closed(Exception):
+    """The room is closed for this client; `code` says why (PROTOCOL.md 8)."""
+
+    def __init__(self, code, message=""):
+        super().__init__(f"{code}: {message}" if message else code)
+        self.code = code
+
+
+class Undelivered(Exception):
+    """A signal will never arrive: its receiver is `gone`, or was `unknown`; or it was refused."""
+
+    def __init__(self, reason, message=""):
+        super().__init__(f"{reason}: {message}" if message else reason)
+        self.reason = reason
+
+
+class _Outbox:
+    """What one receiver has not acknowledged: `held[0]` has the id `base + 1`, and so on."""
+
+    def __init__(self):
+        self.base = self.sent = 0  # the last id settled, and the last one written
+        self.held = []  # (frame, bytes, future)
+        self.paused = self.pumping = False
+        self.turn = asyncio.Lock()  # first come, first numbered
+        self.room = asyncio.Event()
+
+    def settle(self, upto, error=None):
+        """Up to that id all are delivered, or will never be."""
+        while self.held and self.base < upto:
+            self.base += 1
+            self._answer(self.held.pop(0), error)
+        self.sent = max(self.sent, self.base)
+        self.room.set()
+
+    def refuse(self, id, error):
+        """That one was not taken and never will be: those behind it move up."""
+        if self.base < id <= self.base + len(self.held):
+            self._answer(self.held.pop(id - self.base - 1), error)
+            self.sent = min(self.sent, id - 1)
+        self.room.set()
+
+    @staticmethod
+    def _answer(entry, error):
+        if not entry[2].done():
+            entry[2].set_exception(error) if error else entry[2].set_result(None)
+
+
+def signal_url(url):
+    """`url` as the WebSocket's: http becomes ws, and no path becomes `/v1/signal`."""
+    parts = urlsplit(url)
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    path = parts.path if parts.path not in ("", "/") else "/v1/signal"
+    return urlunsplit((scheme, parts.netloc, path, "", ""))
+
+
+def connect(url, room, **options):
+    """A `Room` to be used with `async with`."""
+    return Room(url, room, **options)
+
+
+class Room:
+    """One session in one room.
+
+    `url` is a node's address or a list of them; `token` a JWT or a (coroutine) function that gives
+    one, asked for at each fresh join; `ssl` an `ssl.SSLContext`; `on_frame` is called with each
+    frame received, before anything else looks at it.
+    """
+
+    def __init__(self, url, room, *, token=None, name=None, metadata=None, identity=None, ssl=None,
+                 on_frame=None):
+        self._urls = [signal_url(u) for u in ([url] if isinstance(url, str) else url)]
+        self._nodes = []
+        self._token, self._ssl, self._on_frame = token, ssl, on_frame
+        self._join = {"type": "join", "room": room, "name": name, "metadata": metadata, "identity": identity}
+        self._events = asyncio.Queue(EVENTS_MAX)
+        self._admitted = asyncio.get_event_loop().create_future()
+        self._socket = self._task = self._ack_task = self._resume = None
+        self._leaving = False
+        self._closed = None
+        self._retry_after = 0.0
+        self._forget()
+        self.limits = {}
+
+    def _forget(self):
+        self.peer = None  # one's own id
+        self.peers = {}  # everybody else, by id, as in `peer_joined`
+        self._outboxes, self._marks, self._acks, self._broadcasts = {}, {}, {}, 0
+
+    async def __aenter__(self):
+        self._task = asyncio.create_task(self._run())
+        try:
+            await asyncio.shield(self._admitted)
+        except BaseException:
+            self._task.cancel()
+            raise
+        return self
+
+    async def __aexit__(self, *_):
+        await self.leave()
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        event = await self._events.get()
+        if event is _END:
+            self._events.put_nowait(_END)
+            raise StopAsyncIteration
+        return event
+
+    async def until(self, type, **fields):
+        """The next event of this type with these fields; what comes before it is dropped."""
+        async for event in self:
+            if event["type"] == type and all(event.get(k) == v for k, v in fields.items()):
+                return event
+        raise self._closed or Closed("left")
+
+    # ------------------------------------------------------------------ what one can say
+
+    async def send(self, to, kind, payload=None, connection=None):
+        """Sends a signal and returns when it has been delivered. Raises `Undelivered`, `Closed`."""
+        frame = {"type": "signal", "to": to, "kind": kind, "payload": payload}
+        if connection is not None:
+            frame["connection"] = connection
+        size = len(json.dumps([payload, connection]).encode())
+        if size > self.limits["payload_max"]:
+            raise Undelivered("too_large", f"{size} bytes, at most {self.limits['payload_max']} allowed")
+        box = self._outboxes.setdefault(to, _Outbox())
+        async with box.turn:
+            while not self._fits(box, size):
+                box.room.clear()
+                await box.room.wait()
+            if self._closed:
+                raise self._closed
+            if self._outboxes.get(to) is not box:
+                raise Undelivered("gone", "the session was lost while this waited")
+            future = asyncio.get_running_loop().create_future()
+            box.held.append((frame, size, future))
+        await self._pump(box)
+        await future
+
+    def _fits(self, box, size):
+        if self._closed or not box.held:
+            return True
+        held = sum(size for _, size, _ in box.held)
+        return (len(box.held) < self.limits["unacked_max"]
+                and held + size <= self.limits["unacked_bytes_max"])
+
+    async def _pump(self, box):
+        """Writes what has not been written, in order."""
+        if box.pumping or box.paused:
+            return
+        box.pumping = True
+        try:
+            while not box.paused and box.sent < box.base + len(box.held):
+                box.sent += 1
+                frame = box.held[box.sent - box.base - 1][0]
+                await self._say(**frame, id=box.sent)
+        finally:
+            box.pumping = False
+
+    async def broadcast(self, payload):
+        """To all others, best effort."""
+        await self._say(type="broadcast", payload=payload)
+
+    async def update(self, **fields):
+        """Changes `name` or `metadata`."""
+        self._join.update(fields)
+        await self._say(type="update", **fields)
+
+    async def kick(self, peer, ban=False):
+        """Removes a peer; needs the grant `admin`."""
+        await self._say(type="kick", peer=peer, ban=ban)
+
+    async def ice(self):
+        """Asks for fresh `ice_servers`."""
+        await self._say(type="ice")
+
+    async def probes(self, edges):
+        """Reports round-trip times in milliseconds, by edge."""
+        await self._say(type="probes", edges=edges)
+
+    async def ping(self, t=None):
+        """Asks for a `pong`."""
+        await self._say(type="ping", **({} if t is None else {"t": t}))
+
+    async def leave(self):
+        """Leaves for good."""
+        self._leaving = True
+        await self._say(type="leave")
+        if self._task:
+            await asyncio.wait({self._task}, timeout=2)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._end(Closed("left"))
+
+    def drop(self):
+        """Resets the connection without a word, as a network does. For tests."""
+        if self._socket:
+            self._socket.transport.abort()
+
+    async def _say(self, **frame):
+        """Into the socket that there is. What must not get lost is held elsewhere."""
+        if self._socket:
+            try:
+                await self._socket.send(json.dumps(frame))
+            except websockets.ConnectionClosed:
+                pass
+
+    # ------------------------------------------------------------------ the connection
+
+    async def _run(self):
+        attempt = 0
+        try:
+            while not self._closed:
+                wait = BACKOFF[min(attempt, len(BACKOFF) - 1)] + (random.random() if attempt > 1 else 0)
+                await asyncio.sleep(max(wait, self._retry_after))
+                self._retry_after = 0.0
+                urls = self._nodes + self._urls
+                url = urls[attempt % len(urls)]
+                attempt += 1
+                try:
+                    async with websockets.connect(url, ssl=self._ssl if url.startswith("wss") else None,
+                                                  open_timeout=ANSWER_WITHIN, ping_interval=None,
+                                                  max_size=None, close_timeout=1) as socket:
+                        if await self._serve(socket):
+                            attempt = 0
+                except (OSError, asyncio.TimeoutError, websockets.WebSocketException) as error:
+                    log.info("%s: %s", url, error)
+                finally:
+                    self._socket = None
+        except Closed as closed:
+            self._end(closed)
+        except asyncio.CancelledError:
+            self._end(Closed("left"))
+            raise
+        except Exception as error:  # a fault of ours or the application's: say it, hang nobody
+            log.exception("the connection's task failed")
+            self._end(Closed("failed", str(error)))
+
+    async def _serve(self, socket):
+        """One socket from its join to its end. Returns whether the join was answered."""
+        served, refused = False, None
+        await self._send_join(socket)
+        try:
+            while True:
+                frame = await self._receive(socket, served)
+                if self._on_frame:
+                    self._on_frame(frame)
+                kind = frame["type"]
+                if kind in ("welcome", "resumed", "rebuilt"):
+                    served = True
+                    self._socket = socket
+                    await self._welcome(frame)
+                elif kind == "gone":
+                    self._resume = None
+                    for box in self._outboxes.values():
+                        box.settle(float("inf"), Undelivered("gone", "the session was lost"))
+                    self._forget()
+                    if frame["reason"] in ("revoked", "replaced"):
+                        raise Closed({"revoked": "kicked"}.get(frame["reason"], frame["reason"]))
+                    await self._send_join(socket)
+                elif kind == "error" and not served:
+                    refused = frame
+                    if frame["code"] not in RETRYABLE:
+                        raise Closed(frame["code"], frame["message"])
+                    self._retry_after = frame.get("retry_after_ms", 0) / 1000
+                    return False
+                elif kind == "closed":
+                    self._retry_after = frame.get("retry_after_ms", 0) / 1000
+                    if not frame["resume"] and frame["code"] not in ("lost", "join_timeout"):
+                        raise Closed(frame["code"], frame["message"])
+                    await self._emit(frame)
+                else:
+                    await self._frame(frame)
+        except asyncio.TimeoutError:
+            log.info("silent")
+        except websockets.ConnectionClosed as closed:
+            if closed.code in FINAL and FINAL[closed.code] != "lost":
+                raise Closed(refused["code"] if refused else FINAL[closed.code], closed.reason) from None
+        if self._leaving:
+            raise Closed("left")
+        if served:
+            await self._emit({"type": "state", "state": "reconnecting"})
+        return served
+
+    async def _receive(self, socket, served):
+        try:
+            quiet = self.limits["ping_every_ms"] / 1000 if served else ANSWER_WITHIN
+            text = await asyncio.wait_for(socket.recv(), quiet)
+        except asyncio.TimeoutError:
+            if not served:
+                raise
+            await self.ping()
+            text = await asyncio.wait_for(socket.recv(), self.limits["silent_after_ms"] / 1000 - quiet)
+        return json.loads(text)
+
+    async def _send_join(self, socket):
+        join = {k: v for k, v in self._join.items() if v is not None}
+        if self._resume:
+            join.update(resume=self._resume, marks=self._marks)
+        elif self._token is not None:
+            token = self._token() if callable(self._token) else self._token
+            join["token"] = await token if inspect.isawaitable(token) else token
+        await socket.send(json.dumps(join))
+
+    async def _welcome(self, frame):
+        fresh = frame["type"] == "welcome"
+        self._resume, self.limits, self.peer = frame["resume"], frame["limits"], frame["peer"]
+        self._nodes = [signal_url(url) for url in frame["nodes"]]
+        self.peers = {peer["peer"]: peer for peer in frame["roster"]}
+        if not fresh and frame["broadcasts"] > self._broadcasts:
+            await self._emit({"type": "gap", "missed": frame["broadcasts"] - self._broadcasts})
+        self._broadcasts = frame["broadcasts"]
+        if not self._admitted.done():
+            self._admitted.set_result(None)
+        await self._emit(frame)
+        await self._emit({"type": "state", "state": "connected"})
+        for box in list(self._outboxes.values()):
+            box.sent, box.paused = box.base, False
+            await self._pump(box)
+
+    # ------------------------------------------------------------------ frames after the welcome
+
+    async def _frame(self, frame):
+        kind = frame["type"]
+        if kind == "signal":
+            return await self._signal(frame)
+        if kind == "ping":
+            return await self._say(type="pong", **({"t": frame["t"]} if "t" in frame else {}))
+        if kind in ("delivered", "undelivered"):
+            if frame["to"] in self._outboxes:
+                error = Undelivered(frame["reason"]) if kind == "undelivered" else None
+                self._outboxes[frame["to"]].settle(frame["id"], error)
+        elif kind == "error":
+            self._refused(frame)
+        elif kind == "broadcast":
+            if frame["n"] <= self._broadcasts:
+                return
+            if frame["n"] > self._broadcasts + 1:
+                await self._emit({"type": "gap", "missed": frame["n"] - self._broadcasts - 1})
+            self._broadcasts = frame["n"]
+        elif kind == "peer_joined":
+            self.peers[frame["peer"]] = {k: v for k, v in frame.items() if k != "type"}
+        elif kind == "peer_left":
+            self.peers.pop(frame["peer"], None)
+            # A late repetition may still come: the mark is kept for another grace.
+            grace = self.limits["grace_ms"] / 1000
+            asyncio.get_running_loop().call_later(grace, self._marks.pop, frame["peer"], None)
+        elif kind == "peer_updated" and frame["peer"] in self.peers:
+            peer = self.peers[frame["peer"]]
+            if frame["change"] == "metadata":
+                peer.update({k: frame.get(k) for k in ("name", "metadata")})
+            else:
+                peer["away"] = frame["change"] == "away"
+        elif kind == "moving":
+            # The simple way: come back there. A client with calls to carry keeps this socket first.
+            self._nodes = [signal_url(frame["to"])]
+            await self._emit(frame)
+            return await self._socket.close(4000)
+        await self._emit(frame)
+
+    async def _signal(self, frame):
+        sender, id = frame["from"], frame["id"]
+        mark = self._marks.get(sender, 0)
+        if id > mark + 1:
+            return  # it comes again, in order
+        if id == mark + 1:
+            await self._emit(frame)
+            self._marks[sender] = mark = id
+        self._acks[sender] = mark
+        if not self._ack_task or self._ack_task.done():
+            self._ack_task = asyncio.create_task(self._acknowledge())
+
+    async def _acknowledge(self):
+        await asyncio.sleep(0.01)  # one covers a burst
+        while self._acks:
+            sender, id = self._acks.popitem()
+            await self._say(type="ack", **{"from": sender, "id": id})
+
+    def _refused(self, frame):
+        box, code = self._outboxes.get(frame.get("to")), frame["code"]
+        if code not in ("busy", "rate_limited", "bad_id"):
+            if box:
+                box.refuse(frame["id"], Undelivered(code, frame["message"]))
+                asyncio.ensure_future(self._pump(box))
+            return
+        for box in [box] if box else list(self._outboxes.values()):
+            if not box.paused:  # what is behind a refused signal is refused too: one return covers all
+                box.sent = max(box.base, frame["id"] - 1) if code == "busy" and "id" in frame else box.base
+                box.paused = True
+                asyncio.get_running_loop().call_later(
+                    frame.get("retry_after_ms", 250) / 1000, self._unpause, box)
+
+    def _unpause(self, box):
+        box.paused = False
+        asyncio.ensure_future(self._pump(box))
+
+    async def _emit(self, event):
+        await self._events.put(event)
+
+    def _end(self, closed):
+        if self._closed:
+            return
+        self._closed = closed
+        for box in self._outboxes.values():
+            box.settle(float("inf"), closed)
+        if not self._admitted.done():
+            self._admitted.set_exception(closed)
+        if self._events.full():
+            self._events.get_nowait()
+        self._events.put_nowait({"type": "closed", "code": closed.code, "message": str(closed), "resume": False})
+        if self._events.full():
+            self._events.get_nowait()
+        self._events.put_nowait(_END)
