@@ -29,6 +29,9 @@ pub const TOKEN_MAX: usize = 8 * 1024;
 /// Marks that a `resume` may carry: one for each sender met within the grace.
 pub const MARKS_MAX: usize = 2 * ROOM_CAPACITY_MAX;
 
+/// Edges that one `probes` frame may name: the SDK measures the first few.
+pub const PROBES_MAX: usize = 16;
+
 // -------------------------------------------------------------------------------------- delivery
 
 /// Directed signals unacknowledged per sender and receiver (CLUSTER.md 6): an offer, its answer and
@@ -36,6 +39,17 @@ pub const MARKS_MAX: usize = 2 * ROOM_CAPACITY_MAX;
 pub const UNACKED_MAX: usize = 64;
 /// Their payloads together, in bytes (CLUSTER.md 6).
 pub const UNACKED_BYTES_MAX: usize = 256 * 1024;
+/// Payloads that one session may have unacknowledged, to all receivers together, in bytes.
+pub const SESSION_UNACKED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Receivers that one session counts its signals to: everybody in the largest room.
+pub const OUTBOXES_MAX: usize = ROOM_CAPACITY_MAX;
+/// Senders that one session counts the signals of.
+pub const INBOXES_MAX: usize = ROOM_CAPACITY_MAX;
+/// A gateway sends again what has not been acknowledged for this long; it doubles up to
+/// [`RESEND_MAX`] while nothing is.
+pub const RESEND_AFTER: Duration = Duration::from_millis(1500);
+/// See [`RESEND_AFTER`].
+pub const RESEND_MAX: Duration = Duration::from_secs(12);
 /// After being told `busy`, a client waits this long before it offers the signal again.
 pub const BUSY_RETRY: Duration = Duration::from_millis(250);
 

@@ -1,1 +1,18 @@
-//! To come.
+//! Signaling: what clients and servers say, and the three machines between two clients.
+//!
+//! A frame goes session → [`proxy`] → [`room`] → proxy → session. The session and its proxy live
+//! on the gateway, the node that holds the socket; the room lives on its owner. Where both are one
+//! node the same frames take the same path without the network.
+
+pub mod bucket;
+pub mod code;
+pub mod frame;
+pub mod json;
+pub mod member;
+pub mod outbox;
+pub mod proxy;
+pub mod resume;
+pub mod room;
+pub mod route;
+pub mod session;
+pub mod token;

@@ -1,0 +1,531 @@
+//! The frames of PROTOCOL.md: reading what a client sends, writing what it is sent.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use bytestring::ByteString;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::code::{CloseCode, ErrorCode, LeaveReason, Refusal};
+use super::json::Json;
+use super::member::{Member, Profile};
+use super::route::Content;
+use crate::id::{EdgeId, Identity, PeerId, Region, RoomName, SessionId};
+use crate::limits;
+
+/// What a client sends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClientFrame {
+    /// The first frame: a fresh join, or with `resume` a return.
+    Join(Box<Join>),
+    /// A directed signal.
+    Signal {
+        /// The receiver.
+        to: PeerId,
+        /// Its id.
+        id: u64,
+        /// What it says.
+        content: Content,
+    },
+    /// Every signal of `from` up to `id` has been taken.
+    Ack {
+        /// The sender.
+        from: PeerId,
+        /// The last id taken.
+        id: u64,
+    },
+    /// To all others.
+    Broadcast(Json),
+    /// Asks for fresh `ice_servers`.
+    Ice,
+    /// Round-trip times to edges, in milliseconds.
+    Probes(BTreeMap<EdgeId, f64>),
+    /// Another name, other metadata.
+    Update {
+        /// The name, where it changes.
+        name: Option<String>,
+        /// The metadata, where it changes.
+        metadata: Option<Json>,
+    },
+    /// Removes a peer.
+    Kick {
+        /// Whom.
+        peer: PeerId,
+        /// And keeps it out.
+        ban: bool,
+    },
+    /// Goodbye.
+    Leave,
+    /// Are you there?
+    Ping(Option<Json>),
+    /// I am.
+    Pong,
+}
+
+/// A `join`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Join {
+    /// The room.
+    pub room: RoomName,
+    /// A JWT.
+    pub token: Option<String>,
+    /// Who one is, where anonymous joins are allowed.
+    pub identity: Option<Identity>,
+    /// A name to show.
+    pub name: Option<String>,
+    /// Whatever the app wants others to see.
+    pub metadata: Option<Json>,
+    /// A resume token.
+    pub resume: Option<String>,
+    /// With `resume`: the last signal taken of each sender.
+    pub marks: BTreeMap<PeerId, u64>,
+}
+
+/// Every field that any frame has, so that a frame is read once, whatever its `type`.
+#[derive(Deserialize)]
+struct Raw<'a> {
+    #[serde(rename = "type", borrow)]
+    kind_of_frame: Cow<'a, str>,
+    #[serde(borrow)]
+    room: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    token: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    identity: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    resume: Option<Cow<'a, str>>,
+    marks: Option<BTreeMap<PeerId, u64>>,
+    to: Option<PeerId>,
+    from: Option<PeerId>,
+    peer: Option<PeerId>,
+    id: Option<u64>,
+    #[serde(borrow)]
+    connection: Option<&'a RawValue>,
+    #[serde(borrow)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+    edges: Option<BTreeMap<EdgeId, f64>>,
+    ban: Option<bool>,
+    #[serde(borrow)]
+    t: Option<&'a RawValue>,
+}
+
+impl ClientFrame {
+    /// Reads one text frame.
+    ///
+    /// # Errors
+    /// `malformed`, `unknown_type` and `too_large`, with the field that is wrong.
+    pub fn read(text: &str) -> Result<Self, Refusal> {
+        if text.len() > limits::CLIENT_FRAME_MAX {
+            return Err(too_large("frame", text.len(), limits::CLIENT_FRAME_MAX));
+        }
+        let raw: Raw<'_> =
+            serde_json::from_str(text).map_err(|e| Refusal::new(ErrorCode::Malformed, e.to_string()))?;
+        match &*raw.kind_of_frame {
+            "join" => raw.join(),
+            "signal" => raw.signal(),
+            "ack" => Ok(Self::Ack { from: need(raw.from, "from")?, id: need(raw.id, "id")? }),
+            "broadcast" => {
+                let payload = need(raw.payload, "payload")?;
+                within("payload", payload.get().len(), limits::PAYLOAD_MAX)?;
+                Ok(Self::Broadcast(Json::from_raw(payload)))
+            }
+            "ice" => Ok(Self::Ice),
+            "probes" => raw.probes(),
+            "update" => raw.update(),
+            "kick" => Ok(Self::Kick { peer: need(raw.peer, "peer")?, ban: raw.ban.unwrap_or(false) }),
+            "leave" => Ok(Self::Leave),
+            "ping" => {
+                let t = raw.t.filter(|t| t.get().len() <= 32).map(Json::from_raw);
+                Ok(Self::Ping(t))
+            }
+            "pong" => Ok(Self::Pong),
+            other => {
+                let shown: String = other.chars().take(40).collect();
+                Err(Refusal::new(ErrorCode::UnknownType, format!("no frame has the type {shown:?}")))
+            }
+        }
+    }
+}
+
+impl Raw<'_> {
+    fn join(self) -> Result<ClientFrame, Refusal> {
+        let name =
+            |text: &str| RoomName::new(text).map_err(|_| malformed("room: 1 to 128 of A-Z a-z 0-9 -_.~:@"));
+        let identity = |text: Cow<'_, str>| {
+            Identity::new(&text).map_err(|_| malformed("identity: 1 to 128 of A-Z a-z 0-9 -_.~:@"))
+        };
+        let token = |text: Option<Cow<'_, str>>, field| match text {
+            Some(text) => within(field, text.len(), limits::TOKEN_MAX).map(|()| Some(text.into_owned())),
+            None => Ok(None),
+        };
+        let marks = self.marks.unwrap_or_default();
+        within("marks", marks.len(), limits::MARKS_MAX)?;
+        Ok(ClientFrame::Join(Box::new(Join {
+            room: name(&need(self.room, "room")?)?,
+            token: token(self.token, "token")?,
+            identity: self.identity.map(identity).transpose()?,
+            name: shown_name(self.name)?,
+            metadata: metadata(self.metadata)?,
+            resume: token(self.resume, "resume")?,
+            marks,
+        })))
+    }
+
+    fn signal(self) -> Result<ClientFrame, Refusal> {
+        let (to, id) = (need(self.to, "to")?, need(self.id, "id")?);
+        let read = || {
+            let kind = need(self.kind, "kind")?;
+            if kind.is_empty() {
+                return Err(malformed("kind: empty"));
+            }
+            within("kind", kind.len(), limits::KIND_MAX)?;
+            let payload = need(self.payload, "payload")?;
+            within("payload", payload.get().len(), limits::PAYLOAD_MAX)?;
+            // Two ids and their punctuation.
+            let connection_max = 2 * limits::CONNECTION_MAX + 64;
+            within("connection", self.connection.map_or(0, |c| c.get().len()), connection_max)?;
+            Ok(Content {
+                connection: self.connection.map(Json::from_raw),
+                kind: ByteString::from(&*kind),
+                payload: Json::from_raw(payload),
+            })
+        };
+        let content = read().map_err(|refusal: Refusal| refusal.about(to, id))?;
+        Ok(ClientFrame::Signal { to, id, content })
+    }
+
+    fn probes(self) -> Result<ClientFrame, Refusal> {
+        let edges = need(self.edges, "edges")?;
+        within("edges", edges.len(), limits::PROBES_MAX)?;
+        if edges.values().any(|rtt| !rtt.is_finite() || *rtt < 0.0) {
+            return Err(malformed("edges: a round-trip time is a number of milliseconds"));
+        }
+        Ok(ClientFrame::Probes(edges))
+    }
+
+    fn update(self) -> Result<ClientFrame, Refusal> {
+        let (name, metadata) = (shown_name(self.name)?, metadata(self.metadata)?);
+        Ok(ClientFrame::Update { name, metadata })
+    }
+}
+
+fn malformed(message: &str) -> Refusal {
+    Refusal::new(ErrorCode::Malformed, message)
+}
+
+fn too_large(what: &str, len: usize, max: usize) -> Refusal {
+    Refusal::new(ErrorCode::TooLarge, format!("{what}: {len}, at most {max} allowed"))
+}
+
+fn within(what: &str, len: usize, max: usize) -> Result<(), Refusal> {
+    if len > max { Err(too_large(what, len, max)) } else { Ok(()) }
+}
+
+fn need<T>(field: Option<T>, name: &str) -> Result<T, Refusal> {
+    field.ok_or_else(|| Refusal::new(ErrorCode::Malformed, format!("`{name}` is missing")))
+}
+
+fn shown_name(name: Option<Cow<'_, str>>) -> Result<Option<String>, Refusal> {
+    let Some(name) = name else { return Ok(None) };
+    within("name", name.len(), limits::NAME_MAX)?;
+    Ok(Some(name.chars().filter(|c| !c.is_control()).collect()))
+}
+
+fn metadata(raw: Option<&RawValue>) -> Result<Option<Json>, Refusal> {
+    let Some(raw) = raw else { return Ok(None) };
+    within("metadata", raw.get().len(), limits::METADATA_MAX)?;
+    Ok(Some(Json::from_raw(raw)))
+}
+
+/// What a server sends.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[allow(missing_docs)] // PROTOCOL.md section 3 says what each is.
+pub enum ServerFrame<'a> {
+    Welcome(Box<Welcome<'a>>),
+    Resumed(Box<Welcome<'a>>),
+    Rebuilt(Box<Welcome<'a>>),
+    Gone {
+        reason: GoneReason,
+    },
+    PeerJoined(PeerView<'a>),
+    PeerLeft {
+        peer: PeerId,
+        reason: LeaveReason,
+    },
+    PeerUpdated {
+        peer: PeerId,
+        change: PeerChange,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        metadata: Option<&'a Json>,
+    },
+    Signal {
+        from: PeerId,
+        id: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        connection: Option<&'a Json>,
+        kind: &'a str,
+        payload: &'a Json,
+    },
+    Broadcast {
+        from: PeerId,
+        n: u64,
+        payload: &'a Json,
+    },
+    Delivered {
+        to: PeerId,
+        id: u64,
+    },
+    Undelivered {
+        to: PeerId,
+        id: u64,
+        reason: UndeliveredReason,
+    },
+    IceServers {
+        ice_servers: &'a [IceServer],
+        ice_ttl_ms: u64,
+        edges: &'a [EdgeOffer],
+        reason: IceReason,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lost: Option<&'a EdgeId>,
+    },
+    Error(&'a Refusal),
+    Closed {
+        code: CloseCode,
+        message: &'static str,
+        resume: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
+    Ping,
+    Pong {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        t: Option<&'a Json>,
+    },
+}
+
+impl ServerFrame<'_> {
+    /// Its text.
+    #[must_use]
+    pub fn text(&self) -> ByteString {
+        // Writing into memory fails only for map keys that are no texts, and there are none.
+        ByteString::from(serde_json::to_string(self).unwrap_or_default())
+    }
+
+    /// The `closed` frame of a code.
+    #[must_use]
+    pub const fn closed(code: CloseCode) -> Self {
+        Self::Closed { code, message: code.message(), resume: code.resumes(), retry_after_ms: None }
+    }
+}
+
+/// The body of `welcome`, `resumed` and `rebuilt`.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)] // PROTOCOL.md section 3
+pub struct Welcome<'a> {
+    pub session: SessionId,
+    pub resume: String,
+    pub peer: PeerId,
+    pub room: &'a RoomName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<&'a Identity>,
+    pub grants: Vec<&'static str>,
+    pub roster: Vec<PeerView<'a>>,
+    pub broadcasts: u64,
+    pub ice_servers: &'a [IceServer],
+    pub ice_ttl_ms: u64,
+    pub edges: &'a [EdgeOffer],
+    pub nodes: &'a [String],
+    pub limits: LimitsView,
+}
+
+/// A peer as others see it.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)] // PROTOCOL.md section 3
+pub struct PeerView<'a> {
+    pub peer: PeerId,
+    #[serde(flatten)]
+    pub profile: &'a Profile,
+    pub away: bool,
+}
+
+impl<'a> From<&'a Member> for PeerView<'a> {
+    fn from(member: &'a Member) -> Self {
+        Self { peer: member.seat.peer, profile: &member.profile, away: member.away }
+    }
+}
+
+/// The limits that a client must obey.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)] // PROTOCOL.md section 3
+pub struct LimitsView {
+    pub frame_max: usize,
+    pub payload_max: usize,
+    pub metadata_max: usize,
+    pub unacked_max: usize,
+    pub unacked_bytes_max: usize,
+    pub ping_every_ms: u64,
+    pub silent_after_ms: u64,
+    pub grace_ms: u64,
+    pub capacity: u32,
+    pub frames_burst: u32,
+    pub frames_per_sec: u32,
+}
+
+impl LimitsView {
+    /// The limits in force for a room with this grace and capacity.
+    #[must_use]
+    pub fn new(grace: std::time::Duration, capacity: u32) -> Self {
+        let millis = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            frame_max: limits::CLIENT_FRAME_MAX,
+            payload_max: limits::PAYLOAD_MAX,
+            metadata_max: limits::METADATA_MAX,
+            unacked_max: limits::UNACKED_MAX,
+            unacked_bytes_max: limits::UNACKED_BYTES_MAX,
+            ping_every_ms: millis(limits::PING_EVERY),
+            silent_after_ms: millis(limits::SILENT_AFTER),
+            grace_ms: millis(grace),
+            capacity,
+            frames_burst: limits::FRAMES_BURST,
+            frames_per_sec: limits::FRAMES_PER_SEC,
+        }
+    }
+}
+
+/// One entry of `RTCConfiguration.iceServers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IceServer {
+    /// `stun:`, `turn:` and `turns:` URLs (RFC 7064, RFC 7065).
+    pub urls: Vec<String>,
+    /// The TURN username; absent where all URLs are `stun:`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The TURN password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
+/// An edge that a client may measure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EdgeOffer {
+    /// Its name.
+    pub edge: EdgeId,
+    /// Where it stands.
+    pub region: Region,
+    /// Its `stun:` URLs.
+    pub urls: Vec<String>,
+}
+
+/// How a peer changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)] // PROTOCOL.md section 3
+pub enum PeerChange {
+    Away,
+    Back,
+    Metadata,
+}
+
+/// Why a session cannot be resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GoneReason {
+    /// Not a token of this cluster, or for another room.
+    Unknown,
+    /// Too old.
+    Expired,
+    /// Kicked or banned.
+    Revoked,
+    /// An older token than the last two, or the identity has joined anew.
+    Replaced,
+}
+
+/// Why a signal can never arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UndeliveredReason {
+    /// The receiver has left for good.
+    Gone,
+    /// No such peer was ever seen in this room.
+    Unknown,
+}
+
+/// Why `ice_servers` are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IceReason {
+    /// The client asked.
+    Requested,
+    /// The credentials it has grow old.
+    Expiring,
+    /// An edge is lost.
+    EdgeLost,
+    /// A nearer edge was found.
+    Closer,
+    /// An edge is there where none was.
+    EdgeUp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> ErrorCode {
+        ClientFrame::read(text).unwrap_err().code
+    }
+
+    #[test]
+    fn reads_each_frame() {
+        let peer = PeerId::from_random([7; 15]);
+        let signal = format!(
+            r#"{{"type":"signal","to":"{peer}","id":3,"connection":{{"mine":"a","yours":null}},"kind":"offer","payload":{{"sdp":"x"}},"new":1}}"#
+        );
+        let ClientFrame::Signal { to, id, content } = ClientFrame::read(&signal).unwrap() else {
+            panic!("not a signal")
+        };
+        assert_eq!((to, id, &*content.kind), (peer, 3, "offer"));
+        assert_eq!(content.payload.as_str(), r#"{"sdp":"x"}"#);
+        let join = format!(r#"{{"type":"join","room":"r","resume":"x","marks":{{"{peer}":4}}}}"#);
+        let ClientFrame::Join(join) = ClientFrame::read(&join).unwrap() else { panic!("not a join") };
+        assert_eq!(join.marks[&peer], 4);
+        assert_eq!(ClientFrame::read(r#"{"type":"leave"}"#).unwrap(), ClientFrame::Leave);
+    }
+
+    #[test]
+    fn refuses_by_name() {
+        assert_eq!(code("{"), ErrorCode::Malformed);
+        assert_eq!(code("[]"), ErrorCode::Malformed);
+        assert_eq!(code(r#"{"type":"dance"}"#), ErrorCode::UnknownType);
+        assert_eq!(code(r#"{"type":"join"}"#), ErrorCode::Malformed);
+        assert_eq!(code(r#"{"type":"join","room":"a/b"}"#), ErrorCode::Malformed);
+        assert_eq!(code(&" ".repeat(limits::CLIENT_FRAME_MAX + 1)), ErrorCode::TooLarge);
+        let long = format!(r#"{{"type":"broadcast","payload":"{}"}}"#, "x".repeat(limits::PAYLOAD_MAX));
+        assert_eq!(code(&long), ErrorCode::TooLarge);
+    }
+
+    #[test]
+    fn a_refused_signal_is_named() {
+        let peer = PeerId::from_random([7; 15]);
+        let text = format!(r#"{{"type":"signal","to":"{peer}","id":9,"kind":"x"}}"#);
+        let refusal = ClientFrame::read(&text).unwrap_err();
+        assert_eq!((refusal.to, refusal.id), (Some(peer), Some(9)));
+    }
+
+    #[test]
+    fn writes_a_peer_flat() {
+        let profile = Profile { identity: None, name: Some("Ada".into()), metadata: None };
+        let peer = PeerId::from_random([0; 15]);
+        let text = ServerFrame::PeerJoined(PeerView { peer, profile: &profile, away: false }).text();
+        assert_eq!(text, format!(r#"{{"type":"peer_joined","peer":"{peer}","name":"Ada","away":false}}"#));
+    }
+}

@@ -1,0 +1,242 @@
+//! What a gateway holds for one sender and one receiver until the receiver's client has it
+//! (CLUSTER.md 6), and the receiving end's mark that saves work.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::route::Content;
+use crate::limits::{RESEND_AFTER, RESEND_MAX, UNACKED_BYTES_MAX, UNACKED_MAX};
+use crate::time::Mono;
+
+/// What became of an offered signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// Taken: send it on.
+    Taken,
+    /// Held already: nothing to do.
+    Held,
+    /// Acknowledged long ago: tell the client so again.
+    Delivered(u64),
+    /// Over the limit of what may be unacknowledged; not taken.
+    Busy,
+    /// Something before it is missing; not taken. The id that is expected.
+    Gap(u64),
+}
+
+/// The unacknowledged signals of one sender to one receiver, in order.
+#[derive(Debug)]
+pub struct Outbox {
+    acked: u64,
+    held: VecDeque<(u64, Content)>,
+    bytes: usize,
+    resend_at: Mono,
+    wait: Duration,
+}
+
+impl Outbox {
+    /// Empty, everything up to `acked` being known as acknowledged: 0 for a new peer.
+    #[must_use]
+    pub const fn new(acked: u64) -> Self {
+        Self { acked, held: VecDeque::new(), bytes: 0, resend_at: Mono::NEVER, wait: RESEND_AFTER }
+    }
+
+    /// The last id taken.
+    fn last(&self) -> u64 {
+        self.held.back().map_or(self.acked, |(id, _)| *id)
+    }
+
+    /// A signal from the sender's client.
+    pub fn offer(&mut self, now: Mono, id: u64, content: &Content) -> Offer {
+        if id <= self.acked {
+            return Offer::Delivered(self.acked);
+        }
+        if id <= self.last() {
+            return Offer::Held;
+        }
+        if id != self.last() + 1 {
+            return Offer::Gap(self.last() + 1);
+        }
+        if self.held.len() >= UNACKED_MAX || self.bytes + content.len() > UNACKED_BYTES_MAX {
+            return Offer::Busy;
+        }
+        if self.held.is_empty() {
+            self.wait = RESEND_AFTER;
+            self.resend_at = now + self.wait;
+        }
+        self.bytes += content.len();
+        self.held.push_back((id, content.clone()));
+        Offer::Taken
+    }
+
+    /// The receiver's client has everything up to `id`. True when that is news.
+    pub fn ack(&mut self, now: Mono, id: u64) -> bool {
+        let id = id.min(self.last());
+        if id <= self.acked {
+            return false;
+        }
+        self.acked = id;
+        while let Some((_, content)) = self.held.pop_front_if(|(held, _)| *held <= id) {
+            self.bytes -= content.len();
+        }
+        self.wait = RESEND_AFTER;
+        self.resend_at = if self.held.is_empty() { Mono::NEVER } else { now + self.wait };
+        true
+    }
+
+    /// Everything that is held, in order, to be sent now; the next time on its own is later each time.
+    pub fn resend(&mut self, now: Mono) -> impl Iterator<Item = (u64, &Content)> {
+        if !self.held.is_empty() {
+            self.wait = (self.wait * 2).min(RESEND_MAX);
+            self.resend_at = now + self.wait;
+        }
+        self.held.iter().map(|(id, content)| (*id, content))
+    }
+
+    /// When to [`Self::resend`].
+    #[must_use]
+    pub const fn resend_at(&self) -> Mono {
+        self.resend_at
+    }
+
+    /// Everything up to here is acknowledged.
+    #[must_use]
+    pub const fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing waits for an acknowledgement.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// The ids that will never be acknowledged, the receiver being gone.
+    pub fn into_undelivered(self) -> impl Iterator<Item = u64> {
+        self.held.into_iter().map(|(id, _)| id)
+    }
+}
+
+/// What the present socket of a receiver was sent of one sender, and what its client took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Inbox {
+    sent: u64,
+    acked: u64,
+}
+
+/// What to do with a signal that came for a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Send it.
+    Next,
+    /// The client has it: acknowledge up to here again.
+    Acked(u64),
+    /// On its way to the client, or out of order: it comes again if it must.
+    Skip,
+}
+
+impl Inbox {
+    /// A client that took everything up to `mark`.
+    #[must_use]
+    pub const fn new(mark: u64) -> Self {
+        Self { sent: mark, acked: mark }
+    }
+
+    /// A signal arrived for the client.
+    pub const fn arrive(&mut self, id: u64) -> Arrival {
+        if id <= self.acked {
+            return Arrival::Acked(self.acked);
+        }
+        if id != self.sent + 1 {
+            return Arrival::Skip;
+        }
+        self.sent = id;
+        Arrival::Next
+    }
+
+    /// The client says that it took everything up to `id`. False when it was never sent that much.
+    pub const fn ack(&mut self, id: u64) -> bool {
+        if id > self.sent {
+            return false;
+        }
+        if id > self.acked {
+            self.acked = id;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytestring::ByteString;
+
+    use super::super::json::Json;
+    use super::*;
+
+    fn content(len: usize) -> Content {
+        let payload = Json::parse(&format!("\"{}\"", "x".repeat(len))).unwrap();
+        Content { connection: None, kind: ByteString::from_static("x"), payload }
+    }
+
+    #[test]
+    fn ids_without_gaps() {
+        let mut outbox = Outbox::new(0);
+        let now = Mono::default();
+        assert_eq!(outbox.offer(now, 2, &content(1)), Offer::Gap(1));
+        assert_eq!(outbox.offer(now, 1, &content(1)), Offer::Taken);
+        assert_eq!(outbox.offer(now, 1, &content(1)), Offer::Held);
+        assert_eq!(outbox.offer(now, 2, &content(1)), Offer::Taken);
+        assert!(outbox.ack(now, 1) && !outbox.ack(now, 1));
+        assert_eq!(outbox.offer(now, 1, &content(1)), Offer::Delivered(1));
+        assert_eq!(outbox.resend(now).map(|(id, _)| id).collect::<Vec<_>>(), [2]);
+        assert!(outbox.ack(now, 99) && outbox.is_empty());
+        assert_eq!(outbox.offer(now, 3, &content(1)), Offer::Taken);
+    }
+
+    #[test]
+    fn bounded_by_count_and_by_bytes() {
+        let now = Mono::default();
+        let mut many = Outbox::new(0);
+        for id in 1..=UNACKED_MAX as u64 {
+            assert_eq!(many.offer(now, id, &content(1)), Offer::Taken);
+        }
+        assert_eq!(many.offer(now, 65, &content(1)), Offer::Busy);
+        assert!(many.ack(now, 1));
+        assert_eq!(many.offer(now, 65, &content(1)), Offer::Taken);
+
+        let mut large = Outbox::new(0);
+        let half = UNACKED_BYTES_MAX / 2;
+        assert_eq!(large.offer(now, 1, &content(half)), Offer::Taken);
+        assert_eq!(large.offer(now, 2, &content(half)), Offer::Busy);
+    }
+
+    #[test]
+    fn resends_later_each_time_until_something_is_acknowledged() {
+        let mut outbox = Outbox::new(0);
+        let mut now = Mono::default();
+        outbox.offer(now, 1, &content(1));
+        outbox.offer(now, 2, &content(1));
+        let first = outbox.resend_at().since(now);
+        now = outbox.resend_at();
+        assert_eq!(outbox.resend(now).count(), 2);
+        assert_eq!(outbox.resend_at().since(now), first * 2);
+        outbox.ack(now, 1);
+        assert_eq!(outbox.resend_at().since(now), first);
+    }
+
+    #[test]
+    fn a_receiver_is_sent_each_once_in_order() {
+        let mut inbox = Inbox::new(3);
+        assert_eq!(inbox.arrive(3), Arrival::Acked(3));
+        assert_eq!(inbox.arrive(5), Arrival::Skip);
+        assert_eq!(inbox.arrive(4), Arrival::Next);
+        assert_eq!(inbox.arrive(4), Arrival::Skip);
+        assert!(!inbox.ack(5) && inbox.ack(4));
+        assert_eq!(inbox.arrive(4), Arrival::Acked(4));
+    }
+}

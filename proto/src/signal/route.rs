@@ -1,0 +1,363 @@
+//! Frames between session, proxy and room. On one node they are handed over as they are; between
+//! nodes they cross the mesh.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use serde::{Deserialize, Serialize};
+
+use super::code::{LeaveReason, Refusal};
+use super::json::Json;
+use super::member::{Gateway, Member, Profile};
+use crate::id::{Attach, Change, Epoch, PeerId, RoomKey, Shard};
+
+/// A frame from a gateway's proxy to the room's owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToRoom {
+    /// The room.
+    pub room: RoomKey,
+    /// The shard that the sender believes it to be in.
+    pub shard: Shard,
+    /// That shard's epoch as the sender knows it.
+    pub epoch: Epoch,
+    /// Who sends.
+    pub gateway: Gateway,
+    /// What it says.
+    pub body: RoomInput,
+}
+
+/// What a proxy says to a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum RoomInput {
+    /// I have sessions for this room: tell me all of it, and every change from now on.
+    Attach,
+    /// I have none any more.
+    Detach,
+    /// One session of mine, as it is now: a join, a change, a loss or a return of its socket.
+    /// Repeated until a change or a refusal answers it.
+    Announce {
+        /// The session.
+        member: Member,
+        /// With a return: the last signal that its client took of each sender.
+        #[serde(default)]
+        marks: BTreeMap<PeerId, u64>,
+    },
+    /// A session of mine has ended. Repeated until a change answers it.
+    Leave {
+        /// Its peer.
+        peer: PeerId,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// A directed signal.
+    Signal(Signal),
+    /// The receiver's client has acknowledged everything up to `id`.
+    Ack(Ack),
+    /// To all others.
+    Broadcast {
+        /// The sender.
+        from: PeerId,
+        /// What.
+        payload: Json,
+    },
+    /// Remove a peer; the sender's seat has the grant.
+    Kick {
+        /// Who asks.
+        by: PeerId,
+        /// Whom to remove.
+        peer: PeerId,
+        /// And keep out.
+        ban: bool,
+    },
+}
+
+/// A frame from a room's owner to a gateway's proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FromRoom {
+    /// The room.
+    pub room: RoomKey,
+    /// The shard that it is in.
+    pub shard: Shard,
+    /// That shard's epoch.
+    pub epoch: Epoch,
+    /// What it says.
+    pub body: ProxyInput,
+}
+
+/// What a room says to a proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum ProxyInput {
+    /// The room is here, and this is all of it.
+    Here {
+        /// The last change in it.
+        n: Change,
+        /// Everybody.
+        roster: Vec<Entry>,
+        /// The number of the last broadcast.
+        broadcasts: u64,
+    },
+    /// The room is homed in another shard: attach there.
+    Homed {
+        /// Where.
+        shard: Shard,
+    },
+    /// The frame named an epoch that is over, or a shard that is not here.
+    Refused {
+        /// The highest epoch known.
+        epoch: Epoch,
+    },
+    /// Change `n` of the room.
+    Changed {
+        /// Its number, one above the last.
+        n: Change,
+        /// The number of the last broadcast before it.
+        broadcasts: u64,
+        /// What changed.
+        change: RoomChange,
+    },
+    /// An announced session may not come in.
+    NotAdmitted {
+        /// Its peer.
+        peer: PeerId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A directed signal for a session of this gateway.
+    Signal(Signal),
+    /// An acknowledgement for a session of this gateway.
+    Ack(Ack),
+    /// A signal of a session of this gateway can never arrive.
+    Undelivered {
+        /// The sender.
+        from: PeerId,
+        /// The receiver.
+        to: PeerId,
+        /// Its id.
+        id: u64,
+        /// Whether the receiver was here once.
+        was_here: bool,
+    },
+    /// A broadcast, for all sessions of this gateway but the sender's.
+    Broadcast {
+        /// The sender.
+        from: PeerId,
+        /// Its number in the room.
+        n: u64,
+        /// What.
+        payload: Json,
+    },
+    /// An error about something that a session of this gateway asked for.
+    Error {
+        /// The session's peer.
+        peer: PeerId,
+        /// What.
+        refusal: Refusal,
+    },
+}
+
+/// A member and the gateway that holds its socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The gateway.
+    pub gateway: Gateway,
+    /// The member.
+    pub member: Member,
+}
+
+/// One change of a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "c", rename_all = "snake_case")]
+pub enum RoomChange {
+    /// Somebody came in.
+    Joined(Entry),
+    /// Somebody is gone for good.
+    Left {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// A socket was lost.
+    Away {
+        /// Whose.
+        peer: PeerId,
+        /// Which.
+        attach: Attach,
+    },
+    /// A socket is back, perhaps on another gateway.
+    Back {
+        /// Whose.
+        peer: PeerId,
+        /// Which.
+        attach: Attach,
+        /// Where.
+        gateway: Gateway,
+        /// The last signal that its client took of each sender.
+        #[serde(default)]
+        marks: BTreeMap<PeerId, u64>,
+    },
+    /// Somebody changed what others see.
+    Updated {
+        /// Who.
+        peer: PeerId,
+        /// What they see now.
+        profile: Profile,
+        /// The profile's version.
+        version: u64,
+    },
+}
+
+impl RoomChange {
+    /// Whom it is about.
+    #[must_use]
+    pub const fn peer(&self) -> PeerId {
+        match self {
+            Self::Joined(entry) => entry.member.seat.peer,
+            Self::Left { peer, .. }
+            | Self::Away { peer, .. }
+            | Self::Back { peer, .. }
+            | Self::Updated { peer, .. } => *peer,
+        }
+    }
+}
+
+/// A directed signal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// The sender.
+    pub from: PeerId,
+    /// The receiver.
+    pub to: PeerId,
+    /// Counts from 1 without gaps per sender and receiver.
+    pub id: u64,
+    /// What it says.
+    #[serde(flatten)]
+    pub content: Content,
+}
+
+/// What a directed signal says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Between which RTCPeerConnections, as the client put it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Json>,
+    /// `offer`, `answer`, `candidate`, `bye`, or the app's own word.
+    pub kind: ByteString,
+    /// Whatever it is.
+    pub payload: Json,
+}
+
+impl Content {
+    /// Its length as far as the limits of delivery count it, in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.payload.as_str().len() + self.connection.as_ref().map_or(0, |c| c.as_str().len())
+    }
+
+    /// Whether it says nothing at all (it never does: a payload is at least `null`).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The receiver's client has taken everything up to `id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The sender of the signals.
+    pub from: PeerId,
+    /// Their receiver, who acknowledges.
+    pub to: PeerId,
+    /// The last of them.
+    pub id: u64,
+}
+
+/// What a session says to its proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromSession {
+    /// How it is now. The first is its join.
+    Announce {
+        /// All of it.
+        member: Member,
+        /// With a return: the last signal that its client took of each sender.
+        marks: BTreeMap<PeerId, u64>,
+    },
+    /// It has ended.
+    Leave {
+        /// Its peer.
+        peer: PeerId,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// A directed signal.
+    Signal(Signal),
+    /// An acknowledgement.
+    Ack(Ack),
+    /// To all others.
+    Broadcast {
+        /// The sender.
+        from: PeerId,
+        /// What.
+        payload: Json,
+    },
+    /// Remove a peer.
+    Kick {
+        /// Who asks.
+        by: PeerId,
+        /// Whom.
+        peer: PeerId,
+        /// And keep out.
+        ban: bool,
+    },
+}
+
+/// What a proxy says to a session.
+#[derive(Debug, Clone)]
+pub enum ToSession {
+    /// The room has it: a join or a return has been answered.
+    Admitted {
+        /// The attachment that was answered.
+        attach: Attach,
+        /// When it was let in.
+        at: (Epoch, Change),
+        /// Everybody else who can be seen.
+        others: Vec<Member>,
+        /// The number of the last broadcast.
+        broadcasts: u64,
+    },
+    /// It may not come in.
+    NotAdmitted(Refusal),
+    /// The room changed; what its client is told is in the text, if anything.
+    Changed(Arc<ChangeNews>),
+    /// A directed signal for it.
+    Signal(Signal),
+    /// An acknowledgement for it.
+    Ack(Ack),
+    /// A signal of its own can never arrive.
+    Undelivered {
+        /// The receiver.
+        to: PeerId,
+        /// Its id.
+        id: u64,
+        /// Whether the receiver was here once.
+        was_here: bool,
+    },
+    /// The room has a new owner: send again what is unacknowledged.
+    Resend,
+    /// A text for its client, the same for all.
+    Text(ByteString),
+    /// An error about something that it asked for.
+    Error(Refusal),
+}
+
+/// A change of a room, with the frame that tells clients of it, written once for all of them.
+#[derive(Debug)]
+pub struct ChangeNews {
+    /// What changed.
+    pub change: RoomChange,
+    /// What clients other than the peer's own are told; none where it is hidden.
+    pub text: Option<ByteString>,
+}
