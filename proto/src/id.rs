@@ -89,6 +89,11 @@ random_id!(
     KeyId, "k_"
 );
 
+random_id!(
+    /// A cluster: minted at bootstrap, named in every certificate of its authority.
+    ClusterId, "c_"
+);
+
 /// Defines a counter or a small number with a name.
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {

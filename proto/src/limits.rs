@@ -139,6 +139,60 @@ pub const CHALLENGES_BURST: u32 = 400;
 /// takes one for each allocation.
 pub const CHALLENGES_PER_SEC: u32 = 100;
 
+// ------------------------------------------------------------------------------------ the registry
+
+/// The longest entry of the registry, in bytes: a `NodeDown` that moves all [`SHARDS`] is under
+/// 56 KiB.
+pub const ENTRY_MAX: usize = 128 * 1024;
+/// The longest snapshot of the registry, in bytes: every collection below, full, is under 128 MiB.
+pub const SNAPSHOT_MAX: usize = 256 * 1024 * 1024;
+/// Apps of a cluster: each node holds all of them in memory.
+pub const APPS_MAX: usize = 1_000;
+/// API keys of one app: enough to rotate, and to tell servers apart.
+pub const KEYS_PER_APP: usize = 16;
+/// The fewest and the most bytes of an API key's or a TURN secret (RFC 7518 section 3.2 asks for
+/// 32 for HS256).
+pub const SECRET_BYTES: std::ops::RangeInclusive<usize> = 16..=128;
+/// Bytes of a key that seals resume tokens (XChaCha20-Poly1305).
+pub const SEALING_KEY_BYTES: usize = 32;
+/// TURN secrets in force together, and likewise sealing keys: one issues, the others are being
+/// forgotten.
+pub const NUMBERED_SECRETS_MAX: usize = 8;
+/// Origins that an app allows.
+pub const ORIGINS_MAX: usize = 64;
+/// The longest origin, URL or hostname in the registry, in bytes: a hostname has at most 253
+/// (RFC 1035 section 2.3.4).
+pub const URL_MAX: usize = 512;
+/// Nodes of a cluster.
+pub const NODES_MAX: usize = 256;
+/// Addresses of each kind that a node announces.
+pub const NODE_ADDRESSES_MAX: usize = 16;
+/// Edges of a cluster, those removed and not forgotten included.
+pub const EDGES_MAX: usize = 1_024;
+/// Listeners of one edge: four transports on four addresses.
+pub const EDGE_LISTENERS_MAX: usize = 16;
+/// Relay ranges of one edge.
+pub const EDGE_RELAYS_MAX: usize = 16;
+/// The longest build name, in bytes.
+pub const BUILD_MAX: usize = 64;
+/// Sessions revoked and not expired: a kick a second for a day.
+pub const REVOKED_MAX: usize = 100_000;
+/// Identities kicked or banned from a room and not expired.
+pub const BANNED_MAX: usize = 100_000;
+/// Sessions that one revocation may name: those of one identity.
+pub const REVOKE_AT_ONCE: usize = 16;
+/// Prefixes that an operator allows, and likewise denies, as peers.
+pub const PEER_PREFIXES_MAX: usize = 256;
+/// Audit entries kept in the replicated state; older ones are on the voters' disks.
+pub const AUDIT_MAX: usize = 10_000;
+/// The longest of the three texts of an audit entry, in bytes.
+pub const AUDIT_TEXT_MAX: usize = 256;
+/// Requests whose outcome is remembered, so that one sent again is not carried out again: what a
+/// cluster proposes within a few elections.
+pub const REQUESTS_REMEMBERED: usize = 1_024;
+/// Expired revocations are swept once in this many entries, and when their table is full.
+pub const SWEEP_EVERY: u64 = 1_024;
+
 const _: () = {
     assert!(PAYLOAD_MAX < CLIENT_FRAME_MAX);
     assert!(METADATA_MAX + NAME_MAX < CLIENT_FRAME_MAX);
@@ -154,4 +208,8 @@ const _: () = {
     assert!(ALLOCATIONS_PER_USER < ALLOCATIONS_PER_SOURCE);
     assert!(ALLOCATIONS_PER_SOURCE < ALLOCATIONS_MAX);
     assert!(CHANNELS_MAX <= PERMISSIONS_MAX);
+
+    assert!(SHARDS as usize * 13 + 1024 < ENTRY_MAX);
+    assert!(ENTRY_MAX < MESH_FRAME_MAX);
+    assert!(KEYS_PER_APP >= 2 && NUMBERED_SECRETS_MAX >= 2);
 };

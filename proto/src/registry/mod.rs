@@ -1,1 +1,43 @@
-//! To come.
+//! The registry: the state that every node agrees on, replicated by Raft.
+//!
+//! [`State::apply`] is arithmetic (CLUSTER.md 1): it compares and sets, and uses no clock but the
+//! time that the leader stamped into the entry, no randomness and no order of a hash map. So the same
+//! entries give the same state, byte for byte, on every node and in every release.
+//!
+//! Two releases agree by the **cluster version**. Readers skip fields that they do not know, but a
+//! command or field that changes what apply does may be proposed only when the registry's version
+//! allows it, and that is raised (`Command::VersionRaise`) only when every node has said by `NodeUp`
+//! that it understands the new one. An entry that cannot be read nevertheless is not skipped: the
+//! node that meets it stops, since going on would make its state another one.
+
+mod apps;
+mod audit;
+mod cluster;
+mod command;
+pub mod cow;
+mod edges;
+mod feed;
+mod nodes;
+mod outcome;
+pub mod placement;
+mod revocations;
+mod secrets;
+mod shards;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use apps::{ApiKey, App, AppPolicy};
+pub use audit::{Audit, Note};
+pub use cluster::Cluster;
+pub use command::{Command, Entry, RequestId};
+pub use edges::{Edge, EdgeState};
+pub use nodes::{Node, NodeAddresses, NodeState};
+pub use outcome::{Outcome, Refusal, Thing};
+pub use revocations::Banned;
+pub use secrets::Numbered;
+pub use shards::{Moves, ShardEntry};
+pub use state::{SnapshotError, State};
+
+/// The newest cluster version that this release understands.
+pub const VERSION: u32 = 1;

@@ -1,0 +1,253 @@
+//! What can be asked of the registry. Encoded by [`crate::wire`] as one [`Entry`] of the Raft log.
+
+use serde::{Deserialize, Serialize};
+
+use super::{AppPolicy, EdgeState, Moves, NodeAddresses, Note};
+use crate::id::{AppId, ClusterId, EdgeId, Generation, Identity, KeyId, NodeId, Region, RoomKey, SessionId};
+use crate::limits::ENTRY_MAX;
+use crate::mesh::uplink::{EdgeHello, PeerPolicy, Secret};
+use crate::time::Unix;
+use crate::wire::{self, WireError};
+
+/// One entry of the registry's log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When the leader took it. Apply clamps it to be non-decreasing; it is the only clock.
+    pub at: Unix,
+    /// Names the request, where its sender may repeat it: the second gets the first's outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<RequestId>,
+    /// Who asked for it, for the audit log: kept with the change, or with its refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Note>,
+    /// What is asked.
+    pub command: Command,
+}
+
+impl Entry {
+    /// The entry's bytes.
+    ///
+    /// # Errors
+    /// [`WireError::TooLong`] beyond [`ENTRY_MAX`].
+    pub fn encode(&self) -> Result<Vec<u8>, WireError> {
+        let bytes = wire::encode(self)?;
+        if bytes.len() > ENTRY_MAX {
+            return Err(WireError::TooLong { len: bytes.len(), max: ENTRY_MAX });
+        }
+        Ok(bytes)
+    }
+
+    /// Reads an entry of the log.
+    ///
+    /// # Errors
+    /// When it is not one, or holds a command of a newer release. Whoever applies the log must then
+    /// stop: to skip what others apply is to have another state.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        wire::decode(bytes, ENTRY_MAX)
+    }
+}
+
+/// Names a request: unique as long as a node's generations are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestId {
+    /// The node that asks.
+    pub node: NodeId,
+    /// Its generation.
+    pub generation: Generation,
+    /// Counts its requests.
+    pub n: u64,
+}
+
+/// What is asked. A variant's name and its fields' names are the wire's: they never change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant)]
+pub enum Command {
+    /// Nothing but the entry's note goes into the audit log (a login, say).
+    Note,
+    /// The cluster begins: once.
+    ClusterBegin {
+        /// Its id.
+        id: ClusterId,
+        /// What operators call it.
+        name: String,
+        /// The realm of the long-term credential mechanism (RFC 8489 section 9.2).
+        realm: String,
+    },
+    /// The cluster is called otherwise.
+    ClusterRename {
+        /// What operators call it.
+        name: String,
+    },
+    /// From now on entries may hold what version `to` brought.
+    VersionRaise {
+        /// The version now.
+        from: u32,
+        /// The version then.
+        to: u32,
+    },
+
+    /// A new app.
+    AppAdd {
+        /// Its id.
+        app: AppId,
+        /// What operators call it.
+        name: String,
+        /// How it treats its users.
+        policy: AppPolicy,
+    },
+    /// An app's name and policy are these.
+    AppSet {
+        /// Which.
+        app: AppId,
+        /// What operators call it.
+        name: String,
+        /// How it treats its users.
+        policy: AppPolicy,
+    },
+    /// An app ends, its keys with it.
+    AppRemove {
+        /// Which.
+        app: AppId,
+    },
+    /// A new API key.
+    KeyAdd {
+        /// Of which app.
+        app: AppId,
+        /// Its public half.
+        key: KeyId,
+        /// Its secret half.
+        secret: Secret,
+    },
+    /// An API key stops working, or works again.
+    KeySet {
+        /// Which.
+        key: KeyId,
+        /// Whether it is refused.
+        disabled: bool,
+    },
+    /// An API key ends.
+    KeyRemove {
+        /// Which.
+        key: KeyId,
+    },
+
+    /// A new node, by an id that none had before.
+    NodeAdd {
+        /// Its id.
+        node: NodeId,
+        /// Where it stands.
+        region: Region,
+    },
+    /// A node's process has begun: a new generation, and a new epoch for each shard that it still
+    /// owns (CLUSTER.md 3).
+    NodeUp {
+        /// Which.
+        node: NodeId,
+        /// Where it is reached.
+        addresses: NodeAddresses,
+        /// Its build, as `chappe --version` prints it.
+        build: String,
+        /// The newest cluster version that it understands.
+        speaks: u32,
+    },
+    /// A node is gone, and its shards go where the leader's `solve` says.
+    NodeDown {
+        /// Which.
+        node: NodeId,
+        /// The generation that is gone: not one that has begun since.
+        generation: Generation,
+        /// Shards of that node, with the epochs from which they move.
+        moves: Vec<Moves>,
+    },
+    /// What an operator decides of a node.
+    NodeSet {
+        /// Which.
+        node: NodeId,
+        /// Its part of the shards, relative to others'.
+        weight: u16,
+        /// Whether it is to own none.
+        draining: bool,
+    },
+    /// A node that owns nothing leaves for good.
+    NodeRemove {
+        /// Which.
+        node: NodeId,
+    },
+
+    /// Shards are to move: their owners admit nothing from now on (CLUSTER.md 4). A move to the
+    /// shard's own owner calls off the one before.
+    Moving {
+        /// Where to, with the epochs now.
+        moves: Vec<Moves>,
+    },
+    /// Shards have moved: the next epoch begins. Also the first assignment, from epoch 0, and that of
+    /// shards whose owner is not up.
+    Moved {
+        /// Where to, with the epochs before.
+        moves: Vec<Moves>,
+    },
+
+    /// An edge says what it offers. A new one is admitted: its certificate is the admission.
+    EdgeUp(EdgeHello),
+    /// What an operator decides of an edge.
+    EdgeSet {
+        /// Which.
+        edge: EdgeId,
+        /// Whether it is given to clients.
+        state: EdgeState,
+        /// Its part of the sessions near it, relative to others'.
+        weight: u16,
+    },
+    /// A removed edge is forgotten: its name may come again.
+    EdgeForget {
+        /// Which.
+        edge: EdgeId,
+    },
+
+    /// A shared secret of TURN REST credentials begins: it issues from now on.
+    TurnSecretAdd {
+        /// Its number: the next one.
+        number: u64,
+        /// Its bytes.
+        secret: Secret,
+    },
+    /// A shared secret ends.
+    TurnSecretRemove {
+        /// Its number: not the highest.
+        number: u64,
+    },
+    /// A key that seals resume tokens begins: it seals from now on.
+    SealingKeyAdd {
+        /// Its number: the next one.
+        number: u64,
+        /// Its [`crate::limits::SEALING_KEY_BYTES`] bytes.
+        key: Secret,
+    },
+    /// A sealing key ends, and the resume tokens that it sealed.
+    SealingKeyRemove {
+        /// Its number: not the highest.
+        number: u64,
+    },
+
+    /// Sessions and their credentials die (DESIGN.md 6), and an identity stays out of a room
+    /// (CLUSTER.md 5).
+    Revoke {
+        /// The identity's sessions.
+        sessions: Vec<SessionId>,
+        /// Who stays out of which room.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        banned: Option<(RoomKey, Identity)>,
+        /// Until when: the latest expiry of anything issued to it, or the end of a ban.
+        until: Unix,
+    },
+    /// A ban is lifted.
+    Pardon {
+        /// From which room.
+        room: RoomKey,
+        /// Who.
+        identity: Identity,
+    },
+    /// What peers relays may reach is this.
+    PeersSet(PeerPolicy),
+}

@@ -1,0 +1,140 @@
+//! Edges: what they offer, and what operators decide of them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Outcome, Refusal, State, Thing};
+use crate::id::{EdgeId, Region};
+use crate::limits::{BUILD_MAX, EDGE_LISTENERS_MAX, EDGE_RELAYS_MAX, EDGES_MAX, URL_MAX};
+use crate::mesh::uplink::{EdgeHello, Listener, RelayRange};
+use crate::time::Unix;
+
+/// An edge of the cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Edge {
+    /// Where it stands.
+    pub region: Region,
+    /// Latitude and longitude in degrees, where known.
+    #[serde(default)]
+    pub coordinates: Option<(f64, f64)>,
+    /// What clients can reach.
+    pub listeners: Vec<Listener>,
+    /// Where relayed addresses come from.
+    pub relays: Vec<RelayRange>,
+    /// Allocations it takes at most.
+    pub capacity: u32,
+    /// Its build, as `chappe --version` prints it.
+    pub build: String,
+    /// Whether it is given to clients.
+    pub state: EdgeState,
+    /// Its part of the sessions near it, relative to others'.
+    pub weight: u16,
+    /// When it was first seen: a newcomer's load is ramped up.
+    pub since: Unix,
+}
+
+/// What an operator has decided of an edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EdgeState {
+    /// Given to clients.
+    Admitted,
+    /// Takes no new allocations.
+    Draining,
+    /// Refused, until an operator admits it again or forgets it.
+    Removed,
+}
+
+/// The weight of an edge of which nothing was decided.
+const WEIGHT: u16 = 100;
+
+fn check(hello: &EdgeHello) -> Result<(), Refusal> {
+    if hello.build.len() > BUILD_MAX {
+        return Err(Refusal::Invalid(Thing::Build));
+    }
+    if hello.listeners.len() > EDGE_LISTENERS_MAX {
+        return Err(Refusal::Full { thing: Thing::Listener, max: EDGE_LISTENERS_MAX as u64 });
+    }
+    if hello.relays.len() > EDGE_RELAYS_MAX {
+        return Err(Refusal::Full { thing: Thing::RelayRange, max: EDGE_RELAYS_MAX as u64 });
+    }
+    if hello.relays.iter().any(|range| range.first > range.last) {
+        return Err(Refusal::Invalid(Thing::RelayRange));
+    }
+    let host = |name: &String| {
+        !name.is_empty()
+            && name.len() <= URL_MAX
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))
+    };
+    if hello.listeners.iter().filter_map(|l| l.hostname.as_ref()).any(|name| !host(name)) {
+        return Err(Refusal::Invalid(Thing::Listener));
+    }
+    // Written so that a NaN is refused.
+    let on_earth = |(lat, lon): (f64, f64)| lat.abs() <= 90.0 && lon.abs() <= 180.0;
+    if !hello.coordinates.is_none_or(on_earth) {
+        return Err(Refusal::Invalid(Thing::Coordinates));
+    }
+    Ok(())
+}
+
+impl State {
+    /// An edge, removed ones included.
+    #[must_use]
+    pub fn edge(&self, edge: &EdgeId) -> Option<&Edge> {
+        self.edges.get(edge)
+    }
+
+    /// All edges by name, removed ones included.
+    pub fn edges(&self) -> impl Iterator<Item = (&EdgeId, &Edge)> {
+        self.edges.iter()
+    }
+
+    pub(super) fn edge_up(&mut self, hello: EdgeHello) -> Result<Outcome, Refusal> {
+        check(&hello)?;
+        let held = self.edges.get(&hello.edge);
+        if held.is_some_and(|edge| edge.state == EdgeState::Removed) {
+            return Err(Refusal::Removed(Thing::Edge));
+        }
+        if held.is_none() && self.edges.len() >= EDGES_MAX {
+            return Err(Refusal::Full { thing: Thing::Edge, max: EDGES_MAX as u64 });
+        }
+        let edge = Edge {
+            region: hello.region,
+            coordinates: hello.coordinates,
+            listeners: hello.listeners,
+            relays: hello.relays,
+            capacity: hello.capacity,
+            build: hello.build,
+            state: held.map_or(EdgeState::Admitted, |edge| edge.state),
+            weight: held.map_or(WEIGHT, |edge| edge.weight),
+            since: held.map_or(self.now, |edge| edge.since),
+        };
+        if held != Some(&edge) {
+            Arc::make_mut(&mut self.edges).insert(hello.edge, edge);
+        }
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn edge_set(
+        &mut self,
+        edge: &EdgeId,
+        state: EdgeState,
+        weight: u16,
+    ) -> Result<Outcome, Refusal> {
+        let held = Arc::make_mut(&mut self.edges).get_mut(edge).ok_or(Refusal::Unknown(Thing::Edge))?;
+        (held.state, held.weight) = (state, weight);
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn edge_forget(&mut self, edge: &EdgeId) -> Result<Outcome, Refusal> {
+        match self.edges.get(edge).map(|edge| edge.state) {
+            None => Err(Refusal::Unknown(Thing::Edge)),
+            Some(EdgeState::Removed) => {
+                Arc::make_mut(&mut self.edges).remove(edge);
+                Ok(Outcome::Done)
+            }
+            Some(_) => Err(Refusal::InUse(Thing::Edge)),
+        }
+    }
+}

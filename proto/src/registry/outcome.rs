@@ -1,0 +1,158 @@
+//! What became of a command.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Epoch, Generation, NodeId, Shard};
+
+/// What applying an entry came to: the same on every node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The command is in force; or was already, where it says what shall be.
+    Done,
+    /// A node's process has begun.
+    Up {
+        /// Its generation.
+        generation: Generation,
+    },
+    /// Nothing changed.
+    Refused(Refusal),
+}
+
+impl Outcome {
+    /// The refusal as an error.
+    ///
+    /// # Errors
+    /// The [`Refusal`], where it is one.
+    pub fn accepted(self) -> Result<Self, Refusal> {
+        match self {
+            Self::Refused(refusal) => Err(refusal),
+            done => Ok(done),
+        }
+    }
+}
+
+/// What a refusal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Thing {
+    Cluster,
+    App,
+    ApiKey,
+    Node,
+    Edge,
+    TurnSecret,
+    SealingKey,
+    Revocation,
+    Ban,
+    Name,
+    Build,
+    Realm,
+    Grace,
+    Capacity,
+    Origin,
+    Address,
+    Listener,
+    RelayRange,
+    Coordinates,
+    PeerPrefix,
+    Secret,
+    Note,
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cluster => "cluster",
+            Self::App => "app",
+            Self::ApiKey => "API key",
+            Self::Node => "node",
+            Self::Edge => "edge",
+            Self::TurnSecret => "TURN secret",
+            Self::SealingKey => "sealing key",
+            Self::Revocation => "revocation",
+            Self::Ban => "ban",
+            Self::Name => "name",
+            Self::Build => "build",
+            Self::Realm => "realm",
+            Self::Grace => "grace",
+            Self::Capacity => "capacity",
+            Self::Origin => "origin",
+            Self::Address => "address",
+            Self::Listener => "listener",
+            Self::RelayRange => "relay range",
+            Self::Coordinates => "pair of coordinates",
+            Self::PeerPrefix => "peer prefix",
+            Self::Secret => "secret",
+            Self::Note => "audit note",
+        })
+    }
+}
+
+/// Why a command changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// Another of that name is there.
+    #[error("this {0} exists already")]
+    Exists(Thing),
+    /// None of that name is there.
+    #[error("no such {0}")]
+    Unknown(Thing),
+    /// The collection is at its limit.
+    #[error("no more than {max} of {thing} are kept: remove some first")]
+    Full {
+        /// Of what.
+        thing: Thing,
+        /// How many fit.
+        max: u64,
+    },
+    /// A value is out of its range, too long, or of the wrong form.
+    #[error("not a valid {0}")]
+    Invalid(Thing),
+    /// The number was not the next one: another change came first.
+    #[error("the next number of a {thing} is {next}")]
+    NotNext {
+        /// Of what.
+        thing: Thing,
+        /// The number that would have been accepted.
+        next: u64,
+    },
+    /// The last one of a kind, without which nothing works.
+    #[error("the last {0} stays: add another first")]
+    Last(Thing),
+    /// The edge or node was removed by an operator.
+    #[error("this {0} was removed")]
+    Removed(Thing),
+    /// The thing is still in use.
+    #[error("this {0} is still in use")]
+    InUse(Thing),
+    /// The shard has changed hands since the command was computed.
+    #[error("shard {shard} is at epoch {epoch}, not at the expected one, or is not to move so")]
+    ShardMoved {
+        /// The first such shard.
+        shard: Shard,
+        /// Its epoch.
+        epoch: Epoch,
+    },
+    /// The node that was to get shards is not up.
+    #[error("node {0} is not up")]
+    NotUp(NodeId),
+    /// The node has started again since.
+    #[error("the node is at generation {0}")]
+    OtherGeneration(Generation),
+    /// A release on this node does not understand that version.
+    #[error("node {node} understands cluster version {speaks} at most")]
+    TooOld {
+        /// The node.
+        node: NodeId,
+        /// The newest version that it understands.
+        speaks: u32,
+    },
+    /// The cluster version is another one, so the raise was computed from an old state.
+    #[error("the cluster version is {0}")]
+    OtherVersion(u32),
+}

@@ -1,0 +1,251 @@
+//! The state, and how an entry changes it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::cow::{Map, Ring};
+use super::revocations::Revocations;
+use super::{
+    ApiKey, App, Audit, Cluster, Command, Edge, Entry, Node, Numbered, Outcome, Refusal, RequestId,
+    ShardEntry, Thing, VERSION, shards,
+};
+use crate::id::{AppId, EdgeId, Index, KeyId, NodeId};
+use crate::limits::{
+    PEER_PREFIXES_MAX, REQUESTS_REMEMBERED, SEALING_KEY_BYTES, SECRET_BYTES, SHARDS, SNAPSHOT_MAX,
+};
+use crate::mesh::uplink::{PeerPolicy, Secret};
+use crate::time::Unix;
+use crate::wire::{self, WireError};
+
+/// All that the cluster agrees on. Cheap to clone: what does not change is shared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    pub(super) index: Index,
+    pub(super) now: Unix,
+    pub(super) version: u32,
+    pub(super) cluster: Option<Cluster>,
+    pub(super) apps: Arc<BTreeMap<AppId, App>>,
+    pub(super) keys: Map<KeyId, ApiKey>,
+    pub(super) nodes: Arc<BTreeMap<NodeId, Node>>,
+    pub(super) last_node: NodeId,
+    pub(super) shards: Arc<Vec<ShardEntry>>,
+    pub(super) edges: Arc<BTreeMap<EdgeId, Edge>>,
+    pub(super) turn: Arc<Numbered>,
+    pub(super) sealing: Arc<Numbered>,
+    pub(super) revocations: Revocations,
+    pub(super) peers: Arc<PeerPolicy>,
+    pub(super) audit: Ring<Audit>,
+    pub(super) requests: Ring<(RequestId, Outcome)>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            index: Index(0),
+            now: Unix::default(),
+            version: 1,
+            cluster: None,
+            apps: Arc::default(),
+            keys: Map::default(),
+            nodes: Arc::default(),
+            last_node: NodeId(0),
+            shards: shards::unowned(),
+            edges: Arc::default(),
+            turn: Arc::default(),
+            sealing: Arc::default(),
+            revocations: Revocations::default(),
+            peers: Arc::default(),
+            audit: Ring::default(),
+            requests: Ring::default(),
+        }
+    }
+}
+
+/// Why bytes are not a state that this release can go on from.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Not a snapshot.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// Written under a cluster version of a newer release.
+    #[error("the registry is at cluster version {found}; this release understands {VERSION} at most")]
+    TooNew {
+        /// The version found.
+        found: u32,
+    },
+    /// The number of shards is another one: not of this program.
+    #[error("a registry of {found} shards, not {SHARDS}")]
+    Shards {
+        /// How many were found.
+        found: usize,
+    },
+}
+
+impl State {
+    /// The index of the last applied entry: the feed number.
+    #[must_use]
+    pub const fn index(&self) -> Index {
+        self.index
+    }
+
+    /// The registry's time: the leader's clock at the last entry, never going back.
+    #[must_use]
+    pub const fn now(&self) -> Unix {
+        self.now
+    }
+
+    /// The cluster version: what entries may hold.
+    #[must_use]
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// What the cluster is called, once it has begun.
+    #[must_use]
+    pub const fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// The shared secrets of TURN REST credentials.
+    #[must_use]
+    pub fn turn_secrets(&self) -> &Numbered {
+        &self.turn
+    }
+
+    /// The keys that seal resume tokens.
+    #[must_use]
+    pub fn sealing_keys(&self) -> &Numbered {
+        &self.sealing
+    }
+
+    /// What peers relays may reach.
+    #[must_use]
+    pub fn peers(&self) -> &PeerPolicy {
+        &self.peers
+    }
+
+    /// The state's bytes: the same on every node that has applied the same entries.
+    ///
+    /// # Errors
+    /// [`WireError::TooLong`] beyond [`SNAPSHOT_MAX`], which the limits of the collections exclude.
+    pub fn encode(&self) -> Result<Vec<u8>, WireError> {
+        let bytes = wire::encode(self)?;
+        if bytes.len() > SNAPSHOT_MAX {
+            return Err(WireError::TooLong { len: bytes.len(), max: SNAPSHOT_MAX });
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a state from a snapshot.
+    ///
+    /// # Errors
+    /// When the bytes are not one, or one of a newer cluster version than this release understands.
+    pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
+        /// Read first, so that a newer form is told from a broken one.
+        #[derive(Deserialize)]
+        struct Head {
+            version: u32,
+        }
+        let head: Head = wire::decode(bytes, SNAPSHOT_MAX)?;
+        if head.version > VERSION {
+            return Err(SnapshotError::TooNew { found: head.version });
+        }
+        let state: Self = wire::decode(bytes, SNAPSHOT_MAX)?;
+        match state.shards.len() {
+            n if n == usize::from(SHARDS) => Ok(state),
+            found => Err(SnapshotError::Shards { found }),
+        }
+    }
+
+    /// An entry of Raft's own (a term's first, a change of members) has passed.
+    pub fn pass(&mut self, index: Index) {
+        self.index = index;
+    }
+
+    /// Applies the entry at `index`.
+    pub fn apply(&mut self, index: Index, entry: Entry) -> Outcome {
+        self.index = index;
+        self.now = self.now.max(entry.at);
+        self.sweep();
+        if let Some(request) = &entry.by
+            && let Some((_, outcome)) = self.requests.iter().rev().find(|(known, _)| known == request)
+        {
+            return outcome.clone();
+        }
+        let result = match entry.note.as_ref().map_or(Ok(()), super::Note::check) {
+            Ok(()) => self.carry(entry.command),
+            Err(refusal) => Err(refusal),
+        };
+        // A note that is too long is not kept; its refusal is the proposer's to see.
+        if let Some(note) = entry.note.filter(|note| note.check().is_ok()) {
+            self.record(note, result.as_ref().err().cloned());
+        }
+        let outcome = result.unwrap_or_else(Outcome::Refused);
+        if let Some(request) = entry.by {
+            self.requests.push((request, outcome.clone()), REQUESTS_REMEMBERED);
+        }
+        outcome
+    }
+
+    fn carry(&mut self, command: Command) -> Result<Outcome, Refusal> {
+        match command {
+            Command::Note => Ok(Outcome::Done),
+            Command::ClusterBegin { id, name, realm } => self.cluster_begin(id, name, realm),
+            Command::ClusterRename { name } => self.cluster_rename(name),
+            Command::VersionRaise { from, to } => self.version_raise(from, to),
+            Command::AppAdd { app, name, policy } => self.app_add(app, name, policy),
+            Command::AppSet { app, name, policy } => self.app_set(&app, name, policy),
+            Command::AppRemove { app } => self.app_remove(&app),
+            Command::KeyAdd { app, key, secret } => self.key_add(app, key, secret),
+            Command::KeySet { key, disabled } => self.key_set(&key, disabled),
+            Command::KeyRemove { key } => self.key_remove(&key),
+            Command::NodeAdd { node, region } => self.node_add(node, region),
+            Command::NodeUp { node, addresses, build, speaks } => {
+                self.node_up(node, addresses, build, speaks)
+            }
+            Command::NodeDown { node, generation, moves } => self.node_down(node, generation, &moves),
+            Command::NodeSet { node, weight, draining } => self.node_set(node, weight, draining),
+            Command::NodeRemove { node } => self.node_remove(node),
+            Command::Moving { moves } => self.moving(&moves),
+            Command::Moved { moves } => self.moved(&moves),
+            Command::EdgeUp(hello) => self.edge_up(hello),
+            Command::EdgeSet { edge, state, weight } => self.edge_set(&edge, state, weight),
+            Command::EdgeForget { edge } => self.edge_forget(&edge),
+            Command::TurnSecretAdd { number, secret } => self.turn_secret_add(number, secret),
+            Command::TurnSecretRemove { number } => {
+                Arc::make_mut(&mut self.turn).remove(Thing::TurnSecret, number)
+            }
+            Command::SealingKeyAdd { number, key } => self.sealing_key_add(number, key),
+            Command::SealingKeyRemove { number } => {
+                Arc::make_mut(&mut self.sealing).remove(Thing::SealingKey, number)
+            }
+            Command::Revoke { sessions, banned, until } => self.revoke(&sessions, banned, until),
+            Command::Pardon { room, identity } => self.pardon(room, identity),
+            Command::PeersSet(policy) => self.peers_set(policy),
+        }
+    }
+
+    fn turn_secret_add(&mut self, number: u64, secret: Secret) -> Result<Outcome, Refusal> {
+        if !SECRET_BYTES.contains(&secret.0.len()) {
+            return Err(Refusal::Invalid(Thing::Secret));
+        }
+        Arc::make_mut(&mut self.turn).add(Thing::TurnSecret, number, secret)
+    }
+
+    fn sealing_key_add(&mut self, number: u64, key: Secret) -> Result<Outcome, Refusal> {
+        if key.0.len() != SEALING_KEY_BYTES {
+            return Err(Refusal::Invalid(Thing::Secret));
+        }
+        Arc::make_mut(&mut self.sealing).add(Thing::SealingKey, number, key)
+    }
+
+    fn peers_set(&mut self, policy: PeerPolicy) -> Result<Outcome, Refusal> {
+        if policy.allow.len() > PEER_PREFIXES_MAX || policy.deny.len() > PEER_PREFIXES_MAX {
+            return Err(Refusal::Full { thing: Thing::PeerPrefix, max: PEER_PREFIXES_MAX as u64 });
+        }
+        self.peers = Arc::new(policy);
+        Ok(Outcome::Done)
+    }
+}
