@@ -81,6 +81,8 @@ pub const RATE_STRIKES: u32 = 200;
 pub const RESUME_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Joins a source address may make in a burst, and a second for long.
 pub const JOINS_BURST: u32 = 60;
+/// Source addresses whose joins are counted at a time.
+pub const JOIN_SOURCES_MAX: usize = 65_536;
 /// See [`JOINS_BURST`].
 pub const JOINS_PER_SEC: u32 = 10;
 

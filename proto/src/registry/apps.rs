@@ -9,8 +9,8 @@ use super::cluster::check_name;
 use super::{Outcome, Refusal, State, Thing};
 use crate::id::{AppId, KeyId};
 use crate::limits::{
-    APPS_MAX, GRACE, GRACE_MAX, KEYS_PER_APP, ORIGINS_MAX, ROOM_CAPACITY, ROOM_CAPACITY_MAX, SECRET_BYTES,
-    URL_MAX,
+    APPS_MAX, FRAMES_BURST, FRAMES_PER_SEC, GRACE, GRACE_MAX, KEYS_PER_APP, ORIGINS_MAX, ROOM_CAPACITY,
+    ROOM_CAPACITY_MAX, SECRET_BYTES, URL_MAX,
 };
 use crate::mesh::uplink::Secret;
 use crate::time::Unix;
@@ -36,9 +36,23 @@ pub struct AppPolicy {
     pub anonymous: bool,
     /// Peers of a room where its token says no other number.
     pub capacity: u32,
+    /// Frames that a session may send in a burst.
+    #[serde(default = "frames_burst")]
+    pub frames_burst: u32,
+    /// Frames a second that it may send for long.
+    #[serde(default = "frames_per_sec")]
+    pub frames_per_sec: u32,
     /// The `Origin`s that browsers may come from; empty for any.
     #[serde(default)]
     pub origins: Vec<String>,
+}
+
+const fn frames_burst() -> u32 {
+    FRAMES_BURST
+}
+
+const fn frames_per_sec() -> u32 {
+    FRAMES_PER_SEC
 }
 
 impl AppPolicy {
@@ -55,6 +69,9 @@ impl AppPolicy {
         if !(1..=ROOM_CAPACITY_MAX as u64).contains(&u64::from(self.capacity)) {
             return Err(Refusal::Invalid(Thing::Capacity));
         }
+        if self.frames_burst == 0 || self.frames_per_sec == 0 {
+            return Err(Refusal::Invalid(Thing::Rate));
+        }
         if self.origins.len() > ORIGINS_MAX {
             return Err(Refusal::Full { thing: Thing::Origin, max: ORIGINS_MAX as u64 });
         }
@@ -69,7 +86,14 @@ impl Default for AppPolicy {
     fn default() -> Self {
         let capacity = u32::try_from(ROOM_CAPACITY).unwrap_or(u32::MAX);
         let grace_ms = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
-        Self { grace_ms, anonymous: false, capacity, origins: Vec::new() }
+        Self {
+            grace_ms,
+            anonymous: false,
+            capacity,
+            frames_burst: FRAMES_BURST,
+            frames_per_sec: FRAMES_PER_SEC,
+            origins: Vec::new(),
+        }
     }
 }
 

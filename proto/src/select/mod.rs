@@ -1,5 +1,6 @@
 //! Which edges for which client.
 
+pub mod fleet;
 pub mod ice;
 
 use std::collections::BTreeMap;

@@ -22,6 +22,8 @@ pub enum Output {
     To(Gateway, ProxyInput),
     /// Tell every attached gateway.
     All(ProxyInput),
+    /// A peer has left of its own will: its session's allocations are to end on every edge.
+    End(SessionId),
     /// Commit this revocation to the registry, then answer by [`Room::handle_revoked`].
     Revoke(Revocation),
 }
@@ -273,6 +275,9 @@ impl Room {
             self.left.pop_front();
         }
         self.left.push_back(peer);
+        if reason == LeaveReason::Left {
+            out.push(Output::End(present.entry.member.seat.session));
+        }
         self.change(RoomChange::Left { peer, reason }, out);
     }
 
