@@ -135,6 +135,28 @@ pub const ALLOCATIONS_MAX: u32 = 4 * 16_384;
 pub const PERMISSIONS_MAX: usize = 128;
 /// Channels of one allocation. A browser binds one for each candidate pair that carries data.
 pub const CHANNELS_MAX: usize = 64;
+/// An allocation's lifetime where the client asks none, and the shortest (RFC 8656 section 3.2).
+pub const LIFETIME: Duration = Duration::from_secs(600);
+/// The longest lifetime that is granted (RFC 8656 section 3.2 recommends an hour).
+pub const LIFETIME_MAX: Duration = Duration::from_secs(3600);
+/// How long a permission lasts (RFC 8656 section 9).
+pub const PERMISSION_LIFE: Duration = Duration::from_secs(300);
+/// How long a channel lasts (RFC 8656 section 12).
+pub const CHANNEL_LIFE: Duration = Duration::from_secs(600);
+/// How long a nonce is accepted: RFC 8656 section 5 wants it changed at least once an hour.
+pub const NONCE_LIFE: Duration = Duration::from_secs(3600);
+/// How long a relayed port is not used again (RFC 8656 section 7.2).
+pub const PORT_REST: Duration = Duration::from_secs(120);
+/// How long a port is kept for a RESERVATION-TOKEN (RFC 8656 section 7.2).
+pub const RESERVATION_LIFE: Duration = Duration::from_secs(30);
+/// Ports that are kept for tokens at once; beyond it 508. An EVEN-PORT with R = 1 is a pair of RTP
+/// and RTCP ports, which no browser asks for.
+pub const RESERVATIONS_MAX: usize = 1024;
+/// Ports offered to the shell for one relayed socket: another process on the host may hold some.
+pub const PORT_CANDIDATES: usize = 4;
+/// Buckets that count unauthenticated answers by source, 8 bytes each: with fewer, spoofed sources
+/// that empty all of them would be cheaper than the link they need to come in on.
+pub const CHALLENGE_BUCKETS: usize = 65_536;
 /// 401 and 438 answers to one source at once: what they amplify is bounded by it.
 pub const CHALLENGES_BURST: u32 = 400;
 /// 401 and 438 answers to one source for long, a second: a room behind one NAT that joins at once
@@ -210,7 +232,10 @@ const _: () = {
     assert!(ALLOCATIONS_PER_USER < ALLOCATIONS_PER_SOURCE);
     assert!(ALLOCATIONS_PER_SOURCE < ALLOCATIONS_MAX);
     assert!(CHANNELS_MAX <= PERMISSIONS_MAX);
-
+    assert!(LIFETIME.as_secs() <= LIFETIME_MAX.as_secs());
+    assert!(PERMISSION_LIFE.as_secs() <= CHANNEL_LIFE.as_secs());
+    assert!(NONCE_LIFE.as_secs() <= 3600);
+    assert!(RESERVATION_LIFE.as_secs() >= 30 && PORT_REST.as_secs() >= 120);
     assert!(SHARDS as usize * 13 + 1024 < ENTRY_MAX);
     assert!(ENTRY_MAX < MESH_FRAME_MAX);
     assert!(KEYS_PER_APP >= 2 && NUMBERED_SECRETS_MAX >= 2);

@@ -1,14 +1,11 @@
 //! Telling STUN from ChannelData, and cutting a stream into either.
 
+use super::message::{HEADER, MAGIC_COOKIE};
+
 /// Bytes that can be no message of this protocol: a stream that holds them is to be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("neither a STUN message nor ChannelData")]
 pub struct Malformed;
-
-/// The length of a STUN header (RFC 8489 section 5).
-const HEADER: usize = 20;
-/// The magic cookie (RFC 8489 section 5). A stream of RFC 3489, which has none, is not served.
-const MAGIC_COOKIE: &[u8] = &[0x21, 0x12, 0xA4, 0x42];
 
 /// Whether a packet may be a STUN message rather than ChannelData: its first two bits are zero
 /// (RFC 8489 section 5, RFC 8656 section 12).
@@ -34,8 +31,11 @@ pub fn frame(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     };
     let Some(&[high, low]) = bytes.get(2..4) else { return Ok(None) };
     let length = usize::from(u16::from_be_bytes([high, low]));
+    // RFC 3489 had no magic cookie, but no streams either.
     let cookie = bytes.get(4..8);
-    if stun && (!length.is_multiple_of(4) || cookie.is_some_and(|cookie| cookie != MAGIC_COOKIE)) {
+    if stun
+        && (!length.is_multiple_of(4) || cookie.is_some_and(|cookie| cookie != MAGIC_COOKIE.to_be_bytes()))
+    {
         return Err(Malformed);
     }
     let whole = if stun { HEADER + length } else { (4 + length).next_multiple_of(4) };

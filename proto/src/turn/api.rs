@@ -130,6 +130,28 @@ pub enum BindError {
     Other,
 }
 
+/// An ICMP error that a datagram to a peer met, as the kernel's error queue has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IcmpError {
+    /// Its ICMP or ICMPv6 type.
+    pub kind: u8,
+    /// Its code.
+    pub code: u8,
+    /// The next hop's MTU, where the error says one.
+    pub mtu: u32,
+}
+
+impl IcmpError {
+    /// The error data of the ICMP attribute (RFC 8656 section 18.13): the MTU for "packet too big" and
+    /// "fragmentation needed", else zero.
+    pub(super) const fn mtu(self, peer: SocketAddr) -> u32 {
+        match (peer, self.kind, self.code) {
+            (SocketAddr::V4(_), 3, 4) | (SocketAddr::V6(_), 2, _) => self.mtu,
+            _ => 0,
+        }
+    }
+}
+
 /// What happened to an allocation, for logs and figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,11 +1,38 @@
 //! The TURN server machine (RFC 8656).
+//!
+//! [`Server`] is fed packets and says what to do; `api` has the types that cross. Read `server` first:
+//! it sorts what comes in. Then a file for each request (`binding`, `allocate`, `refresh`,
+//! `create_permission`, `channel_bind`), `data` for the hot path, and what they work on: `table` of
+//! `allocation`s with their `permission`s and `channel`s, `relays` with their `ports`, `credential`s
+//! and `nonce`s, the peer `gate`.
 
+mod allocate;
+mod allocation;
+mod answer;
 mod api;
+mod authenticate;
+mod binding;
+mod challenge;
+mod channel;
+mod channel_bind;
 mod config;
 mod counters;
+mod create_permission;
+mod credential;
+mod data;
+mod feed;
+mod gate;
+mod icmp;
+mod nonce;
+mod permission;
+mod ports;
+mod refresh;
+mod relays;
 mod server;
+mod table;
 
 pub use api::*;
 pub use config::{Config, Quotas, RelayAddress};
 pub use counters::{AllocationView, Counters, Drop};
+pub use credential::password;
 pub use server::Server;
