@@ -1,0 +1,74 @@
+//! Datagram system calls that no safe crate offers: many packets a call (`recvmmsg`, `sendmmsg`),
+//! trains of packets kept together (UDP_GRO in, UDP_SEGMENT out), and the address of this host that
+//! a packet came to (IP_PKTINFO).
+//!
+//! The only module of the crate with `unsafe`. Its two types own every byte that the kernel reads or
+//! writes: [`Inbox`] the memory that packets arrive in, [`Outbox`] the queue of what is to be sent out
+//! of that memory. What they offer is safe: a caller deals in slots and ranges.
+
+mod address;
+mod control;
+mod inbox;
+mod outbox;
+
+pub(crate) use inbox::{HEADROOM, Inbox, Packet, SLOTS};
+pub(crate) use outbox::{Outbox, Refusals, Target};
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// The most bytes of payload that one send takes over IPv4 (65535 - 20 - 8); with IPv6's longer header
+/// counted too, so that one figure holds for both.
+pub(crate) const SEND_MAX: usize = 65_535 - 40 - 8;
+/// The most segments of one send (the kernel's `UDP_MAX_SEGMENTS` before 6.9).
+pub(crate) const SEGMENTS_MAX: usize = 64;
+/// Segments longer than this are sent one by one: with UDP_SEGMENT none may exceed the path's MTU, which
+/// on the internet is 1500 at most.
+pub(crate) const SEGMENT_MAX: usize = 1500 - 40 - 8;
+
+/// `linux/udp.h`
+const UDP_SEGMENT: libc::c_int = 103;
+/// `linux/udp.h`
+const UDP_GRO: libc::c_int = 104;
+
+/// Lets the kernel hand over trains of packets as one buffer.
+pub(crate) fn enable_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(socket, libc::SOL_UDP, UDP_GRO, 1)
+}
+
+/// Lets packets tell which of this host's addresses they came to: for sockets bound to the unspecified
+/// address, whose replies must leave from that address.
+pub(crate) fn enable_pktinfo(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    if v6 {
+        set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)
+    } else {
+        set(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
+    }
+}
+
+/// Clears the DF bit of what is sent, and forgets forged path MTUs (RFC 8656 section 14, and section
+/// 15 for IPv6, where the kernel fragments).
+pub(crate) fn disable_path_mtu_discovery(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    if v6 {
+        set(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)
+    } else {
+        set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)
+    }
+}
+
+fn set(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the kernel reads `size_of::<c_int>()` bytes from a pointer to a live `c_int`.
+    let done = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), size_of_u32::<libc::c_int>())
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `size_of` as the kernel's `socklen_t`.
+#[allow(clippy::cast_possible_truncation, reason = "only used with types of a few hundred bytes")]
+const fn size_of_u32<T>() -> libc::socklen_t {
+    size_of::<T>() as libc::socklen_t
+}
+
+#[cfg(test)]
+mod tests;

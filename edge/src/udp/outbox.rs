@@ -1,0 +1,392 @@
+//! The queue of datagrams to send, kept as trains: packets of equal size to one destination become one
+//! message that the kernel (or the network card) cuts into segments again.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use super::address::Name;
+use super::control::Control;
+use super::{HEADROOM, Inbox, SEGMENT_MAX, SEGMENTS_MAX, SEND_MAX};
+
+/// Messages of one flush.
+const MESSAGES: usize = 256;
+/// Stretches of bytes of one flush.
+const PIECES: usize = 2048;
+/// Bytes of one flush that lie in no buffer of the [`Inbox`]: heads of trains, and answers.
+const SCRATCH: usize = 256 * 1024;
+/// The longest thing that one push copies there: a STUN message.
+const SCRATCH_EACH: usize = 65_536 + 64;
+/// How far back a train is looked for that a packet may join: packets of several senders come interleaved.
+const LOOK_BACK: usize = 8;
+/// Marks a [`Piece`] as one of the scratch bytes.
+const IN_SCRATCH: usize = 1 << (usize::BITS - 1);
+/// The end of a chain of [`Piece`]s.
+const END: u32 = u32::MAX;
+
+/// Where a datagram goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The caller's name of the socket.
+    pub(crate) socket: u32,
+    /// The destination.
+    pub(crate) to: SocketAddr,
+    /// The address of this host that it leaves from, where the socket has several.
+    pub(crate) from: Option<IpAddr>,
+}
+
+/// Packets that the kernel did not take, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refusals {
+    /// The socket's or the interface's queue was full (EAGAIN, ENOBUFS, ENOMEM).
+    pub(crate) full: u64,
+    /// Longer than the path takes (EMSGSIZE).
+    pub(crate) too_long: u64,
+    /// No way there: no route, refused by a firewall or by an ICMP error.
+    pub(crate) unreachable: u64,
+    /// Anything else.
+    pub(crate) other: u64,
+    /// Trains that had to be sent packet by packet. None of them is lost.
+    pub(crate) untrained: u64,
+}
+
+/// A datagram or a train.
+struct Message {
+    target: Target,
+    /// The size of every segment but the last.
+    segment: usize,
+    total: usize,
+    count: usize,
+    /// Takes no more: its last segment was shorter, or it is none to be cut.
+    closed: bool,
+    first: u32,
+    last: u32,
+    pieces: u32,
+}
+
+/// A stretch of bytes in the arena, or ([`IN_SCRATCH`]) in the scratch.
+#[derive(Clone, Copy)]
+struct Piece {
+    at: usize,
+    len: usize,
+    next: u32,
+}
+
+/// The queue. Everything in it is sent by [`Outbox::flush`], before the [`Inbox`] is cleared.
+pub(crate) struct Outbox {
+    messages: Vec<Message>,
+    pieces: Vec<Piece>,
+    scratch: Vec<u8>,
+    /// Whether the kernel cuts trains for us.
+    segments: bool,
+    headers: Vec<libc::mmsghdr>,
+    iovecs: Vec<libc::iovec>,
+    names: Vec<Name>,
+    controls: Vec<Control>,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> Self {
+        Self {
+            messages: Vec::with_capacity(MESSAGES),
+            pieces: Vec::with_capacity(PIECES),
+            scratch: Vec::with_capacity(SCRATCH),
+            segments: true,
+            headers: Vec::with_capacity(MESSAGES),
+            iovecs: Vec::with_capacity(PIECES),
+            names: Vec::with_capacity(MESSAGES),
+            controls: Vec::with_capacity(MESSAGES),
+        }
+    }
+
+    /// Whether nothing is queued.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Whether the next push might find no room: flush first.
+    pub(crate) fn is_full(&self) -> bool {
+        self.messages.len() == MESSAGES
+            || self.pieces.len() + 2 > PIECES
+            || self.scratch.len() + SCRATCH_EACH > SCRATCH
+    }
+
+    /// How many messages and stretches of bytes are queued.
+    #[cfg(test)]
+    pub(super) fn shape(&self) -> (usize, usize) {
+        (self.messages.len(), self.pieces.len())
+    }
+
+    /// Queues a packet that lies in `slot` of the inbox, `body` of it, with `head` before it. `segment` is
+    /// where the packet that `body` is taken from lies: what of it comes before the body is free to be
+    /// overwritten by the head, so that head and body are one stretch. Answers false when full.
+    pub(crate) fn push(
+        &mut self,
+        inbox: &mut Inbox,
+        target: Target,
+        head: &[u8],
+        slot: usize,
+        segment: &Range<usize>,
+        body: &Range<usize>,
+    ) -> bool {
+        if self.is_full() || body.end < body.start {
+            return false;
+        }
+        let free = body.start - segment.start.min(body.start) + if segment.start == 0 { HEADROOM } else { 0 };
+        let at = Inbox::position(slot, body.start);
+        let size = head.len() + body.len();
+        let message = self.message(target, size);
+        if head.len() <= free {
+            let start = at - head.len();
+            inbox.bytes_mut(start, head.len()).copy_from_slice(head);
+            self.append(message, start, size);
+        } else {
+            let start = self.scratch.len();
+            self.scratch.extend_from_slice(head);
+            self.append(message, start | IN_SCRATCH, head.len());
+            self.append(message, at, body.len());
+        }
+        true
+    }
+
+    /// Queues a copy of `bytes`. Answers false when full.
+    pub(crate) fn push_copy(&mut self, target: Target, bytes: &[u8]) -> bool {
+        if self.is_full() || bytes.len() > SCRATCH_EACH {
+            return false;
+        }
+        let start = self.scratch.len();
+        self.scratch.extend_from_slice(bytes);
+        let message = self.message(target, bytes.len());
+        self.append(message, start | IN_SCRATCH, bytes.len());
+        true
+    }
+
+    /// The message that a packet of `size` bytes joins, or a new one; its counts include the packet.
+    fn message(&mut self, target: Target, size: usize) -> usize {
+        let from = self.messages.len().saturating_sub(LOOK_BACK);
+        let found = self.messages[from..].iter().rposition(|message| message.target == target);
+        if let Some(found) = found {
+            let message = &mut self.messages[from + found];
+            let fits = message.total + size <= SEND_MAX && message.count < SEGMENTS_MAX;
+            if !message.closed && fits && (1..=message.segment).contains(&size) {
+                message.closed = size < message.segment;
+                message.total += size;
+                message.count += 1;
+                return from + found;
+            }
+        }
+        let closed = !self.segments || size == 0 || size > SEGMENT_MAX;
+        self.messages.push(Message {
+            target,
+            segment: size,
+            total: size,
+            count: 1,
+            closed,
+            first: END,
+            last: END,
+            pieces: 0,
+        });
+        self.messages.len() - 1
+    }
+
+    /// Adds a stretch of bytes to a message, joined to its last where it follows that one in memory.
+    fn append(&mut self, message: usize, at: usize, len: usize) {
+        let message = &mut self.messages[message];
+        if let Some(last) = self.pieces.get_mut(message.last as usize)
+            && last.at + last.len == at
+        {
+            last.len += len;
+            return;
+        }
+        let Ok(index) = u32::try_from(self.pieces.len()) else { return };
+        if let Some(last) = self.pieces.get_mut(message.last as usize) {
+            last.next = index;
+        } else {
+            message.first = index;
+        }
+        message.last = index;
+        message.pieces += 1;
+        self.pieces.push(Piece { at, len, next: END });
+    }
+
+    /// Sends everything. `socket` finds the socket of a name; packets of a name that it does not find
+    /// are dropped without being counted.
+    pub(crate) fn flush<'a>(
+        &mut self,
+        inbox: &Inbox,
+        socket: impl Fn(u32) -> Option<BorrowedFd<'a>>,
+        refusals: &mut Refusals,
+    ) {
+        let mut at = 0;
+        while let Some(first) = self.messages.get(at) {
+            let name = first.target.socket;
+            let run = self.messages[at..].iter().take_while(|message| message.target.socket == name).count();
+            if let Some(fd) = socket(name) {
+                self.send(fd.as_raw_fd(), at..at + run, inbox, refusals);
+            }
+            at += run;
+        }
+        self.messages.clear();
+        self.pieces.clear();
+        self.scratch.clear();
+    }
+
+    /// Sends a run of messages that leave by one socket.
+    fn send(&mut self, fd: RawFd, run: Range<usize>, inbox: &Inbox, refusals: &mut Refusals) {
+        self.describe(run.clone(), inbox);
+        let mut done = 0;
+        let mut retried = false;
+        while done < run.len() {
+            match self.call(fd, done) {
+                Ok(sent) => {
+                    done += sent.max(1);
+                    retried = false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let message = &self.messages[run.start + done];
+                    let packets = u64::try_from(message.count).unwrap_or(u64::MAX);
+                    match error.raw_os_error() {
+                        // The card cannot checksum (EIO), or the path is narrower than a segment (EINVAL).
+                        Some(code @ (libc::EIO | libc::EINVAL)) if message.count > 1 => {
+                            self.segments &= code != libc::EIO;
+                            refusals.untrained += 1;
+                            self.send_each(fd, run.start + done, inbox, refusals);
+                        }
+                        Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => refusals.full += packets,
+                        Some(libc::EMSGSIZE) => refusals.too_long += packets,
+                        // An ICMP error of an earlier packet is told here once; this packet was not tried.
+                        Some(libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EPROTO)
+                            if !retried =>
+                        {
+                            retried = true;
+                            continue;
+                        }
+                        Some(
+                            libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EPERM | libc::EACCES,
+                        ) => refusals.unreachable += packets,
+                        _ => refusals.other += packets,
+                    }
+                    done += 1;
+                    retried = false;
+                }
+            }
+        }
+    }
+
+    /// Fills the headers, addresses and stretches of a run for the kernel.
+    fn describe(&mut self, run: Range<usize>, inbox: &Inbox) {
+        self.headers.clear();
+        self.iovecs.clear();
+        self.names.clear();
+        self.controls.clear();
+        for message in &self.messages[run] {
+            let segment = if message.count > 1 { u16::try_from(message.segment).ok() } else { None };
+            let (name, name_len) = Name::new(message.target.to);
+            self.names.push(name);
+            let mut control_len = 0;
+            if segment.is_some() || message.target.from.is_some() {
+                let mut control = Control::empty();
+                control_len = control.write(segment, message.target.from);
+                self.controls.push(control);
+            }
+            let mut piece = self.pieces.get(message.first as usize);
+            while let Some(Piece { at, len, next }) = piece.copied() {
+                let bytes = stretch(inbox, &self.scratch, at, len);
+                self.iovecs.push(libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: len });
+                piece = self.pieces.get(next as usize);
+            }
+            self.headers.push(header(name_len, message.pieces as usize, control_len));
+        }
+        self.link();
+    }
+
+    /// Points the headers at what was pushed for them, now that nothing moves any more.
+    fn link(&mut self) {
+        let (mut iovec, mut control) = (0, 0);
+        for (header, name) in self.headers.iter_mut().zip(&mut self.names) {
+            header.msg_hdr.msg_name = (&raw mut *name).cast();
+            let pieces = header.msg_hdr.msg_iovlen;
+            header.msg_hdr.msg_iov = self.iovecs[iovec..iovec + pieces].as_mut_ptr();
+            iovec += pieces;
+            if header.msg_hdr.msg_controllen > 0 {
+                header.msg_hdr.msg_control = (&raw mut self.controls[control]).cast();
+                control += 1;
+            }
+        }
+    }
+
+    /// Hands the described messages from `done` on to the kernel; answers how many it took.
+    fn call(&mut self, fd: RawFd, done: usize) -> io::Result<usize> {
+        let headers = &mut self.headers[done..];
+        if let [only] = headers {
+            let header = &only.msg_hdr;
+            // SAFETY: `link` has pointed the header at a name, stretches of bytes and a control message
+            // that are live: in `self.names`, `self.iovecs` and `self.controls`, unchanged since, and in
+            // the scratch and the inbox, which nobody writes to while they are borrowed by `flush`. The
+            // kernel only reads them. One plain stretch takes the call with the least to copy.
+            let sent = unsafe {
+                if header.msg_iovlen == 1 && header.msg_controllen == 0 {
+                    let iovec = *header.msg_iov;
+                    let (name, len) = (header.msg_name.cast(), header.msg_namelen);
+                    libc::sendto(fd, iovec.iov_base, iovec.iov_len, libc::MSG_DONTWAIT, name, len)
+                } else {
+                    libc::sendmsg(fd, header, libc::MSG_DONTWAIT)
+                }
+            };
+            return if sent >= 0 { Ok(1) } else { Err(io::Error::last_os_error()) };
+        }
+        let Ok(vlen) = libc::c_uint::try_from(headers.len()) else { return Ok(0) };
+        // SAFETY: as above, for `vlen` headers, which the kernel also writes `msg_len` into.
+        let sent = unsafe { libc::sendmmsg(fd, headers.as_mut_ptr(), vlen, libc::MSG_DONTWAIT) };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Sends the segments of a train one by one.
+    fn send_each(&self, fd: RawFd, message: usize, inbox: &Inbox, refusals: &mut Refusals) {
+        let message = &self.messages[message];
+        let mut bytes = Vec::with_capacity(message.total);
+        let mut piece = self.pieces.get(message.first as usize);
+        while let Some(Piece { at, len, next }) = piece.copied() {
+            bytes.extend_from_slice(stretch(inbox, &self.scratch, at, len));
+            piece = self.pieces.get(next as usize);
+        }
+        let mut control = Control::empty();
+        let control_len = control.write(None, message.target.from);
+        for segment in bytes.chunks(message.segment) {
+            let (mut name, name_len) = Name::new(message.target.to);
+            let mut iovec = libc::iovec { iov_base: segment.as_ptr().cast_mut().cast(), iov_len: segment.len() };
+            let mut header = header(name_len, 1, control_len).msg_hdr;
+            header.msg_name = (&raw mut name).cast();
+            header.msg_iov = &raw mut iovec;
+            if control_len > 0 {
+                header.msg_control = (&raw mut control).cast();
+            }
+            // SAFETY: the header points at locals that live until the call returns.
+            let sent = unsafe { libc::sendmsg(fd, &raw const header, libc::MSG_DONTWAIT) };
+            if sent < 0 {
+                match io::Error::last_os_error().raw_os_error() {
+                    Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => refusals.full += 1,
+                    Some(libc::EMSGSIZE) => refusals.too_long += 1,
+                    _ => refusals.other += 1,
+                }
+            }
+        }
+    }
+}
+
+/// The bytes of a [`Piece`].
+fn stretch<'a>(inbox: &'a Inbox, scratch: &'a [u8], at: usize, len: usize) -> &'a [u8] {
+    if at & IN_SCRATCH == 0 { inbox.at(at, len) } else { &scratch[at ^ IN_SCRATCH..][..len] }
+}
+
+/// A header that points nowhere yet.
+fn header(name_len: libc::socklen_t, pieces: usize, control_len: usize) -> libc::mmsghdr {
+    // SAFETY: integers and raw pointers, for all of which zero bytes are a value.
+    let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
+    header.msg_hdr.msg_namelen = name_len;
+    header.msg_hdr.msg_iovlen = pieces;
+    header.msg_hdr.msg_controllen = control_len;
+    header
+}
