@@ -1,5 +1,35 @@
 //! Chappe's relay: the sockets and the loop around the STUN/TURN machine of `chappe_proto::turn`, and
 //! the uplink that tells it what is in force.
+//!
+//! ```text
+//! clients ── listener ──┐                  ┌── relay ── peers
+//!                       driver ── Server ──┘
+//!                         │ command
+//! nodes ─── uplink ───────┘
+//! ```
+//!
+//! Two threads: the [`driver`]'s, which owns the machine and every socket that media crosses, and
+//! another for what may wait: uplinks, and the probes of the listeners.
 
+mod clock;
+mod command;
+mod config;
+mod driver;
+mod edge;
+mod error;
+mod health;
+mod listener;
+mod probe;
+mod relay;
+mod stats;
+mod token;
 #[allow(unsafe_code, reason = "system calls that no safe crate offers; see the module's head")]
 mod udp;
+mod uplink;
+
+pub use config::{Config, ListenAt, Source};
+pub use edge::{Edge, Stuck};
+pub use error::StartError;
+pub use health::Status;
+pub use stats::{SocketCounters, Stats};
+pub use uplink::{LinkState, Node, Tls, TlsError, Uplink};

@@ -217,6 +217,37 @@ pub const REQUESTS_REMEMBERED: usize = 1_024;
 /// Expired revocations are swept once in this many entries, and when their table is full.
 pub const SWEEP_EVERY: u64 = 1_024;
 
+// ------------------------------------------------------------------------------------- the edge
+
+/// TCP streams of one edge: below its file descriptors, of which each allocation takes one too.
+pub const STREAMS_MAX: usize = 16_384;
+/// TCP streams from one source address: a room at capacity behind one NAT, each client with one for
+/// every other peer and an ICE restart under way.
+pub const STREAMS_PER_SOURCE: u32 = 1024;
+/// A stream's first message, and the rest of one that was begun, must come within this.
+pub const STREAM_MESSAGE_WITHIN: Duration = Duration::from_secs(10);
+/// A stream without an allocation is closed when it is silent for this long.
+pub const STREAM_IDLE: Duration = Duration::from_secs(60);
+/// A stream whose client acknowledges nothing for this long is dead (TCP_USER_TIMEOUT).
+pub const STREAM_UNACKED_FOR: Duration = Duration::from_secs(30);
+/// Relayed bytes that wait for a stream to take them; then the oldest are dropped. A quarter of a
+/// second at 8 Mbit/s: what waits longer is of no use to a call.
+pub const STREAM_MEDIA_BYTES: usize = 256 * 1024;
+/// STUN messages that may wait beyond that; then the stream is closed.
+pub const STREAM_CONTROL_BYTES: usize = 64 * 1024;
+/// Datagrams, or trains of them, taken from one socket before the next one has its turn.
+pub const SOCKET_BURST: usize = 32;
+/// Reads, or accepted streams, of one TCP socket before the next one has its turn.
+pub const STREAM_BURST: usize = 8;
+/// Orders that wait for an edge's loop.
+pub const EDGE_COMMANDS: usize = 64;
+/// Nodes that an edge holds an uplink to, where it knows so many.
+pub const UPLINKS: usize = 2;
+/// How often an edge asks each of its listeners a Binding request, and how long it waits for the answer.
+pub const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// See [`PROBE_EVERY`].
+pub const PROBE_WITHIN: Duration = Duration::from_secs(1);
+
 const _: () = {
     assert!(PAYLOAD_MAX < CLIENT_FRAME_MAX);
     assert!(METADATA_MAX + NAME_MAX < CLIENT_FRAME_MAX);
@@ -239,4 +270,7 @@ const _: () = {
     assert!(SHARDS as usize * 13 + 1024 < ENTRY_MAX);
     assert!(ENTRY_MAX < MESH_FRAME_MAX);
     assert!(KEYS_PER_APP >= 2 && NUMBERED_SECRETS_MAX >= 2);
+
+    assert!(STREAM_MEDIA_BYTES > 65_536 + 64);
+    assert!(PROBE_WITHIN.as_millis() < PROBE_EVERY.as_millis());
 };

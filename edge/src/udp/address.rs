@@ -13,7 +13,9 @@ pub(super) union Name {
     v6: libc::sockaddr_in6,
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "a two-digit constant")]
 const FAMILY_V4: libc::sa_family_t = libc::AF_INET as libc::sa_family_t;
+#[allow(clippy::cast_possible_truncation, reason = "a two-digit constant")]
 const FAMILY_V6: libc::sa_family_t = libc::AF_INET6 as libc::sa_family_t;
 
 impl Name {

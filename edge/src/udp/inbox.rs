@@ -120,7 +120,7 @@ impl Inbox {
             let ring = self.ring.as_ptr();
             let header = &mut (*ring).headers[slot];
             let told = control::read(&header.msg_hdr);
-            let from = (*(&raw const (*ring).names[slot])).read();
+            let from = (*ring).names[slot].read();
             header.msg_hdr.msg_namelen = Name::CAPACITY;
             header.msg_hdr.msg_controllen = Control::CAPACITY;
             let len = header.msg_len as usize;
@@ -156,7 +156,12 @@ impl Inbox {
         buffer[..before.len()].copy_from_slice(before);
         let added = read(&mut buffer[before.len()..])?.min(SLOT - before.len());
         let len = before.len() + added;
-        self.packets.push(Packet { from: SocketAddr::from(([0, 0, 0, 0], 0)), local: None, len, segment: len });
+        self.packets.push(Packet {
+            from: SocketAddr::from(([0, 0, 0, 0], 0)),
+            local: None,
+            len,
+            segment: len,
+        });
         self.used += 1;
         Ok((slot, added))
     }
@@ -192,6 +197,10 @@ impl Inbox {
         unsafe { std::slice::from_raw_parts_mut(self.arena.cast::<u8>().as_ptr().add(position), len) }
     }
 }
+
+// SAFETY: it owns the two blocks that it points to, as a `Box` would, and nothing of it is bound to a
+// thread.
+unsafe impl Send for Inbox {}
 
 impl Drop for Inbox {
     fn drop(&mut self) {

@@ -11,7 +11,8 @@ mod control;
 mod inbox;
 mod outbox;
 
-pub(crate) use inbox::{HEADROOM, Inbox, Packet, SLOTS};
+use inbox::HEADROOM;
+pub(crate) use inbox::{Inbox, SLOTS};
 pub(crate) use outbox::{Outbox, Refusals, Target};
 
 use std::io;
@@ -59,7 +60,13 @@ pub(crate) fn disable_path_mtu_discovery(socket: BorrowedFd<'_>, v6: bool) -> io
 fn set(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the kernel reads `size_of::<c_int>()` bytes from a pointer to a live `c_int`.
     let done = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), size_of_u32::<libc::c_int>())
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of_u32::<libc::c_int>(),
+        )
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -264,7 +264,11 @@ impl Outbox {
                             continue;
                         }
                         Some(
-                            libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EPERM | libc::EACCES,
+                            libc::ECONNREFUSED
+                            | libc::EHOSTUNREACH
+                            | libc::ENETUNREACH
+                            | libc::EPERM
+                            | libc::EACCES,
                         ) => refusals.unreachable += packets,
                         _ => refusals.other += packets,
                     }
@@ -356,7 +360,8 @@ impl Outbox {
         let control_len = control.write(None, message.target.from);
         for segment in bytes.chunks(message.segment) {
             let (mut name, name_len) = Name::new(message.target.to);
-            let mut iovec = libc::iovec { iov_base: segment.as_ptr().cast_mut().cast(), iov_len: segment.len() };
+            let mut iovec =
+                libc::iovec { iov_base: segment.as_ptr().cast_mut().cast(), iov_len: segment.len() };
             let mut header = header(name_len, 1, control_len).msg_hdr;
             header.msg_name = (&raw mut name).cast();
             header.msg_iov = &raw mut iovec;
@@ -375,6 +380,9 @@ impl Outbox {
         }
     }
 }
+
+// SAFETY: the pointers among its fields are only followed within `flush`, which sets them itself.
+unsafe impl Send for Outbox {}
 
 /// The bytes of a [`Piece`].
 fn stretch<'a>(inbox: &'a Inbox, scratch: &'a [u8], at: usize, len: usize) -> &'a [u8] {

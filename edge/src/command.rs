@@ -1,0 +1,99 @@
+//! What other threads ask of the loop.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use chappe_proto::id::Index;
+use chappe_proto::limits::EDGE_COMMANDS;
+use chappe_proto::mesh::uplink::{Directive, EdgeChange, EdgeView};
+use mio::Waker;
+
+use crate::stats::Stats;
+
+/// Takes an answer to wherever it is awaited.
+pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
+
+/// What other threads ask of the loop.
+pub(crate) enum Command {
+    /// Put this state in force, unless a later one is. Answered with the feed number in force.
+    View(Box<EdgeView>, Reply<Index>),
+    /// Put these changes in force, unless a later state is. Answered likewise.
+    Changes(Index, Vec<EdgeChange>, Reply<Index>),
+    /// Do this once. Answered when it is done.
+    Directive(Directive, Reply<()>),
+    /// Tell how it goes.
+    Stats(Reply<Stats>),
+    /// Close everything and return.
+    Stop,
+}
+
+/// The loop has ended or does not take orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unanswered;
+
+/// The other threads' end of the loop.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    commands: SyncSender<Command>,
+    waker: Arc<Waker>,
+}
+
+impl Handle {
+    pub(crate) fn new(waker: Waker) -> (Self, Receiver<Command>) {
+        let (commands, orders) = sync_channel(EDGE_COMMANDS);
+        (Self { commands, waker: Arc::new(waker) }, orders)
+    }
+
+    /// Hands a command over; gives it back when the loop has too many already.
+    fn offer(&self, command: Command) -> Result<Option<Command>, Unanswered> {
+        let refused = match self.commands.try_send(command) {
+            Ok(()) => None,
+            Err(TrySendError::Full(command)) => Some(command),
+            Err(TrySendError::Disconnected(_)) => return Err(Unanswered),
+        };
+        self.waker.wake().map_err(|_| Unanswered)?;
+        Ok(refused)
+    }
+
+    /// Asks and awaits the answer.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, Unanswered> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let mut command = command(Box::new(move |value| {
+            // Whoever asked may have gone.
+            let _ = answer.send(value);
+        }));
+        while let Some(refused) = self.offer(command)? {
+            command = refused;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        answered.await.map_err(|_| Unanswered)
+    }
+
+    /// Asks from a thread without a runtime, and waits at most `within`.
+    pub(crate) fn ask_blocking<T: Send + 'static>(
+        &self,
+        within: Duration,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, Unanswered> {
+        let (answer, answered) = sync_channel(1);
+        let command = command(Box::new(move |value| {
+            let _ = answer.try_send(value);
+        }));
+        match self.offer(command)? {
+            None => answered.recv_timeout(within).map_err(|_| Unanswered),
+            Some(_) => Err(Unanswered),
+        }
+    }
+
+    /// Tells the loop to end; waits for a place in its queue.
+    pub(crate) fn stop(&self) {
+        // An error means that it has ended.
+        if self.commands.send(Command::Stop).is_ok() {
+            let _ = self.waker.wake();
+        }
+    }
+}

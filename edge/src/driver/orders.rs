@@ -1,0 +1,60 @@
+//! What other threads ask for.
+
+use chappe_proto::id::Index;
+use chappe_proto::mesh::uplink::Directive;
+use chappe_proto::time::Now;
+use chappe_proto::turn::EndReason;
+
+use super::{Drained, Driver};
+use crate::command::Command;
+use crate::stats::Stats;
+
+impl Driver {
+    /// Carries out what other threads ask for.
+    pub(super) fn commands_ready(&mut self, now: Now) -> Drained {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::View(view, reply) => {
+                    // Of two uplinks one may lag; what is in force never goes back.
+                    if view.index > self.applied || self.applied == Index::default() {
+                        self.server.set_view(now, &view);
+                        self.applied = view.index;
+                    }
+                    self.outputs(now);
+                    reply(self.applied);
+                }
+                Command::Changes(index, changes, reply) => {
+                    if index > self.applied {
+                        for change in &changes {
+                            self.server.apply(now, change);
+                        }
+                        self.applied = index;
+                    }
+                    self.outputs(now);
+                    reply(self.applied);
+                }
+                Command::Directive(directive, reply) => {
+                    if let Directive::End { session } = directive {
+                        self.server.end(now, session, EndReason::Left);
+                    }
+                    self.outputs(now);
+                    reply(());
+                }
+                Command::Stats(reply) => reply(self.stats()),
+                Command::Stop => self.stopping = true,
+            }
+        }
+        Drained::Yes
+    }
+
+    fn stats(&self) -> Stats {
+        Stats {
+            allocations: u32::try_from(self.server.allocations()).unwrap_or(u32::MAX),
+            streams: u32::try_from(self.streams.len()).unwrap_or(u32::MAX),
+            turn: self.server.counters().clone(),
+            sockets: self.counters,
+            loop_lag: self.lag.longest(),
+            applied: self.applied,
+        }
+    }
+}

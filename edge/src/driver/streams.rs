@@ -1,0 +1,155 @@
+//! Streams: accepted, read, written, closed.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use chappe_proto::limits::STREAM_BURST;
+use chappe_proto::stun;
+use chappe_proto::time::{Mono, Now};
+use chappe_proto::turn::FiveTuple;
+
+use super::{Drained, Driver};
+use crate::listener::{Accepted, Got, Overdue, stream_via};
+use crate::token::{Ready, token};
+
+/// Streams are looked through for overdue ones this often.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+impl Driver {
+    /// Accepts a part of the streams that wait.
+    pub(super) fn tcp_ready(&mut self, now: Now, index: usize) -> Drained {
+        for _ in 0..STREAM_BURST {
+            let Some(listener) = self.tcp.get(index) else { return Drained::Yes };
+            let name = |stream| token(Ready::Stream(stream));
+            match self.streams.accept(listener, self.poll.registry(), name, now.mono) {
+                Accepted::Stream => self.sweep = self.sweep.min(now.mono + SWEEP_EVERY),
+                Accepted::Refused => self.counters.refused_streams += 1,
+                Accepted::Nothing => return Drained::Yes,
+                Accepted::Exhausted => {
+                    // Tried again at the next sweep, when a stream or an allocation may have ended.
+                    self.counters.refused_streams += 1;
+                    self.sweep = self.sweep.min(now.mono + SWEEP_EVERY);
+                    return Drained::Yes;
+                }
+            }
+        }
+        Drained::No
+    }
+
+    /// Takes a part of what a stream has.
+    pub(super) fn stream_ready(&mut self, now: Now, index: usize, ending: bool) -> Drained {
+        for _ in 0..STREAM_BURST {
+            self.free_slot();
+            let Some(stream) = self.streams.get(index) else { return Drained::Yes };
+            if stream.doomed {
+                return Drained::Yes;
+            }
+            let client = stream.client;
+            match stream.read(&mut self.inbox) {
+                Got::Nothing => return Drained::Yes,
+                Got::End => {
+                    self.doom(index);
+                    return Drained::Yes;
+                }
+                Got::Bytes { slot, len, more } => {
+                    self.stream_bytes(now, index, &client, slot, len);
+                    // A read that leaves room has emptied the stream (epoll(7)): another would be in vain.
+                    if !more && !ending {
+                        return Drained::Yes;
+                    }
+                }
+            }
+        }
+        Drained::No
+    }
+
+    /// Handles the messages among a stream's unread bytes, and keeps the rest.
+    fn stream_bytes(&mut self, now: Now, index: usize, client: &FiveTuple, slot: usize, len: usize) {
+        let mut start = 0;
+        loop {
+            match stun::frame(&self.inbox.bytes(slot, len)[start..]) {
+                Ok(Some(size)) => {
+                    self.client_message(now, client, stream_via(index), slot, start, start + size);
+                    start += size;
+                }
+                Ok(None) => break,
+                Err(stun::Malformed) => return self.doom(index),
+            }
+        }
+        if let Some(stream) = self.streams.get(index) {
+            stream.keep(&self.inbox.bytes(slot, len)[start..], start > 0, now.mono);
+        }
+    }
+
+    /// A stream takes more.
+    pub(super) fn writable(&mut self, index: usize) {
+        if let Some(stream) = self.streams.get(index)
+            && stream.unblock()
+        {
+            self.touch(index);
+        }
+    }
+
+    /// Has a stream written to at the end of this turn.
+    pub(super) fn touch(&mut self, index: usize) {
+        if let Some(stream) = self.streams.get(index)
+            && !std::mem::replace(&mut stream.touched, true)
+        {
+            self.touched.push(index);
+        }
+    }
+
+    /// Has a stream closed at the end of this turn.
+    pub(super) fn doom(&mut self, index: usize) {
+        if let Some(stream) = self.streams.get(index) {
+            stream.doomed = true;
+            self.touch(index);
+        }
+    }
+
+    /// Writes to the streams that have something to be written, and closes those that are to be closed.
+    pub(super) fn finish_streams(&mut self, now: Now) {
+        while let Some(index) = self.touched.pop() {
+            let Some(stream) = self.streams.get(index) else { continue };
+            stream.touched = false;
+            self.counters.stream_full += stream.flush();
+            if stream.doomed
+                && let Some(client) = self.streams.close(self.poll.registry(), index)
+            {
+                self.server.handle_closed(now, &client);
+                self.outputs(now);
+                self.send_queued();
+            }
+        }
+    }
+
+    /// Closes overdue streams, and tries again to accept what could not be.
+    pub(super) fn sweep(&mut self, now: Now) {
+        let mut overdue = Vec::new();
+        let mut idle = Vec::new();
+        for (index, stream) in self.streams.iter_mut() {
+            match stream.is_overdue(now.mono) {
+                Overdue::No => {}
+                Overdue::Message => overdue.push(index),
+                Overdue::Idle => idle.push(index),
+            }
+        }
+        if !idle.is_empty() {
+            let holders: HashSet<FiveTuple> =
+                self.server.list().map(|allocation| *allocation.client).collect();
+            for index in idle {
+                match self.streams.get(index) {
+                    Some(stream) if holders.contains(&stream.client) => stream.excuse(now.mono),
+                    _ => overdue.push(index),
+                }
+            }
+        }
+        for index in overdue {
+            self.doom(index);
+        }
+        self.sweep = if self.streams.len() == 0 { Mono::NEVER } else { now.mono + SWEEP_EVERY };
+        for index in 0..self.tcp.len() {
+            self.ready(now, Ready::Tcp(index), false);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! An edge as a whole: started, asked, stopped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use chappe_proto::id::Index;
+use chappe_proto::mesh::uplink::{EdgeHello, EdgeView, Listener, RelayRange};
+use chappe_proto::turn::{self, Server, Transport};
+use mio::{Poll, Waker};
+use tokio::sync::watch;
+
+use crate::command::{Command, Handle};
+use crate::config::{Config, Source};
+use crate::driver::Driver;
+use crate::health::{self, Health, Status};
+use crate::listener::{TcpListener, UdpListener};
+use crate::probe::{self, Probed};
+use crate::stats::Stats;
+use crate::token::{Ready, token};
+use crate::{StartError, relay, uplink};
+
+/// The loop answers a question within this, unless it is stuck.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// A running edge. Dropped, it stops.
+#[derive(Debug)]
+pub struct Edge {
+    bound: Vec<(Listener, SocketAddr)>,
+    hello: EdgeHello,
+    driver: Handle,
+    health: Arc<Health>,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// An edge that does not answer: its loop is stuck or has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the edge's loop does not answer")]
+pub struct Stuck;
+
+impl Edge {
+    /// Binds every listener and starts to serve.
+    ///
+    /// # Errors
+    /// [`StartError`], which names the address, the cause and the fix. Nothing is left running then.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        config.check()?;
+        for relay in &config.relays {
+            relay::check(relay.bind).map_err(|source| StartError::Relay { address: relay.bind, source })?;
+        }
+        let (udp, tcp, bound) = bind(&config)?;
+        let hello = hello(&config, &bound);
+        let poll = Poll::new().map_err(StartError::system("polling"))?;
+        let waker =
+            Waker::new(poll.registry(), token(Ready::Commands)).map_err(StartError::system("polling"))?;
+        let (driver, commands) = Handle::new(waker);
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| StartError::System {
+            what: "random numbers",
+            source: std::io::Error::other(error),
+        })?;
+        let turn = machine(&config, &bound);
+        let view = standalone_view(&config.source, &hello);
+        let server = |now| {
+            let mut server = Server::new(turn, seed, now);
+            if let Some(view) = &view {
+                server.set_view(now, view);
+            }
+            server
+        };
+        let looped = Driver::new(poll, commands, server, udp, tcp).map_err(StartError::system("polling"))?;
+        let (stop, stopped) = watch::channel(false);
+        let health = Arc::new(Health::default());
+        let side = Side {
+            uplink: match config.source {
+                Source::Uplink(uplink) => Some((uplink.nodes, uplink.tls.client()?)),
+                Source::Standalone { .. } => None,
+            },
+            probed: bound
+                .iter()
+                .map(|(listener, local)| Probed { listener: listener.clone(), local: *local })
+                .collect(),
+            hello: hello.clone(),
+            realm: config.realm,
+            driver: driver.clone(),
+            health: health.clone(),
+            stopped,
+        };
+        let mut edge = Self { bound, hello, driver, health, stop, threads: Vec::new() };
+        edge.spawn("chappe-edge", move || looped.run())?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::system("a runtime"))?;
+        edge.spawn("chappe-uplink", move || side.run(&runtime))?;
+        Ok(edge)
+    }
+
+    fn spawn(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
+        self.threads.push(thread.map_err(StartError::system("a thread"))?);
+        Ok(())
+    }
+
+    /// The listeners as clients reach them, each with the address that it is bound to, in the order of the
+    /// configuration.
+    #[must_use]
+    pub fn listeners(&self) -> &[(Listener, SocketAddr)] {
+        &self.bound
+    }
+
+    /// How it does, in figures.
+    ///
+    /// # Errors
+    /// [`Stuck`] when the loop does not answer within two seconds.
+    pub fn stats(&self) -> Result<Stats, Stuck> {
+        self.driver.ask_blocking(ANSWER_WITHIN, Command::Stats).map_err(|_| Stuck)
+    }
+
+    /// How it is, for a health page; `Display` gives a text, `Serialize` JSON.
+    ///
+    /// # Errors
+    /// [`Stuck`] when the loop does not answer within two seconds.
+    pub fn status(&self) -> Result<Status, Stuck> {
+        let stats = self.stats()?;
+        let (failed_listeners, uplinks) = self.health.seen();
+        Ok(Status {
+            edge: self.hello.edge.clone(),
+            region: self.hello.region.clone(),
+            build: self.hello.build.clone(),
+            listeners: self.hello.listeners.clone(),
+            failed_listeners,
+            uplinks,
+            applied: stats.applied,
+            allocations: stats.allocations,
+            streams: stats.streams,
+            sent: stats.turn.sent,
+            received: stats.turn.received,
+            drops: stats.drops(),
+            loop_lag_us: health::micros(stats.loop_lag),
+            cpu_ms: health::cpu_ms(),
+            rss: health::rss(),
+        })
+    }
+
+    /// Stops: says goodbye to the nodes, closes every socket, and waits until both threads have ended.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.send_replace(true);
+        self.driver.stop();
+        for thread in self.threads.drain(..) {
+            // One that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What the thread beside the loop's does.
+struct Side {
+    uplink: Option<(Vec<uplink::Node>, quinn::ClientConfig)>,
+    probed: Vec<Probed>,
+    hello: EdgeHello,
+    realm: String,
+    driver: Handle,
+    health: Arc<Health>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Side {
+    fn run(self, runtime: &tokio::runtime::Runtime) {
+        let Self { uplink, probed, hello, realm, driver, health, stopped } = self;
+        tokio::task::LocalSet::new().block_on(runtime, async {
+            let probes = probe::run(probed, health.clone(), stopped.clone());
+            match uplink {
+                Some((nodes, tls)) => {
+                    let applied = std::cell::RefCell::new(Index::default());
+                    let shared = uplink::Shared { nodes, tls, hello, realm, driver, health, applied };
+                    tokio::join!(probes, uplink::run(shared, stopped));
+                }
+                None => probes.await,
+            }
+        });
+    }
+}
+
+type Bound = (Vec<UdpListener>, Vec<TcpListener>, Vec<(Listener, SocketAddr)>);
+
+/// Binds every listener.
+fn bind(config: &Config) -> Result<Bound, StartError> {
+    let (mut udp, mut tcp, mut bound) = (Vec::new(), Vec::new(), Vec::new());
+    for listener in &config.listeners {
+        let local = match listener.transport {
+            Transport::Udp => {
+                let socket = UdpListener::bind(listener.bind)?;
+                let local = socket.local();
+                udp.push(socket);
+                local
+            }
+            Transport::Tcp => {
+                let socket = TcpListener::bind(listener.bind)?;
+                let local = socket.local();
+                tcp.push(socket);
+                local
+            }
+        };
+        bound.push((listener.reached(local), local));
+    }
+    Ok((udp, tcp, bound))
+}
+
+/// What the machine is told.
+fn machine(config: &Config, bound: &[(Listener, SocketAddr)]) -> turn::Config {
+    let mut machine = turn::Config::new(&config.realm, config.relays.clone());
+    machine.listeners = bound.iter().flat_map(|(listener, local)| [listener.address, *local]).collect();
+    machine.quotas.allocations = config.capacity;
+    machine
+}
+
+/// Who the edge is, towards nodes.
+fn hello(config: &Config, bound: &[(Listener, SocketAddr)]) -> EdgeHello {
+    EdgeHello {
+        edge: config.id.clone(),
+        build: config.build.clone(),
+        region: config.region.clone(),
+        coordinates: config.coordinates,
+        listeners: bound.iter().map(|(listener, _)| listener.clone()).collect(),
+        relays: config
+            .relays
+            .iter()
+            .map(|relay| RelayRange { address: relay.advertised, first: relay.first, last: relay.last })
+            .collect(),
+        capacity: config.capacity,
+        feed: None,
+    }
+}
+
+/// What is in force without a cluster: it is its own fleet.
+fn standalone_view(source: &Source, hello: &EdgeHello) -> Option<EdgeView> {
+    let Source::Standalone { secrets, peers } = source else { return None };
+    Some(EdgeView {
+        secrets: (1..).zip(secrets.iter().cloned()).collect(),
+        fleet: hello.relays.clone(),
+        peers: peers.clone(),
+        ..EdgeView::default()
+    })
+}

@@ -1,0 +1,71 @@
+//! What clients reach: UDP sockets, TCP sockets and their streams.
+
+mod outgoing;
+mod stream;
+mod tcp;
+mod udp;
+
+pub(crate) use stream::{Got, Overdue, Stream};
+pub(crate) use tcp::{Accepted, Streams, TcpListener};
+pub(crate) use udp::UdpListener;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use chappe_proto::turn::{Transport, Via};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::StartError;
+
+/// Marks a [`Via`] as a stream; the others are UDP listeners.
+const STREAM: u32 = 1 << 31;
+
+/// The UDP listener or the stream that a [`Via`] names.
+pub(crate) enum Road {
+    Udp(usize),
+    Stream(usize),
+}
+
+impl From<Via> for Road {
+    fn from(via: Via) -> Self {
+        let index = (via.0 & !STREAM) as usize;
+        if via.0 & STREAM == 0 { Self::Udp(index) } else { Self::Stream(index) }
+    }
+}
+
+/// The name of the `index`th UDP listener.
+pub(crate) fn udp_via(index: usize) -> Via {
+    Via(u32::try_from(index).unwrap_or(0) & !STREAM)
+}
+
+/// The name of a stream.
+pub(crate) fn stream_via(index: usize) -> Via {
+    Via(u32::try_from(index).unwrap_or(0) | STREAM)
+}
+
+/// A nonblocking socket bound to `address`, and the address that it got.
+fn open(transport: Transport, address: SocketAddr) -> Result<(OwnedFd, SocketAddr), StartError> {
+    let bind = || -> io::Result<(OwnedFd, SocketAddr)> {
+        let (kind, protocol) = match transport {
+            Transport::Udp => (Type::DGRAM, Protocol::UDP),
+            Transport::Tcp => (Type::STREAM, Protocol::TCP),
+        };
+        let socket = Socket::new(Domain::for_address(address), kind.nonblocking(), Some(protocol))?;
+        if address.is_ipv6() {
+            // So that 0.0.0.0 and [::] can be listened to side by side.
+            socket.set_only_v6(true)?;
+        }
+        if transport == Transport::Tcp {
+            // A restart need not wait for the old connections' TIME-WAIT.
+            socket.set_reuse_address(true)?;
+        }
+        socket.bind(&address.into())?;
+        if transport == Transport::Tcp {
+            socket.listen(1024)?;
+        }
+        let local = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok((socket.into(), local))
+    };
+    bind().map_err(|source| StartError::listener(transport, address, source))
+}

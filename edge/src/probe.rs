@@ -1,0 +1,90 @@
+//! The edge asks each of its listeners a Binding request, as a client would.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::{io, mem};
+
+use chappe_proto::limits::{PROBE_EVERY, PROBE_WITHIN};
+use chappe_proto::mesh::uplink::Listener;
+use chappe_proto::turn::Transport;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::health::Health;
+
+/// A listener, as clients reach it and as this host does.
+pub(crate) struct Probed {
+    pub(crate) listener: Listener,
+    pub(crate) local: SocketAddr,
+}
+
+/// Probes the listeners until the edge stops.
+pub(crate) async fn run(listeners: Vec<Probed>, health: Arc<Health>, mut stop: watch::Receiver<bool>) {
+    let mut every = interval(PROBE_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut before = Vec::new();
+    loop {
+        tokio::select! {
+            _ = every.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let mut failed = Vec::new();
+        for probed in &listeners {
+            let answer = timeout(PROBE_WITHIN, ask(probed.listener.transport, reach(probed.local))).await;
+            let reason = match answer {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer within {PROBE_WITHIN:?}"),
+            };
+            if !before.contains(&probed.listener) {
+                tracing::error!(address = %probed.local, reason, "a listener does not answer");
+            }
+            failed.push(probed.listener.clone());
+        }
+        health.failed(failed.clone());
+        drop(mem::replace(&mut before, failed));
+    }
+}
+
+/// The address to ask: a listener of all addresses is asked by loopback.
+fn reach(local: SocketAddr) -> SocketAddr {
+    let ip = match local.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, local.port())
+}
+
+/// Asks once.
+async fn ask(transport: Transport, to: SocketAddr) -> io::Result<()> {
+    let request = binding()?;
+    let mut answer = [0; 20];
+    match transport {
+        Transport::Udp => {
+            let socket = UdpSocket::bind(SocketAddr::new(to.ip(), 0)).await?;
+            socket.connect(to).await?;
+            socket.send(&request).await?;
+            socket.recv(&mut answer).await?;
+        }
+        Transport::Tcp => {
+            let mut stream = TcpStream::connect(to).await?;
+            stream.write_all(&request).await?;
+            stream.read_exact(&mut answer).await?;
+        }
+    }
+    // A Binding success response (0x0101) with the cookie and the transaction id of the request.
+    let fine = answer[..2] == [1, 1] && answer[4..] == request[4..];
+    if fine { Ok(()) } else { Err(io::Error::other("not the answer to a Binding request")) }
+}
+
+/// A Binding request without attributes (RFC 8489 section 5).
+fn binding() -> io::Result<[u8; 20]> {
+    let mut request = [0; 20];
+    request[1] = 1;
+    request[4..8].copy_from_slice(&0x2112_A442_u32.to_be_bytes());
+    getrandom::fill(&mut request[8..]).map_err(io::Error::other)?;
+    Ok(request)
+}

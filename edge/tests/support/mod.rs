@@ -1,0 +1,53 @@
+//! What the tests of an edge share: configurations, and a node to report to.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+
+pub mod node;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use chappe_edge::{Config, Edge, ListenAt, Source, StartError};
+use chappe_proto::id::{EdgeId, Region};
+use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
+use chappe_proto::turn::{RelayAddress, Transport};
+
+/// Nothing that a test waits for takes longer.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// The shared secret of the tests' edges.
+pub const SECRET: &[u8] = b"a secret of the tests";
+/// The realm of the tests' edges.
+pub const REALM: &str = "chappe.test";
+
+/// An edge that stands alone on a loopback address, over UDP and TCP, and lets its clients reach loopback.
+pub fn standalone(ip: &str) -> Config {
+    let ip: IpAddr = ip.parse().unwrap();
+    let any = SocketAddr::new(ip, 0);
+    Config {
+        id: EdgeId::new("edge-1").unwrap(),
+        build: "test".to_owned(),
+        region: Region::new("here").unwrap(),
+        coordinates: None,
+        listeners: vec![ListenAt::new(Transport::Udp, any), ListenAt::new(Transport::Tcp, any)],
+        relays: vec![RelayAddress { bind: ip, advertised: ip, first: 49152, last: 65535 }],
+        realm: REALM.to_owned(),
+        capacity: 1000,
+        source: Source::Standalone { secrets: vec![Secret(SECRET.to_vec())], peers: loopback() },
+    }
+}
+
+/// Lets clients reach loopback.
+pub fn loopback() -> PeerPolicy {
+    PeerPolicy { allow: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()], deny: vec![] }
+}
+
+/// Starts an edge.
+pub fn start(config: Config) -> Edge {
+    Edge::start(config).unwrap_or_else(|error: StartError| panic!("{error}"))
+}
+
+/// The bound address of an edge's listener.
+pub fn listener(edge: &Edge, transport: Transport) -> SocketAddr {
+    let found = edge.listeners().iter().find(|(listener, _)| listener.transport == transport);
+    found.map(|(_, local)| *local).unwrap()
+}

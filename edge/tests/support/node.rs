@@ -1,0 +1,156 @@
+//! A node's side of the uplink, as far as an edge sees it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use chappe_edge::{Node, Tls, Uplink};
+use chappe_proto::id::NodeId;
+use chappe_proto::limits::MESH_FRAME_MAX;
+use chappe_proto::mesh::uplink::{ALPN, Down, EdgeHello, Health, NodeHello, Up};
+use chappe_proto::wire;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::CertificateDer;
+use rustls::server::WebPkiClientVerifier;
+use tokio::time::timeout;
+
+use super::{PATIENCE, REALM};
+
+/// The name in the node's certificate.
+const NAME: &str = "node-1.test";
+
+/// A certificate authority and what it signed: a node's certificate and an edge's.
+pub struct Certificates {
+    root: CertificateDer<'static>,
+    node: (Vec<CertificateDer<'static>>, KeyPair),
+    edge: (Vec<CertificateDer<'static>>, KeyPair),
+}
+
+impl Certificates {
+    pub fn new() -> Self {
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let root = authority.self_signed(&key).unwrap().der().clone();
+        let issuer = Issuer::new(authority, key);
+        let sign = |name: &str| {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            (vec![params.signed_by(&key, &issuer).unwrap().der().clone()], key)
+        };
+        Self { node: sign(NAME), edge: sign("edge-1.test"), root }
+    }
+
+    /// What an edge is given to reach these nodes.
+    pub fn uplink(&self, nodes: &[SocketAddr]) -> Uplink {
+        Uplink {
+            nodes: nodes.iter().map(|address| Node { address: *address, name: NAME.to_owned() }).collect(),
+            tls: Tls {
+                certificates: self.edge.0.clone(),
+                key: self.edge.1.serialize_der().try_into().unwrap(),
+                roots: vec![self.root.clone()],
+            },
+        }
+    }
+}
+
+/// A node's QUIC endpoint.
+pub struct Server {
+    endpoint: Endpoint,
+}
+
+impl Server {
+    /// Listens on `address`, for edges with certificates of this authority.
+    pub fn bind(certificates: &Certificates, address: SocketAddr) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificates.root.clone()).unwrap();
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+        let (chain, key) = &certificates.node;
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain.clone(), key.serialize_der().try_into().unwrap())
+            .unwrap();
+        tls.alpn_protocols = vec![ALPN.to_vec()];
+        let crypto = QuicServerConfig::try_from(tls).unwrap();
+        let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        Self { endpoint: Endpoint::server(config, address).unwrap() }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.endpoint.local_addr().unwrap()
+    }
+
+    /// Waits for an edge's connection, and for its hello.
+    pub async fn accept(&self) -> (Link, EdgeHello) {
+        timeout(PATIENCE, async {
+            loop {
+                let connection = match self.endpoint.accept().await.unwrap().await {
+                    Ok(connection) => connection,
+                    // What was under way towards an endpoint of before.
+                    Err(_) => continue,
+                };
+                let (send, receive) = connection.accept_bi().await.unwrap();
+                let mut link = Link { connection, send, receive };
+                match link.read().await {
+                    Up::Hello(hello) => return (link, hello),
+                    other => panic!("{other:?}"),
+                }
+            }
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Waits for a connection, or for its failing.
+    pub async fn incoming(&self) -> Result<Connection, quinn::ConnectionError> {
+        self.endpoint.accept().await.unwrap().await
+    }
+
+    /// Ends like a node that is stopped.
+    pub async fn close(self) {
+        self.endpoint.close(0u32.into(), b"stopped");
+        self.endpoint.wait_idle().await;
+    }
+}
+
+/// An edge's connection.
+pub struct Link {
+    pub connection: Connection,
+    send: SendStream,
+    receive: RecvStream,
+}
+
+impl Link {
+    pub async fn read(&mut self) -> Up {
+        timeout(PATIENCE, async {
+            let mut length = [0; 4];
+            self.receive.read_exact(&mut length).await.unwrap();
+            let mut bytes = vec![0; u32::from_be_bytes(length) as usize];
+            self.receive.read_exact(&mut bytes).await.unwrap();
+            wire::decode(&bytes, MESH_FRAME_MAX).unwrap()
+        })
+        .await
+        .unwrap()
+    }
+
+    pub async fn write(&mut self, frame: &Down) {
+        let bytes = wire::encode(frame).unwrap();
+        self.send.write_all(&u32::try_from(bytes.len()).unwrap().to_be_bytes()).await.unwrap();
+        self.send.write_all(&bytes).await.unwrap();
+    }
+
+    pub async fn greet(&mut self) {
+        let hello = NodeHello { node: NodeId(7), build: "test".to_owned(), realm: REALM.to_owned() };
+        self.write(&Down::Hello(hello)).await;
+    }
+
+    pub async fn health(&self) -> Health {
+        let bytes = timeout(PATIENCE, self.connection.read_datagram()).await.unwrap().unwrap();
+        wire::decode(&bytes, MESH_FRAME_MAX).unwrap()
+    }
+}

@@ -1,0 +1,134 @@
+//! The uplink, against a node's side of it on loopback.
+
+mod support;
+
+use std::time::Duration;
+
+use chappe_edge::{Config, Edge, LinkState, Source};
+use chappe_proto::id::{Index, NodeId, SessionId};
+use chappe_proto::mesh::uplink::{Directive, Down, EdgeChange, EdgeView, Secret, Up};
+use chappe_proto::turn::Transport;
+use support::node::{Certificates, Server};
+use support::{PATIENCE, listener, standalone, start};
+
+fn uplinked(certificates: &Certificates, nodes: &[&Server]) -> Config {
+    let nodes: Vec<_> = nodes.iter().map(|node| node.address()).collect();
+    Config { source: Source::Uplink(certificates.uplink(&nodes)), ..standalone("127.0.0.1") }
+}
+
+fn view(index: u64) -> Down {
+    Down::Snapshot(EdgeView { index: Index(index), ..EdgeView::default() })
+}
+
+/// Waits until the edge says what is expected of it.
+async fn until(edge: &Edge, expected: impl Fn(&chappe_edge::Status) -> bool) {
+    let found = tokio::time::timeout(PATIENCE, async {
+        while !expected(&edge.status().unwrap()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    assert!(found.await.is_ok(), "{}", edge.status().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_says_who_it_is_takes_the_feed_and_reports_each_second() {
+    let certificates = Certificates::new();
+    let node = Server::bind(&certificates, "127.0.0.1:0".parse().unwrap());
+    let edge = start(uplinked(&certificates, &[&node]));
+    let (mut link, hello) = node.accept().await;
+    assert_eq!((hello.edge.as_str(), hello.capacity, hello.feed), ("edge-1", 1000, None));
+    assert_eq!(hello.listeners.len(), 2);
+    assert_eq!(hello.listeners[0].address, listener(&edge, Transport::Udp));
+    assert_eq!((hello.relays[0].first, hello.relays[0].last), (49152, 65535));
+
+    // Before the node's hello the link is not up.
+    assert!(matches!(edge.status().unwrap().uplinks[..], [LinkState::Connecting { .. }]));
+    link.greet().await;
+    link.write(&view(5)).await;
+    assert_eq!(link.read().await, Up::Applied { index: Index(5) });
+    assert!(matches!(edge.status().unwrap().uplinks[..], [LinkState::Up { node: NodeId(7), .. }]));
+
+    let change = EdgeChange::SecretAdded { number: 1, secret: Secret(b"x".to_vec()) };
+    link.write(&Down::Delta { index: Index(8), changes: vec![change] }).await;
+    assert_eq!(link.read().await, Up::Applied { index: Index(8) });
+    // What is in force never goes back.
+    link.write(&view(6)).await;
+    assert_eq!(link.read().await, Up::Applied { index: Index(8) });
+
+    let session = SessionId::from_random([1; 15]);
+    link.write(&Down::Directive { seq: 1, body: Directive::End { session } }).await;
+    assert_eq!(link.read().await, Up::Done { seq: 1 });
+
+    let (first, second) = (link.health().await, link.health().await);
+    assert_eq!((first.seq, second.seq), (1, 2));
+    assert!(second.rss > 0 && second.cpu_ms > 0);
+    edge.stop();
+    // The edge says goodbye.
+    tokio::time::timeout(PATIENCE, link.connection.closed()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_comes_back_to_a_node_that_restarts_and_says_what_it_has() {
+    let certificates = Certificates::new();
+    let node = Server::bind(&certificates, "127.0.0.1:0".parse().unwrap());
+    let address = node.address();
+    let edge = start(uplinked(&certificates, &[&node]));
+    let (mut link, _) = node.accept().await;
+    link.greet().await;
+    link.write(&view(3)).await;
+    assert_eq!(link.read().await, Up::Applied { index: Index(3) });
+    node.close().await;
+    drop(link);
+    until(&edge, |status| matches!(status.uplinks[..], [LinkState::Down { .. } | LinkState::Connecting { .. }]))
+        .await;
+    assert_eq!(edge.status().unwrap().applied, Index(3), "what it has stays in force");
+
+    let node = Server::bind(&certificates, address);
+    let (mut link, hello) = node.accept().await;
+    assert_eq!(hello.feed, Some(Index(3)));
+    link.greet().await;
+    until(&edge, |status| matches!(status.uplinks[..], [LinkState::Up { .. }])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_are_linked_to_and_a_third_replaces_one_that_ends() {
+    let certificates = Certificates::new();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let nodes = [(); 3].map(|()| Server::bind(&certificates, any));
+    let edge = start(uplinked(&certificates, &[&nodes[0], &nodes[1], &nodes[2]]));
+    let (mut first, _) = nodes[0].accept().await;
+    let (mut second, _) = nodes[1].accept().await;
+    first.greet().await;
+    second.greet().await;
+    let up = |status: &chappe_edge::Status| {
+        status.uplinks.iter().filter(|link| matches!(link, LinkState::Up { .. })).count()
+    };
+    until(&edge, |status| up(status) == 2).await;
+    let [first_node, _second_node, third_node] = nodes;
+    drop(first);
+    first_node.close().await;
+    let (mut third, _) = third_node.accept().await;
+    third.greet().await;
+    until(&edge, |status| up(status) == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_of_another_authority_is_never_up() {
+    let (ours, theirs) = (Certificates::new(), Certificates::new());
+    let node = Server::bind(&ours, "127.0.0.1:0".parse().unwrap());
+    let edge = start(uplinked(&theirs, &[&node]));
+    let accept = async {
+        loop {
+            node_refuses(&node).await;
+        }
+    };
+    tokio::select! {
+        () = accept => {}
+        () = until(&edge, |status| matches!(&status.uplinks[..], [LinkState::Down { .. }])) => {}
+    }
+}
+
+/// Lets one handshake fail.
+async fn node_refuses(node: &Server) {
+    assert!(node.incoming().await.is_err());
+}
