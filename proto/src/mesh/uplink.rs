@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{EdgeId, Index, NodeId, Region, SessionId};
 use crate::time::Unix;
 use crate::turn::Transport;
+use crate::wire;
 
 /// The ALPN protocol of an uplink.
 pub const ALPN: &[u8] = b"chappe-uplink/1";
@@ -94,6 +95,7 @@ pub struct Listener {
     /// How.
     pub transport: Transport,
     /// The advertised address and port.
+    #[serde(with = "wire::text")]
     pub address: SocketAddr,
     /// A hostname to put into URLs instead of the address.
     #[serde(default)]
@@ -104,6 +106,7 @@ pub struct Listener {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RelayRange {
     /// The address that relayed transport addresses carry.
+    #[serde(with = "wire::text")]
     pub address: IpAddr,
     /// The lowest port.
     pub first: u16,
@@ -205,8 +208,10 @@ impl std::fmt::Debug for Secret {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerPolicy {
     /// Allowed although special-purpose (the LAN in a development cluster).
+    #[serde(with = "wire::texts")]
     pub allow: Vec<IpNet>,
     /// Denied although global.
+    #[serde(with = "wire::texts")]
     pub deny: Vec<IpNet>,
 }
 

@@ -50,11 +50,10 @@ impl Serialize for Json {
     }
 }
 
+/// From MessagePack only, also within a tagged frame, whose buffer claims to be human-readable. What
+/// clients send is delimited by a JSON reader ([`Json::from_raw`]).
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        if from.is_human_readable() {
-            return Ok(Self::from_raw(&Box::<RawValue>::deserialize(from)?));
-        }
         let text = String::deserialize(from)?;
         Self::parse(&text).map_err(de::Error::custom)
     }
@@ -70,6 +69,15 @@ mod tests {
         assert_eq!(serde_json::to_string(&json).unwrap(), json.as_str());
         let bytes = crate::wire::encode(&json).unwrap();
         assert_eq!(crate::wire::decode::<Json>(&bytes, 1000).unwrap(), json);
+
+        #[derive(PartialEq, Debug, Serialize, Deserialize)]
+        #[serde(tag = "t")]
+        enum Frame {
+            Payload { payload: Json },
+        }
+        let frame = Frame::Payload { payload: json };
+        let bytes = crate::wire::encode(&frame).unwrap();
+        assert_eq!(crate::wire::decode::<Frame>(&bytes, 1000).unwrap(), frame);
         assert!(Json::parse("{} {}").is_err());
     }
 }
