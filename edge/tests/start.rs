@@ -15,7 +15,9 @@ fn a_port_in_use_is_named_with_its_transport_and_the_fix() {
     let mut config = standalone("127.0.0.1");
     config.listeners[0].bind = address;
     let error = Edge::start(config).unwrap_err();
-    assert!(matches!(error, StartError::Listener { transport: Transport::Udp, address: at, .. } if at == address));
+    assert!(
+        matches!(error, StartError::Listener { transport: Transport::Udp, address: at, .. } if at == address)
+    );
     let text = error.to_string();
     let port = address.port();
     assert!(text.contains(&format!("cannot listen on {address} over UDP: port {port} is in use")), "{text}");

@@ -79,8 +79,10 @@ async fn an_edge_comes_back_to_a_node_that_restarts_and_says_what_it_has() {
     assert_eq!(link.read().await, Up::Applied { index: Index(3) });
     node.close().await;
     drop(link);
-    until(&edge, |status| matches!(status.uplinks[..], [LinkState::Down { .. } | LinkState::Connecting { .. }]))
-        .await;
+    until(&edge, |status| {
+        matches!(status.uplinks[..], [LinkState::Down { .. } | LinkState::Connecting { .. }])
+    })
+    .await;
     assert_eq!(edge.status().unwrap().applied, Index(3), "what it has stays in force");
 
     let node = Server::bind(&certificates, address);

@@ -1,6 +1,7 @@
 //! What the tests of an edge share: configurations, and a node to report to.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 
 pub mod node;
 
