@@ -1,5 +1,7 @@
 //! The uplink, against a node's side of it on loopback.
 
+#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
+
 mod support;
 
 use std::time::Duration;
