@@ -20,7 +20,9 @@ pub(super) fn forms(ip: IpAddr) -> [Option<IpAddr>; 3] {
     };
     let within = |prefix: Ipv6Addr, length: u32| (bits ^ prefix.to_bits()) >> (128 - length) == 0;
     let (second, third) = match v6.segments() {
-        // ::/96 holds the unspecified and the loopback address too, which are in `special` themselves.
+        // Loopback is an address of its own (RFC 4291 section 2.5.3): to be allowed by its own name.
+        [0, 0, 0, 0, 0, 0, 0, 1] => (None, None),
+        // ::/96 holds the unspecified address too, which is in `special` itself.
         _ if within(Ipv6Addr::UNSPECIFIED, 96) => (at(0), None),
         _ if within(Ipv6Addr::new(0, 0, 0, 0, 0, 0xFFFF, 0, 0), 96) => (at(0), None),
         // IPv4-translated, RFC 2765.

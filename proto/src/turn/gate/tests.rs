@@ -32,6 +32,11 @@ fn cve_2020_26262_unspecified_and_loopback() {
 }
 
 #[test]
+fn ipv6_loopback_is_allowed_by_its_own_name() {
+    assert_eq!(verdict(&gate(&["::1/128"], &[]), "::1"), Verdict::Allowed);
+}
+
+#[test]
 fn cve_2026_27624_ipv4_within_ipv6() {
     let gate = gate(&[], &[]);
     for ip in [
