@@ -8,7 +8,7 @@ use chappe_proto::turn::{FiveTuple, Forward, Output, Via};
 use super::Driver;
 use crate::listener::{Road, udp_via};
 use crate::token::{Ready, token};
-use crate::udp::{Refusals, Target};
+use crate::udp::{Part, Refusals, Target};
 
 /// Marks the name of a UDP listener in a [`Target`]; the others are relayed sockets.
 const LISTENER: u32 = 1 << 31;
@@ -16,14 +16,14 @@ const LISTENER: u32 = 1 << 31;
 impl Driver {
     /// Queues the payload of the packet at `start..end` of a slot for where it goes.
     pub(super) fn forward(&mut self, forward: Forward, slot: usize, start: usize, end: usize) {
-        let (target, head, body) = match forward {
+        let (target, head, body, pad) = match forward {
             Forward::None => return,
             Forward::ToPeer { relay, peer, body } => {
-                (Target { socket: relay.0, to: peer, from: None }, None, body)
+                (Target { socket: relay.0, to: peer, from: None }, None, body, 0)
             }
             Forward::ToClient { client, via, head, body, pad } => match Road::from(via) {
                 Road::Udp(index) => match self.udp_target(index, &client) {
-                    Some(target) => (target, Some(head), body),
+                    Some(target) => (target, Some(head), body, pad),
                     None => return,
                 },
                 Road::Stream(index) => {
@@ -43,7 +43,7 @@ impl Driver {
         }
         let body = start + body.start..start + body.end;
         let head = head.as_ref().map_or(&[][..], |head| head.as_slice());
-        self.outbox.push(&mut self.inbox, target, head, slot, &(start..end), &body);
+        self.outbox.push(&mut self.inbox, target, slot, &(start..end), &Part { head, body, pad });
     }
 
     /// How a client of a UDP listener is reached.

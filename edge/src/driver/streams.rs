@@ -136,7 +136,7 @@ impl Driver {
         }
         if !idle.is_empty() {
             let holders: HashSet<FiveTuple> =
-                self.server.list().map(|allocation| *allocation.client).collect();
+                self.server.list(now).map(|allocation| *allocation.client).collect();
             for index in idle {
                 match self.streams.get(index) {
                     Some(stream) if holders.contains(&stream.client) => stream.excuse(now.mono),

@@ -13,7 +13,7 @@ mod outbox;
 
 use inbox::HEADROOM;
 pub(crate) use inbox::{Inbox, SLOTS};
-pub(crate) use outbox::{Outbox, Refusals, Target};
+pub(crate) use outbox::{Outbox, Part, Refusals, Target};
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

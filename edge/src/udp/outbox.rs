@@ -25,6 +25,19 @@ const IN_SCRATCH: usize = 1 << (usize::BITS - 1);
 /// The end of a chain of [`Piece`]s.
 const END: u32 = u32::MAX;
 
+/// The scratch begins with so many zero bytes: those of padding.
+const ZEROS: usize = 4;
+
+/// A payload on its way: what goes before it, where it lies in its packet's slot, what goes behind it.
+pub(crate) struct Part<'a> {
+    /// The bytes before it.
+    pub(crate) head: &'a [u8],
+    /// Where it lies.
+    pub(crate) body: Range<usize>,
+    /// How many zero bytes follow.
+    pub(crate) pad: u8,
+}
+
 /// Where a datagram goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -91,7 +104,7 @@ impl Outbox {
         Self {
             messages: Vec::with_capacity(MESSAGES),
             pieces: Vec::with_capacity(PIECES),
-            scratch: Vec::with_capacity(SCRATCH),
+            scratch: zeros(),
             segments: true,
             headers: Vec::with_capacity(MESSAGES),
             iovecs: Vec::with_capacity(PIECES),
@@ -108,7 +121,7 @@ impl Outbox {
     /// Whether the next push might find no room: flush first.
     pub(crate) fn is_full(&self) -> bool {
         self.messages.len() == MESSAGES
-            || self.pieces.len() + 2 > PIECES
+            || self.pieces.len() + 3 > PIECES
             || self.scratch.len() + SCRATCH_EACH > SCRATCH
     }
 
@@ -118,34 +131,38 @@ impl Outbox {
         (self.messages.len(), self.pieces.len())
     }
 
-    /// Queues a packet that lies in `slot` of the inbox, `body` of it, with `head` before it. `segment` is
-    /// where the packet that `body` is taken from lies: what of it comes before the body is free to be
-    /// overwritten by the head, so that head and body are one stretch. Answers false when full.
+    /// Queues a payload that lies in `slot` of the inbox. `segment` is where the packet that it is taken
+    /// from lies: what of that comes before the payload is free to be
+    /// overwritten by the head, so that head and body are one stretch. `pad` zero bytes follow, at most 3.
+    /// Answers false when full.
     pub(crate) fn push(
         &mut self,
         inbox: &mut Inbox,
         target: Target,
-        head: &[u8],
         slot: usize,
         segment: &Range<usize>,
-        body: &Range<usize>,
+        part: &Part<'_>,
     ) -> bool {
+        let Part { head, body, pad } = part;
+        let pad = usize::from(*pad).min(ZEROS);
         if self.is_full() || body.end < body.start {
             return false;
         }
         let free = body.start - segment.start.min(body.start) + if segment.start == 0 { HEADROOM } else { 0 };
         let at = Inbox::position(slot, body.start);
-        let size = head.len() + body.len();
-        let message = self.message(target, size);
+        let message = self.message(target, head.len() + body.len() + pad);
         if head.len() <= free {
             let start = at - head.len();
             inbox.bytes_mut(start, head.len()).copy_from_slice(head);
-            self.append(message, start, size);
+            self.append(message, start, head.len() + body.len());
         } else {
             let start = self.scratch.len();
             self.scratch.extend_from_slice(head);
             self.append(message, start | IN_SCRATCH, head.len());
             self.append(message, at, body.len());
+        }
+        if pad > 0 {
+            self.append(message, IN_SCRATCH, pad);
         }
         true
     }
@@ -229,7 +246,7 @@ impl Outbox {
         }
         self.messages.clear();
         self.pieces.clear();
-        self.scratch.clear();
+        self.scratch.truncate(ZEROS);
     }
 
     /// Sends a run of messages that leave by one socket.
@@ -387,6 +404,13 @@ unsafe impl Send for Outbox {}
 /// The bytes of a [`Piece`].
 fn stretch<'a>(inbox: &'a Inbox, scratch: &'a [u8], at: usize, len: usize) -> &'a [u8] {
     if at & IN_SCRATCH == 0 { inbox.at(at, len) } else { &scratch[at ^ IN_SCRATCH..][..len] }
+}
+
+/// A scratch without anything in it.
+fn zeros() -> Vec<u8> {
+    let mut scratch = Vec::with_capacity(SCRATCH);
+    scratch.resize(ZEROS, 0);
+    scratch
 }
 
 /// A header that points nowhere yet.

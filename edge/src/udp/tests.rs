@@ -61,7 +61,8 @@ fn a_train_is_received_as_one_forwarded_as_one_and_arrives_whole() {
         assert_eq!(inbox.packet(0).from, sender.local_addr().unwrap());
         for (slot, range) in &segments {
             let body = range.start + 4..range.end;
-            assert!(outbox.push(&mut inbox, target(&receiver), b"head", *slot, range, &body));
+            let part = Part { head: b"head", body, pad: 0 };
+            assert!(outbox.push(&mut inbox, target(&receiver), *slot, range, &part));
         }
         assert_eq!(outbox.shape(), (1, 1), "heads written in place");
         outbox.flush(&inbox, |_| Some(relay.as_fd()), &mut refusals);
@@ -88,13 +89,14 @@ fn a_longer_head_than_what_it_replaces_goes_beside_the_packet() {
     outbox.flush(&inbox, |_| Some(sender.as_fd()), &mut refusals);
     let head = [9; 48];
     for (slot, range) in receive(&mut inbox, &relay, 3) {
-        assert!(outbox.push(&mut inbox, target(&receiver), &head, slot, &range, &range));
+        let part = Part { head: &head, body: range.clone(), pad: 2 };
+        assert!(outbox.push(&mut inbox, target(&receiver), slot, &range, &part));
     }
     outbox.flush(&inbox, |_| Some(relay.as_fd()), &mut refusals);
     for n in 0..3u8 {
         let mut got = [0; 200];
-        assert_eq!(receiver.recv(&mut got).unwrap(), 148);
-        assert_eq!((&got[..48], &got[48..148]), (&head[..], &[n; 100][..]));
+        assert_eq!(receiver.recv(&mut got).unwrap(), 150);
+        assert_eq!((&got[..48], &got[48..148], &got[148..150]), (&head[..], &[n; 100][..], &[0; 2][..]));
     }
 }
 

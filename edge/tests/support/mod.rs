@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 
+pub mod client;
 pub mod node;
 
 use std::net::{IpAddr, SocketAddr};

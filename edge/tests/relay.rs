@@ -1,0 +1,308 @@
+//! The relay, by clients and peers with sockets of their own on loopback.
+
+#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
+
+mod support;
+
+use std::io::Read;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use chappe_edge::{Config, Edge, ListenAt, Source, Stats};
+use chappe_proto::id::{Index, SessionId};
+use chappe_proto::mesh::uplink::{Directive, Down, EdgeChange, EdgeView, Secret, Up};
+use chappe_proto::time::Unix;
+use chappe_proto::turn::Transport;
+use support::client::{Client, Data, channel_data};
+use support::node::{Certificates, Server};
+use support::{PATIENCE, SECRET, listener, loopback, standalone, start};
+
+const BOTH: [Transport; 2] = [Transport::Udp, Transport::Tcp];
+
+fn client(edge: &Edge, transport: Transport) -> Client {
+    Client::new(transport, listener(edge, transport), SECRET, None)
+}
+
+fn peer(ip: &str) -> UdpSocket {
+    let socket = UdpSocket::bind(format!("{ip}:0")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket
+}
+
+fn recv(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = vec![0; 65_536];
+    let (len, from) = socket.recv_from(&mut buffer).unwrap();
+    buffer.truncate(len);
+    (buffer, from)
+}
+
+/// Waits until the edge's figures are what is expected of them.
+#[allow(clippy::disallowed_methods, reason = "a test's deadline")]
+fn until(edge: &Edge, expected: impl Fn(&Stats) -> bool) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let stats = edge.stats().unwrap();
+        if expected(&stats) {
+            return;
+        }
+        assert!(Instant::now() < end, "{stats:?}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_binding_request_tells_the_clients_address() {
+    for ip in ["127.0.0.1", "[::1]"] {
+        let edge = start(standalone(ip.trim_matches(['[', ']'])));
+        for transport in BOTH {
+            let mut client = client(&edge, transport);
+            let local = match transport {
+                Transport::Udp => client.udp().local_addr(),
+                Transport::Tcp => client.tcp().local_addr(),
+            };
+            assert_eq!(client.binding(), local.unwrap());
+        }
+    }
+}
+
+#[test]
+fn an_edge_of_all_addresses_answers_from_the_one_that_was_asked() {
+    let mut config = standalone("127.0.0.1");
+    config.listeners = vec![ListenAt::new(Transport::Udp, "0.0.0.0:0".parse().unwrap())];
+    let edge = start(config);
+    let port = listener(&edge, Transport::Udp).port();
+    // Its socket is connected: an answer from another address would not be received.
+    let mut client = Client::new(Transport::Udp, SocketAddr::from(([127, 0, 0, 9], port)), SECRET, None);
+    assert_eq!(client.binding(), client.udp().local_addr().unwrap());
+}
+
+#[test]
+fn data_goes_through_both_ways_by_channel_and_by_indication() {
+    for transport in BOTH {
+        let edge = start(standalone("127.0.0.1"));
+        let (mut client, peer) = (client(&edge, transport), peer("127.0.0.1"));
+        let address = peer.local_addr().unwrap();
+        let relayed = client.allocate().unwrap();
+        client.permit(address).unwrap();
+        // Lengths that need padding, and none at all.
+        for payload in [&b"by indication"[..], b"", b"four"] {
+            client.send_to(address, payload);
+            assert_eq!(recv(&peer), (payload.to_vec(), relayed));
+            peer.send_to(payload, relayed).unwrap();
+            assert_eq!(client.data(), Data::Indication(address, payload.to_vec()));
+        }
+        client.bind(0x4001, address).unwrap();
+        for payload in [&b"by channel"[..], b"", &[7; 1400]] {
+            client.send_on(0x4001, payload);
+            assert_eq!(recv(&peer), (payload.to_vec(), relayed));
+            peer.send_to(payload, relayed).unwrap();
+            assert_eq!(client.data(), Data::Channel(0x4001, payload.to_vec()));
+        }
+        let stats = edge.stats().unwrap();
+        assert_eq!((stats.allocations, stats.turn.sent.packets, stats.turn.received.packets), (1, 6, 6));
+        client.refresh(0).unwrap();
+        until(&edge, |stats| stats.allocations == 0);
+    }
+}
+
+#[test]
+fn an_ipv6_client_and_peer() {
+    let edge = start(standalone("::1"));
+    let (mut client, peer) = (client(&edge, Transport::Udp), peer("[::1]"));
+    let address = peer.local_addr().unwrap();
+    let relayed = client.allocate_v6().unwrap();
+    client.bind(0x4000, address).unwrap();
+    client.send_on(0x4000, b"six");
+    assert_eq!(recv(&peer), (b"six".to_vec(), relayed));
+    peer.send_to(b"back", relayed).unwrap();
+    assert_eq!(client.data(), Data::Channel(0x4000, b"back".to_vec()));
+}
+
+#[test]
+fn a_train_of_packets_arrives_whole_and_in_order() {
+    for transport in BOTH {
+        let edge = start(standalone("127.0.0.1"));
+        let (mut client, peer) = (client(&edge, transport), peer("127.0.0.1"));
+        let address = peer.local_addr().unwrap();
+        let relayed = client.allocate().unwrap();
+        client.bind(0x4000, address).unwrap();
+        for _ in 0..50 {
+            for n in 0..8u8 {
+                client.send_on(0x4000, &[n; 1200]);
+            }
+            for n in 0..8u8 {
+                assert_eq!(recv(&peer).0, [n; 1200]);
+            }
+            for n in 0..8u8 {
+                peer.send_to(&vec![n; if n == 7 { 500 } else { 1200 }], relayed).unwrap();
+            }
+            for n in 0..8u8 {
+                let expected = vec![n; if n == 7 { 500 } else { 1200 }];
+                assert_eq!(client.data(), Data::Channel(0x4000, expected));
+            }
+        }
+        assert_eq!(edge.stats().unwrap().drops(), [].into());
+    }
+}
+
+#[test]
+fn a_stream_may_carry_messages_in_any_pieces() {
+    let edge = start(standalone("127.0.0.1"));
+    let (mut client, peer) = (client(&edge, Transport::Tcp), peer("127.0.0.1"));
+    client.allocate().unwrap();
+    client.bind(0x4000, peer.local_addr().unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    for n in 0..20u8 {
+        bytes.extend(channel_data(0x4000, &[n; 101]));
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+    }
+    for piece in bytes.chunks(7) {
+        client.send(piece);
+    }
+    for n in 0..20u8 {
+        assert_eq!(recv(&peer).0, [n; 101]);
+    }
+}
+
+#[test]
+fn a_stream_of_something_else_is_closed() {
+    let edge = start(standalone("127.0.0.1"));
+    let mut client = client(&edge, Transport::Tcp);
+    client.send(b"POST / HTTP/1.1\r\n\r\n");
+    assert_eq!(client.tcp().read(&mut [0; 10]).unwrap(), 0);
+    until(&edge, |stats| stats.streams == 0);
+}
+
+#[test]
+fn a_closed_stream_ends_its_allocation() {
+    let edge = start(standalone("127.0.0.1"));
+    let mut client = client(&edge, Transport::Tcp);
+    client.allocate().unwrap();
+    assert_eq!(edge.stats().unwrap().allocations, 1);
+    drop(client);
+    until(&edge, |stats| (stats.allocations, stats.streams) == (0, 0));
+}
+
+#[test]
+fn a_client_that_reads_nothing_loses_old_media_and_holds_nobody_up() {
+    let edge = start(standalone("127.0.0.1"));
+    let (mut slow, mut quick) = (client(&edge, Transport::Tcp), client(&edge, Transport::Udp));
+    let peer = peer("127.0.0.1");
+    let address = peer.local_addr().unwrap();
+    let to_slow = slow.allocate().unwrap();
+    slow.bind(0x4000, address).unwrap();
+    let to_quick = quick.allocate().unwrap();
+    quick.bind(0x4000, address).unwrap();
+    // More than the kernel's buffers of both ends hold.
+    for n in 0..40_000u32 {
+        peer.send_to(&[&n.to_be_bytes()[..], &[0; 1196]].concat(), to_slow).unwrap();
+        if n % 100 == 0 {
+            peer.send_to(b"quick", to_quick).unwrap();
+            assert_eq!(quick.data(), Data::Channel(0x4000, b"quick".to_vec()));
+        }
+    }
+    until(&edge, |stats| stats.sockets.stream_full > 0);
+    // What it gets then is whole messages, each newer than the one before, the newest last.
+    let mut last = None;
+    loop {
+        let Data::Channel(0x4000, bytes) = slow.data() else { panic!("no channel data") };
+        assert_eq!(bytes.len(), 1200);
+        let n = u32::from_be_bytes(bytes[..4].try_into().unwrap());
+        assert!(last < Some(n));
+        last = Some(n);
+        if n == 39_999 {
+            return;
+        }
+    }
+}
+
+#[test]
+fn two_clients_of_one_edge_reach_each_other() {
+    // At the second address no interface is: what goes there must be handed over inside.
+    for advertised in ["127.0.0.1", "192.0.2.1"] {
+        for (left, right) in [(Transport::Udp, Transport::Udp), (Transport::Udp, Transport::Tcp)] {
+            let mut config = standalone("127.0.0.1");
+            config.relays[0].advertised = advertised.parse().unwrap();
+            let edge = start(config);
+            let (mut left, mut right) = (client(&edge, left), client(&edge, right));
+            let (to_left, to_right) = (left.allocate().unwrap(), right.allocate().unwrap());
+            assert_eq!(to_left.ip(), advertised.parse::<std::net::IpAddr>().unwrap());
+            left.bind(0x4001, to_right).unwrap();
+            right.bind(0x4002, to_left).unwrap();
+            for n in 0..8u8 {
+                left.send_on(0x4001, &[n; 1200]);
+            }
+            for n in 0..8u8 {
+                assert_eq!(right.data(), Data::Channel(0x4002, vec![n; 1200]));
+            }
+            right.send_on(0x4002, b"odd");
+            assert_eq!(left.data(), Data::Channel(0x4001, b"odd".to_vec()));
+        }
+    }
+}
+
+/// An edge on a node's leash, with its secret.
+async fn leashed(certificates: &Certificates, node: &Server) -> (Edge, support::node::Link) {
+    let uplink = certificates.uplink(&[node.address()]);
+    let edge = start(Config { source: Source::Uplink(uplink), ..standalone("127.0.0.1") });
+    let (mut link, _) = node.accept().await;
+    link.greet().await;
+    let view = EdgeView {
+        index: Index(1),
+        secrets: [(1, Secret(SECRET.to_vec()))].into(),
+        peers: loopback(),
+        ..EdgeView::default()
+    };
+    link.write(&Down::Snapshot(view)).await;
+    assert_eq!(link.read().await, Up::Applied { index: Index(1) });
+    (edge, link)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_closes_the_sessions_allocations_and_its_streams() {
+    let certificates = Certificates::new();
+    let node = Server::bind(&certificates, "127.0.0.1:0".parse().unwrap());
+    let (edge, mut link) = leashed(&certificates, &node).await;
+    let (one, two) = (SessionId::from_random([1; 15]), SessionId::from_random([2; 15]));
+    let at = |transport| listener(&edge, transport);
+    let mut kicked = Client::new(Transport::Tcp, at(Transport::Tcp), SECRET, Some(one));
+    let mut left = Client::new(Transport::Udp, at(Transport::Udp), SECRET, Some(two));
+    let mut stays = Client::new(Transport::Udp, at(Transport::Udp), SECRET, None);
+    for client in [&mut kicked, &mut left, &mut stays] {
+        client.allocate().unwrap();
+    }
+    let until = Unix::from_secs(4_000_000_000);
+    let changes = vec![EdgeChange::Revoked { session: one, until }];
+    link.write(&Down::Delta { index: Index(2), changes }).await;
+    assert_eq!(link.read().await, Up::Applied { index: Index(2) });
+    assert_eq!(kicked.tcp().read(&mut [0; 10]).unwrap(), 0, "its stream is closed");
+    link.write(&Down::Directive { seq: 1, body: Directive::End { session: two } }).await;
+    assert_eq!(link.read().await, Up::Done { seq: 1 });
+    assert_eq!(left.refresh(600), Err(437));
+    assert_eq!(stays.refresh(600), Ok(()));
+    assert_eq!(edge.stats().unwrap().allocations, 1);
+    assert!(Client::new(Transport::Udp, at(Transport::Udp), SECRET, Some(one)).allocate().is_err());
+    let health = loop {
+        let health = link.health().await;
+        if health.allocations == 1 {
+            break health;
+        }
+    };
+    assert_eq!(health.failed_listeners, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_is_cut_off_goes_on_relaying() {
+    let certificates = Certificates::new();
+    let node = Server::bind(&certificates, "127.0.0.1:0".parse().unwrap());
+    let (edge, link) = leashed(&certificates, &node).await;
+    let (mut client, peer) = (client(&edge, Transport::Udp), peer("127.0.0.1"));
+    client.allocate().unwrap();
+    node.close().await;
+    drop(link);
+    client.bind(0x4000, peer.local_addr().unwrap()).unwrap();
+    client.send_on(0x4000, b"still here");
+    assert_eq!(recv(&peer).0, b"still here");
+    let mut newcomer = self::client(&edge, Transport::Udp);
+    newcomer.allocate().unwrap();
+}
