@@ -65,7 +65,7 @@ export class FakeClock {
 }
 
 async function settle() {
-  for (let i = 0; i < 8; i++) await Promise.resolve();
+  for (let i = 0; i < 20; i++) await Promise.resolve();
 }
 
 /** Sockets to nodes by URL, with a delay each way. */

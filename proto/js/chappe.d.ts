@@ -1,0 +1,180 @@
+// Types of Chappe's browser SDK.
+
+export type RoomState = 'connecting' | 'connected' | 'reconnecting' | 'disconnected';
+
+/** Why something failed. The first three lines are PROTOCOL.md's (sections 3 and 8), the rest the SDK's own. */
+export type ErrorCode =
+  | 'malformed' | 'unknown_type' | 'too_large' | 'not_joined' | 'already_joined' | 'token_missing' | 'token_invalid'
+  | 'token_expired' | 'forbidden' | 'banned' | 'room_full' | 'no_room' | 'bad_id' | 'bad_peer' | 'busy' | 'rate_limited'
+  | 'unavailable' | 'internal' | 'left' | 'replaced' | 'kicked' | 'room_closed' | 'protocol' | 'rate' | 'gone' | 'unknown'
+  /** `getToken` failed. */
+  | 'token_failed'
+  /** Nobody answered in time. */
+  | 'timeout'
+  /** Too much waits to be sent. */
+  | 'overflow'
+  /** A signal's kind that is the SDK's own. */
+  | 'bad_kind'
+  /** That track is not published. */
+  | 'not_published';
+
+export class ChappeError extends Error {
+  readonly code: ErrorCode;
+}
+
+export interface ConnectOptions {
+  /** The room's name: 1 to 128 of A-Z a-z 0-9 -_.~:@ */
+  room: string;
+  /** A node's address; the page's own where neither this nor `urls` is given. */
+  url?: string;
+  /** Addresses of several nodes: the first to open is used. */
+  urls?: string[];
+  /** Asked for a JWT at each join; a resume needs none. Throw `{fatal: true}` to end the attempts. */
+  getToken?: (about: { room: string }) => string | undefined | Promise<string | undefined>;
+  /** A name that others see. */
+  name?: string;
+  /** Any JSON that others see, of at most `limits.metadata_max` bytes. */
+  metadata?: unknown;
+  /** Who one is, where anonymous joins are allowed. The newest with an identity replaces the older. */
+  identity?: string;
+  /** Shown to everybody from the first offer on. */
+  publish?: MediaStream | MediaStreamTrack;
+  /** Merged into every connection's configuration; its `iceServers` are added to the cluster's. */
+  rtcConfig?: RTCConfiguration;
+  /** `relay`: only through a relay. */
+  iceTransportPolicy?: RTCIceTransportPolicy;
+  /** `false`: words only, no RTCPeerConnection. */
+  media?: boolean;
+  /** For `join` to get an answer, in milliseconds; 20,000. */
+  timeoutMs?: number;
+}
+
+export interface Me {
+  readonly id: string;
+  readonly identity?: string;
+  readonly name?: string;
+  readonly metadata?: any;
+  readonly grants: ('join' | 'create' | 'admin' | 'hidden' | 'broadcast')[];
+}
+
+export interface Path {
+  kind: 'direct' | 'relay';
+  /** What this side speaks first: `udp`, `tcp` or `tls`. */
+  protocol: string;
+  /** The TURN URL, where the relay is one's own. */
+  url?: string;
+  /** The relay's edge, where known. */
+  edge?: string;
+  region?: string;
+  /** To the peer and back, in milliseconds. */
+  rttMs?: number;
+}
+
+export interface Quality {
+  level: 'good' | 'fair' | 'poor' | 'lost';
+  /** Of the packets that should have come, 0 to 1. */
+  loss: number;
+  /** Frames decoded per second, of all its video. */
+  fps: number;
+  rttMs?: number;
+}
+
+export interface Stats {
+  rttMs?: number;
+  bytesReceived: number;
+  bytesSent: number;
+  /** ICE connectivity checks received and answered. */
+  checks: number;
+  local?: RTCIceCandidate & { candidateType: string; relayProtocol?: string; url?: string };
+  remote?: RTCIceCandidate & { candidateType: string };
+  packetsReceived: number;
+  packetsLost: number;
+  framesDecoded: number;
+  videoBytes: number;
+  availableOutgoing?: number;
+}
+
+export interface Peer {
+  /** Minted per session, never reused. */
+  readonly id: string;
+  readonly identity?: string;
+  readonly name?: string;
+  readonly metadata?: any;
+  /** Its socket is lost; it may yet return, and its media may well go on. */
+  readonly away: boolean;
+  readonly connectionState: RTCPeerConnectionState | 'none';
+  readonly streams: Map<string, MediaStream>;
+  readonly tracks: MediaStreamTrack[];
+  readonly path?: Path;
+  readonly quality?: Quality;
+  /** The connection, for what the SDK does not do. It may be replaced at any time. */
+  readonly connection: RTCPeerConnection | null;
+  stats(): Promise<Stats | undefined>;
+}
+
+export interface RoomEvents {
+  state: (state: RoomState, reason?: ChappeError) => void;
+  /** Once, when it is over; `reason.code` says why: `left`, `replaced`, `kicked`, `banned`, `room_closed`... */
+  closed: (reason: ChappeError) => void;
+  'peer-joined': (peer: Peer) => void;
+  'peer-left': (peer: Peer, reason: 'left' | 'lost' | 'replaced' | 'kicked' | 'banned' | 'closed' | string) => void;
+  'peer-updated': (peer: Peer, change: 'away' | 'back' | 'metadata') => void;
+  /** One's own name or metadata, as all see it now. */
+  updated: (me: Me) => void;
+  track: (event: { peer: Peer; track: MediaStreamTrack; stream?: MediaStream; streams: MediaStream[]; receiver: RTCRtpReceiver; transceiver: RTCRtpTransceiver }) => void;
+  'track-removed': (event: { peer: Peer; track: MediaStreamTrack; stream: MediaStream }) => void;
+  /** A signal of the application's own kind, once and in order. `peer` is undefined for one who has left or is hidden. */
+  signal: (event: { from: string; peer?: Peer; kind: string; payload: any }) => void;
+  broadcast: (event: { from: string; peer?: Peer; payload: any; n: number }) => void;
+  /** So many broadcasts were missed. */
+  gap: (missed: number) => void;
+  connection: (event: { peer: Peer; state: RTCPeerConnectionState }) => void;
+  /** A pair takes another path. */
+  relay: (event: { peer: Peer; path?: Path }) => void;
+  quality: (event: { peer: Peer; quality: Quality }) => void;
+  /** The SDK restarts ICE, or replaces the connection, since nothing came any more. */
+  restart: (event: { peer: Peer; how: 'restart' | 'replace' }) => void;
+  /** Stored for the next connection or restart. */
+  'ice-servers': (event: { servers: RTCIceServer[]; edges: { edge: string; region: string; urls: string[] }[]; reason: string; lost?: string }) => void;
+  /** No relay is alive: only those who reach each other directly can call. */
+  'no-relay': () => void;
+  /** Something was refused or failed; the session goes on. */
+  error: (error: Error, peer?: Peer) => void;
+}
+
+export class Emitter<Events extends Record<string, (...args: any[]) => void>> {
+  on<K extends keyof Events>(type: K, listener: Events[K]): this;
+  once<K extends keyof Events>(type: K, listener: Events[K]): this;
+  off<K extends keyof Events>(type: K, listener?: Events[K]): this;
+}
+
+export class Room extends Emitter<RoomEvents & Record<string, (...args: any[]) => void>> {
+  constructor(options: ConnectOptions);
+  readonly name: string;
+  readonly state: RoomState;
+  readonly reason?: ChappeError;
+  readonly me: Me | null;
+  readonly peers: Map<string, Peer>;
+  /** The limits in force (`welcome.limits`). */
+  readonly limits: Record<string, number> | null;
+  /** Whether a relay is there to use. */
+  readonly hasRelay: boolean;
+  readonly published: MediaStreamTrack[];
+  readonly signalingRttMs?: number;
+  /** For a room made with `new`; `connect` has done it. */
+  join(): Promise<this>;
+  publish(media: MediaStream | MediaStreamTrack): void;
+  unpublish(media: MediaStream | MediaStreamTrack): void;
+  replaceTrack(old: MediaStreamTrack, track: MediaStreamTrack): Promise<void>;
+  /** Resolves when the peer's client has it; rejects with `gone` or `unknown` when it never will. */
+  send(peer: Peer | string, kind: string, payload?: unknown): Promise<void>;
+  broadcast(payload: unknown): void;
+  update(fields: { name?: string; metadata?: unknown }): void;
+  kick(peer: Peer | string, options?: { ban?: boolean }): Promise<void>;
+  path(peer: Peer | string): Path | undefined;
+  stats(): Promise<Map<string, Stats | undefined>>;
+  leave(): void;
+}
+
+/** Joins a room. Rejects with a ChappeError when one may not, or nobody answers. */
+export function connect(options: ConnectOptions): Promise<Room>;

@@ -1,0 +1,103 @@
+// How far each edge is, measured from a page: STUN through a connection of its own per edge, since
+// several servers in one give one answer, the fastest's; else a timed fetch (CLIENTS.md).
+
+/** Connections that measure at the same time. */
+export const AT_ONCE = 3;
+/** A probe is given up after this. */
+export const PROBE_MS = 3000;
+/** A result is good for this long on the same network. */
+export const KEEP_MS = 5 * 60_000;
+/** Edges that are measured: the first few of the node's ranking. */
+export const EDGES_MAX = 8;
+
+const realEnv = () => ({
+  RTCPeerConnection: globalThis.RTCPeerConnection,
+  fetch: globalThis.fetch?.bind(globalThis),
+  now: () => performance.now(),
+  setTimeout: (f, ms) => setTimeout(f, ms),
+  clearTimeout: (id) => clearTimeout(id),
+});
+
+/** Measures edges and remembers. One per page and network: `forget` when the network changes. */
+export class Probes {
+  #env;
+  #results = new Map(); // edge -> {rttMs, at}
+
+  constructor(env = realEnv()) {
+    this.#env = env;
+  }
+
+  /** The network is another one. */
+  forget() {
+    this.#results.clear();
+  }
+
+  /**
+   * Round-trip times in milliseconds by edge, of those that answered.
+   * @param {{edge: string, urls: string[], probe?: string}[]} edges
+   * @returns {Promise<Record<string, number>>}
+   */
+  async measure(edges) {
+    const due = edges.slice(0, EDGES_MAX).filter(({ edge }) => {
+      const known = this.#results.get(edge);
+      return !known || this.#env.now() - known.at > KEEP_MS;
+    });
+    const worker = async () => {
+      for (let edge = due.shift(); edge; edge = due.shift()) {
+        const rttMs = (await this.#stun(edge)) ?? (await this.#fetch(edge));
+        this.#results.set(edge.edge, { rttMs, at: this.#env.now() });
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(AT_ONCE, due.length) }, worker));
+    const known = edges.map(({ edge }) => [edge, this.#results.get(edge)?.rttMs]);
+    return Object.fromEntries(known.filter(([, rttMs]) => rttMs !== undefined));
+  }
+
+  /** From gathering to the server-reflexive candidate. Without a NAT there is none. */
+  #stun({ urls }) {
+    const { RTCPeerConnection, now, setTimeout, clearTimeout } = this.#env;
+    const url = urls.find((u) => u.startsWith('stun:'));
+    if (!url || !RTCPeerConnection) return Promise.resolve(undefined);
+    return new Promise((resolve) => {
+      const pc = new RTCPeerConnection({ iceServers: [{ urls: url }] });
+      let began;
+      const finish = (rttMs) => {
+        clearTimeout(deadline);
+        pc.onicecandidate = null;
+        pc.close();
+        resolve(rttMs);
+      };
+      const deadline = setTimeout(() => finish(undefined), PROBE_MS);
+      pc.onicecandidate = ({ candidate }) => {
+        if (!candidate) finish(undefined);
+        else if (candidate.type === 'srflx') finish(now() - began);
+      };
+      pc.createDataChannel('probe');
+      pc.createOffer()
+        .then((offer) => {
+          began = now();
+          return pc.setLocalDescription(offer);
+        })
+        .catch(() => finish(undefined));
+    });
+  }
+
+  /** The second request on a connection that the first has warmed. */
+  async #fetch({ probe }) {
+    const { fetch, now, setTimeout, clearTimeout } = this.#env;
+    if (!probe || !fetch) return undefined;
+    const abort = new AbortController();
+    const deadline = setTimeout(() => abort.abort(), PROBE_MS);
+    try {
+      const get = () => fetch(probe, { cache: 'no-store', signal: abort.signal }).then((r) => r.text());
+      await get();
+      const began = now();
+      await get();
+      return now() - began;
+    } catch {
+      return undefined;
+    } finally {
+      clearTimeout(deadline);
+    }
+  }
+}

@@ -1,0 +1,402 @@
+// A room as an application sees it: who is here, what they show, and what one says to them.
+
+import { ChappeError, Emitter } from './emitter.js';
+import { IceServers } from './ice.js';
+import { Peer } from './peer.js';
+import { Probes } from './probes.js';
+import { Signaling } from './signaling.js';
+
+/** Kinds of signals that are the SDK's own. */
+const OWN_KINDS = new Set(['offer', 'answer', 'candidate', 'bye']);
+/** Edges are measured this long after a join, which it must not delay. */
+const PROBE_AFTER_MS = 3000;
+/** Fresh servers are asked for no more often than this. */
+const ASK_ICE_MS = 10_000;
+/** A kick that nobody has answered after this is given up. */
+const KICK_MS = 5000;
+
+/** See chappe.d.ts for its options, events and states. */
+export class Room extends Emitter {
+  /** `connecting`, `connected`, `reconnecting`, `disconnected`. */
+  state = 'connecting';
+  /** Why it is disconnected: a ChappeError. */
+  reason = undefined;
+  /** Oneself: `{id, identity, name, metadata, grants}`, once joined. */
+  me = null;
+  /** Everybody else, by id. */
+  peers = new Map();
+  /** What `welcome.limits` said. */
+  limits = null;
+  #options;
+  #signaling;
+  #clock;
+  #ice = new IceServers();
+  #probes;
+  #published = new Map(); // track -> streams
+  #graces = new Map(); // peer -> timer, for those whom a rebuilt room has not seen yet
+  #kicks = new Map();
+  #host = null;
+  #unlisten = () => {};
+  #leftByPage = false;
+  #askedForIceAt = -Infinity;
+
+  constructor(options) {
+    super();
+    const urls = options.urls ?? [options.url ?? globalThis.location?.origin];
+    this.#options = { ...options };
+    this.name = options.room;
+    this.#clock = options.clock ?? {
+      now: () => performance.now(), setTimeout: (f, ms) => setTimeout(f, ms), clearTimeout: (id) => clearTimeout(id),
+    };
+    this.#signaling = new Signaling({ ...options, urls });
+    const create = options.createConnection
+      ?? (globalThis.RTCPeerConnection && ((configuration) => new RTCPeerConnection(configuration)));
+    if (create && options.media !== false) this.#host = this.#hosting(create);
+    this.#probes = options.probes ?? new Probes();
+    this.#wire();
+  }
+
+  /** Whether a relay is there to use. */
+  get hasRelay() {
+    return this.#ice.servers.length > 0;
+  }
+
+  /** The signaling round trip in milliseconds, once measured. */
+  get signalingRttMs() {
+    return this.#signaling.rttMs;
+  }
+
+  /** The tracks that one shows. */
+  get published() {
+    return [...this.#published.keys()];
+  }
+
+  /**
+   * Joins. Resolves when one is in, rejects when one may not be or nothing answers in time.
+   * @returns {Promise<Room>}
+   */
+  join() {
+    return new Promise((resolve, reject) => {
+      const within = this.#options.timeoutMs ?? 20_000;
+      const timer = this.#clock.setTimeout(() => {
+        reject(new ChappeError('timeout', `no node answered within ${within} ms`));
+        this.#signaling.leave();
+      }, within);
+      const settle = (state, error) => {
+        if (state === 'reconnecting') return;
+        this.#clock.clearTimeout(timer);
+        this.#signaling.off('state', settle);
+        if (state === 'connected') resolve(this);
+        else reject(error);
+      };
+      this.#signaling.on('state', settle);
+      this.#unlisten = this.#listen();
+      this.#signaling.start();
+    });
+  }
+
+  // ------------------------------------------------------------------ media
+
+  /** Shows a track, or all of a stream, to everybody. */
+  publish(media) {
+    const tracks = media.getTracks ? media.getTracks().map((track) => [track, media]) : [[media, undefined]];
+    for (const [track, stream] of tracks) {
+      if (this.#published.has(track)) continue;
+      const streams = stream ? [stream] : [];
+      this.#published.set(track, streams);
+      for (const { pair } of this.peers.values()) pair?.addTrack(track, streams);
+    }
+  }
+
+  /** Shows it no longer. The track goes on: it is the application's. */
+  unpublish(media) {
+    for (const track of media.getTracks ? media.getTracks() : [media]) {
+      if (!this.#published.delete(track)) continue;
+      for (const { pair } of this.peers.values()) pair?.removeTrack(track);
+    }
+  }
+
+  /** Shows another track in the place of one, without a negotiation. */
+  async replaceTrack(old, track) {
+    const streams = this.#published.get(old);
+    if (!streams) throw new ChappeError('not_published', 'that track is not published');
+    this.#published.delete(old);
+    this.#published.set(track, streams);
+    await Promise.all([...this.peers.values()].map(({ pair }) => pair?.replaceTrack(old, track)));
+  }
+
+  // ------------------------------------------------------------------ words
+
+  /**
+   * Sends a signal of the application's own kind.
+   * @returns {Promise<void>} Resolves when the peer's client has it, rejects when it never will.
+   */
+  send(peer, kind, payload) {
+    if (OWN_KINDS.has(kind)) return Promise.reject(new ChappeError('bad_kind', `${kind} is the SDK's own`));
+    return this.#signaling.signal(peer.id ?? peer, kind, payload);
+  }
+
+  /** To all others, best effort. */
+  broadcast(payload) {
+    this.#signaling.say({ type: 'broadcast', payload });
+  }
+
+  /** Changes what others see: `name`, `metadata`. */
+  update({ name, metadata }) {
+    this.#signaling.say({ type: 'update', name, metadata });
+  }
+
+  /** Removes a peer; needs the grant `admin`. Resolves when it is out. */
+  kick(peer, { ban } = {}) {
+    const id = peer.id ?? peer;
+    return new Promise((resolve, reject) => {
+      const settle = (error) => {
+        this.#clock.clearTimeout(timer);
+        this.#kicks.delete(id);
+        if (error) reject(error);
+        else resolve();
+      };
+      const timer = this.#clock.setTimeout(() => settle(new ChappeError('timeout', 'no answer to the kick')), KICK_MS);
+      this.#kicks.set(id, settle);
+      this.#signaling.say({ type: 'kick', peer: id, ban });
+    });
+  }
+
+  /** Leaves for good. Published tracks go on: they are the application's. */
+  leave() {
+    this.#signaling.leave();
+  }
+
+  /** Statistics by peer id. */
+  async stats() {
+    const peers = [...this.peers.values()];
+    const all = await Promise.all(peers.map((peer) => peer.stats()));
+    return new Map(peers.map((peer, i) => [peer.id, all[i]]));
+  }
+
+  /** The path to a peer, or undefined. */
+  path(peer) {
+    return this.peers.get(peer.id ?? peer)?.path;
+  }
+
+  // ------------------------------------------------------------------ what the cluster says
+
+  #wire() {
+    const on = (type, handler) => this.#signaling.on(type, handler);
+    on('state', (state, reason) => this.#state(state, reason));
+    on('welcome', (frame, { fresh }) => this.#welcome(frame, fresh));
+    on('gone', () => this.#clear('gone'));
+    on('peer_joined', (frame) => this.#joined(frame, false));
+    on('peer_left', ({ peer, reason }) => this.#left(peer, reason));
+    on('peer_updated', (frame) => this.#updated(frame));
+    on('signal', (frame) => this.#signal(frame));
+    on('broadcast', ({ from, payload, n }) => this.emit('broadcast', { from, peer: this.peers.get(from), payload, n }));
+    on('gap', (missed) => this.emit('gap', missed));
+    on('ice_servers', (frame) => this.#iceServers(frame));
+    on('error', (error) => this.#error(error));
+    on('wake', () => this.#awake());
+  }
+
+  #state(state, reason) {
+    this.state = state;
+    this.reason = reason;
+    if (state === 'disconnected') {
+      this.#clear(reason.code);
+      if (!this.#leftByPage) this.#unlisten();
+    }
+    this.emit('state', state, reason);
+    if (state === 'disconnected') this.emit('closed', reason);
+  }
+
+  #welcome(frame, fresh) {
+    const { name, metadata } = this.#options;
+    this.me = { id: frame.peer, identity: frame.identity, grants: frame.grants, name: this.me?.name ?? name, metadata: this.me?.metadata ?? metadata };
+    this.limits = frame.limits;
+    this.#store({ ...frame, reason: 'welcome' });
+    const rebuilt = frame.type === 'rebuilt';
+    const roster = new Set(frame.roster.map(({ peer }) => peer));
+    for (const peer of [...this.peers.values()]) {
+      if (roster.has(peer.id)) continue;
+      // A rebuilt room may not have seen everybody yet: their connections go on for a grace.
+      if (rebuilt) this.#missing(peer, frame.limits.grace_ms);
+      else this.#left(peer.id, 'lost');
+    }
+    for (const view of frame.roster) this.#joined(view, fresh || rebuilt);
+    this.#probe();
+  }
+
+  #missing(peer, grace) {
+    if (!peer.away) this.#updated({ peer: peer.id, change: 'away' });
+    this.#clock.clearTimeout(this.#graces.get(peer.id));
+    this.#graces.set(peer.id, this.#clock.setTimeout(() => this.#left(peer.id, 'lost'), grace));
+  }
+
+  /** Somebody is here. With `newcomer` it is we who are new to them, and offer. */
+  #joined(view, newcomer) {
+    const known = this.peers.get(view.peer);
+    if (known) {
+      this.#clock.clearTimeout(this.#graces.get(view.peer));
+      this.#graces.delete(view.peer);
+      const { away } = known;
+      known.see(view);
+      this.emit('peer-updated', known, away && !known.away ? 'back' : 'metadata');
+      return;
+    }
+    const peer = new Peer(view, this.#host);
+    this.peers.set(peer.id, peer);
+    peer.on('track', (event) => this.emit('track', { ...event, peer }));
+    peer.on('track-removed', (event) => this.emit('track-removed', { ...event, peer }));
+    peer.on('connection', (state) => this.emit('connection', { peer, state }));
+    peer.on('path', (path) => this.emit('relay', { peer, path }));
+    peer.on('quality', (quality) => this.emit('quality', { peer, quality }));
+    peer.on('restart', (how) => this.#restarted(peer, how));
+    peer.on('error', (error) => this.emit('error', error, peer));
+    this.emit('peer-joined', peer);
+    if (newcomer) peer.pair?.begin();
+  }
+
+  #left(id, reason) {
+    this.#clock.clearTimeout(this.#graces.get(id));
+    this.#graces.delete(id);
+    if (reason === 'kicked' || reason === 'banned') this.#kicks.get(id)?.();
+    const peer = this.peers.get(id);
+    if (!peer) return;
+    this.peers.delete(id);
+    peer.close();
+    this.emit('peer-left', peer, reason);
+  }
+
+  #clear(reason) {
+    for (const id of [...this.peers.keys()]) this.#left(id, reason);
+    for (const settle of [...this.#kicks.values()]) settle(new ChappeError(reason));
+  }
+
+  #updated({ peer: id, change, name, metadata }) {
+    const peer = this.peers.get(id);
+    if (change === 'metadata') {
+      if (id === this.me?.id) {
+        Object.assign(this.me, { name, metadata });
+        this.emit('updated', this.me);
+      }
+      peer?.see({ name, metadata });
+    } else if (peer) {
+      peer.away = change === 'away';
+    }
+    if (peer) this.emit('peer-updated', peer, change);
+  }
+
+  #signal({ from, kind, payload, connection }) {
+    const peer = this.peers.get(from);
+    if (!OWN_KINDS.has(kind)) this.emit('signal', { from, peer, kind, payload });
+    else peer?.pair?.take({ kind, payload, connection });
+  }
+
+  #error(error) {
+    // A refused kick is told by no name: it belongs to the oldest that waits.
+    const [kick] = this.#kicks.values();
+    if (kick && (error.code === 'forbidden' || error.code === 'bad_peer')) kick(error);
+    else this.emit('error', error);
+  }
+
+  // ------------------------------------------------------------------ relays
+
+  #store(frame) {
+    const had = this.hasRelay;
+    this.#ice.store(frame);
+    this.emit('ice-servers', { servers: this.#ice.servers, edges: this.#ice.edges, reason: frame.reason, lost: frame.lost });
+    if (!this.hasRelay && (had || frame.reason === 'welcome')) this.emit('no-relay');
+  }
+
+  /** Should the next restart be needed too, then with the latest servers. */
+  #restarted(peer, how) {
+    this.emit('restart', { peer, how });
+    const now = this.#clock.now();
+    if (now - this.#askedForIceAt < ASK_ICE_MS) return;
+    this.#askedForIceAt = now;
+    this.#signaling.say({ type: 'ice' });
+  }
+
+  #iceServers(frame) {
+    const had = this.hasRelay;
+    this.#store(frame);
+    if (!had && this.hasRelay) for (const peer of this.peers.values()) peer.suspect();
+    // A hint: only those restart who really receive nothing.
+    if (frame.reason === 'edge_lost') {
+      for (const peer of this.peers.values()) if (peer.path?.edge === frame.lost) peer.suspect();
+    }
+  }
+
+  #probe() {
+    if (this.#ice.edges.length < 2 || !this.#host) return;
+    this.#clock.setTimeout(async () => {
+      const edges = await this.#probes.measure(this.#ice.edges);
+      // What one pair's round trip takes over an edge is more than the way to that edge.
+      for (const { path } of this.peers.values()) {
+        if (path?.edge in edges && path.url && path.rttMs < edges[path.edge]) edges[path.edge] = path.rttMs;
+      }
+      if (this.state === 'connected' && Object.keys(edges).length > 0) this.#signaling.say({ type: 'probes', edges });
+    }, PROBE_AFTER_MS);
+  }
+
+  // ------------------------------------------------------------------ the page and the device
+
+  #hosting(create) {
+    const configuration = () => {
+      const { rtcConfig = {}, iceTransportPolicy } = this.#options;
+      return {
+        bundlePolicy: 'max-bundle',
+        ...rtcConfig,
+        iceServers: [...this.#ice.servers, ...(rtcConfig.iceServers ?? [])],
+        ...(iceTransportPolicy && { iceTransportPolicy }),
+      };
+    };
+    const random = this.#options.random ?? Math.random;
+    return {
+      clock: this.#clock,
+      configuration,
+      createConnection: () => create(configuration()),
+      newId: () => Array.from({ length: 16 }, () => Math.floor(random() * 16).toString(16)).join(''),
+      tracks: () => [...this.#published].map(([track, streams]) => ({ track, streams })),
+      // A connection's own signals: when they cannot arrive, the peer is gone or the session is.
+      send: (to, kind, payload, connection) => this.#signaling.signal(to, kind, payload, connection).catch(() => {}),
+      signaling: () => this.state === 'connected',
+      edgeOf: (candidate) => this.#ice.edgeOf(candidate),
+      // Per pair, not per peer: whichever id sorts lower.
+      polite: (id) => this.me.id < id,
+    };
+  }
+
+  #awake() {
+    for (const peer of this.peers.values()) peer.awake();
+  }
+
+  #listen() {
+    const target = this.#options.window ?? globalThis.window;
+    if (!target?.addEventListener) return () => {};
+    const { document, navigator } = target;
+    const network = navigator?.connection;
+    const hint = () => this.#signaling.hint();
+    const changed = () => {
+      hint();
+      this.#probes.forget();
+      for (const peer of this.peers.values()) peer.suspect();
+      this.#probe();
+    };
+    const visible = () => document.visibilityState === 'visible' && hint();
+    const hide = () => {
+      this.#leftByPage = true;
+      this.leave();
+    };
+    const show = ({ persisted }) => {
+      if (!persisted || !this.#leftByPage) return;
+      this.#leftByPage = false;
+      this.#signaling.restart();
+    };
+    const all = [[target, 'online', changed], [network, 'change', changed], [document, 'visibilitychange', visible],
+      [target, 'pagehide', hide], [target, 'pageshow', show]];
+    for (const [on, type, f] of all) on?.addEventListener?.(type, f);
+    return () => {
+      for (const [on, type, f] of all) on?.removeEventListener?.(type, f);
+    };
+  }
+}

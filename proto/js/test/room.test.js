@@ -1,0 +1,249 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Room } from '../room.js';
+import { FakeConnection } from './fake-rtc.mjs';
+import { FakeClock, FakeCluster, FakeNetwork, FakeNode, chance } from './fakes.mjs';
+
+const URL_A = 'ws://a.example/v1/signal';
+
+function world(seed = 1) {
+  const clock = new FakeClock();
+  const random = chance(seed);
+  const network = new FakeNetwork(clock);
+  const cluster = new FakeCluster(clock, random);
+  const node = new FakeNode(cluster);
+  network.nodes.set(URL_A, node);
+  const enter = async (options = {}) => {
+    const log = [];
+    const room = new Room({
+      url: URL_A, room: 'r', WebSocket: network.WebSocket, clock, random, window: null,
+      createConnection: (configuration) => {
+        const connection = new FakeConnection(configuration, clock);
+        connection.made = room.made.push(connection);
+        return connection;
+      },
+      ...options,
+    });
+    room.made = [];
+    room.log = log;
+    for (const type of ['state', 'peer-joined', 'peer-left', 'peer-updated', 'signal', 'no-relay', 'restart', 'relay', 'error']) {
+      room.on(type, (...args) => log.push([type, ...args]));
+    }
+    room.said = (type) => log.filter((entry) => entry[0] === type);
+    if (options.show) room.publish({ id: options.show });
+    const joining = room.join();
+    let settled;
+    joining.then(() => (settled = true), () => (settled = true));
+    await clock.until(() => settled);
+    await joining;
+    return room;
+  };
+  const pc = (room, other) => room.peers.get(other.me.id).connection;
+  const bound = (a, b) => {
+    assert.equal(pc(a, b).dtls, pc(b, a).id);
+    assert.equal(pc(b, a).dtls, pc(a, b).id);
+    assert.equal(pc(a, b).signalingState, 'stable');
+  };
+  const session = (room) => cluster.sessions.get(room.me.id);
+  return { clock, network, cluster, node, enter, pc, bound, session };
+}
+
+test('everybody is connected to everybody, whoever has something to show', async () => {
+  const { clock, enter, bound, pc } = world();
+  const rooms = [await enter(), await enter({ show: 'ben' }), await enter({ show: 'cleo' })];
+  await clock.advance(1000);
+  for (const [i, a] of rooms.entries()) for (const b of rooms.slice(i + 1)) bound(a, b);
+  const shown = (a, b) => pc(a, b).remoteDescription.tracks;
+  assert.deepEqual(shown(rooms[0], rooms[1]), ['ben']);
+  assert.deepEqual(shown(rooms[1], rooms[2]), ['cleo']);
+  rooms[0].publish({ id: 'late' });
+  await clock.advance(1000);
+  assert.deepEqual(shown(rooms[2], rooms[0]), ['late']);
+  for (const room of rooms) assert.deepEqual([room.said('error'), room.made.length], [[], 2]);
+});
+
+test('an application\'s own signals; the SDK\'s are its own', async () => {
+  const { clock, enter } = world();
+  const [ada, ben] = [await enter(), await enter()];
+  await clock.advance(100);
+  const sent = ada.send(ben.me.id, 'chat', { text: 'hello' });
+  await clock.advance(200);
+  await sent;
+  const [[, { peer, kind, payload }]] = ben.said('signal');
+  assert.deepEqual([peer.id, kind, payload], [ada.me.id, 'chat', { text: 'hello' }]);
+  await assert.rejects(ada.send(ben.me.id, 'offer', {}), { code: 'bad_kind' });
+});
+
+test('a lost socket touches no connection', async () => {
+  const { clock, network, enter, bound } = world();
+  const [ada, ben] = [await enter({ show: 'a' }), await enter()];
+  await clock.advance(1000);
+  network.reset();
+  await clock.advance(2000);
+  bound(ada, ben);
+  assert.deepEqual([ada.made.length, ben.made.length], [1, 1]);
+  assert.deepEqual(ada.said('state').map((e) => e[1]), ['connected', 'reconnecting', 'connected']);
+  assert.deepEqual([ada.said('peer-left'), ben.said('peer-left')], [[], []]);
+});
+
+test('gone: joins again by itself, and every connection is made anew', async () => {
+  const { clock, network, node, enter, bound, session } = world();
+  const [ada, ben] = [await enter({ show: 'a' }), await enter()];
+  await clock.advance(1000);
+  const before = ada.me.id;
+  node.end(session(ada), 'lost', 4014);
+  await clock.advance(3000);
+  assert.notEqual(ada.me.id, before);
+  bound(ada, ben);
+  assert.equal(ben.peers.size, 1);
+});
+
+test('rebuilt: whoever has not come back yet is away for a grace, and its connection goes on', async () => {
+  const { clock, cluster, network, node, enter, session, bound, pc } = world();
+  const [ada, ben] = [await enter({ show: 'a' }), await enter({ show: 'b' })];
+  await clock.advance(1000);
+  const pairs = [relayed(pc(ada, ben), 'turn:x'), relayed(pc(ben, ada), 'turn:x')];
+  const flow = () => {
+    for (const pair of pairs) pair.bytesReceived += 100;
+    clock.setTimeout(flow, 100);
+  };
+  flow();
+  node.resumeAs = 'rebuilt';
+  const lost = session(ben);
+  cluster.sessions.delete(lost.peer); // ada comes first, into an empty room
+  session(ada).pipe.reset();
+  await clock.advance(1000);
+  assert.equal(ada.peers.get(ben.me.id).away, true);
+  cluster.sessions.set(lost.peer, lost);
+  network.reset();
+  await clock.advance(1000);
+  assert.equal(ada.peers.get(ben.me.id).away, false);
+  await clock.advance(60_000);
+  bound(ada, ben);
+  assert.deepEqual([ada.made.length, ben.made.length], [1, 1]);
+
+  cluster.sessions.delete(lost.peer);
+  lost.pipe.hole = true; // and this time it stays away
+  session(ada).pipe.reset();
+  await clock.advance(29_000);
+  assert.equal(ada.peers.size, 1);
+  await clock.advance(3000);
+  assert.equal(ada.said('peer-left')[0][2], 'lost');
+});
+
+test('resumed: whoever is missing has left, and whoever is new offers by itself', async () => {
+  const { clock, node, enter, session, bound } = world();
+  const [ada, ben] = [await enter({ show: 'a' }), await enter()];
+  await clock.advance(500);
+  const adas = session(ada);
+  adas.pipe.hole = true; // ada hears nothing of what follows
+  ben.leave();
+  const cleo = await enter({ show: 'c' });
+  await clock.advance(15_000);
+  assert.deepEqual([...ada.peers.keys()], [cleo.me.id]);
+  bound(ada, cleo);
+  assert.deepEqual(ada.said('error'), []);
+});
+
+/** Makes a connection look connected over that relay; `flow` lets bytes come. */
+function relayed(connection, url) {
+  const pair = { id: 'P', type: 'candidate-pair', bytesReceived: 0, responsesReceived: 0, requestsReceived: 0, localCandidateId: 'L', remoteCandidateId: 'R', currentRoundTripTime: 0.02 };
+  for (const entry of [pair, { id: 'T', type: 'transport', selectedCandidatePairId: 'P' },
+    { id: 'L', type: 'local-candidate', candidateType: 'relay', protocol: 'udp', relayProtocol: 'udp', url },
+    { id: 'R', type: 'remote-candidate', candidateType: 'host', protocol: 'udp', address: '10.0.0.9' }]) connection.stats.set(entry.id, entry);
+  connection.connectionState = 'connected';
+  connection.getTransceivers = () => [{ currentDirection: 'sendrecv', receiver: { track: { kind: 'audio' } } }];
+  return pair;
+}
+
+test('edge_lost: a silent pair restarts with the new servers, a healthy one does not', async () => {
+  const { clock, enter, session, pc, cluster } = world();
+  const [ada, ben, cleo] = [await enter(), await enter(), await enter()];
+  await clock.advance(500);
+  const url = 'turn:edge.example:3478?transport=udp';
+  const pairs = [ben, cleo].map((other) => relayed(pc(ada, other), url));
+  let flowing = 2;
+  const flow = () => {
+    for (const pair of pairs.slice(0, flowing)) pair.bytesReceived += 100;
+    clock.setTimeout(flow, 100);
+  };
+  flow();
+  await clock.advance(5000);
+  assert.equal(ada.path(ben.me.id).edge, 'e1');
+  const [healthy, silent] = [pc(ada, ben), pc(ada, cleo)];
+  const fresh = [{ urls: ['turn:other.example'], username: 'x', credential: 'y' }];
+  cluster.iceServers = fresh;
+  flowing = 1;
+  await clock.advance(800);
+  session(ada).pipe.down({ type: 'ice_servers', ice_servers: fresh, ice_ttl_ms: 1, edges: [], reason: 'edge_lost', lost: 'e1' });
+  await clock.advance(1200);
+  assert.equal(silent.configurations.length, 2, 'within about a second of the hint');
+  assert.deepEqual(silent.configurations[1].iceServers, fresh);
+  assert.equal(silent.signalingState, 'stable');
+  await clock.advance(20_000);
+  assert.equal(healthy.configurations.length, 1, 'refreshed servers are only stored');
+  assert.equal(ada.said('restart')[0][1].peer.id, cleo.me.id);
+});
+
+test('no restart while the peer is away; one as soon as it is back', async () => {
+  const { clock, enter, pc, session } = world();
+  const [ada, ben] = [await enter(), await enter()];
+  await clock.advance(500);
+  const pair = relayed(pc(ada, ben), 'turn:edge.example:3478');
+  for (let n = 0; n < 40; n++) {
+    pair.bytesReceived += 100;
+    await clock.advance(100);
+  }
+  const { pipe } = session(ben);
+  pipe.node.mute = true;
+  pipe.reset();
+  await clock.advance(15_000);
+  assert.deepEqual([ada.peers.get(ben.me.id).away, ada.said('restart').length], [true, 0]);
+  pipe.node.mute = false;
+  await clock.until(() => !ada.peers.get(ben.me.id).away, 20_000);
+  await clock.advance(600);
+  assert.equal(ada.said('restart').length, 1);
+});
+
+test('without a relay it says so', async () => {
+  const { clock, cluster, enter, session } = world();
+  cluster.iceServers = [];
+  const ada = await enter();
+  assert.deepEqual([ada.said('no-relay').length, ada.hasRelay], [1, false]);
+  session(ada).pipe.down({ type: 'ice_servers', ice_servers: [{ urls: ['turn:x'] }], ice_ttl_ms: 1, edges: [], reason: 'edge_up' });
+  await clock.advance(50);
+  assert.equal(ada.hasRelay, true);
+});
+
+test('kick: resolves when it is done, rejects when it may not be', async () => {
+  const { clock, node, enter } = world();
+  const [ada, ben] = [await enter(), await enter()];
+  await clock.advance(100);
+  const kicked = ada.kick(ben.me.id);
+  await clock.advance(100);
+  await kicked;
+  assert.equal(ben.reason.code, 'kicked');
+  node.heard = (pipe, frame) => frame.type === 'kick' && pipe.down({ type: 'error', code: 'forbidden', message: 'no' });
+  const refused = assert.rejects(ada.kick('p_x'), { code: 'forbidden' });
+  await clock.advance(100);
+  await refused;
+});
+
+test('pagehide says goodbye; a page that is brought back joins again', async () => {
+  const { clock, enter, cluster } = world();
+  const document = Object.assign(new EventTarget(), { visibilityState: 'visible' });
+  const window = Object.assign(new EventTarget(), { document, navigator: {} });
+  const ada = await enter({ window });
+  window.dispatchEvent(new Event('pagehide'));
+  await clock.advance(100);
+  assert.deepEqual([ada.state, cluster.sessions.size], ['disconnected', 0]);
+  window.dispatchEvent(Object.assign(new Event('pageshow'), { persisted: true }));
+  await clock.advance(1000);
+  assert.deepEqual([ada.state, cluster.sessions.size], ['connected', 1]);
+});
+
+test('nobody answers: join rejects in time', async () => {
+  const { network, enter } = world();
+  network.nodes.clear();
+  await assert.rejects(enter({ timeoutMs: 5000 }), { code: 'timeout' });
+});
