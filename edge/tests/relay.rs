@@ -91,12 +91,13 @@ fn data_goes_through_both_ways_by_channel_and_by_indication() {
             peer.send_to(payload, relayed).unwrap();
             assert_eq!(client.data(), Data::Indication(address, payload.to_vec()));
         }
-        client.bind(0x4001, address).unwrap();
+        // A number of RFC 5766, whose clients live.
+        client.bind(0x7fff, address).unwrap();
         for payload in [&b"by channel"[..], b"", &[7; 1400]] {
-            client.send_on(0x4001, payload);
+            client.send_on(0x7fff, payload);
             assert_eq!(recv(&peer), (payload.to_vec(), relayed));
             peer.send_to(payload, relayed).unwrap();
-            assert_eq!(client.data(), Data::Channel(0x4001, payload.to_vec()));
+            assert_eq!(client.data(), Data::Channel(0x7fff, payload.to_vec()));
         }
         let stats = edge.stats().unwrap();
         assert_eq!((stats.allocations, stats.turn.sent.packets, stats.turn.received.packets), (1, 6, 6));
@@ -168,7 +169,7 @@ fn a_stream_may_carry_messages_in_any_pieces() {
 fn a_stream_of_something_else_is_closed() {
     let edge = start(standalone("127.0.0.1"));
     let mut client = client(&edge, Transport::Tcp);
-    client.send(b"POST / HTTP/1.1\r\n\r\n");
+    client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
     assert_eq!(client.tcp().read(&mut [0; 10]).unwrap(), 0);
     until(&edge, |stats| stats.streams == 0);
 }

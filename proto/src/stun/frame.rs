@@ -26,7 +26,7 @@ pub fn frame(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     let Some(&first) = bytes.first() else { return Ok(None) };
     let stun = match first {
         0x00..0x40 => true,
-        0x40..0x50 => false,
+        0x40..0x80 => false,
         _ => return Err(Malformed),
     };
     let Some(&[high, low]) = bytes.get(2..4) else { return Ok(None) };
@@ -62,8 +62,7 @@ mod tests {
 
     #[test]
     fn what_begins_no_message_ends_the_stream() {
-        for bytes in [&b"\x50\x00\x00\x00"[..], b"POST / HTTP/1.1", b"\x16\x03\x01\x02", b"\x00\x01\x00\x03"]
-        {
+        for bytes in [&b"\x80\x00\x00\x00"[..], b"\x16\x03\x01\x02", b"\x00\x01\x00\x03"] {
             assert_eq!(frame(bytes), Err(Malformed), "{bytes:?}");
         }
     }

@@ -7,8 +7,10 @@ use super::gate::Gate;
 use crate::limits;
 use crate::time::Mono;
 
-/// The numbers that a client may bind (RFC 8656 section 12).
-pub(super) const NUMBERS: RangeInclusive<u16> = 0x4000..=0x4FFF;
+/// The numbers that a client may bind: those of RFC 5766 section 11, of which RFC 8656 section 12 leaves
+/// the first quarter. A deliberate difference: clients of the older one live, coturn's before 4.16
+/// draws them at random, and what the newer one keeps free for (RFC 7983) is never on a server's socket.
+pub(super) const NUMBERS: RangeInclusive<u16> = 0x4000..=0x7FFF;
 
 /// A channel. It knows when its peer's permission expires, so that a packet needs one search.
 #[derive(Debug, Clone, Copy)]

@@ -81,8 +81,8 @@ impl Server {
     /// Takes one datagram, or one framed message of a stream ([`crate::stun::frame`]).
     pub fn handle_client(&mut self, now: Now, from: &FiveTuple, via: Via, packet: &[u8]) -> Forward {
         let forward = match packet.first() {
-            // RFC 8656 section 12: 0x4000 to 0x4FFF are channels, 0x5000 to 0xFFFF nothing yet.
-            Some(0x40..=0x4F) => self.channel_data(now, from, packet),
+            // RFC 5766 section 11: 0x4000 to 0x7FFF are channels, 0x8000 to 0xFFFF nothing.
+            Some(0x40..=0x7F) => self.channel_data(now, from, packet),
             Some(0x00..=0x3F) => self.message(now, from, via, packet),
             _ => Err(Drop::Malformed),
         };
