@@ -20,6 +20,7 @@ mod feed;
 mod nodes;
 mod outcome;
 pub mod placement;
+pub mod profile;
 mod revocations;
 mod secrets;
 mod shards;

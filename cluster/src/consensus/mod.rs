@@ -1,0 +1,26 @@
+//! The registry's shell: one thread that owns the Raft node, one that owns the disk.
+//!
+//! [`Registry`] is the handle that everything else uses: the locally applied state without a lock's
+//! wait, proposals, linearizable reads. Only `driver` and `ready` touch the `RawNode`, and only
+//! `disk` and `open` touch sled and the pledge (CLUSTER.md 1 and 2).
+
+mod bootstrap;
+mod disk;
+mod driver;
+mod handle;
+mod log;
+mod open;
+mod pledge;
+mod reads;
+mod ready;
+mod storage;
+mod sync;
+
+pub use bootstrap::{Begun, BootstrapError, FirstApp, Founding, bootstrap};
+pub use disk::DiskError;
+pub use handle::{
+    Alone, Applied, FatalError, Proposal, ProposeError, ReadError, Registry, Role, Status, Transport, Unsent,
+};
+pub use open::{Config, Ended, OpenError};
+pub use raft::eraftpb::Message;
+pub use sync::{Barrier, Fdatasync, Synced};

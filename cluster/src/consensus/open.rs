@@ -1,0 +1,441 @@
+//! Opening the registry's directory: the lock, the pledge against the database, the log into
+//! memory.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chappe_proto::id::NodeId;
+use chappe_proto::limits::SNAPSHOT_MAX;
+use chappe_proto::registry::profile::{LAN, Profile};
+use chappe_proto::registry::{SnapshotError, State};
+use chappe_proto::wire::{self, WireError};
+use protobuf::Message as _;
+use raft::eraftpb::{ConfState, Entry, HardState};
+use tokio::sync::oneshot;
+
+use super::disk::{COUNTER, Disk, DiskError, FORM, HARD, META, SNAP, SnapMeta, entry_key, piece_key};
+use super::handle::{Alone, FatalError, Transport};
+use super::pledge::{Found, Pledge, Record};
+use super::storage::{At, Log, Snap, Write};
+use super::sync::{Barrier, Fdatasync};
+
+/// How a registry is opened.
+pub struct Config {
+    /// Where it lives: made if it is not there; one process at a time.
+    pub dir: PathBuf,
+    /// This member. A directory belongs to one for ever.
+    pub member: NodeId,
+    /// The first voters of a new cluster, this one among them; the same on each. Empty where this
+    /// member joins one that exists. Read only when the directory is new.
+    pub founders: Vec<NodeId>,
+    /// The timers.
+    pub profile: Profile,
+    /// The operator has been told what the disk has lost, and goes on without it.
+    pub accept_loss: bool,
+    /// Takes messages to the other members.
+    pub transport: Box<dyn Transport>,
+    /// Makes files durable.
+    pub barrier: Box<dyn Barrier>,
+}
+
+impl Config {
+    /// A cluster of one, in `dir`.
+    #[must_use]
+    pub fn alone(dir: impl Into<PathBuf>, member: NodeId) -> Self {
+        Self {
+            dir: dir.into(),
+            member,
+            founders: vec![member],
+            profile: LAN,
+            accept_loss: false,
+            transport: Box::new(Alone),
+            barrier: Box::new(Fdatasync),
+        }
+    }
+}
+
+/// Says how the registry's threads ended: an error is the reason with which the process must exit.
+pub type Ended = oneshot::Receiver<Result<(), FatalError>>;
+
+/// Why a registry can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("{dir} is in use by another chappe process: stop that one, or choose another directory")]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It can't be made or written.
+    #[error("{dir} can't be written: {source}")]
+    Unwritable {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What is in it is not a registry that can be read.
+    #[error("the registry in {dir} is damaged: {what}. Restore the directory from a backup, or move it away")]
+    Damaged {
+        /// The directory.
+        dir: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// It was written by a newer release.
+    #[error("the registry in {dir} was written by a newer release: {what}")]
+    TooNew {
+        /// The directory.
+        dir: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// It is another member's.
+    #[error("{dir} belongs to node {found}, not to node {asked}")]
+    OtherMember {
+        /// The directory.
+        dir: PathBuf,
+        /// Whose it is.
+        found: NodeId,
+        /// Who asked.
+        asked: NodeId,
+    },
+    /// The database is older than what this member has promised: writes that were durable are gone.
+    /// It must not vote (CLUSTER.md 2).
+    #[error(
+        "the registry in {dir} has lost data: the disk kept {found} of {pledged} batches. {}",
+        if *.alone {
+            "Restore what is missing, or start once with --accept-loss to go on without it"
+        } else {
+            "This member may not vote any more: remove it from the cluster and let it join again as a new one"
+        }
+    )]
+    Regressed {
+        /// The directory.
+        dir: PathBuf,
+        /// The batches that the database holds.
+        found: u64,
+        /// The batches that were acknowledged; unknown (`u64::MAX`) when the pledge is damaged.
+        pledged: u64,
+        /// Whether this member is the only voter, so that `accept_loss` may be said.
+        alone: bool,
+    },
+    /// The pledge is gone or unreadable, so nobody knows whether the database is what it was.
+    #[error(
+        "{dir}/pledge is missing or damaged, so lost data would not be noticed. {}",
+        if *.alone {
+            "Restore it, or start once with --accept-loss"
+        } else {
+            "This member may not vote any more: remove it from the cluster and let it join again as a new one"
+        }
+    )]
+    NoPledge {
+        /// The directory.
+        dir: PathBuf,
+        /// Whether this member is the only voter, so that `accept_loss` may be said.
+        alone: bool,
+    },
+    /// The system refused a thread.
+    #[error("no thread for the registry: {0}")]
+    Thread(io::Error),
+}
+
+/// What was on the disk.
+pub(super) struct Loaded {
+    pub(super) disk: Disk,
+    pub(super) log: Log,
+    pub(super) state: State,
+}
+
+/// Opens the directory, making it if it is new. Waits for the disk.
+pub(super) fn open(config: &mut Config) -> Result<Loaded, OpenError> {
+    let dir = config.dir.clone();
+    // sled panics on some kinds of damage.
+    let damaged = |_| OpenError::Damaged { dir, what: "the database can't be read".into() };
+    catch_unwind(AssertUnwindSafe(|| load(config))).unwrap_or_else(|panic| Err(damaged(panic)))
+}
+
+fn load(config: &mut Config) -> Result<Loaded, OpenError> {
+    let dir = config.dir.clone();
+    let unwritable = |source| OpenError::Unwritable { dir: dir.clone(), source };
+    fs::create_dir_all(&dir).map_err(unwritable)?;
+    let lock = lock(&dir)?;
+    let (pledge, found) = Pledge::open(&dir.join("pledge")).map_err(unwritable)?;
+    let (db, tree) = open_sled(&dir)?;
+    let file = File::open(dir.join("db/db")).map_err(unwritable)?;
+    let damaged = |what: String| OpenError::Damaged { dir: dir.clone(), what };
+    let counter = match read(&tree, COUNTER).map_err(&damaged)? {
+        None => 0,
+        Some(bytes) => u64::from_be_bytes(bytes.as_ref().try_into().map_err(|_| damaged("counter".into()))?),
+    };
+    let barrier = std::mem::replace(&mut config.barrier, Box::new(Fdatasync));
+    let member = config.member.0;
+    let mut disk = Disk {
+        db,
+        tree,
+        file,
+        pledge,
+        dir: dir.clone(),
+        member,
+        counter,
+        series: 0,
+        stored: (u64::MAX, 0),
+        barrier,
+        _lock: lock,
+    };
+    let stored = if counter > 0 { Some(read_all(&mut disk, config.member, &damaged)?) } else { None };
+    let alone = stored.as_ref().map_or(config.founders == [config.member], |stored| stored.alone(member));
+    let promised = judge(config, counter, &found, alone)?;
+    let mut stored = match stored {
+        Some(stored) => stored,
+        None => found_cluster(&mut disk, config, promised).map_err(|error| damaged(error.to_string()))?,
+    };
+    if let Some(promise) = promised
+        && counter > 0
+    {
+        accept(&mut disk, &mut stored, promise).map_err(|error| damaged(error.to_string()))?;
+    }
+    let state = State::decode(&stored.snap.data).map_err(|error| match error {
+        SnapshotError::TooNew { .. } => OpenError::TooNew { dir: dir.clone(), what: error.to_string() },
+        _ => damaged(error.to_string()),
+    })?;
+    let log = Log::new(Arc::new(stored.snap), stored.compacted, stored.entries, stored.hard);
+    Ok(Loaded { disk, log, state })
+}
+
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let unwritable = |source| OpenError::Unwritable { dir: dir.into(), source };
+    let path = dir.join("lock");
+    let file = File::options().write(true).create(true).truncate(false).open(path).map_err(unwritable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: dir.into() }),
+        Err(TryLockError::Error(source)) => Err(unwritable(source)),
+    }
+}
+
+fn open_sled(dir: &Path) -> Result<(sled::Db, sled::Tree), OpenError> {
+    let path = dir.join("db");
+    // Our thread flushes; sled's own would only add load.
+    let config = sled::Config::new().path(&path).flush_every_ms(None).cache_capacity(16 * 1024 * 1024);
+    match config.open().and_then(|db| db.open_tree("raft").map(|tree| (db, tree))) {
+        Ok(both) => Ok(both),
+        Err(sled::Error::Io(source)) if source.kind() != io::ErrorKind::InvalidData => {
+            Err(OpenError::Unwritable { dir: dir.into(), source })
+        }
+        Err(error) => Err(OpenError::Damaged { dir: dir.into(), what: error.to_string() }),
+    }
+}
+
+/// Compares the database with the pledge. Gives the promise that the member goes on under, when it
+/// goes on in spite of it.
+fn judge(config: &Config, counter: u64, found: &Found, alone: bool) -> Result<Option<Record>, OpenError> {
+    let dir = || config.dir.clone();
+    let may = config.accept_loss && alone;
+    let none = Record { member: config.member.0, counter, term: 0, vote: 0 };
+    match *found {
+        Found::Record(record) if record.member != config.member.0 => {
+            Err(OpenError::OtherMember { dir: dir(), found: NodeId(record.member), asked: config.member })
+        }
+        Found::Record(record) if counter < record.counter => {
+            let (found, pledged) = (counter, record.counter);
+            if may {
+                Ok(Some(record))
+            } else {
+                Err(OpenError::Regressed { dir: dir(), found, pledged, alone })
+            }
+        }
+        Found::Record(_) => Ok(None),
+        // Nothing was ever acknowledged: a first start, or one that was cut short.
+        Found::Nothing if counter <= 1 => Ok(None),
+        Found::Nothing | Found::Damaged if may => Ok(Some(none)),
+        Found::Nothing | Found::Damaged => Err(OpenError::NoPledge { dir: dir(), alone }),
+    }
+}
+
+/// What the database holds.
+struct Stored {
+    snap: Snap,
+    compacted: At,
+    entries: VecDeque<Entry>,
+    hard: HardState,
+}
+
+impl Stored {
+    /// Whether `member` is the only voter, and no change of members is under way.
+    fn alone(&self, member: u64) -> bool {
+        let members = &self.snap.members;
+        let changing = |entry: &Entry| {
+            entry.index > self.snap.at.index
+                && entry.get_entry_type() != raft::eraftpb::EntryType::EntryNormal
+        };
+        members.voters == [member] && members.voters_outgoing.is_empty() && !self.entries.iter().any(changing)
+    }
+}
+
+fn read(tree: &sled::Tree, key: &[u8]) -> Result<Option<sled::IVec>, String> {
+    tree.get(key).map_err(|error| error.to_string())
+}
+
+fn read_all(
+    disk: &mut Disk,
+    member: NodeId,
+    damaged: &impl Fn(String) -> OpenError,
+) -> Result<Stored, OpenError> {
+    let need = |key: &'static [u8]| {
+        read(&disk.tree, key)
+            .and_then(|value| value.ok_or_else(|| format!("no row {:?}", key.escape_ascii().to_string())))
+            .map_err(damaged)
+    };
+    let form = need(META)?;
+    match form.split_first() {
+        Some((&FORM, id)) if id == member.0.to_be_bytes() => {}
+        Some((&FORM, id)) => {
+            let found = id.try_into().map(u64::from_be_bytes).map_err(|_| damaged("member id".into()))?;
+            return Err(OpenError::OtherMember {
+                dir: disk.dir.clone(),
+                found: NodeId(found),
+                asked: member,
+            });
+        }
+        Some((form, _)) => {
+            return Err(OpenError::TooNew {
+                dir: disk.dir.clone(),
+                what: format!("its tables have form {form}"),
+            });
+        }
+        None => return Err(damaged("empty row \"m\"".into())),
+    }
+    let hard = HardState::parse_from_bytes(&need(HARD)?).map_err(|error| damaged(error.to_string()))?;
+    let meta = need(SNAP)?;
+    let mut stored =
+        read_log(disk, &meta, hard).map_err(|error| damaged(format!("the registry's log: {error}")))?;
+    // The commit index is written with the next batch only; a snapshot is of what was committed.
+    stored.hard.commit = stored.hard.commit.max(stored.snap.at.index);
+    Ok(stored)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error(transparent)]
+    Sled(#[from] sled::Error),
+    #[error(transparent)]
+    Protobuf(#[from] protobuf::ProtobufError),
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error("the snapshot has {found} of {expected} bytes, or other ones")]
+    Snapshot { found: usize, expected: u64 },
+    #[error("entry {0} is missing or incomplete")]
+    Entry(u64),
+    #[error("it ends at entry {last}, before entry {commit}, which was committed")]
+    Short { last: u64, commit: u64 },
+}
+
+fn read_log(disk: &mut Disk, meta: &[u8], hard: HardState) -> Result<Stored, ReadError> {
+    let meta: SnapMeta = wire::decode(meta, 64 * 1024)?;
+    disk.series = meta.series;
+    let mut data = Vec::new();
+    let pieces = piece_key(meta.series, 0)..=piece_key(meta.series, u32::MAX);
+    for piece in disk.tree.range(pieces).values() {
+        data.extend_from_slice(&piece?);
+        if data.len() > SNAPSHOT_MAX {
+            break;
+        }
+    }
+    if data.len() as u64 != meta.len || crc32fast::hash(&data) != meta.crc {
+        return Err(ReadError::Snapshot { found: data.len(), expected: meta.len });
+    }
+    let members = ConfState::parse_from_bytes(&meta.members)?;
+    disk.sweep(meta.series.saturating_sub(1), meta.compacted.index)?;
+    let mut entries: VecDeque<Entry> = VecDeque::new();
+    let mut rows = disk.tree.range(entry_key(0, 0)..=entry_key(u64::MAX, u16::MAX));
+    while let Some(row) = rows.next() {
+        let index = entries.back().map_or(meta.compacted.index, |entry| entry.index) + 1;
+        let (key, first) = row?;
+        if key != entry_key(index, 0) || first.len() < 4 {
+            return Err(ReadError::Entry(index));
+        }
+        let len = u32::from_le_bytes([first[0], first[1], first[2], first[3]]) as usize;
+        let mut bytes = first[4..].to_vec();
+        for part in 1..=u16::MAX {
+            if bytes.len() >= len {
+                break;
+            }
+            let (key, piece) = rows.next().ok_or(ReadError::Entry(index))??;
+            if key != entry_key(index, part) {
+                return Err(ReadError::Entry(index));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        let entry = Entry::parse_from_bytes(&bytes)?;
+        if bytes.len() != len || entry.index != index {
+            return Err(ReadError::Entry(index));
+        }
+        entries.push_back(entry);
+    }
+    let last = entries.back().map_or(meta.compacted.index, |entry| entry.index);
+    if last < hard.commit || last < meta.at.index {
+        return Err(ReadError::Short { last, commit: hard.commit.max(meta.at.index) });
+    }
+    disk.stored = (meta.compacted.index + 1, last);
+    Ok(Stored { snap: Snap { at: meta.at, members, data }, compacted: meta.compacted, entries, hard })
+}
+
+/// The first write of a directory: the member's name, and the cluster's first state.
+///
+/// Founders begin with a snapshot at index 1 that names them, so that whoever joins later gets it
+/// and knows them; a log from the start would not say who they are.
+fn found_cluster(disk: &mut Disk, config: &Config, promised: Option<Record>) -> Result<Stored, ReadError> {
+    let founding = !config.founders.is_empty();
+    let at = if founding { At { index: 1, term: 1 } } else { At::default() };
+    let mut state = State::default();
+    state.pass(chappe_proto::id::Index(at.index));
+    let voters = config.founders.iter().map(|node| node.0).collect();
+    let members = ConfState { voters, ..ConfState::default() };
+    let snap = Arc::new(Snap { at, members, data: state.encode()? });
+    let mut hard = HardState { term: at.term, commit: at.index, ..HardState::default() };
+    if let Some(promise) = promised {
+        hard.term = hard.term.max(promise.term);
+        hard.vote = promise.vote;
+        disk.counter = disk.counter.max(promise.counter);
+    }
+    let mut meta = vec![FORM];
+    meta.extend(config.member.0.to_be_bytes());
+    disk.tree.insert(META, meta)?;
+    let write = Write { snap: Some((Arc::clone(&snap), at)), hard: hard.clone(), ..Write::default() };
+    disk.commit(&write)?;
+    sync_names(&disk.dir).map_err(DiskError::from)?;
+    let snap = Snap { at, members: snap.members.clone(), data: snap.data.clone() };
+    Ok(Stored { snap, compacted: at, entries: VecDeque::new(), hard })
+}
+
+/// Files exist after a power cut only when their directories are synced.
+fn sync_names(dir: &Path) -> io::Result<()> {
+    for file in fs::read_dir(dir.join("db"))? {
+        let path = file?.path();
+        if path.is_file() {
+            File::open(path)?.sync_all()?;
+        }
+    }
+    File::open(dir.join("db"))?.sync_all()?;
+    File::open(dir)?.sync_all()?;
+    dir.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+/// Goes on with an older database: never again in a term in which the lost one may have voted.
+fn accept(disk: &mut Disk, stored: &mut Stored, promise: Record) -> Result<(), DiskError> {
+    if promise.term > stored.hard.term {
+        (stored.hard.term, stored.hard.vote) = (promise.term, promise.vote);
+    }
+    // Past every counter that was ever given out, also the one of a batch without its pledge.
+    disk.counter = disk.counter.max(promise.counter) + 1;
+    disk.commit(&Write { hard: stored.hard.clone(), ..Write::default() })
+}

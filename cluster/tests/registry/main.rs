@@ -1,0 +1,189 @@
+//! The registry as its users see it: on a real disk, through restarts, kills and losses, and among
+//! other members.
+
+// Clippy takes the helpers of an integration test for production code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod kill;
+mod loss;
+mod members;
+mod order;
+
+use std::ops::Range;
+use std::path::Path;
+
+use chappe_cluster::consensus::{
+    Config, Ended, FirstApp, Founding, Proposal, ProposeError, Registry, Status, bootstrap,
+};
+use chappe_proto::id::{AppId, Epoch, Generation, NodeId, Region, SessionId};
+use chappe_proto::limits::{LOG_TRAIL, SNAPSHOT_EVERY};
+use chappe_proto::registry::{AppPolicy, Command, NodeAddresses, Note, Outcome, Refusal, State, Thing};
+use chappe_proto::time::Unix;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+const LATER: Unix = Unix::from_secs(10_000_000_000);
+
+fn session(n: u64) -> SessionId {
+    let mut bytes = [0; 15];
+    bytes[..8].copy_from_slice(&n.to_be_bytes());
+    SessionId::from_random(bytes)
+}
+
+/// A command whose effect can be asked for by `n`.
+fn mark(n: u64) -> Command {
+    Command::Revoke { sessions: vec![session(n)], banned: None, until: LATER }
+}
+
+fn marked(state: &State, n: u64) -> bool {
+    state.revoked(&session(n), state.now()).is_some()
+}
+
+fn alone(dir: &Path) -> Config {
+    Config::alone(dir, NodeId(1))
+}
+
+fn open(dir: &Path) -> (Registry, Ended) {
+    Registry::open(alone(dir)).unwrap()
+}
+
+async fn close(registry: Registry, ended: Ended) {
+    registry.stop();
+    ended.await.unwrap().unwrap();
+}
+
+/// Proposes until it is taken.
+async fn propose(registry: &Registry, command: Command) {
+    loop {
+        match registry.propose(command.clone()).await {
+            Ok(applied) => return assert_eq!(applied.outcome, Outcome::Done),
+            // A read is answered when there is a leader; this member, where it is the only one.
+            Err(ProposeError::NoLeader { .. }) => drop(registry.linearizable().await),
+            Err(ProposeError::Busy) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Proposes marks, many at a time.
+async fn propose_many(registry: &Registry, marks: Range<u64>) {
+    let mut tasks = JoinSet::new();
+    for n in marks {
+        if tasks.len() >= 256 {
+            tasks.join_next().await.unwrap().unwrap();
+        }
+        let registry = registry.clone();
+        tasks.spawn(async move { propose(&registry, mark(n)).await });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+}
+
+async fn until(mut watched: watch::Receiver<Status>, what: impl Fn(&Status) -> bool) -> Status {
+    watched.wait_for(|status| what(status)).await.unwrap().clone()
+}
+
+fn founding() -> Founding {
+    Founding {
+        name: "Test".into(),
+        realm: "chappe".into(),
+        region: Region::new("here").unwrap(),
+        app: Some(FirstApp {
+            app: AppId::new("dev").unwrap(),
+            name: "Development".into(),
+            policy: AppPolicy { anonymous: true, ..AppPolicy::default() },
+        }),
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_begins_once_and_its_node_at_every_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (registry, ended) = open(dir.path());
+    let begun = bootstrap(&registry, &founding(), NodeAddresses::default(), "test").await.unwrap();
+    assert_eq!((begun.generation, begun.founded), (Generation(1), true));
+    let first = registry.state();
+    assert!(first.shards().all(|(_, shard)| shard.owner == Some(NodeId(1)) && shard.epoch == Epoch(1)));
+    close(registry, ended).await;
+
+    let (registry, ended) = open(dir.path());
+    let begun = bootstrap(&registry, &founding(), NodeAddresses::default(), "test").await.unwrap();
+    assert_eq!((begun.generation, begun.founded), (Generation(2), false));
+    let second = registry.state();
+    assert!(second.shards().all(|(_, shard)| shard.owner == Some(NodeId(1)) && shard.epoch == Epoch(2)));
+    let app = AppId::new("dev").unwrap();
+    assert_eq!(first.keys_of(&app).count(), 1);
+    assert!(first.keys_of(&app).eq(second.keys_of(&app)), "the same key, with the same secret");
+    assert_eq!(first.turn_secrets(), second.turn_secrets());
+    assert_eq!(first.sealing_keys(), second.sealing_keys());
+    assert_eq!(first.cluster(), second.cluster());
+    close(registry, ended).await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (registry, ended) = open(dir.path());
+    propose_many(&registry, 0..50).await;
+    let note = Some(Note { who: "op".into(), what: "removed app none".into(), from: "::1".into() });
+    let command = Command::AppRemove { app: AppId::new("none").unwrap() };
+    let applied = registry.propose(Proposal { command, by: None, note }).await.unwrap();
+    assert_eq!(applied.outcome, Outcome::Refused(Refusal::Unknown(Thing::App)));
+    assert_eq!(registry.state().index(), applied.index);
+    let before = registry.state();
+    close(registry.clone(), ended).await;
+    assert_eq!(registry.propose(mark(50)).await, Err(ProposeError::Stopped));
+
+    let (registry, ended) = open(dir.path());
+    let after = registry.linearizable().await.unwrap();
+    assert!((0..50).all(|n| marked(&after, n)));
+    assert!(after.audit().eq(before.audit()));
+    assert!(after.index() > before.index(), "the new term's first entry");
+    close(registry, ended).await;
+}
+
+#[tokio::test]
+async fn the_log_is_compacted_and_nothing_is_lost_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (registry, ended) = open(dir.path());
+    let marks = 2 * SNAPSHOT_EVERY + 500;
+    propose_many(&registry, 0..marks).await;
+    let status = until(registry.watch_status(), |status| status.snapshot >= 2 * SNAPSHOT_EVERY).await;
+    assert!(status.last > marks && status.snapshot <= status.applied);
+    let before = registry.state();
+    close(registry, ended).await;
+
+    let (registry, ended) = open(dir.path());
+    let after = registry.linearizable().await.unwrap();
+    let status = until(registry.watch_status(), |status| status.applied >= after.index().0).await;
+    let held = status.last - status.snapshot + LOG_TRAIL;
+    assert!(status.log_bytes < usize::try_from(held).unwrap() * 256, "{status:?}");
+    assert!((0..marks).all(|n| marked(&after, n)));
+    let revoked = |state: &State| state.edge_view(&"e".parse().unwrap()).revoked;
+    assert_eq!(revoked(&before), revoked(&after));
+    close(registry, ended).await;
+    // What sled puts into files of their own is never synced.
+    assert_eq!(std::fs::read_dir(dir.path().join("db/blobs")).map_or(0, Iterator::count), 0);
+}
+
+#[tokio::test]
+async fn an_entry_as_long_as_allowed_is_kept_and_a_longer_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (registry, ended) = open(dir.path());
+    let app = |origins: usize| Command::AppAdd {
+        app: AppId::new("wide").unwrap(),
+        name: "Wide".into(),
+        policy: AppPolicy {
+            origins: (0..origins).map(|n| format!("https://{n}{}", "a".repeat(490))).collect(),
+            ..AppPolicy::default()
+        },
+    };
+    propose(&registry, app(64)).await;
+    assert_eq!(registry.propose(app(1_000)).await, Err(ProposeError::TooLong));
+    let before = registry.state();
+    close(registry, ended).await;
+    let (registry, ended) = open(dir.path());
+    assert!(registry.linearizable().await.unwrap().apps().eq(before.apps()));
+    close(registry, ended).await;
+}
