@@ -4,7 +4,7 @@
 //! it sorts what comes in. Then a file for each request (`binding`, `allocate`, `refresh`,
 //! `create_permission`, `channel_bind`), `data` for the hot path, and what they work on: `table` of
 //! `allocation`s with their `permission`s and `channel`s, `relays` with their `ports`, `credential`s
-//! and `nonce`s, the peer `gate`.
+//! and `nonce`s, the peer `gate`. [`Client`] is the other side.
 
 mod allocate;
 mod allocation;
@@ -15,6 +15,7 @@ mod binding;
 mod challenge;
 mod channel;
 mod channel_bind;
+mod client;
 mod config;
 mod counters;
 mod create_permission;
@@ -32,6 +33,7 @@ mod server;
 mod table;
 
 pub use api::*;
+pub use client::{Client, ClientEvent};
 pub use config::{Config, Quotas, RelayAddress};
 pub use counters::{AllocationView, Counters, Drop};
 pub use credential::password;
