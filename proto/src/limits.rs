@@ -271,6 +271,22 @@ pub const PROBE_EVERY: Duration = Duration::from_secs(2);
 /// See [`PROBE_EVERY`].
 pub const PROBE_WITHIN: Duration = Duration::from_secs(1);
 
+// ---------------------------------------------------------------------------- rooms over many nodes
+
+/// A proxy compares its roster with the owner's this often (CLUSTER.md 5).
+pub const ROSTER_CHECK_EVERY: Duration = Duration::from_secs(5);
+/// A new owner shows a peer that only others spoke of as away after this: its own gateway says
+/// within a fraction of it that it is there.
+pub const ADOPTED_WITHIN: Duration = Duration::from_secs(2);
+/// Peers that owner and proxies remember after they left: a late signal to one is told `gone`, and
+/// none of them comes back by an older list.
+pub const LEFT_REMEMBERED: usize = 256;
+/// Sessions that have ended and whose room has not heard it yet, of one proxy. Beyond it the room
+/// is told that they are away instead.
+pub const LEAVING_MAX: usize = 1024;
+/// A client that waits for its welcome is told after this that the room has no owner.
+pub const WELCOME_WITHIN: Duration = Duration::from_secs(5);
+
 const _: () = {
     assert!(PAYLOAD_MAX < CLIENT_FRAME_MAX);
     assert!(METADATA_MAX + NAME_MAX < CLIENT_FRAME_MAX);
@@ -286,6 +302,8 @@ const _: () = {
     assert!(ALLOCATIONS_PER_USER < ALLOCATIONS_PER_SOURCE);
     assert!(ALLOCATIONS_PER_SOURCE < ALLOCATIONS_MAX);
     assert!(CHANNELS_MAX <= PERMISSIONS_MAX);
+    assert!(ADOPTED_WITHIN.as_millis() < GRACE.as_millis());
+    assert!(WELCOME_WITHIN.as_millis() < JOIN_WITHIN.as_millis());
     assert!(LIFETIME.as_secs() <= LIFETIME_MAX.as_secs());
     assert!(PERMISSION_LIFE.as_secs() <= CHANNEL_LIFE.as_secs());
     assert!(NONCE_LIFE.as_secs() <= 3600);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytestring::ByteString;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::code::{CloseCode, ErrorCode, LeaveReason, Refusal};
@@ -108,12 +108,17 @@ struct Raw<'a> {
     connection: Option<&'a RawValue>,
     #[serde(borrow)]
     kind: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "any_value")]
     payload: Option<&'a RawValue>,
     edges: Option<BTreeMap<EdgeId, f64>>,
     ban: Option<bool>,
     #[serde(borrow)]
     t: Option<&'a RawValue>,
+}
+
+/// `null` is a payload too; without this it would read as none.
+fn any_value<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
 impl ClientFrame {
@@ -437,7 +442,7 @@ pub enum PeerChange {
 }
 
 /// Why a session cannot be resumed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GoneReason {
     /// Not a token of this cluster, or for another room.
@@ -448,6 +453,18 @@ pub enum GoneReason {
     Revoked,
     /// An older token than the last two, or the identity has joined anew.
     Replaced,
+}
+
+impl From<LeaveReason> for GoneReason {
+    /// What a peer that left for this reason is told when it tries to come back.
+    fn from(reason: LeaveReason) -> Self {
+        match reason {
+            LeaveReason::Kicked | LeaveReason::Banned => Self::Revoked,
+            LeaveReason::Replaced => Self::Replaced,
+            LeaveReason::Lost => Self::Expired,
+            LeaveReason::Left | LeaveReason::Closed => Self::Unknown,
+        }
+    }
 }
 
 /// Why a signal can never arrive.

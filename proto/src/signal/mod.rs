@@ -6,6 +6,7 @@
 
 pub mod bucket;
 pub mod code;
+pub mod follow;
 pub mod frame;
 pub mod json;
 pub mod member;

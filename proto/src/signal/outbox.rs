@@ -47,6 +47,9 @@ impl Outbox {
 
     /// A signal from the sender's client.
     pub fn offer(&mut self, now: Mono, id: u64, content: &Content) -> Offer {
+        if id == 0 {
+            return Offer::Gap(self.last() + 1);
+        }
         if id <= self.acked {
             return Offer::Delivered(self.acked);
         }
@@ -83,10 +86,16 @@ impl Outbox {
         true
     }
 
+    /// The receiver is back, or the room has a new owner: the next [`Self::resend`] waits no longer
+    /// than the first.
+    pub const fn restart(&mut self) {
+        self.wait = Duration::ZERO;
+    }
+
     /// Everything that is held, in order, to be sent now; the next time on its own is later each time.
     pub fn resend(&mut self, now: Mono) -> impl Iterator<Item = (u64, &Content)> {
         if !self.held.is_empty() {
-            self.wait = (self.wait * 2).min(RESEND_MAX);
+            self.wait = (self.wait * 2).clamp(RESEND_AFTER, RESEND_MAX);
             self.resend_at = now + self.wait;
         }
         self.held.iter().map(|(id, content)| (*id, content))

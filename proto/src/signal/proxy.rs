@@ -2,15 +2,19 @@
 //! roster at the owner's change number, says how its own sessions are until the owner has it, and
 //! fans one frame of the owner out to all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::code::LeaveReason;
-use super::frame::{PeerChange, PeerView, ServerFrame};
-use super::member::Member;
-use super::route::{ChangeNews, Entry, FromRoom, FromSession, ProxyInput, RoomChange, RoomInput, ToSession};
+use super::follow::{Roster, apply, change_frame, differences, digest};
+use super::frame::{GoneReason, ServerFrame};
+use super::member::{Gateway, Member};
+use super::route::{
+    ChangeNews, Entry, FromRoom, FromSession, Held, ProxyInput, RoomChange, RoomInput, ToSession,
+};
 use crate::id::{Attach, Change, Epoch, PeerId, Shard};
+use crate::limits;
 use crate::time::{Mono, Now};
 
 /// What has not been answered is said again after this; it doubles up to [`REPEAT_MAX`].
@@ -27,7 +31,8 @@ pub enum Output {
     Session(PeerId, ToSession),
     /// Hand to every session of this gateway, except one.
     Sessions(ToSession, Option<PeerId>),
-    /// No session is left and nothing waits for an answer: it may be forgotten.
+    /// No session is left and nothing waits for an answer: it may be forgotten, once the room has
+    /// been told [`RoomInput::Detach`].
     Idle,
 }
 
@@ -43,9 +48,14 @@ impl Pending {
         Self { at: now + REPEAT_AFTER, wait: REPEAT_AFTER }
     }
 
-    fn again(&mut self, now: Mono) {
+    /// Whether it is time to say it again; the next time is later.
+    fn is_due(&mut self, now: Mono) -> bool {
+        if self.at > now {
+            return false;
+        }
         self.wait = (self.wait * 2).min(REPEAT_MAX);
         self.at = now + self.wait;
+        true
     }
 }
 
@@ -62,30 +72,41 @@ struct Leaving {
 
 /// A gateway's representative of one room.
 pub struct Proxy {
+    gateway: Gateway,
     shard: Shard,
     epoch: Epoch,
+    /// Where the room was whose roster this is.
+    followed: Option<(Shard, Epoch)>,
     n: Change,
     broadcasts: u64,
-    roster: BTreeMap<PeerId, Entry>,
+    roster: Roster,
+    left: VecDeque<PeerId>,
     own: BTreeMap<PeerId, Own>,
     leaving: BTreeMap<PeerId, Leaving>,
     /// The attachment that is not answered yet; none while the roster is followed.
     attaching: Option<Pending>,
+    check_at: Mono,
+    repairs: u64,
 }
 
 impl Proxy {
-    /// Attaches to the room in this shard.
-    pub fn new(now: Now, shard: Shard, epoch: Epoch, out: &mut Vec<Output>) -> Self {
-        out.push(Output::Room(RoomInput::Attach));
+    /// Attaches `gateway`, which is this node, to the room in this shard.
+    pub fn new(now: Now, gateway: Gateway, shard: Shard, epoch: Epoch, out: &mut Vec<Output>) -> Self {
+        out.push(Output::Room(RoomInput::Attach { held: None }));
         Self {
+            gateway,
             shard,
             epoch,
+            followed: None,
             n: Change(0),
             broadcasts: 0,
-            roster: BTreeMap::new(),
+            roster: Roster::new(),
+            left: VecDeque::new(),
             own: BTreeMap::new(),
             leaving: BTreeMap::new(),
             attaching: Some(Pending::new(now.mono)),
+            check_at: Mono::NEVER,
+            repairs: 0,
         }
     }
 
@@ -106,18 +127,21 @@ impl Proxy {
         self.own.is_empty() && self.leaving.is_empty()
     }
 
+    /// How often the roster differed from the owner's at the same change number: a fault, mended.
+    #[must_use]
+    pub const fn repairs(&self) -> u64 {
+        self.repairs
+    }
+
     /// What one of its sessions says.
     pub fn handle_session(&mut self, now: Now, input: FromSession, out: &mut Vec<Output>) {
         match input {
-            FromSession::Announce { member, marks } => {
-                let peer = member.seat.peer;
-                self.own.insert(peer, Own { member, marks, pending: Some(Pending::new(now.mono)) });
-                if self.attaching.is_none() {
-                    self.announce(peer, out);
-                }
-            }
+            FromSession::Announce { member, marks } => self.announced(now, member, marks, out),
             FromSession::Leave { peer, reason } => {
                 self.own.remove(&peer);
+                if self.leaving.len() >= limits::LEAVING_MAX {
+                    self.leaving.pop_first();
+                }
                 self.leaving.insert(peer, Leaving { reason, pending: Pending::new(now.mono) });
                 if self.attaching.is_none() {
                     out.push(Output::Room(RoomInput::Leave { peer, reason }));
@@ -133,16 +157,41 @@ impl Proxy {
         }
     }
 
-    /// A session's actor is gone without a word: it leaves.
-    pub fn handle_session_lost(&mut self, now: Now, peer: PeerId, out: &mut Vec<Output>) {
-        if self.own.contains_key(&peer) {
-            self.handle_session(now, FromSession::Leave { peer, reason: LeaveReason::Lost }, out);
+    fn announced(
+        &mut self,
+        now: Now,
+        member: Member,
+        mut marks: BTreeMap<PeerId, u64>,
+        out: &mut Vec<Output>,
+    ) {
+        let peer = member.seat.peer;
+        if self.leaving.contains_key(&peer) {
+            out.push(Output::Session(peer, ToSession::Gone(GoneReason::Unknown)));
+            return;
+        }
+        if let Some(before) = self.own.remove(&peer)
+            && before.member.attach == member.attach
+            && marks.is_empty()
+        {
+            marks = before.marks; // of a return that the room has not heard of yet
+        }
+        self.own.insert(peer, Own { member, marks, pending: Some(Pending::new(now.mono)) });
+        if self.attaching.is_none() {
+            self.announce(peer, out);
+        }
+    }
+
+    /// A session's actor is gone without a word: its client may have it made anew from its token.
+    pub fn handle_session_lost(&mut self, _now: Now, peer: PeerId, out: &mut Vec<Output>) {
+        if self.own.remove(&peer).is_some() {
+            self.disown(peer, out);
+            self.tell_idle(out);
         }
     }
 
     /// The registry moved the room's shard, or its owner started anew: attach there.
     pub fn handle_moved(&mut self, now: Now, shard: Shard, epoch: Epoch, out: &mut Vec<Output>) {
-        if (shard, epoch) == (self.shard, self.epoch) {
+        if shard == self.shard && epoch <= self.epoch {
             return;
         }
         (self.shard, self.epoch) = (shard, epoch);
@@ -151,24 +200,48 @@ impl Proxy {
 
     fn attach(&mut self, now: Now, out: &mut Vec<Output>) {
         self.attaching = Some(Pending::new(now.mono));
-        out.push(Output::Room(RoomInput::Attach));
+        out.push(Output::Room(RoomInput::Attach { held: self.held() }));
+    }
+
+    /// For a new owner, what is held of the former one's room.
+    fn held(&self) -> Option<Box<Held>> {
+        if self.followed.is_none_or(|place| place == self.place()) {
+            return None;
+        }
+        let stays = |entry: &&Entry| !self.leaving.contains_key(&entry.member.seat.peer);
+        Some(Box::new(Held {
+            roster: self.roster.values().filter(stays).cloned().collect(),
+            left: self.left.iter().chain(self.leaving.keys()).copied().collect(),
+            broadcasts: self.broadcasts,
+        }))
     }
 
     /// A frame of the room's owner.
     pub fn handle_room(&mut self, now: Now, frame: FromRoom, out: &mut Vec<Output>) {
-        if frame.epoch < self.epoch && frame.shard == self.shard {
+        if frame.shard != self.shard || frame.epoch < self.epoch {
             return; // a former owner's
         }
         match frame.body {
-            ProxyInput::Here { n, roster, broadcasts } => {
-                self.here(now, frame.epoch, n, roster, broadcasts, out)
+            ProxyInput::Homed { shard, epoch } => self.handle_moved(now, shard, epoch, out),
+            ProxyInput::Refused { epoch } => {
+                self.handle_moved(now, frame.shard, epoch.max(frame.epoch), out);
             }
-            ProxyInput::Homed { shard } => self.handle_moved(now, shard, frame.epoch, out),
-            ProxyInput::Refused { epoch } => self.handle_moved(now, frame.shard, epoch.max(self.epoch), out),
+            _ if frame.epoch > self.epoch => {
+                self.handle_moved(now, frame.shard, frame.epoch, out); // what it says comes again
+            }
+            ProxyInput::Here { n, roster, broadcasts } => self.here(now, n, roster, broadcasts, out),
             ProxyInput::Changed { n, broadcasts, change } => self.changed(now, n, broadcasts, change, out),
             ProxyInput::NotAdmitted { peer, refusal } => {
-                if self.own.remove(&peer).is_some() {
+                if self.own.get(&peer).is_some_and(|own| own.pending.is_some()) {
+                    self.own.remove(&peer);
                     out.push(Output::Session(peer, ToSession::NotAdmitted(refusal)));
+                    self.tell_idle(out);
+                }
+            }
+            ProxyInput::Gone { peer, attach, reason } => {
+                if self.own.get(&peer).is_some_and(|own| own.member.attach == attach) {
+                    self.own.remove(&peer);
+                    out.push(Output::Session(peer, ToSession::Gone(reason)));
                     self.tell_idle(out);
                 }
             }
@@ -178,9 +251,11 @@ impl Proxy {
                 out.push(Output::Session(from, ToSession::Undelivered { to, id, was_here }));
             }
             ProxyInput::Broadcast { from, n, payload } => {
-                self.broadcasts = n;
-                let text = ServerFrame::Broadcast { from, n, payload: &payload }.text();
-                out.push(Output::Sessions(ToSession::Text(text), Some(from)));
+                if n > self.broadcasts {
+                    self.broadcasts = n;
+                    let text = ServerFrame::Broadcast { from, n, payload: &payload }.text();
+                    out.push(Output::Sessions(ToSession::Text(text), Some(from)));
+                }
             }
             ProxyInput::Error { peer, refusal } => {
                 out.push(Output::Session(peer, ToSession::Error(refusal)));
@@ -190,44 +265,39 @@ impl Proxy {
 
     /// All of the room: what differs from the roster held so far is told as changes, and what the
     /// owner does not know of this gateway's sessions is said again.
-    fn here(
-        &mut self,
-        now: Now,
-        epoch: Epoch,
-        n: Change,
-        roster: Vec<Entry>,
-        broadcasts: u64,
-        out: &mut Vec<Output>,
-    ) {
-        let new_owner = epoch != self.epoch;
-        (self.epoch, self.n, self.broadcasts, self.attaching) = (epoch, n, broadcasts, None);
-        let fresh: BTreeMap<PeerId, Entry> = roster.into_iter().map(|e| (e.member.seat.peer, e)).collect();
-        for change in differences(&self.roster, &fresh) {
+    fn here(&mut self, now: Now, n: Change, entries: Vec<Entry>, broadcasts: u64, out: &mut Vec<Output>) {
+        let same_owner = self.followed == Some(self.place());
+        if same_owner && n < self.n {
+            return; // overtaken by the changes that followed it
+        }
+        let roster: Roster = entries.into_iter().map(|e| (e.member.seat.peer, e)).collect();
+        let changes = differences(&self.roster, &roster, self.gateway);
+        if same_owner && n == self.n && !changes.is_empty() {
+            self.repairs += 1;
+        }
+        (self.n, self.broadcasts) = (n, self.broadcasts.max(broadcasts));
+        (self.attaching, self.followed) = (None, Some(self.place()));
+        self.check_at = now.mono + limits::ROSTER_CHECK_EVERY;
+        for change in changes {
+            if let RoomChange::Left { peer, .. } = change {
+                self.forget(peer);
+            }
             self.follow(change, out);
         }
-        self.roster = fresh;
-        let waiting: Vec<PeerId> = self.own.keys().copied().collect();
-        for peer in waiting {
-            if !self.answer(peer, out) {
-                self.announce(peer, out);
-            }
+        self.roster = roster;
+        let own: Vec<PeerId> = self.own.keys().copied().collect();
+        for peer in own {
+            self.reconcile(now, peer, true, out);
         }
-        let gone: Vec<PeerId> = self.leaving.keys().copied().collect();
-        for peer in gone {
-            match (self.roster.contains_key(&peer), self.leaving.get(&peer)) {
-                (true, Some(leaving)) => {
-                    let reason = leaving.reason;
-                    out.push(Output::Room(RoomInput::Leave { peer, reason }));
-                }
-                _ => {
-                    self.leaving.remove(&peer);
-                }
-            }
+        let (roster, gateway) = (&self.roster, self.gateway);
+        self.leaving.retain(|peer, _| roster.get(peer).is_some_and(|entry| entry.gateway == gateway));
+        for (peer, leaving) in &self.leaving {
+            out.push(Output::Room(RoomInput::Leave { peer: *peer, reason: leaving.reason }));
         }
-        if new_owner {
+        self.disown_all(out);
+        if !same_owner {
             out.push(Output::Sessions(ToSession::Resend, None));
         }
-        let _ = now;
         self.tell_idle(out);
     }
 
@@ -239,16 +309,30 @@ impl Proxy {
             self.attach(now, out); // a change was lost: ask for all of it
             return;
         }
-        (self.n, self.broadcasts) = (n, broadcasts);
+        (self.n, self.broadcasts) = (n, self.broadcasts.max(broadcasts));
         let peer = change.peer();
         self.follow(change.clone(), out);
         apply(&mut self.roster, change);
-        if !self.roster.contains_key(&peer) {
-            self.leaving.remove(&peer);
-            self.own.remove(&peer);
+        let Some(gateway) = self.roster.get(&peer).map(|entry| entry.gateway) else {
+            self.forget(peer);
             self.tell_idle(out);
+            return;
+        };
+        if gateway != self.gateway {
+            self.leaving.remove(&peer); // it has come back by another gateway
         }
-        self.answer(peer, out);
+        self.reconcile(now, peer, false, out);
+        self.disown(peer, out);
+    }
+
+    /// A peer has left for good.
+    fn forget(&mut self, peer: PeerId) {
+        self.own.remove(&peer);
+        self.leaving.remove(&peer);
+        if self.left.len() >= limits::LEFT_REMEMBERED {
+            self.left.pop_front();
+        }
+        self.left.push_back(peer);
     }
 
     /// Tells every session of one change.
@@ -261,29 +345,68 @@ impl Proxy {
         out.push(Output::Sessions(ToSession::Changed(Arc::new(ChangeNews { change, text })), None));
     }
 
-    /// Whether the owner has one of this gateway's sessions as it is now; if it waited to hear so, it
-    /// is told.
-    fn answer(&mut self, peer: PeerId, out: &mut Vec<Output>) -> bool {
-        let (Some(own), Some(entry)) = (self.own.get_mut(&peer), self.roster.get(&peer)) else {
-            return false;
-        };
-        let known = &entry.member;
-        let as_announced = known.attach == own.member.attach
-            && known.away == own.member.away
-            && known.version >= own.member.version;
-        if !as_announced {
-            return false;
+    /// Compares a session of this gateway with what the owner has of it: where it is the same, a
+    /// session that waited to hear so is told; where it lives elsewhere by now, it ends here; otherwise
+    /// the owner is told, at once or when it is time to say it `again`.
+    fn reconcile(&mut self, now: Now, peer: PeerId, again: bool, out: &mut Vec<Output>) {
+        let Some(own) = self.own.get_mut(&peer) else { return };
+        let known = self.roster.get(&peer);
+        if let Some(Entry { gateway, member }) = known
+            && member.attach > own.member.attach
+        {
+            if *gateway != self.gateway {
+                self.own.remove(&peer);
+                out.push(Output::Session(peer, ToSession::Gone(GoneReason::Replaced)));
+                self.tell_idle(out);
+                return;
+            }
+            own.member.attach = member.attach; // the one announced was another gateway's
         }
+        let same = known.is_some_and(|Entry { gateway, member }| {
+            *gateway == self.gateway
+                && member.attach == own.member.attach
+                && member.away == own.member.away
+                && member.version >= own.member.version
+        });
+        if same {
+            self.answer(peer, out);
+        } else if again || own.pending.is_none() {
+            own.pending = Some(Pending::new(now.mono));
+            self.announce(peer, out);
+        }
+    }
+
+    /// The owner has a session as it is now: it is told, if it waited to hear so.
+    fn answer(&mut self, peer: PeerId, out: &mut Vec<Output>) {
+        let (Some(own), Some(entry)) = (self.own.get_mut(&peer), self.roster.get(&peer)) else { return };
         own.marks.clear();
-        if own.pending.take().is_some() && !own.member.away {
-            let at = known.admitted.unwrap_or((self.epoch, self.n));
-            own.member.admitted = Some(at);
-            let seen = |entry: &&Entry| entry.member.seat.peer != peer && !entry.member.seat.grants.hidden;
-            let others = self.roster.values().filter(seen).map(|entry| entry.member.clone()).collect();
-            let (attach, broadcasts) = (own.member.attach, self.broadcasts);
-            out.push(Output::Session(peer, ToSession::Admitted { attach, at, others, broadcasts }));
+        if own.pending.take().is_none() || own.member.away {
+            return;
         }
-        true
+        let known = &entry.member;
+        let at = known.admitted.unwrap_or((self.epoch, self.n));
+        own.member.admitted = Some(at);
+        let seen = |entry: &&Entry| entry.member.seat.peer != peer && !entry.member.seat.grants.hidden;
+        let others = self.roster.values().filter(seen).map(|entry| entry.member.clone()).collect();
+        let (attach, profile) = (known.attach, (known.profile.clone(), known.version));
+        let admitted = ToSession::Admitted { attach, at, profile, others, broadcasts: self.broadcasts };
+        out.push(Output::Session(peer, admitted));
+    }
+
+    /// The owner has a peer at this gateway that is no session of it: then nobody holds its socket.
+    fn disown(&self, peer: PeerId, out: &mut Vec<Output>) {
+        let Some(Entry { gateway, member }) = self.roster.get(&peer) else { return };
+        let here = *gateway == self.gateway && !self.own.contains_key(&peer);
+        if here && !member.away && !self.leaving.contains_key(&peer) {
+            let member = Member { away: true, ..member.clone() };
+            out.push(Output::Room(RoomInput::Announce { member, marks: BTreeMap::new() }));
+        }
+    }
+
+    fn disown_all(&self, out: &mut Vec<Output>) {
+        for peer in self.roster.keys() {
+            self.disown(*peer, out);
+        }
     }
 
     fn announce(&self, peer: PeerId, out: &mut Vec<Output>) {
@@ -299,19 +422,17 @@ impl Proxy {
         }
     }
 
-    /// Says again what was not answered.
+    /// Says again what was not answered, and compares rosters.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Output>) {
         if let Some(attaching) = &mut self.attaching {
-            if attaching.at <= now.mono {
-                attaching.again(now.mono);
-                out.push(Output::Room(RoomInput::Attach));
+            if attaching.is_due(now.mono) {
+                out.push(Output::Room(RoomInput::Attach { held: self.held() }));
             }
             return;
         }
         let mut due = Vec::new();
         for (peer, own) in &mut self.own {
-            if let Some(pending) = own.pending.as_mut().filter(|pending| pending.at <= now.mono) {
-                pending.again(now.mono);
+            if own.pending.as_mut().is_some_and(|pending| pending.is_due(now.mono)) {
                 due.push(*peer);
             }
         }
@@ -319,10 +440,14 @@ impl Proxy {
             self.announce(peer, out);
         }
         for (peer, leaving) in &mut self.leaving {
-            if leaving.pending.at <= now.mono {
-                leaving.pending.again(now.mono);
+            if leaving.pending.is_due(now.mono) {
                 out.push(Output::Room(RoomInput::Leave { peer: *peer, reason: leaving.reason }));
             }
+        }
+        if self.check_at <= now.mono {
+            self.check_at = now.mono + limits::ROSTER_CHECK_EVERY;
+            out.push(Output::Room(RoomInput::Check { n: self.n, digest: digest(self.roster.values()) }));
+            self.disown_all(out);
         }
     }
 
@@ -334,82 +459,12 @@ impl Proxy {
         }
         let own = self.own.values().filter_map(|own| own.pending).map(|pending| pending.at);
         let leaving = self.leaving.values().map(|leaving| leaving.pending.at);
-        own.chain(leaving).min().unwrap_or(Mono::NEVER)
+        own.chain(leaving).min().unwrap_or(Mono::NEVER).min(self.check_at)
     }
 
     /// The attachment that a session of this gateway announced last.
     #[must_use]
     pub fn attach_of(&self, peer: PeerId) -> Option<Attach> {
         self.own.get(&peer).map(|own| own.member.attach)
-    }
-}
-
-/// The changes that lead from one roster to another.
-fn differences(old: &BTreeMap<PeerId, Entry>, new: &BTreeMap<PeerId, Entry>) -> Vec<RoomChange> {
-    let mut changes: Vec<RoomChange> = old
-        .keys()
-        .filter(|peer| !new.contains_key(peer))
-        .map(|peer| RoomChange::Left { peer: *peer, reason: LeaveReason::Left })
-        .collect();
-    for (peer, entry) in new {
-        let (now, peer) = (&entry.member, *peer);
-        let Some(before) = old.get(&peer) else {
-            changes.push(RoomChange::Joined(entry.clone()));
-            continue;
-        };
-        let (attach, moved) = (now.attach, before.member.attach != now.attach);
-        if now.away && (!before.member.away || moved) {
-            changes.push(RoomChange::Away { peer, attach });
-        } else if !now.away && (before.member.away || moved) {
-            let gateway = entry.gateway;
-            changes.push(RoomChange::Back { peer, attach, gateway, marks: BTreeMap::new() });
-        }
-        if before.member.version != now.version {
-            let (profile, version) = (now.profile.clone(), now.version);
-            changes.push(RoomChange::Updated { peer, profile, version });
-        }
-    }
-    changes
-}
-
-fn apply(roster: &mut BTreeMap<PeerId, Entry>, change: RoomChange) {
-    match change {
-        RoomChange::Joined(entry) => {
-            roster.insert(entry.member.seat.peer, entry);
-        }
-        RoomChange::Left { peer, .. } => {
-            roster.remove(&peer);
-        }
-        RoomChange::Away { peer, attach } => {
-            if let Some(entry) = roster.get_mut(&peer) {
-                (entry.member.away, entry.member.attach) = (true, attach);
-            }
-        }
-        RoomChange::Back { peer, attach, gateway, .. } => {
-            if let Some(entry) = roster.get_mut(&peer) {
-                (entry.member.away, entry.member.attach, entry.gateway) = (false, attach, gateway);
-            }
-        }
-        RoomChange::Updated { peer, profile, version } => {
-            if let Some(entry) = roster.get_mut(&peer) {
-                (entry.member.profile, entry.member.version) = (profile, version);
-            }
-        }
-    }
-}
-
-fn change_frame(change: &RoomChange) -> ServerFrame<'_> {
-    let updated = |peer, change| ServerFrame::PeerUpdated { peer, change, name: None, metadata: None };
-    match change {
-        RoomChange::Joined(entry) => ServerFrame::PeerJoined(PeerView::from(&entry.member)),
-        RoomChange::Left { peer, reason } => ServerFrame::PeerLeft { peer: *peer, reason: *reason },
-        RoomChange::Away { peer, .. } => updated(*peer, PeerChange::Away),
-        RoomChange::Back { peer, .. } => updated(*peer, PeerChange::Back),
-        RoomChange::Updated { peer, profile, .. } => ServerFrame::PeerUpdated {
-            peer: *peer,
-            change: PeerChange::Metadata,
-            name: profile.name.as_deref(),
-            metadata: profile.metadata.as_ref(),
-        },
     }
 }

@@ -1,19 +1,21 @@
-//! The room machine: the one truth about who is in a room, on its owner.
+//! The room machine: the one truth about who is in a room, on its owner. Who comes in, stays and
+//! returns is in [`admission`], what a new owner learns of the former one's room in [`adoption`].
+
+mod admission;
+mod adoption;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::time::Duration;
 
 use super::code::{ErrorCode, LeaveReason, Refusal};
+use super::follow::digest;
 use super::json::Json;
-use super::member::{Gateway, Member, Policy};
+use super::member::{Gateway, Policy};
 use super::route::{Entry, ProxyInput, RoomChange, RoomInput, Signal};
 use crate::id::{Attach, Change, Epoch, Identity, PeerId, SessionId};
 use crate::limits;
 use crate::time::{Mono, Now, Unix};
-
-/// Peers that are remembered after they left, so that a late signal to one is told `gone` and not
-/// `unknown`.
-const LEFT_REMEMBERED: usize = 256;
 
 /// What a room asks of its shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,10 +24,10 @@ pub enum Output {
     To(Gateway, ProxyInput),
     /// Tell every attached gateway.
     All(ProxyInput),
-    /// A peer has left of its own will: its session's allocations are to end on every edge.
-    End(SessionId),
     /// Commit this revocation to the registry, then answer by [`Room::handle_revoked`].
     Revoke(Revocation),
+    /// A peer has left of its own will: its session's allocations are to end on every edge.
+    End(SessionId),
 }
 
 /// A kick or a ban to be committed before it is answered (CLUSTER.md 5).
@@ -52,7 +54,8 @@ pub type Revoked<'a> = &'a dyn Fn(SessionId, Option<&Identity>) -> bool;
 
 struct Present {
     entry: Entry,
-    away_since: Option<Mono>,
+    /// Since when no gateway says that it holds its socket.
+    absent_since: Option<Mono>,
 }
 
 /// A room, under one epoch of its shard.
@@ -64,7 +67,14 @@ pub struct Room {
     identities: BTreeMap<Identity, PeerId>,
     gateways: BTreeSet<Gateway>,
     broadcasts: u64,
-    left: VecDeque<PeerId>,
+    left: VecDeque<(PeerId, LeaveReason)>,
+    /// When it began, for as long as a former owner's peers may still come back.
+    settling_since: Option<Mono>,
+    settled: bool,
+    /// Live gateways that have not attached to this owner yet.
+    expected: BTreeSet<Gateway>,
+    /// Gateways that have said what they hold of a former owner's room.
+    heard: BTreeSet<Gateway>,
 }
 
 impl Room {
@@ -80,6 +90,10 @@ impl Room {
             gateways: BTreeSet::new(),
             broadcasts: 0,
             left: VecDeque::new(),
+            settling_since: None,
+            settled: false,
+            expected: BTreeSet::new(),
+            heard: BTreeSet::new(),
         }
     }
 
@@ -114,13 +128,28 @@ impl Room {
         revoked: Revoked<'_>,
         out: &mut Vec<Output>,
     ) {
+        self.settle(now);
+        let next = self.gateways.range((Bound::Excluded(from), Bound::Unbounded)).next();
+        if next.is_some_and(|next| next.node == from.node) {
+            return; // a frame of that node's former life
+        }
         match input {
-            RoomInput::Attach => self.attach(from, out),
-            RoomInput::Detach => {
-                self.gateways.remove(&from);
+            RoomInput::Attach { held } => self.attach(now, from, held.map(|held| *held), revoked, out),
+            RoomInput::Detach => self.detach(now, from, out),
+            RoomInput::Check { n, digest: theirs } => {
+                let same = self.gateways.contains(&from) && n == self.n && theirs == digest(self.entries());
+                if !same {
+                    self.here(from, out);
+                }
             }
             RoomInput::Announce { member, marks } => self.announce(now, from, member, marks, revoked, out),
-            RoomInput::Leave { peer, reason } => self.leave(from, peer, reason, out),
+            RoomInput::Leave { peer, reason } => {
+                if self.holds(from, peer) {
+                    self.remove(peer, reason, out);
+                } else {
+                    self.here(from, out); // a repetition, or it has come back by another gateway since
+                }
+            }
             RoomInput::Signal(signal) => self.signal(from, signal, out),
             RoomInput::Ack(ack) => {
                 if self.holds(from, ack.to)
@@ -134,151 +163,68 @@ impl Room {
         }
     }
 
-    fn attach(&mut self, from: Gateway, out: &mut Vec<Output>) {
-        // A gateway that started anew holds nothing of its former life.
-        self.gateways.retain(|gateway| gateway.node != from.node || *gateway == from);
-        self.gateways.insert(from);
+    /// All of the room, for a gateway that follows it from here on.
+    fn here(&mut self, to: Gateway, out: &mut Vec<Output>) {
+        self.gateways.insert(to);
         let roster = self.entries().cloned().collect();
-        out.push(Output::To(from, ProxyInput::Here { n: self.n, roster, broadcasts: self.broadcasts }));
+        out.push(Output::To(to, ProxyInput::Here { n: self.n, roster, broadcasts: self.broadcasts }));
     }
 
-    fn announce(
-        &mut self,
-        now: Now,
-        from: Gateway,
-        member: Member,
-        marks: BTreeMap<PeerId, u64>,
-        revoked: Revoked<'_>,
-        out: &mut Vec<Output>,
-    ) {
-        let peer = member.seat.peer;
-        if revoked(member.seat.session, member.profile.identity.as_ref()) {
-            let refusal = Refusal::new(ErrorCode::Banned, "an admin removed you from this room");
-            out.push(Output::To(from, ProxyInput::NotAdmitted { peer, refusal }));
-            return;
-        }
-        if self.present.contains_key(&peer) {
-            self.refresh(now, from, member, marks, out);
-            return;
-        }
-        if self.left.contains(&peer) {
-            let refusal = Refusal::new(ErrorCode::Unavailable, "this peer has left; join afresh");
-            out.push(Output::To(from, ProxyInput::NotAdmitted { peer, refusal }));
-            return;
-        }
-        if let Some(refusal) = self.refuses(&member) {
-            out.push(Output::To(from, ProxyInput::NotAdmitted { peer, refusal }));
-            return;
-        }
-        self.admit(now, from, member, out);
+    fn detach(&mut self, now: Now, from: Gateway, out: &mut Vec<Output>) {
+        self.gateways.remove(&from);
+        self.turn_away(now, |present| present.entry.gateway == from, out);
     }
 
-    /// Why a newcomer may not come in. One that a room let in before (this one's former owner did)
-    /// is never refused for want of room.
-    fn refuses(&self, member: &Member) -> Option<Refusal> {
-        if member.admitted.is_some() {
-            return None;
-        }
-        let replaces =
-            member.profile.identity.as_ref().is_some_and(|identity| self.identities.contains_key(identity));
-        let seen = self.present.values().filter(|p| !p.entry.member.seat.grants.hidden).count();
-        let capacity = member.seat.capacity.unwrap_or(self.policy.capacity) as usize;
-        if self.present.is_empty() && !member.seat.grants.create {
-            return Some(Refusal::new(ErrorCode::NoRoom, "nobody is here, and the token lacks `create`"));
-        }
-        if !replaces && !member.seat.grants.hidden && seen >= capacity {
-            let message = format!("{seen} of {capacity} are here");
-            return Some(Refusal::new(ErrorCode::RoomFull, message));
-        }
-        (self.present.len() >= limits::ROOM_CAPACITY_MAX)
-            .then(|| Refusal::new(ErrorCode::RoomFull, "a room holds no more than this"))
+    /// A gateway's process has ended, or it is cut off for good: the peers there are away.
+    pub fn handle_gateway_lost(&mut self, now: Now, lost: Gateway, out: &mut Vec<Output>) {
+        let of_it = |gateway: Gateway| gateway.node == lost.node && gateway.generation <= lost.generation;
+        self.gateways.retain(|gateway| !of_it(*gateway));
+        self.turn_away(now, |present| of_it(present.entry.gateway), out);
+        let waited = !self.expected.is_empty();
+        self.expected.retain(|gateway| !of_it(*gateway));
+        self.open(waited, out);
     }
 
-    fn admit(&mut self, now: Now, from: Gateway, mut member: Member, out: &mut Vec<Output>) {
-        let peer = member.seat.peer;
-        if let Some(identity) = member.profile.identity.clone()
-            && let Some(older) = self.identities.insert(identity, peer)
-        {
-            self.remove(older, LeaveReason::Replaced, out);
-        }
-        if let Some(identity) = member.profile.identity.clone() {
-            self.identities.insert(identity, peer);
-        }
-        let n = Change(self.n.0 + 1);
-        member.admitted = member.admitted.or(Some((self.epoch, n)));
-        let away_since = member.away.then_some(now.mono);
-        let entry = Entry { gateway: from, member };
-        self.present.insert(peer, Present { entry: entry.clone(), away_since });
-        self.change(RoomChange::Joined(entry), out);
-    }
-
-    /// A session that is present says how it is now: the higher attach count wins (CLUSTER.md 5).
-    fn refresh(
-        &mut self,
-        now: Now,
-        from: Gateway,
-        member: Member,
-        marks: BTreeMap<PeerId, u64>,
-        out: &mut Vec<Output>,
-    ) {
-        let (peer, attach, away) = (member.seat.peer, member.attach, member.away);
-        let Some(present) = self.present.get_mut(&peer) else { return };
-        let known = &mut present.entry.member;
-        if attach < known.attach {
-            return;
-        }
-        let newer_profile = member.version > known.version;
-        let moved = attach > known.attach || present.entry.gateway != from;
-        let change = if away {
-            (!known.away || moved).then_some(RoomChange::Away { peer, attach })
-        } else {
-            (known.away || moved).then(|| RoomChange::Back { peer, attach, gateway: from, marks })
-        };
-        known.attach = attach;
-        known.away = away;
-        present.entry.gateway = from;
-        present.away_since = away.then(|| present.away_since.unwrap_or(now.mono));
-        if newer_profile {
-            known.version = member.version;
-            known.profile = member.profile.clone();
-        }
-        match (change, newer_profile) {
-            (None, false) => self.attach(from, out), // a repetition: its answer was lost
-            (change, newer) => {
-                if let Some(change) = change {
-                    self.change(change, out);
-                }
-                if newer {
-                    let (profile, version) = (member.profile, member.version);
-                    self.change(RoomChange::Updated { peer, profile, version }, out);
-                }
+    /// Those whose gateway no longer speaks for them have no socket; their grace begins.
+    fn turn_away(&mut self, now: Now, is_so: impl Fn(&Present) -> bool, out: &mut Vec<Output>) {
+        let mut away = Vec::new();
+        for (peer, present) in &mut self.present {
+            if !present.entry.member.away && is_so(present) {
+                present.absent_since.get_or_insert(now.mono);
+                let Entry { gateway, member } = &mut present.entry;
+                member.away = true;
+                away.push(RoomChange::Away { peer: *peer, attach: member.attach, gateway: *gateway });
             }
         }
-    }
-
-    fn leave(&mut self, from: Gateway, peer: PeerId, reason: LeaveReason, out: &mut Vec<Output>) {
-        match self.present.get(&peer) {
-            Some(present) if present.entry.gateway == from => self.remove(peer, reason, out),
-            Some(_) => {}                   // it has come back by another gateway since
-            None => self.attach(from, out), // a repetition: its answer was lost
+        for change in away {
+            self.change(change, out);
         }
     }
 
     fn remove(&mut self, peer: PeerId, reason: LeaveReason, out: &mut Vec<Output>) {
         let Some(present) = self.present.remove(&peer) else { return };
-        if let Some(identity) = &present.entry.member.profile.identity
+        let member = &present.entry.member;
+        if let Some(identity) = &member.profile.identity
             && self.identities.get(identity) == Some(&peer)
         {
             self.identities.remove(identity);
         }
-        if self.left.len() == LEFT_REMEMBERED {
-            self.left.pop_front();
-        }
-        self.left.push_back(peer);
+        self.remember_left(peer, reason);
         if reason == LeaveReason::Left {
-            out.push(Output::End(present.entry.member.seat.session));
+            out.push(Output::End(member.seat.session));
         }
         self.change(RoomChange::Left { peer, reason }, out);
+    }
+
+    fn remember_left(&mut self, peer: PeerId, reason: LeaveReason) {
+        if self.left.len() >= limits::LEFT_REMEMBERED {
+            self.left.pop_front();
+        }
+        self.left.push_back((peer, reason));
+    }
+
+    fn left_for(&self, peer: PeerId) -> Option<LeaveReason> {
+        self.left.iter().find(|(left, _)| *left == peer).map(|(_, reason)| *reason)
     }
 
     fn change(&mut self, change: RoomChange, out: &mut Vec<Output>) {
@@ -294,12 +240,14 @@ impl Room {
         if !self.holds(from, signal.from) {
             return; // a former gateway's; the present one sends it again
         }
+        let was_here = self.left_for(signal.to).is_some();
         match self.present.get(&signal.to) {
-            // Its sender's gateway holds it and sends it again when the receiver is back.
+            // Its sender's gateway holds it and sends it again when the receiver is back,
             Some(to) if to.entry.member.away => {}
             Some(to) => out.push(Output::To(to.entry.gateway, ProxyInput::Signal(signal))),
+            // or has come back to this owner.
+            None if !was_here && !self.settled => {}
             None => {
-                let was_here = self.left.contains(&signal.to);
                 let (from_peer, to, id) = (signal.from, signal.to, signal.id);
                 let body = ProxyInput::Undelivered { from: from_peer, to, id, was_here };
                 out.push(Output::To(from, body));
@@ -363,22 +311,27 @@ impl Room {
         }
     }
 
-    /// Removes those whose grace is over.
+    /// Removes those whose grace is over, and says who of a former owner's room did not come back.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.settle(now);
         let grace = self.policy.grace;
-        let over = |present: &Present| present.away_since.is_some_and(|since| now.mono.since(since) >= grace);
+        let over =
+            |present: &Present| present.absent_since.is_some_and(|since| now.mono.since(since) >= grace);
         let lost: Vec<PeerId> =
             self.present.iter().filter(|(_, present)| over(present)).map(|(peer, _)| *peer).collect();
         for peer in lost {
             self.remove(peer, LeaveReason::Lost, out);
         }
+        self.doubt(now, out);
     }
 
     /// When [`Self::handle_timeout`] has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Mono {
-        let deadlines = self.present.values().filter_map(|present| present.away_since);
-        deadlines.min().map_or(Mono::NEVER, |since| since + self.policy.grace)
+        let wait =
+            |present: &Present| if present.entry.member.away { self.policy.grace } else { self.doubted() };
+        let deadline = |present: &Present| present.absent_since.map(|since| since + wait(present));
+        self.present.values().filter_map(deadline).min().unwrap_or(Mono::NEVER)
     }
 
     /// The attachment by which a peer is here.

@@ -8,6 +8,7 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
 use super::code::{LeaveReason, Refusal};
+use super::frame::GoneReason;
 use super::json::Json;
 use super::member::{Gateway, Member, Profile};
 use crate::id::{Attach, Change, Epoch, PeerId, RoomKey, Shard};
@@ -32,7 +33,18 @@ pub struct ToRoom {
 #[serde(tag = "t", rename_all = "snake_case")]
 pub enum RoomInput {
     /// I have sessions for this room: tell me all of it, and every change from now on.
-    Attach,
+    Attach {
+        /// With a new owner: what I hold of the former one's room.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        held: Option<Box<Held>>,
+    },
+    /// The roster as I hold it; all of the room is the answer where that is not what it is.
+    Check {
+        /// The last change in it.
+        n: Change,
+        /// [`super::follow::digest`] of it.
+        digest: u64,
+    },
     /// I have none any more.
     Detach,
     /// One session of mine, as it is now: a join, a change, a loss or a return of its socket.
@@ -73,6 +85,18 @@ pub enum RoomInput {
     },
 }
 
+/// What a proxy holds of a former owner's room. Peer ids are never reused, so rooms are merged from
+/// such lists in any order: whoever is in any roster is in the room, unless any list says that it left.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Everybody.
+    pub roster: Vec<Entry>,
+    /// Those who left last.
+    pub left: Vec<PeerId>,
+    /// The number of the last broadcast.
+    pub broadcasts: u64,
+}
+
 /// A frame from a room's owner to a gateway's proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FromRoom {
@@ -103,6 +127,8 @@ pub enum ProxyInput {
     Homed {
         /// Where.
         shard: Shard,
+        /// That shard's epoch: those of two shards cannot be compared.
+        epoch: Epoch,
     },
     /// The frame named an epoch that is over, or a shard that is not here.
     Refused {
@@ -124,6 +150,15 @@ pub enum ProxyInput {
         peer: PeerId,
         /// Why.
         refusal: Refusal,
+    },
+    /// A session that was let in once may not come back.
+    Gone {
+        /// Its peer.
+        peer: PeerId,
+        /// The attachment that was announced.
+        attach: Attach,
+        /// Why.
+        reason: GoneReason,
     },
     /// A directed signal for a session of this gateway.
     Signal(Signal),
@@ -186,6 +221,8 @@ pub enum RoomChange {
         peer: PeerId,
         /// Which.
         attach: Attach,
+        /// Where it was.
+        gateway: Gateway,
     },
     /// A socket is back, perhaps on another gateway.
     Back {
@@ -319,10 +356,13 @@ pub enum FromSession {
 pub enum ToSession {
     /// The room has it: a join or a return has been answered.
     Admitted {
-        /// The attachment that was answered.
+        /// The attachment that was answered: the one announced, or a higher one where another
+        /// gateway has that already.
         attach: Attach,
         /// When it was let in.
         at: (Epoch, Change),
+        /// What others see of it, and the version of that.
+        profile: (Profile, u64),
         /// Everybody else who can be seen.
         others: Vec<Member>,
         /// The number of the last broadcast.
@@ -330,6 +370,8 @@ pub enum ToSession {
     },
     /// It may not come in.
     NotAdmitted(Refusal),
+    /// It may not come back, or lives on another gateway by now: it ends without a word to the room.
+    Gone(GoneReason),
     /// The room changed; what its client is told is in the text, if anything.
     Changed(Arc<ChangeNews>),
     /// A directed signal for it.

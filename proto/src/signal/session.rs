@@ -1,5 +1,9 @@
 //! The session machine: one peer's connection, which outlives its socket. It speaks PROTOCOL.md to
-//! its client and [`super::route`] to its proxy.
+//! its client and [`super::route`] to its proxy. What it sends and is sent is in [`delivery`], its
+//! offers of edges in [`edges`].
+
+mod delivery;
+mod edges;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,20 +18,15 @@ use super::code::{CloseCode, ErrorCode, LeaveReason, Refusal};
 use super::frame::{
     ClientFrame, GoneReason, IceReason, LimitsView, PeerView, ServerFrame, UndeliveredReason, Welcome,
 };
-use super::json::Json;
-use super::member::{Member, Policy};
-use super::outbox::{Arrival, Inbox, Offer, Outbox};
+use super::member::{Member, Policy, Profile};
+use super::outbox::{Inbox, Outbox};
 use super::resume::{ResumeToken, SealingKeys};
-use super::route::{Ack, ChangeNews, Content, FromSession, RoomChange, Signal, ToSession};
+use super::route::{ChangeNews, FromSession, RoomChange, ToSession};
 use crate::id::{Attach, Change, EdgeId, Epoch, PeerId, Region, RoomKey};
 use crate::limits;
 use crate::mesh::uplink::Secret;
-use crate::select::ice::IceOffer;
-use crate::select::{EdgeStatus, rank};
+use crate::select::EdgeStatus;
 use crate::time::{Mono, Now};
-
-/// Receivers that are remembered as gone, so that a late signal is told so at once.
-const GONE_REMEMBERED: usize = 64;
 
 /// What a session needs to know of its node at the moment.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +50,8 @@ pub enum Output {
     Close(CloseCode),
     /// Tell the proxy.
     Proxy(FromSession),
-    /// The session is over: forget it.
+    /// The session is over: forget it. Where no [`Self::Close`] came before, its socket stays, and
+    /// its client may send a fresh `join` on it (PROTOCOL.md 3, `gone`).
     Over,
 }
 
@@ -102,14 +102,18 @@ pub struct Session {
     member: Member,
     policy: Policy,
     region: Option<Region>,
-    rebuilt: bool,
+    /// The client may know counters of receivers that this session knows nothing of: they are taken
+    /// as it says. True of one that was made anew, and once it had to forget a receiver.
+    trusts_counters: bool,
     phase: Phase,
+    /// When to tell a client that waits for its welcome that there is no owner.
+    unavailable_at: Mono,
     socket: Option<Socket>,
     away_since: Mono,
     outboxes: BTreeMap<PeerId, Outbox>,
     unacked_bytes: usize,
     inboxes: BTreeMap<PeerId, Inbox>,
-    gone: VecDeque<PeerId>,
+    gone: VecDeque<(PeerId, UndeliveredReason)>,
     bucket: Bucket,
     strikes: u32,
     probes: BTreeMap<EdgeId, f64>,
@@ -129,8 +133,9 @@ impl Session {
             room: start.room,
             member: start.member,
             region: start.region,
-            rebuilt,
+            trusts_counters: rebuilt,
             phase: Phase::Entering(if rebuilt { Entering::Rebuilt } else { Entering::New }),
+            unavailable_at: now.mono + limits::WELCOME_WITHIN,
             socket: Some(Socket { heard: now.mono, pinged: false }),
             away_since: Mono::NEVER,
             outboxes: BTreeMap::new(),
@@ -162,7 +167,9 @@ impl Session {
     // ------------------------------------------------------------------------------- the socket
 
     /// Another socket takes the session over, with a token of attachment `presented`. The shell
-    /// closes the former socket as [`CloseCode::Replaced`].
+    /// closes the former socket as [`CloseCode::Replaced`]. A token that is newer than this session
+    /// was issued on another gateway, where the client was in the meantime: it is answered as
+    /// `rebuilt`.
     ///
     /// # Errors
     /// [`GoneReason::Replaced`] for a token older than the last two.
@@ -174,16 +181,26 @@ impl Session {
         out: &mut Vec<Output>,
     ) -> Result<(), GoneReason> {
         let current = self.member.attach.0;
-        if self.is_over() || presented.0 > current || presented.0 + 1 < current {
+        if self.is_over() || presented.0 + 1 < current {
             return Err(GoneReason::Replaced);
         }
-        self.member.attach = Attach(current + 1);
-        self.member.away = false;
-        self.away_since = Mono::NEVER;
+        let lived_elsewhere = presented.0 > current;
         self.phase = Phase::Entering(match self.phase {
+            Phase::Entering(Entering::New) => Entering::New,
+            _ if lived_elsewhere => Entering::Rebuilt,
             Phase::Entering(Entering::Rebuilt) => Entering::Rebuilt,
             _ => Entering::Resumed,
         });
+        if lived_elsewhere {
+            // What this one holds and counts is out of date; the client's own is not.
+            self.outboxes.clear();
+            self.unacked_bytes = 0;
+            self.trusts_counters = true;
+        }
+        self.member.attach = Attach(presented.0.max(current) + 1);
+        self.member.away = false;
+        self.away_since = Mono::NEVER;
+        self.unavailable_at = now.mono + limits::WELCOME_WITHIN;
         self.socket = Some(Socket { heard: now.mono, pinged: false });
         self.strikes = 0;
         self.inboxes = marks.iter().map(|(peer, mark)| (*peer, Inbox::new(*mark))).collect();
@@ -200,7 +217,6 @@ impl Session {
             self.leave(LeaveReason::Left, out); // nobody has seen it yet
             return;
         }
-        self.phase = Phase::Present;
         self.member.away = true;
         self.away_since = now.mono;
         self.announce(BTreeMap::new(), out);
@@ -234,12 +250,20 @@ impl Session {
         let Some(socket) = &mut self.socket else { return };
         *socket = Socket { heard: now.mono, pinged: false };
         let frame = ClientFrame::read(text);
+        if self.bucket.is_full(now.mono) {
+            self.strikes = 0;
+        }
         if let Err(wait) = self.bucket.take(now.mono) {
             self.over_rate(now, wait, frame.ok().as_ref(), out);
             return;
         }
         match frame {
-            Err(refusal) => self.refuse(&refusal, out),
+            Err(refusal) => {
+                if let (Some(to), Some(id)) = (refusal.to, refusal.id) {
+                    self.note_counter(to, id);
+                }
+                self.refuse(&refusal, out);
+            }
             Ok(ClientFrame::Ping(t)) => self.tell(&ServerFrame::Pong { t: t.as_ref() }, out),
             Ok(ClientFrame::Pong) => {}
             Ok(ClientFrame::Leave) => {
@@ -263,10 +287,7 @@ impl Session {
             ClientFrame::Ice => self.offer_ice(now, world, IceReason::Requested, None, out),
             ClientFrame::Probes(probes) => {
                 self.probes = probes;
-                let best = self.ranked(world).first().map(|edge| edge.edge.clone());
-                if best.is_some() && best.as_ref() != self.offered.first() {
-                    self.offer_ice(now, world, IceReason::Closer, None, out);
-                }
+                self.offer_closer(now, world, out);
             }
             ClientFrame::Update { name, metadata } => {
                 let profile = &mut self.member.profile;
@@ -297,65 +318,10 @@ impl Session {
         // An acknowledgement that was not taken is asked for again by the sender's gateway.
         let mut refusal = Refusal::new(ErrorCode::RateLimited, "too many frames a second").retry_after(wait);
         if let Some(ClientFrame::Signal { to, id, .. }) = frame {
+            self.note_counter(*to, *id);
             refusal = refusal.about(*to, *id);
         }
         self.refuse(&refusal, out);
-    }
-
-    // ------------------------------------------------------------------------------ what it sends
-
-    fn send(&mut self, now: Now, to: PeerId, id: u64, content: Content, out: &mut Vec<Output>) {
-        if to == self.member.seat.peer {
-            let refusal = Refusal::new(ErrorCode::BadPeer, "to: that is yourself").about(to, id);
-            return self.refuse(&refusal, out);
-        }
-        if self.gone.contains(&to) {
-            let reason = UndeliveredReason::Gone;
-            return self.tell(&ServerFrame::Undelivered { to, id, reason }, out);
-        }
-        let busy =
-            |message| Refusal::new(ErrorCode::Busy, message).retry_after(limits::BUSY_RETRY).about(to, id);
-        if self.unacked_bytes + content.len() > limits::SESSION_UNACKED_BYTES_MAX
-            || (self.outboxes.len() >= limits::OUTBOXES_MAX && !self.outboxes.contains_key(&to))
-        {
-            return self.refuse(&busy("too much is unacknowledged"), out);
-        }
-        // A session made anew from its token takes the counters of its client, which sends again all
-        // that it holds.
-        let base = if self.rebuilt { id.saturating_sub(1) } else { 0 };
-        let outbox = self.outboxes.entry(to).or_insert_with(|| Outbox::new(base));
-        match outbox.offer(now.mono, id, &content) {
-            Offer::Taken => {
-                self.unacked_bytes += content.len();
-                let signal = Signal { from: self.member.seat.peer, to, id, content };
-                out.push(Output::Proxy(FromSession::Signal(signal)));
-            }
-            Offer::Held => {}
-            Offer::Delivered(id) => self.tell(&ServerFrame::Delivered { to, id }, out),
-            Offer::Busy => self.refuse(&busy("too much is unacknowledged for this receiver"), out),
-            Offer::Gap(expected) => {
-                let message = format!("id: {expected} is next for this receiver");
-                self.refuse(&Refusal::new(ErrorCode::BadId, message).about(to, id), out);
-            }
-        }
-    }
-
-    fn broadcast(&mut self, payload: Json, out: &mut Vec<Output>) {
-        if self.member.seat.grants.broadcast {
-            let from = self.member.seat.peer;
-            out.push(Output::Proxy(FromSession::Broadcast { from, payload }));
-        } else {
-            self.refuse(&Refusal::new(ErrorCode::Forbidden, "grants: `broadcast` is missing"), out);
-        }
-    }
-
-    fn acknowledge(&mut self, from: PeerId, id: u64, out: &mut Vec<Output>) {
-        let Some(inbox) = self.inboxes.get_mut(&from) else { return };
-        if inbox.ack(id) {
-            out.push(Output::Proxy(FromSession::Ack(Ack { from, to: self.member.seat.peer, id })));
-        } else {
-            self.refuse(&Refusal::new(ErrorCode::BadId, "id: nothing with this id was sent to you"), out);
-        }
     }
 
     fn announce(&self, marks: BTreeMap<PeerId, u64>, out: &mut Vec<Output>) {
@@ -387,16 +353,26 @@ impl Session {
             return;
         }
         match input {
-            ToSession::Admitted { attach, at, others, broadcasts } => {
-                if attach == self.member.attach {
-                    self.member.admitted = Some(at);
-                    self.welcome(now, world, at, &others, broadcasts, out);
+            ToSession::Admitted { attach, at, profile, others, broadcasts } => {
+                if attach >= self.member.attach {
+                    self.admitted(attach, at, profile);
+                    if self.socket.is_some() {
+                        self.welcome(now, world, at, &others, broadcasts, out);
+                    }
                 }
             }
             ToSession::NotAdmitted(refusal) => {
                 self.refuse(&refusal, out);
                 let banned = refusal.code == ErrorCode::Banned;
                 self.end(if banned { CloseCode::Banned } else { CloseCode::Refused }, out);
+            }
+            ToSession::Gone(reason) => {
+                let code = match reason {
+                    GoneReason::Revoked => CloseCode::Kicked,
+                    GoneReason::Replaced => CloseCode::Replaced,
+                    GoneReason::Unknown | GoneReason::Expired => CloseCode::Lost,
+                };
+                self.gone(reason, code, out);
             }
             ToSession::Changed(news) => self.changed(now, &news, out),
             ToSession::Signal(signal) => self.deliver(&signal, out),
@@ -408,12 +384,31 @@ impl Session {
             ToSession::Resend => {
                 let peers: Vec<PeerId> = self.outboxes.keys().copied().collect();
                 for peer in peers {
-                    self.resend(now, peer, out);
+                    self.resend_anew(now, peer, out);
                 }
             }
             ToSession::Text(text) => self.pass(&text, out),
             ToSession::Error(refusal) => self.refuse(&refusal, out),
         }
+    }
+
+    fn admitted(&mut self, attach: Attach, at: (Epoch, Change), (profile, version): (Profile, u64)) {
+        self.member.attach = attach;
+        self.member.admitted = Some(at);
+        if version > self.member.version {
+            // It was made anew from its token while the room still had it.
+            (self.member.profile, self.member.version) = (profile, version);
+        }
+    }
+
+    /// The room has it no more. A client that waits for the answer to its `resume` is told `gone` and
+    /// may join afresh on the same socket.
+    fn gone(&mut self, reason: GoneReason, code: CloseCode, out: &mut Vec<Output>) {
+        if matches!(self.phase, Phase::Entering(Entering::Resumed | Entering::Rebuilt)) {
+            self.tell(&ServerFrame::Gone { reason }, out);
+            self.socket = None;
+        }
+        self.end(code, out);
     }
 
     fn welcome(
@@ -427,6 +422,7 @@ impl Session {
     ) {
         let Phase::Entering(entering) = self.phase else { return };
         self.phase = Phase::Present;
+        self.unavailable_at = Mono::NEVER;
         let offer = self.fresh_offer(now, world);
         let mut nonce = [0; 24];
         self.rng.fill_bytes(&mut nonce);
@@ -451,7 +447,7 @@ impl Session {
             roster: others.iter().map(PeerView::from).collect(),
             broadcasts,
             ice_servers: &offer.servers,
-            ice_ttl_ms: ice_ttl_ms(),
+            ice_ttl_ms: edges::ice_ttl_ms(),
             edges: &offer.edges,
             nodes: &world.nodes,
             limits: view,
@@ -469,7 +465,9 @@ impl Session {
         let me = self.member.seat.peer;
         if news.change.peer() == me {
             match &news.change {
-                RoomChange::Left { reason, .. } => self.end(reason.close_code(), out),
+                RoomChange::Left { reason, .. } => {
+                    self.gone(GoneReason::from(*reason), reason.close_code(), out);
+                }
                 RoomChange::Updated { .. } => {
                     if let Some(text) = &news.text {
                         self.pass(text, out);
@@ -491,119 +489,10 @@ impl Session {
                 if let Some(mark) = marks.get(&me) {
                     self.acked(now, *peer, *mark, out);
                 }
-                self.resend(now, *peer, out);
+                self.resend_anew(now, *peer, out);
             }
             _ => {}
         }
-    }
-
-    fn deliver(&mut self, signal: &Signal, out: &mut Vec<Output>) {
-        if self.socket.is_none() || self.phase != Phase::Present {
-            return; // its sender's gateway sends it again when this client is back
-        }
-        if self.inboxes.len() >= limits::INBOXES_MAX && !self.inboxes.contains_key(&signal.from) {
-            return;
-        }
-        match self.inboxes.entry(signal.from).or_default().arrive(signal.id) {
-            Arrival::Next => {
-                let content = &signal.content;
-                let frame = ServerFrame::Signal {
-                    from: signal.from,
-                    id: signal.id,
-                    connection: content.connection.as_ref(),
-                    kind: &content.kind,
-                    payload: &content.payload,
-                };
-                self.tell(&frame, out);
-            }
-            Arrival::Acked(id) => {
-                let ack = Ack { from: signal.from, to: self.member.seat.peer, id };
-                out.push(Output::Proxy(FromSession::Ack(ack)));
-            }
-            Arrival::Skip => {}
-        }
-    }
-
-    fn acked(&mut self, now: Now, to: PeerId, id: u64, out: &mut Vec<Output>) {
-        let Some(outbox) = self.outboxes.get_mut(&to) else { return };
-        let before = outbox.bytes();
-        if outbox.ack(now.mono, id) {
-            self.unacked_bytes -= before - outbox.bytes();
-            let id = outbox.acked();
-            self.tell(&ServerFrame::Delivered { to, id }, out);
-        }
-    }
-
-    fn give_up(&mut self, to: PeerId, reason: UndeliveredReason, out: &mut Vec<Output>) {
-        if let Some(outbox) = self.outboxes.remove(&to) {
-            self.unacked_bytes -= outbox.bytes();
-            for id in outbox.into_undelivered() {
-                self.tell(&ServerFrame::Undelivered { to, id, reason }, out);
-            }
-        }
-        if reason == UndeliveredReason::Gone && !self.gone.contains(&to) {
-            if self.gone.len() == GONE_REMEMBERED {
-                self.gone.pop_front();
-            }
-            self.gone.push_back(to);
-        }
-    }
-
-    fn resend(&mut self, now: Now, to: PeerId, out: &mut Vec<Output>) {
-        let from = self.member.seat.peer;
-        if let Some(outbox) = self.outboxes.get_mut(&to) {
-            out.extend(outbox.resend(now.mono).map(|(id, content)| {
-                Output::Proxy(FromSession::Signal(Signal { from, to, id, content: content.clone() }))
-            }));
-        }
-    }
-
-    // --------------------------------------------------------------------------------------- edges
-
-    /// The edges changed; `lost` names one that was there before.
-    pub fn handle_edges(&mut self, now: Now, world: &World, lost: Option<&EdgeId>, out: &mut Vec<Output>) {
-        if self.phase != Phase::Present || self.socket.is_none() {
-            return;
-        }
-        match lost {
-            Some(edge) if self.offered.contains(edge) => {
-                self.offer_ice(now, world, IceReason::EdgeLost, Some(edge), out);
-            }
-            None if self.offered.is_empty() && !self.ranked(world).is_empty() => {
-                self.offer_ice(now, world, IceReason::EdgeUp, None, out);
-            }
-            _ => {}
-        }
-    }
-
-    fn ranked<'a>(&self, world: &'a World) -> Vec<&'a EdgeStatus> {
-        rank(&world.edges, self.region.as_ref(), &self.probes, self.offered.first())
-    }
-
-    fn fresh_offer(&mut self, now: Now, world: &World) -> IceOffer {
-        let none = Secret(Vec::new());
-        let edges = if world.secret.is_some() { self.ranked(world) } else { Vec::new() };
-        let secret = world.secret.as_ref().unwrap_or(&none);
-        let offer = IceOffer::new(&edges, secret, self.member.seat.session, now.unix);
-        self.offered = offer.edges.iter().map(|edge| edge.edge.clone()).collect();
-        self.refresh_ice_at = now.mono + limits::CREDENTIAL_TTL * limits::CREDENTIAL_REFRESH_AT / 100;
-        offer
-    }
-
-    fn offer_ice(
-        &mut self,
-        now: Now,
-        world: &World,
-        reason: IceReason,
-        lost: Option<&EdgeId>,
-        out: &mut Vec<Output>,
-    ) {
-        let offer = self.fresh_offer(now, world);
-        let (ice_servers, edges) = (&offer.servers[..], &offer.edges[..]);
-        self.tell(
-            &ServerFrame::IceServers { ice_servers, ice_ttl_ms: ice_ttl_ms(), edges, reason, lost },
-            out,
-        );
     }
 
     // -------------------------------------------------------------------------------------- timers
@@ -624,6 +513,10 @@ impl Session {
         } else if now.mono.since(self.away_since) >= self.forget_after() {
             self.leave(LeaveReason::Lost, out); // the room would have said so, were it reachable
             return;
+        }
+        if self.unavailable_at <= now.mono {
+            self.unavailable_at = Mono::NEVER;
+            self.tell_unavailable(out);
         }
         if self.refresh_ice_at <= now.mono {
             if self.socket.is_some() && self.phase == Phase::Present {
@@ -651,7 +544,15 @@ impl Session {
             None => self.away_since + self.forget_after(),
         };
         let resend = self.outboxes.values().map(Outbox::resend_at).min().unwrap_or(Mono::NEVER);
-        socket.min(resend).min(self.refresh_ice_at)
+        socket.min(resend).min(self.refresh_ice_at).min(self.unavailable_at)
+    }
+
+    fn tell_unavailable(&self, out: &mut Vec<Output>) {
+        if self.phase != Phase::Present {
+            let refusal = Refusal::new(ErrorCode::Unavailable, "no owner for this room right now")
+                .retry_after(limits::BUSY_RETRY);
+            self.refuse(&refusal, out);
+        }
     }
 
     /// The room ends a session after its grace; where no room says so, the gateway does, later.
@@ -683,8 +584,4 @@ impl Session {
             self.push(text.clone(), out);
         }
     }
-}
-
-fn ice_ttl_ms() -> u64 {
-    u64::try_from(limits::CREDENTIAL_TTL.as_millis()).unwrap_or(u64::MAX)
 }

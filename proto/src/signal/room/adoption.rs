@@ -1,0 +1,124 @@
+//! What a new owner learns of the former one's room from the gateways that attach (CLUSTER.md 5).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::code::LeaveReason;
+use super::super::member::Gateway;
+use super::super::route::{Entry, Held, RoomChange};
+use super::{Output, Present, Revoked, Room};
+use crate::limits;
+use crate::time::Now;
+
+impl Room {
+    /// The room had a former owner: nobody new is let in until each of these live gateways, this
+    /// node's own included, has attached, was said to hold nothing by [`Self::handle_gateway_done`],
+    /// or is lost.
+    pub fn expect_gateways(&mut self, live: impl IntoIterator<Item = Gateway>) {
+        self.expected.extend(live);
+    }
+
+    /// A live gateway holds nothing of this room.
+    pub fn handle_gateway_done(&mut self, gateway: Gateway, out: &mut Vec<Output>) {
+        let waited = self.expected.remove(&gateway);
+        self.open(waited, out);
+    }
+
+    /// No peer of a former owner can come back any more: this node has owned the shard for longer
+    /// than any grace. Otherwise a room waits for a grace from its first frame on before it calls a
+    /// peer unknown.
+    pub const fn set_settled(&mut self) {
+        self.settled = true;
+    }
+
+    pub(super) fn settle(&mut self, now: Now) {
+        let since = *self.settling_since.get_or_insert(now.mono);
+        self.settled |= now.mono.since(since) >= self.policy.grace;
+    }
+
+    pub(super) fn attach(
+        &mut self,
+        now: Now,
+        from: Gateway,
+        held: Option<Held>,
+        revoked: Revoked<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        if from.generation.0 > 0 {
+            let mut before = from;
+            before.generation.0 -= 1;
+            self.handle_gateway_lost(now, before, out); // it started anew and holds nothing of that life
+        }
+        if let Some(held) = held {
+            self.broadcasts = self.broadcasts.max(held.broadcasts);
+            if self.heard.insert(from) && !self.settled {
+                self.adopt(now, held, revoked, out);
+            }
+        }
+        for present in self.present.values_mut() {
+            if present.entry.gateway == from && !present.entry.member.away {
+                present.absent_since = None; // if it has no socket there, its proxy says so next
+            }
+        }
+        self.here(from, out);
+        let waited = self.expected.remove(&from);
+        self.open(waited, out);
+    }
+
+    fn adopt(&mut self, now: Now, held: Held, revoked: Revoked<'_>, out: &mut Vec<Output>) {
+        for peer in held.left {
+            if self.present.contains_key(&peer) {
+                self.remove(peer, LeaveReason::Left, out);
+            } else if self.left_for(peer).is_none() {
+                self.remember_left(peer, LeaveReason::Left);
+            }
+        }
+        for entry in held.roster {
+            let (peer, member) = (entry.member.seat.peer, &entry.member);
+            if self.left_for(peer).is_some() || revoked(member.seat.session, member.profile.identity.as_ref())
+            {
+                continue;
+            }
+            let known = self.present.get(&peer).map(|present| present.entry.member.attach);
+            if known.is_none() {
+                self.adopt_one(now, entry, out);
+            } else if known < Some(member.attach) {
+                self.take(now, entry.gateway, entry.member, BTreeMap::new(), out);
+                if let Some(present) = self.present.get_mut(&peer) {
+                    present.absent_since = Some(now.mono);
+                }
+            }
+        }
+    }
+
+    fn adopt_one(&mut self, now: Now, entry: Entry, out: &mut Vec<Output>) {
+        if !self.claim(&entry.member, out) {
+            self.remember_left(entry.member.seat.peer, LeaveReason::Replaced);
+            return;
+        }
+        let present = Present { entry: entry.clone(), absent_since: Some(now.mono) };
+        self.present.insert(entry.member.seat.peer, present);
+        self.change(RoomChange::Joined(entry), out);
+    }
+
+    /// Once nobody is waited for, newcomers who were kept waiting are heard.
+    pub(super) fn open(&mut self, waited: bool, out: &mut Vec<Output>) {
+        if waited && self.expected.is_empty() {
+            for gateway in self.gateways.clone() {
+                self.here(gateway, out);
+            }
+        }
+    }
+
+    /// How long one that others spoke of is shown as present.
+    pub(super) fn doubted(&self) -> Duration {
+        limits::ADOPTED_WITHIN.min(self.policy.grace)
+    }
+
+    pub(super) fn doubt(&mut self, now: Now, out: &mut Vec<Output>) {
+        let wait = self.doubted();
+        let doubted =
+            |present: &Present| present.absent_since.is_some_and(|since| now.mono.since(since) >= wait);
+        self.turn_away(now, doubted, out);
+    }
+}
