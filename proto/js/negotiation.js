@@ -67,7 +67,18 @@ export class Pair extends Emitter {
   }
 
   addTrack(track, streams) {
-    this.pc?.addTrack(track, ...streams);
+    if (!this.pc) return;
+    // A place that an earlier track has left: else each camera off and on would add another m-line.
+    const free = this.pc.getTransceivers().find((t) => !t.stopped && !t.sender.track && t.sender.setStreams
+      && t.direction !== 'stopped' && t.receiver.track.kind === track.kind);
+    if (!free) {
+      this.pc.addTrack(track, ...streams);
+      return;
+    }
+    free.sender.setStreams(...streams);
+    free.direction = 'sendrecv';
+    // It is free of any track, and of the same kind: this cannot need a negotiation of its own.
+    free.sender.replaceTrack(track).catch((error) => this.#failed(error));
   }
 
   removeTrack(track) {
