@@ -7,8 +7,8 @@ use std::path::Path;
 use chappe_cluster::consensus::{Config, OpenError, Registry};
 use chappe_proto::id::NodeId;
 
+use crate::common::{alone, close, marked, open, propose_many};
 use crate::order::pledged;
-use crate::{alone, close, marked, open, propose_many};
 
 fn copy_all(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();

@@ -4,81 +4,18 @@
 // Clippy takes the helpers of an integration test for production code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
-mod kill;
+mod common;
 mod loss;
 mod members;
 mod order;
 
-use std::ops::Range;
-use std::path::Path;
-
-use chappe_cluster::consensus::{
-    Config, Ended, FirstApp, Founding, Proposal, ProposeError, Registry, Status, bootstrap,
-};
-use chappe_proto::id::{AppId, Epoch, Generation, NodeId, Region, SessionId};
+use chappe_cluster::consensus::{FirstApp, Founding, Proposal, ProposeError, Status, bootstrap};
+use chappe_proto::id::{AppId, Epoch, Generation, NodeId, Region};
 use chappe_proto::limits::{LOG_TRAIL, SNAPSHOT_EVERY};
 use chappe_proto::registry::{AppPolicy, Command, NodeAddresses, Note, Outcome, Refusal, State, Thing};
-use chappe_proto::time::Unix;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
-const LATER: Unix = Unix::from_secs(10_000_000_000);
-
-fn session(n: u64) -> SessionId {
-    let mut bytes = [0; 15];
-    bytes[..8].copy_from_slice(&n.to_be_bytes());
-    SessionId::from_random(bytes)
-}
-
-/// A command whose effect can be asked for by `n`.
-fn mark(n: u64) -> Command {
-    Command::Revoke { sessions: vec![session(n)], banned: None, until: LATER }
-}
-
-fn marked(state: &State, n: u64) -> bool {
-    state.revoked(&session(n), state.now()).is_some()
-}
-
-fn alone(dir: &Path) -> Config {
-    Config::alone(dir, NodeId(1))
-}
-
-fn open(dir: &Path) -> (Registry, Ended) {
-    Registry::open(alone(dir)).unwrap()
-}
-
-async fn close(registry: Registry, ended: Ended) {
-    registry.stop();
-    ended.await.unwrap().unwrap();
-}
-
-/// Proposes until it is taken.
-async fn propose(registry: &Registry, command: Command) {
-    loop {
-        match registry.propose(command.clone()).await {
-            Ok(applied) => return assert_eq!(applied.outcome, Outcome::Done),
-            // A read is answered when there is a leader; this member, where it is the only one.
-            Err(ProposeError::NoLeader { .. }) => drop(registry.linearizable().await),
-            Err(ProposeError::Busy) => tokio::task::yield_now().await,
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-/// Proposes marks, many at a time.
-async fn propose_many(registry: &Registry, marks: Range<u64>) {
-    let mut tasks = JoinSet::new();
-    for n in marks {
-        if tasks.len() >= 256 {
-            tasks.join_next().await.unwrap().unwrap();
-        }
-        let registry = registry.clone();
-        tasks.spawn(async move { propose(&registry, mark(n)).await });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done.unwrap();
-    }
-}
+use crate::common::{close, mark, marked, open, propose, propose_many};
 
 async fn until(mut watched: watch::Receiver<Status>, what: impl Fn(&Status) -> bool) -> Status {
     watched.wait_for(|status| what(status)).await.unwrap().clone()

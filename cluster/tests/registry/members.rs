@@ -12,7 +12,8 @@ use chappe_proto::id::NodeId;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, MessageType};
 use tokio::sync::watch;
 
-use crate::{close, mark, marked, propose, propose_many, until};
+use crate::common::{close, mark, marked, propose, propose_many};
+use crate::until;
 
 /// Members by id; what is sent to one that is not here is lost.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use chappe_cluster::consensus::{Barrier, Config, Fdatasync, ProposeError, Registry, Synced};
 
-use crate::{alone, close, mark, propose};
+use crate::common::{alone, close, mark, propose};
 
 /// The counters in the pledge's two pages, whatever their checksums.
 pub(crate) fn pledged(dir: &Path) -> [u64; 2] {
