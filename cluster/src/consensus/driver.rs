@@ -19,10 +19,11 @@ use raft::{RawNode, SnapshotStatus, StateRole};
 use tokio::sync::{oneshot, watch};
 
 use super::disk::DiskError;
-use super::handle::{Applied, FatalError, Flags, Proposal, ProposeError, Role, Status, Transport};
+use super::handle::Flags;
 use super::open::Config;
 use super::reads::{Reader, Reads};
 use super::storage::{Log, Snap, Write};
+use super::types::{Applied, FatalError, Proposal, ProposeError, Role, Status, Transport};
 use crate::clock;
 
 /// Where a proposal's answer goes.

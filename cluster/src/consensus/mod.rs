@@ -8,6 +8,7 @@ mod bootstrap;
 mod disk;
 mod driver;
 mod handle;
+mod load;
 mod log;
 mod open;
 mod pledge;
@@ -15,12 +16,14 @@ mod reads;
 mod ready;
 mod storage;
 mod sync;
+mod types;
 
 pub use bootstrap::{Begun, BootstrapError, FirstApp, Founding, bootstrap};
 pub use disk::DiskError;
-pub use handle::{
-    Alone, Applied, FatalError, Proposal, ProposeError, ReadError, Registry, Role, Status, Transport, Unsent,
-};
+pub use handle::Registry;
 pub use open::{Config, Ended, OpenError};
 pub use raft::eraftpb::Message;
 pub use sync::{Barrier, Fdatasync, Synced};
+pub use types::{
+    Alone, Applied, FatalError, Proposal, ProposeError, ReadError, Role, Status, Transport, Unsent,
+};

@@ -1,7 +1,6 @@
 //! Opening the registry's directory: the lock, the pledge against the database, the log into
 //! memory.
 
-use std::collections::VecDeque;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,19 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chappe_proto::id::NodeId;
-use chappe_proto::limits::SNAPSHOT_MAX;
 use chappe_proto::registry::profile::{LAN, Profile};
 use chappe_proto::registry::{SnapshotError, State};
-use chappe_proto::wire::{self, WireError};
-use protobuf::Message as _;
-use raft::eraftpb::{ConfState, Entry, HardState};
 use tokio::sync::oneshot;
 
-use super::disk::{COUNTER, Disk, DiskError, FORM, HARD, META, SNAP, SnapMeta, entry_key, piece_key};
-use super::handle::{Alone, FatalError, Transport};
+use super::disk::{COUNTER, Disk, DiskError};
+use super::load::{Stored, found_cluster, read, read_all};
 use super::pledge::{Found, Pledge, Record};
-use super::storage::{At, Log, Snap, Write};
+use super::storage::{Log, Write};
 use super::sync::{Barrier, Fdatasync};
+use super::types::{Alone, FatalError, Transport};
 
 /// How a registry is opened.
 pub struct Config {
@@ -192,7 +188,8 @@ fn load(config: &mut Config) -> Result<Loaded, OpenError> {
     let promised = judge(config, counter, &found, alone)?;
     let mut stored = match stored {
         Some(stored) => stored,
-        None => found_cluster(&mut disk, config, promised).map_err(|error| damaged(error.to_string()))?,
+        None => found_cluster(&mut disk, config.member, &config.founders, promised)
+            .map_err(|error| damaged(error.to_string()))?,
     };
     if let Some(promise) = promised
         && counter > 0
@@ -255,179 +252,6 @@ fn judge(config: &Config, counter: u64, found: &Found, alone: bool) -> Result<Op
         Found::Nothing | Found::Damaged if may => Ok(Some(none)),
         Found::Nothing | Found::Damaged => Err(OpenError::NoPledge { dir: dir(), alone }),
     }
-}
-
-/// What the database holds.
-struct Stored {
-    snap: Snap,
-    compacted: At,
-    entries: VecDeque<Entry>,
-    hard: HardState,
-}
-
-impl Stored {
-    /// Whether `member` is the only voter, and no change of members is under way.
-    fn alone(&self, member: u64) -> bool {
-        let members = &self.snap.members;
-        let changing = |entry: &Entry| {
-            entry.index > self.snap.at.index
-                && entry.get_entry_type() != raft::eraftpb::EntryType::EntryNormal
-        };
-        members.voters == [member] && members.voters_outgoing.is_empty() && !self.entries.iter().any(changing)
-    }
-}
-
-fn read(tree: &sled::Tree, key: &[u8]) -> Result<Option<sled::IVec>, String> {
-    tree.get(key).map_err(|error| error.to_string())
-}
-
-fn read_all(
-    disk: &mut Disk,
-    member: NodeId,
-    damaged: &impl Fn(String) -> OpenError,
-) -> Result<Stored, OpenError> {
-    let need = |key: &'static [u8]| {
-        read(&disk.tree, key)
-            .and_then(|value| value.ok_or_else(|| format!("no row {:?}", key.escape_ascii().to_string())))
-            .map_err(damaged)
-    };
-    let form = need(META)?;
-    match form.split_first() {
-        Some((&FORM, id)) if id == member.0.to_be_bytes() => {}
-        Some((&FORM, id)) => {
-            let found = id.try_into().map(u64::from_be_bytes).map_err(|_| damaged("member id".into()))?;
-            return Err(OpenError::OtherMember {
-                dir: disk.dir.clone(),
-                found: NodeId(found),
-                asked: member,
-            });
-        }
-        Some((form, _)) => {
-            return Err(OpenError::TooNew {
-                dir: disk.dir.clone(),
-                what: format!("its tables have form {form}"),
-            });
-        }
-        None => return Err(damaged("empty row \"m\"".into())),
-    }
-    let hard = HardState::parse_from_bytes(&need(HARD)?).map_err(|error| damaged(error.to_string()))?;
-    let meta = need(SNAP)?;
-    let mut stored =
-        read_log(disk, &meta, hard).map_err(|error| damaged(format!("the registry's log: {error}")))?;
-    // The commit index is written with the next batch only; a snapshot is of what was committed.
-    stored.hard.commit = stored.hard.commit.max(stored.snap.at.index);
-    Ok(stored)
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ReadError {
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    #[error(transparent)]
-    Sled(#[from] sled::Error),
-    #[error(transparent)]
-    Protobuf(#[from] protobuf::ProtobufError),
-    #[error(transparent)]
-    Wire(#[from] WireError),
-    #[error("the snapshot has {found} of {expected} bytes, or other ones")]
-    Snapshot { found: usize, expected: u64 },
-    #[error("entry {0} is missing or incomplete")]
-    Entry(u64),
-    #[error("it ends at entry {last}, before entry {commit}, which was committed")]
-    Short { last: u64, commit: u64 },
-}
-
-fn read_log(disk: &mut Disk, meta: &[u8], hard: HardState) -> Result<Stored, ReadError> {
-    let meta: SnapMeta = wire::decode(meta, 64 * 1024)?;
-    disk.series = meta.series;
-    let mut data = Vec::new();
-    let pieces = piece_key(meta.series, 0)..=piece_key(meta.series, u32::MAX);
-    for piece in disk.tree.range(pieces).values() {
-        data.extend_from_slice(&piece?);
-        if data.len() > SNAPSHOT_MAX {
-            break;
-        }
-    }
-    if data.len() as u64 != meta.len || crc32fast::hash(&data) != meta.crc {
-        return Err(ReadError::Snapshot { found: data.len(), expected: meta.len });
-    }
-    let members = ConfState::parse_from_bytes(&meta.members)?;
-    disk.sweep(meta.series.saturating_sub(1), meta.compacted.index)?;
-    let mut entries: VecDeque<Entry> = VecDeque::new();
-    let mut rows = disk.tree.range(entry_key(0, 0)..=entry_key(u64::MAX, u16::MAX));
-    while let Some(row) = rows.next() {
-        let index = entries.back().map_or(meta.compacted.index, |entry| entry.index) + 1;
-        let (key, first) = row?;
-        if key != entry_key(index, 0) || first.len() < 4 {
-            return Err(ReadError::Entry(index));
-        }
-        let len = u32::from_le_bytes([first[0], first[1], first[2], first[3]]) as usize;
-        let mut bytes = first[4..].to_vec();
-        for part in 1..=u16::MAX {
-            if bytes.len() >= len {
-                break;
-            }
-            let (key, piece) = rows.next().ok_or(ReadError::Entry(index))??;
-            if key != entry_key(index, part) {
-                return Err(ReadError::Entry(index));
-            }
-            bytes.extend_from_slice(&piece);
-        }
-        let entry = Entry::parse_from_bytes(&bytes)?;
-        if bytes.len() != len || entry.index != index {
-            return Err(ReadError::Entry(index));
-        }
-        entries.push_back(entry);
-    }
-    let last = entries.back().map_or(meta.compacted.index, |entry| entry.index);
-    if last < hard.commit || last < meta.at.index {
-        return Err(ReadError::Short { last, commit: hard.commit.max(meta.at.index) });
-    }
-    disk.stored = (meta.compacted.index + 1, last);
-    Ok(Stored { snap: Snap { at: meta.at, members, data }, compacted: meta.compacted, entries, hard })
-}
-
-/// The first write of a directory: the member's name, and the cluster's first state.
-///
-/// Founders begin with a snapshot at index 1 that names them, so that whoever joins later gets it
-/// and knows them; a log from the start would not say who they are.
-fn found_cluster(disk: &mut Disk, config: &Config, promised: Option<Record>) -> Result<Stored, ReadError> {
-    let founding = !config.founders.is_empty();
-    let at = if founding { At { index: 1, term: 1 } } else { At::default() };
-    let mut state = State::default();
-    state.pass(chappe_proto::id::Index(at.index));
-    let voters = config.founders.iter().map(|node| node.0).collect();
-    let members = ConfState { voters, ..ConfState::default() };
-    let snap = Arc::new(Snap { at, members, data: state.encode()? });
-    let mut hard = HardState { term: at.term, commit: at.index, ..HardState::default() };
-    if let Some(promise) = promised {
-        hard.term = hard.term.max(promise.term);
-        hard.vote = promise.vote;
-        disk.counter = disk.counter.max(promise.counter);
-    }
-    let mut meta = vec![FORM];
-    meta.extend(config.member.0.to_be_bytes());
-    disk.tree.insert(META, meta)?;
-    let write = Write { snap: Some((Arc::clone(&snap), at)), hard: hard.clone(), ..Write::default() };
-    disk.commit(&write)?;
-    sync_names(&disk.dir).map_err(DiskError::from)?;
-    let snap = Snap { at, members: snap.members.clone(), data: snap.data.clone() };
-    Ok(Stored { snap, compacted: at, entries: VecDeque::new(), hard })
-}
-
-/// Files exist after a power cut only when their directories are synced.
-fn sync_names(dir: &Path) -> io::Result<()> {
-    for file in fs::read_dir(dir.join("db"))? {
-        let path = file?.path();
-        if path.is_file() {
-            File::open(path)?.sync_all()?;
-        }
-    }
-    File::open(dir.join("db"))?.sync_all()?;
-    File::open(dir)?.sync_all()?;
-    dir.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
 /// Goes on with an older database: never again in a term in which the lost one may have voted.

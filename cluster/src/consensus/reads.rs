@@ -8,7 +8,7 @@ use chappe_proto::limits::REGISTRY_QUEUE;
 use chappe_proto::registry::State;
 use tokio::sync::oneshot;
 
-use super::handle::ReadError;
+use super::types::ReadError;
 
 /// Where a read's answer goes.
 pub(super) type Reader = oneshot::Sender<Result<Arc<State>, ReadError>>;

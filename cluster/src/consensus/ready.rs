@@ -13,8 +13,8 @@ use raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType, Message, Message
 use raft::{Ready, SnapshotStatus};
 
 use super::driver::{Driver, Held, Input, Proposer};
-use super::handle::{Applied, FatalError, ProposeError};
 use super::storage::{At, Snap};
+use super::types::{Applied, FatalError, ProposeError};
 
 type Answers = Vec<(Proposer, Result<Applied, ProposeError>)>;
 
