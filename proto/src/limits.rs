@@ -239,6 +239,15 @@ pub const DISK_FREE_MIN: u64 = 64 * 1024 * 1024;
 /// Bytes of one value in sled. CLUSTER.md 2 asks for under 64 KiB, but sled 0.34 writes a leaf of up
 /// to 20 values as one item, and an item over 128 KiB goes to a file that is never synced.
 pub const SLED_VALUE_MAX: usize = 4 * 1024;
+/// How long the certificate of a node or an edge lasts: renewed by itself long before.
+pub const CERTIFICATE_TTL: Duration = Duration::from_secs(90 * 86_400);
+/// A certificate is renewed when this part of its life has passed, in per cent: a month is left for
+/// whatever keeps it from being renewed.
+pub const CERTIFICATE_RENEW_AT: u32 = 66;
+/// How long the cluster's authority lasts.
+pub const AUTHORITY_TTL: Duration = Duration::from_secs(20 * 365 * 86_400);
+/// A certificate is valid from this long before it was issued, for clocks that are behind.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(3600);
 
 // ------------------------------------------------------------------------------------- the edge
 
@@ -313,6 +322,8 @@ const _: () = {
     assert!(SLED_VALUE_MAX * 20 + 4096 < 128 * 1024 - 20);
     assert!(ENTRY_MAX <= APPEND_BYTES_MAX && APPEND_BYTES_MAX <= UNCOMMITTED_BYTES_MAX);
     assert!(LOG_TRAIL < SNAPSHOT_EVERY);
+    assert!(CERTIFICATE_RENEW_AT < 100);
+    assert!(CLOCK_SKEW.as_secs() < CERTIFICATE_TTL.as_secs() && CERTIFICATE_TTL.as_secs() < AUTHORITY_TTL.as_secs());
     assert!(2 * SNAPSHOT_EVERY_BYTES + UNCOMMITTED_BYTES_MAX <= LOG_BYTES_MAX);
     assert!(KEYS_PER_APP >= 2 && NUMBERED_SECRETS_MAX >= 2);
 

@@ -1,0 +1,3 @@
+//! Links between nodes, and from edges.
+
+pub mod pki;
