@@ -17,6 +17,7 @@ export const canShare = Boolean(globalThis.navigator?.mediaDevices?.getDisplayMe
 export class Own {
   stream = new MediaStream();
   #pattern = null;
+  #silence = null;
 
   get audio() {
     return this.stream.getAudioTracks()[0];
@@ -29,6 +30,21 @@ export class Own {
   /** Whether what is shown is a camera (and to be mirrored to oneself). */
   get isCamera() {
     return Boolean(this.video) && this.#pattern === null;
+  }
+
+  /** Whether there is a microphone, muted or not. */
+  get hasMic() {
+    return Boolean(this.audio) && this.audio !== this.#silence;
+  }
+
+  /** Whether one can be heard. */
+  get isHeard() {
+    return this.hasMic && this.audio.enabled;
+  }
+
+  /** What a test pattern says. */
+  label(text) {
+    if (this.#pattern) this.#pattern.label = text;
   }
 
   /**
@@ -48,7 +64,7 @@ export class Own {
       this.#pattern = new Pattern(label);
       this.stream.addTrack(this.#pattern.track);
     }
-    if (mic === PATTERN) this.stream.addTrack(silence());
+    if (mic === PATTERN) this.stream.addTrack((this.#silence = silence()));
   }
 
   /** Ends the track of that kind. */

@@ -390,7 +390,7 @@ export class Room extends Emitter {
     const show = ({ persisted }) => {
       if (!persisted || !this.#leftByPage) return;
       this.#leftByPage = false;
-      this.#signaling.restart();
+      this.#signaling.start();
     };
     const all = [[target, 'online', changed], [network, 'change', changed], [document, 'visibilitychange', visible],
       [target, 'pagehide', hide], [target, 'pageshow', show]];
