@@ -142,13 +142,13 @@ export interface RoomEvents {
   error: (error: Error, peer?: Peer) => void;
 }
 
-export class Emitter<Events extends Record<string, (...args: any[]) => void>> {
+export class Emitter<Events> {
   on<K extends keyof Events>(type: K, listener: Events[K]): this;
   once<K extends keyof Events>(type: K, listener: Events[K]): this;
   off<K extends keyof Events>(type: K, listener?: Events[K]): this;
 }
 
-export class Room extends Emitter<RoomEvents & Record<string, (...args: any[]) => void>> {
+export class Room extends Emitter<RoomEvents> {
   constructor(options: ConnectOptions);
   readonly name: string;
   readonly state: RoomState;
