@@ -52,7 +52,7 @@ fn signal() -> Signal {
 #[test]
 fn from_proxies() {
     let entry = Entry { gateway: GATEWAY, member: member() };
-    let held = Held { roster: vec![entry], left: vec![peer(9)], broadcasts: 7 };
+    let held = Held { roster: vec![entry], left: vec![(peer(9), LeaveReason::Lost)], broadcasts: 7 };
     let bodies = [
         RoomInput::Attach { held: None },
         RoomInput::Attach { held: Some(Box::new(held)) },

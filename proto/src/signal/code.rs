@@ -163,7 +163,7 @@ impl CloseCode {
             Self::Banned => "an admin banned you from the room",
             Self::RoomClosed => "the room was closed",
             Self::Lost => "you were away for too long; join again",
-            Self::Protocol => "too many frames that are not of this protocol",
+            Self::Protocol => "not frames of this protocol",
             Self::Rate => "too many frames, and on after being told so",
             Self::JoinTimeout => "no join frame in time",
             Self::Refused => "the join was refused",

@@ -82,42 +82,52 @@ pub struct Join {
     pub marks: BTreeMap<PeerId, u64>,
 }
 
-/// Every field that any frame has, so that a frame is read once, whatever its `type`.
+/// Every field that any frame has, so that a frame is read once, whatever its `type`. What is in a
+/// field is looked at only where it belongs to the frame.
 #[derive(Deserialize)]
 struct Raw<'a> {
-    #[serde(rename = "type", borrow)]
-    kind_of_frame: Cow<'a, str>,
-    #[serde(borrow)]
-    room: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    token: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    identity: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    metadata: Option<&'a RawValue>,
-    #[serde(borrow)]
-    resume: Option<Cow<'a, str>>,
-    marks: Option<BTreeMap<PeerId, u64>>,
-    to: Option<PeerId>,
-    from: Option<PeerId>,
-    peer: Option<PeerId>,
-    id: Option<u64>,
-    #[serde(borrow)]
-    connection: Option<&'a RawValue>,
-    #[serde(borrow)]
-    kind: Option<Cow<'a, str>>,
+    #[serde(rename = "type", borrow, default, deserialize_with = "any_value")]
+    kind_of_frame: Field<'a>,
     #[serde(borrow, default, deserialize_with = "any_value")]
-    payload: Option<&'a RawValue>,
-    edges: Option<BTreeMap<EdgeId, f64>>,
-    ban: Option<bool>,
-    #[serde(borrow)]
-    t: Option<&'a RawValue>,
+    room: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    token: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    identity: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    name: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    metadata: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    resume: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    marks: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    to: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    from: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    peer: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    id: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    connection: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    kind: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    payload: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    edges: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    ban: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
+    t: Field<'a>,
 }
 
-/// `null` is a payload too; without this it would read as none.
-fn any_value<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+type Field<'a> = Option<&'a RawValue>;
+
+/// `null` is a value too (of `payload`); without this it would read as none.
+fn any_value<'de, D: Deserializer<'de>>(from: D) -> Result<Field<'de>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
 
@@ -130,25 +140,27 @@ impl ClientFrame {
         if text.len() > limits::CLIENT_FRAME_MAX {
             return Err(too_large("frame", text.len(), limits::CLIENT_FRAME_MAX));
         }
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err(malformed("a frame is a JSON object")); // serde would take an array for one
+        }
         let raw: Raw<'_> =
             serde_json::from_str(text).map_err(|e| Refusal::new(ErrorCode::Malformed, e.to_string()))?;
-        match &*raw.kind_of_frame {
+        match &*need(words(raw.kind_of_frame, "type")?, "type")? {
             "join" => raw.join(),
             "signal" => raw.signal(),
-            "ack" => Ok(Self::Ack { from: need(raw.from, "from")?, id: need(raw.id, "id")? }),
-            "broadcast" => {
-                let payload = need(raw.payload, "payload")?;
-                within("payload", payload.get().len(), limits::PAYLOAD_MAX)?;
-                Ok(Self::Broadcast(Json::from_raw(payload)))
-            }
+            "ack" => Ok(Self::Ack { from: peer(raw.from, "from")?, id: number(raw.id, "id")? }),
+            "broadcast" => Ok(Self::Broadcast(payload(raw.payload)?)),
             "ice" => Ok(Self::Ice),
             "probes" => raw.probes(),
             "update" => raw.update(),
-            "kick" => Ok(Self::Kick { peer: need(raw.peer, "peer")?, ban: raw.ban.unwrap_or(false) }),
+            "kick" => {
+                let ban = read(raw.ban, "ban", "true or false")?.unwrap_or(false);
+                Ok(Self::Kick { peer: peer(raw.peer, "peer")?, ban })
+            }
             "leave" => Ok(Self::Leave),
             "ping" => {
-                let t = raw.t.filter(|t| t.get().len() <= 32).map(Json::from_raw);
-                Ok(Self::Ping(t))
+                let t = raw.t.filter(|t| t.get() != "null" && t.get().len() <= 32);
+                Ok(Self::Ping(t.map(Json::from_raw)))
             }
             "pong" => Ok(Self::Pong),
             other => {
@@ -159,23 +171,29 @@ impl ClientFrame {
     }
 }
 
+macro_rules! bad_name {
+    ($field:literal) => {
+        concat!("`", $field, "` is not 1 to 128 of A-Z a-z 0-9 -_.~:@")
+    };
+}
 impl Raw<'_> {
     fn join(self) -> Result<ClientFrame, Refusal> {
-        let name =
-            |text: &str| RoomName::new(text).map_err(|_| malformed("room: 1 to 128 of A-Z a-z 0-9 -_.~:@"));
-        let identity = |text: Cow<'_, str>| {
-            Identity::new(&text).map_err(|_| malformed("identity: 1 to 128 of A-Z a-z 0-9 -_.~:@"))
+        let room = need(words(self.room, "room")?, "room")?;
+        let identity = match words(self.identity, "identity")? {
+            Some(text) => Some(Identity::new(&text).map_err(|_| malformed(bad_name!("identity")))?),
+            None => None,
         };
-        let token = |text: Option<Cow<'_, str>>, field| match text {
-            Some(text) => within(field, text.len(), limits::TOKEN_MAX).map(|()| Some(text.into_owned())),
+        let token = |field, name| match words(field, name)? {
+            Some(text) => within(name, text.len(), limits::TOKEN_MAX).map(|()| Some(text.into_owned())),
             None => Ok(None),
         };
-        let marks = self.marks.unwrap_or_default();
+        let marks: BTreeMap<PeerId, u64> =
+            read(self.marks, "marks", "an object of peer ids and whole numbers")?.unwrap_or_default();
         within("marks", marks.len(), limits::MARKS_MAX)?;
         Ok(ClientFrame::Join(Box::new(Join {
-            room: name(&need(self.room, "room")?)?,
+            room: RoomName::new(&room).map_err(|_| malformed(bad_name!("room")))?,
             token: token(self.token, "token")?,
-            identity: self.identity.map(identity).transpose()?,
+            identity,
             name: shown_name(self.name)?,
             metadata: metadata(self.metadata)?,
             resume: token(self.resume, "resume")?,
@@ -184,33 +202,33 @@ impl Raw<'_> {
     }
 
     fn signal(self) -> Result<ClientFrame, Refusal> {
-        let (to, id) = (need(self.to, "to")?, need(self.id, "id")?);
-        let read = || {
-            let kind = need(self.kind, "kind")?;
+        let (to, id) = (peer(self.to, "to")?, number(self.id, "id")?);
+        let content = || {
+            let kind = need(words(self.kind, "kind")?, "kind")?;
             if kind.is_empty() {
-                return Err(malformed("kind: empty"));
+                return Err(malformed("`kind` is empty"));
             }
             within("kind", kind.len(), limits::KIND_MAX)?;
-            let payload = need(self.payload, "payload")?;
-            within("payload", payload.get().len(), limits::PAYLOAD_MAX)?;
+            let connection = self.connection.filter(|connection| connection.get() != "null");
             // Two ids and their punctuation.
             let connection_max = 2 * limits::CONNECTION_MAX + 64;
-            within("connection", self.connection.map_or(0, |c| c.get().len()), connection_max)?;
+            within("connection", connection.map_or(0, |c| c.get().len()), connection_max)?;
             Ok(Content {
-                connection: self.connection.map(Json::from_raw),
+                connection: connection.map(Json::from_raw),
                 kind: ByteString::from(&*kind),
-                payload: Json::from_raw(payload),
+                payload: payload(self.payload)?,
             })
         };
-        let content = read().map_err(|refusal: Refusal| refusal.about(to, id))?;
+        let content = content().map_err(|refusal: Refusal| refusal.about(to, id))?;
         Ok(ClientFrame::Signal { to, id, content })
     }
 
     fn probes(self) -> Result<ClientFrame, Refusal> {
-        let edges = need(self.edges, "edges")?;
+        let of = "an object of edges and milliseconds";
+        let edges: BTreeMap<EdgeId, f64> = need(read(self.edges, "edges", of)?, "edges")?;
         within("edges", edges.len(), limits::PROBES_MAX)?;
         if edges.values().any(|rtt| !rtt.is_finite() || *rtt < 0.0) {
-            return Err(malformed("edges: a round-trip time is a number of milliseconds"));
+            return Err(malformed("`edges` is not an object of edges and milliseconds"));
         }
         Ok(ClientFrame::Probes(edges))
     }
@@ -219,6 +237,30 @@ impl Raw<'_> {
         let (name, metadata) = (shown_name(self.name)?, metadata(self.metadata)?);
         Ok(ClientFrame::Update { name, metadata })
     }
+}
+
+/// The value of a field, where it is there and not `null`; `what` says what it must be.
+fn read<'a, T: Deserialize<'a>>(field: Field<'a>, name: &str, what: &str) -> Result<Option<T>, Refusal> {
+    let Some(raw) = field.filter(|raw| raw.get() != "null") else { return Ok(None) };
+    let wrong = |_| Refusal::new(ErrorCode::Malformed, format!("`{name}` is not {what}"));
+    serde_json::from_str(raw.get()).map(Some).map_err(wrong)
+}
+
+fn words<'a>(field: Field<'a>, name: &str) -> Result<Option<Cow<'a, str>>, Refusal> {
+    /// Borrows where it can, as `Cow` by itself does not.
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    Ok(read::<Text<'_>>(field, name, "a text")?.map(|text| text.0))
+}
+
+fn number(field: Field<'_>, name: &str) -> Result<u64, Refusal> {
+    need(read(field, name, "a whole number")?, name)
+}
+
+fn payload(field: Field<'_>) -> Result<Json, Refusal> {
+    let payload = need(field, "payload")?;
+    within("payload", payload.get().len(), limits::PAYLOAD_MAX)?;
+    Ok(Json::from_raw(payload))
 }
 
 fn malformed(message: &str) -> Refusal {
@@ -237,14 +279,19 @@ fn need<T>(field: Option<T>, name: &str) -> Result<T, Refusal> {
     field.ok_or_else(|| Refusal::new(ErrorCode::Malformed, format!("`{name}` is missing")))
 }
 
-fn shown_name(name: Option<Cow<'_, str>>) -> Result<Option<String>, Refusal> {
-    let Some(name) = name else { return Ok(None) };
+fn peer(field: Field<'_>, name: &str) -> Result<PeerId, Refusal> {
+    let bad = |_| Refusal::new(ErrorCode::BadPeer, format!("`{name}` is not a peer id"));
+    need(words(field, name)?, name)?.parse().map_err(bad)
+}
+
+fn shown_name(field: Field<'_>) -> Result<Option<String>, Refusal> {
+    let Some(name) = words(field, "name")? else { return Ok(None) };
     within("name", name.len(), limits::NAME_MAX)?;
     Ok(Some(name.chars().filter(|c| !c.is_control()).collect()))
 }
 
-fn metadata(raw: Option<&RawValue>) -> Result<Option<Json>, Refusal> {
-    let Some(raw) = raw else { return Ok(None) };
+fn metadata(field: Field<'_>) -> Result<Option<Json>, Refusal> {
+    let Some(raw) = field.filter(|raw| raw.get() != "null") else { return Ok(None) };
     within("metadata", raw.get().len(), limits::METADATA_MAX)?;
     Ok(Some(Json::from_raw(raw)))
 }

@@ -80,7 +80,7 @@ pub struct Proxy {
     n: Change,
     broadcasts: u64,
     roster: Roster,
-    left: VecDeque<PeerId>,
+    left: VecDeque<(PeerId, LeaveReason)>,
     own: BTreeMap<PeerId, Own>,
     leaving: BTreeMap<PeerId, Leaving>,
     /// The attachment that is not answered yet; none while the roster is followed.
@@ -209,9 +209,10 @@ impl Proxy {
             return None;
         }
         let stays = |entry: &&Entry| !self.leaving.contains_key(&entry.member.seat.peer);
+        let leaving = self.leaving.iter().map(|(peer, leaving)| (*peer, leaving.reason));
         Some(Box::new(Held {
             roster: self.roster.values().filter(stays).cloned().collect(),
-            left: self.left.iter().chain(self.leaving.keys()).copied().collect(),
+            left: self.left.iter().copied().chain(leaving).collect(),
             broadcasts: self.broadcasts,
         }))
     }
@@ -221,14 +222,15 @@ impl Proxy {
         if frame.shard != self.shard || frame.epoch < self.epoch {
             return; // a former owner's
         }
+        if frame.epoch > self.epoch {
+            self.handle_moved(now, frame.shard, frame.epoch, out);
+            if !matches!(frame.body, ProxyInput::Signal(_) | ProxyInput::Ack(_)) {
+                return; // it comes again, once attached
+            }
+        }
         match frame.body {
             ProxyInput::Homed { shard, epoch } => self.handle_moved(now, shard, epoch, out),
-            ProxyInput::Refused { epoch } => {
-                self.handle_moved(now, frame.shard, epoch.max(frame.epoch), out);
-            }
-            _ if frame.epoch > self.epoch => {
-                self.handle_moved(now, frame.shard, frame.epoch, out); // what it says comes again
-            }
+            ProxyInput::Refused { epoch } => self.handle_moved(now, frame.shard, epoch, out),
             ProxyInput::Here { n, roster, broadcasts } => self.here(now, n, roster, broadcasts, out),
             ProxyInput::Changed { n, broadcasts, change } => self.changed(now, n, broadcasts, change, out),
             ProxyInput::NotAdmitted { peer, refusal } => {
@@ -279,8 +281,8 @@ impl Proxy {
         (self.attaching, self.followed) = (None, Some(self.place()));
         self.check_at = now.mono + limits::ROSTER_CHECK_EVERY;
         for change in changes {
-            if let RoomChange::Left { peer, .. } = change {
-                self.forget(peer);
+            if let RoomChange::Left { peer, reason } = change {
+                self.forget(peer, reason);
             }
             self.follow(change, out);
         }
@@ -312,9 +314,11 @@ impl Proxy {
         (self.n, self.broadcasts) = (n, self.broadcasts.max(broadcasts));
         let peer = change.peer();
         self.follow(change.clone(), out);
+        if let RoomChange::Left { reason, .. } = change {
+            self.forget(peer, reason);
+        }
         apply(&mut self.roster, change);
         let Some(gateway) = self.roster.get(&peer).map(|entry| entry.gateway) else {
-            self.forget(peer);
             self.tell_idle(out);
             return;
         };
@@ -326,13 +330,13 @@ impl Proxy {
     }
 
     /// A peer has left for good.
-    fn forget(&mut self, peer: PeerId) {
+    fn forget(&mut self, peer: PeerId, reason: LeaveReason) {
         self.own.remove(&peer);
         self.leaving.remove(&peer);
         if self.left.len() >= limits::LEFT_REMEMBERED {
             self.left.pop_front();
         }
-        self.left.push_back(peer);
+        self.left.push_back((peer, reason));
     }
 
     /// Tells every session of one change.

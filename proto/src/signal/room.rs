@@ -106,7 +106,7 @@ impl Room {
     /// Whether nobody is in it and no gateway follows it: it may be forgotten.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.present.is_empty() && self.gateways.is_empty()
+        self.present.is_empty() && self.gateways.is_empty() && self.expected.is_empty()
     }
 
     /// Everybody in it.

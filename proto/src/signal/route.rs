@@ -91,8 +91,8 @@ pub enum RoomInput {
 pub struct Held {
     /// Everybody.
     pub roster: Vec<Entry>,
-    /// Those who left last.
-    pub left: Vec<PeerId>,
+    /// Those who left last, and why.
+    pub left: Vec<(PeerId, LeaveReason)>,
     /// The number of the last broadcast.
     pub broadcasts: u64,
 }

@@ -491,6 +491,8 @@ impl Session {
                 }
                 self.resend_anew(now, *peer, out);
             }
+            // Back in a room that had forgotten it.
+            RoomChange::Joined(entry) => self.resend_anew(now, entry.member.seat.peer, out),
             _ => {}
         }
     }

@@ -66,11 +66,11 @@ impl Room {
     }
 
     fn adopt(&mut self, now: Now, held: Held, revoked: Revoked<'_>, out: &mut Vec<Output>) {
-        for peer in held.left {
+        for (peer, reason) in held.left {
             if self.present.contains_key(&peer) {
-                self.remove(peer, LeaveReason::Left, out);
+                self.remove(peer, reason, out);
             } else if self.left_for(peer).is_none() {
-                self.remember_left(peer, LeaveReason::Left);
+                self.remember_left(peer, reason);
             }
         }
         for entry in held.roster {

@@ -1,0 +1,682 @@
+//! Nodes in memory around the real machines: sockets, the gate that a `join` passes, one session per
+//! peer, one proxy per gateway, one room on its owner, and the wire between them, which may lose,
+//! double, delay and reorder.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chappe_proto::id::{
+    AppId, Attach, Epoch, Generation, Identity, NodeId, PeerId, RoomKey, RoomName, SessionId, Shard,
+};
+use chappe_proto::signal::code::{CloseCode, ErrorCode, Refusal};
+use chappe_proto::signal::frame::{ClientFrame, GoneReason, Join, ServerFrame};
+use chappe_proto::signal::member::{Gateway, Grants, Member, Policy, Profile, Seat};
+use chappe_proto::signal::proxy::{self, Proxy};
+use chappe_proto::signal::resume::{OpenError, ResumeToken};
+use chappe_proto::signal::room::{self, Revocation, Room};
+use chappe_proto::signal::route::{FromRoom, FromSession, ProxyInput, RoomInput, ToRoom, ToSession};
+use chappe_proto::signal::session::{self, Session, Start, World};
+use chappe_proto::signal::token::Claims;
+use chappe_proto::time::{Mono, Now, Unix};
+use chappe_proto::wire;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+pub(crate) const SHARD: Shard = Shard(7);
+
+/// What the wire between nodes does to frames.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Weather {
+    /// Of a thousand frames, so many are lost,
+    pub(crate) lost: u32,
+    /// doubled,
+    pub(crate) doubled: u32,
+    /// or overtake those before them on their link.
+    pub(crate) overtaking: u32,
+    /// Each takes up to this long.
+    pub(crate) delay: Duration,
+}
+
+/// What a socket brings its client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Down {
+    Text(String),
+    Closed(CloseCode),
+}
+
+enum Mail {
+    ToRoom(Box<ToRoom>),
+    FromRoom(Gateway, Box<FromRoom>),
+}
+
+enum Local {
+    Proxy(usize, FromSession),
+    Session(usize, PeerId, ToSession),
+}
+
+struct Socket {
+    gateway: usize,
+    session: Option<PeerId>,
+}
+
+pub(crate) struct Node {
+    pub(crate) gateway: Gateway,
+    pub(crate) up: bool,
+    pub(crate) proxy: Option<Proxy>,
+    pub(crate) sessions: BTreeMap<PeerId, (Session, Option<u32>)>,
+    /// The owner's epoch as the registry's feed said last.
+    pub(crate) epoch: Epoch,
+}
+
+/// How revocations are answered by the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Registry {
+    Commits,
+    Fails,
+}
+
+pub(crate) struct Cluster {
+    pub(crate) now: Now,
+    pub(crate) room: RoomKey,
+    pub(crate) policy: Policy,
+    pub(crate) world: World,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) owner: Option<Room>,
+    pub(crate) owner_up: bool,
+    pub(crate) epoch: Epoch,
+    pub(crate) weather: Weather,
+    pub(crate) registry: Registry,
+    pub(crate) revoked: Vec<(SessionId, Option<Identity>)>,
+    /// Whether each frame between nodes is written and read.
+    pub(crate) encodes: bool,
+    /// What each socket was sent, in order.
+    pub(crate) down: Vec<(u32, Down)>,
+    /// What a shell would do outside.
+    pub(crate) events: Vec<String>,
+    pub(crate) rng: ChaCha8Rng,
+    /// For the test of the test: signals of these outputs never leave a session a second time.
+    pub(crate) drops_resends: bool,
+    sockets: BTreeMap<u32, Socket>,
+    wire: BinaryHeap<Reverse<(Duration, u64)>>,
+    mail: BTreeMap<u64, Mail>,
+    arrivals: BTreeMap<(Gateway, bool), Duration>,
+    local: VecDeque<Local>,
+    seq: u64,
+    next_socket: u32,
+}
+
+fn mono(at: Mono) -> Duration {
+    at.0
+}
+
+impl Cluster {
+    pub(crate) fn new(seed: u64, nodes: u64, policy: Policy) -> Self {
+        let now = Now { mono: Mono(Duration::from_secs(1000)), unix: Unix::from_secs(1_700_000_000) };
+        let node = |id| Node {
+            gateway: Gateway { node: NodeId(id), generation: Generation(1) },
+            up: true,
+            proxy: None,
+            sessions: BTreeMap::new(),
+            epoch: Epoch(1),
+        };
+        Self {
+            now,
+            room: RoomKey { app: AppId::new("dev").unwrap(), room: RoomName::new("tower").unwrap() },
+            policy,
+            world: World { sealing: Arc::new(BTreeMap::from([(1, [7; 32])])), ..World::default() },
+            nodes: (1..=nodes).map(node).collect(),
+            owner: None,
+            owner_up: true,
+            epoch: Epoch(1),
+            weather: Weather::default(),
+            registry: Registry::Commits,
+            revoked: Vec::new(),
+            encodes: false,
+            down: Vec::new(),
+            events: Vec::new(),
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            drops_resends: false,
+            sockets: BTreeMap::new(),
+            wire: BinaryHeap::new(),
+            mail: BTreeMap::new(),
+            arrivals: BTreeMap::new(),
+            local: VecDeque::new(),
+            seq: 0,
+            next_socket: 0,
+        }
+    }
+
+    pub(crate) fn per_mille(&mut self, part: u32) -> bool {
+        part > 0 && self.rng.next_u32() % 1000 < part
+    }
+
+    fn random<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    // ------------------------------------------------------------------------------------- sockets
+
+    /// A client connects to a gateway.
+    pub(crate) fn connect(&mut self, gateway: usize) -> u32 {
+        self.next_socket += 1;
+        self.sockets.insert(self.next_socket, Socket { gateway, session: None });
+        self.next_socket
+    }
+
+    pub(crate) fn is_open(&self, socket: u32) -> bool {
+        self.sockets.contains_key(&socket)
+    }
+
+    /// A socket ends without a word, and its gateway notices.
+    pub(crate) fn cut(&mut self, socket: u32) {
+        let Some(Socket { gateway, session: Some(peer) }) = self.sockets.remove(&socket) else { return };
+        let mut out = Vec::new();
+        if let Some((session, bound)) = self.nodes[gateway].sessions.get_mut(&peer)
+            && *bound == Some(socket)
+        {
+            *bound = None;
+            session.handle_socket_lost(self.now, &mut out);
+        }
+        self.session_outputs(gateway, peer, out);
+        self.settle();
+    }
+
+    /// A text frame from a client.
+    pub(crate) fn text(&mut self, socket: u32, text: &str) {
+        let Some(Socket { gateway, session }) = self.sockets.get(&socket) else { return };
+        let (gateway, session) = (*gateway, *session);
+        match session {
+            Some(peer) => self.with_session(gateway, peer, |session, now, world, out| {
+                session.handle_text(now, world, text, out);
+            }),
+            None => self.gate(socket, gateway, text),
+        }
+        self.settle();
+    }
+
+    /// What a shell tells a session about its socket.
+    pub(crate) fn with_socket(
+        &mut self,
+        socket: u32,
+        act: impl FnOnce(&mut Session, Now, &World, &mut Vec<session::Output>),
+    ) {
+        if let Some(Socket { gateway, session: Some(peer) }) = self.sockets.get(&socket) {
+            let (gateway, peer) = (*gateway, *peer);
+            self.with_session(gateway, peer, act);
+        }
+        self.settle();
+    }
+
+    pub(crate) fn with_session(
+        &mut self,
+        gateway: usize,
+        peer: PeerId,
+        act: impl FnOnce(&mut Session, Now, &World, &mut Vec<session::Output>),
+    ) {
+        let mut out = Vec::new();
+        if let Some((session, _)) = self.nodes[gateway].sessions.get_mut(&peer) {
+            act(session, self.now, &self.world, &mut out);
+        }
+        self.session_outputs(gateway, peer, out);
+    }
+
+    fn say(&mut self, socket: u32, frame: &ServerFrame<'_>) {
+        self.down.push((socket, Down::Text(frame.text().to_string())));
+    }
+
+    fn close(&mut self, socket: u32, code: CloseCode) {
+        self.sockets.remove(&socket);
+        self.down.push((socket, Down::Closed(code)));
+    }
+
+    // ---------------------------------------------------------------------------------------- gate
+
+    /// What a socket without a session says.
+    fn gate(&mut self, socket: u32, gateway: usize, text: &str) {
+        match ClientFrame::read(text) {
+            Ok(ClientFrame::Join(join)) => {
+                if let Err(refusal) = self.join(socket, gateway, *join) {
+                    self.say(socket, &ServerFrame::Error(&refusal));
+                    self.say(socket, &ServerFrame::closed(CloseCode::Refused));
+                    self.close(socket, CloseCode::Refused);
+                }
+            }
+            Ok(_) => {
+                let refusal = Refusal::new(ErrorCode::NotJoined, "the first frame is `join`");
+                self.say(socket, &ServerFrame::Error(&refusal));
+            }
+            Err(refusal) => self.say(socket, &ServerFrame::Error(&refusal)),
+        }
+    }
+
+    fn join(&mut self, socket: u32, gateway: usize, join: Join) -> Result<(), Refusal> {
+        if let Some(text) = join.resume.clone() {
+            if let Err(reason) = self.resume(socket, gateway, &text, join) {
+                self.say(socket, &ServerFrame::Gone { reason });
+            }
+            return Ok(());
+        }
+        let (peer, session) = (PeerId::from_random(self.random()), SessionId::from_random(self.random()));
+        let (grants, identity, name, capacity, token_until) = match &join.token {
+            None if self.policy.anonymous => {
+                (Grants::ANONYMOUS, join.identity, join.name, None, self.now.unix)
+            }
+            None => return Err(Refusal::new(ErrorCode::TokenMissing, "this app wants a token")),
+            Some(text) => {
+                let bad = |_| Refusal::new(ErrorCode::TokenInvalid, "not a token");
+                let claims: Claims = serde_json::from_str(text).map_err(bad)?;
+                let grants = claims.check(&join.room, self.now.unix)?;
+                (grants, claims.sub.clone(), claims.name.clone(), claims.capacity, claims.until())
+            }
+        };
+        let seat = Seat { peer, session, grants, capacity, token_until };
+        let profile = Profile { identity, name, metadata: join.metadata };
+        let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
+        self.start(socket, gateway, member, None);
+        Ok(())
+    }
+
+    fn resume(&mut self, socket: u32, gateway: usize, text: &str, join: Join) -> Result<(), GoneReason> {
+        let token = ResumeToken::open(text, &self.world.sealing, self.now.unix).map_err(|e| match e {
+            OpenError::Unknown => GoneReason::Unknown,
+            OpenError::Expired => GoneReason::Expired,
+        })?;
+        let peer = token.seat.peer;
+        if token.room != self.room {
+            return Err(GoneReason::Unknown);
+        }
+        if self.is_revoked(token.seat.session, token.identity.as_ref()) {
+            return Err(GoneReason::Revoked);
+        }
+        let Some((session, bound)) = self.nodes[gateway].sessions.get_mut(&peer) else {
+            let profile = Profile { identity: token.identity, name: join.name, metadata: join.metadata };
+            let member = Member {
+                seat: token.seat,
+                profile,
+                version: 0,
+                attach: Attach(token.attach.0 + 1),
+                away: false,
+                admitted: Some(token.admitted),
+            };
+            self.start(socket, gateway, member, Some(join.marks));
+            return Ok(());
+        };
+        let mut out = Vec::new();
+        session.handle_resume(self.now, token.attach, join.marks, &mut out)?;
+        let former = bound.replace(socket);
+        if let Some(socket) = self.sockets.get_mut(&socket) {
+            socket.session = Some(peer);
+        }
+        if let Some(former) = former.filter(|former| *former != socket) {
+            self.say(former, &ServerFrame::closed(CloseCode::Replaced));
+            self.close(former, CloseCode::Replaced);
+        }
+        self.session_outputs(gateway, peer, out);
+        Ok(())
+    }
+
+    fn start(&mut self, socket: u32, gateway: usize, member: Member, rebuilt: Option<BTreeMap<PeerId, u64>>) {
+        let peer = member.seat.peer;
+        let (room, policy, seed) = (self.room.clone(), self.policy, self.random());
+        let start = Start { room, member, policy, region: None, rebuilt, seed };
+        let (mut out, mut proxy_out) = (Vec::new(), Vec::new());
+        let session = Session::new(self.now, start, &mut out);
+        let node = &mut self.nodes[gateway];
+        node.sessions.insert(peer, (session, Some(socket)));
+        if let Some(socket) = self.sockets.get_mut(&socket) {
+            socket.session = Some(peer);
+        }
+        if node.proxy.is_none() {
+            node.proxy = Some(Proxy::new(self.now, node.gateway, SHARD, node.epoch, &mut proxy_out));
+        }
+        self.proxy_outputs(gateway, proxy_out);
+        self.session_outputs(gateway, peer, out);
+    }
+
+    fn is_revoked(&self, session: SessionId, identity: Option<&Identity>) -> bool {
+        self.revoked.iter().any(|(s, i)| *s == session || (i.is_some() && i.as_ref() == identity))
+    }
+
+    // ------------------------------------------------------------------------------------- outputs
+
+    fn session_outputs(&mut self, gateway: usize, peer: PeerId, outputs: Vec<session::Output>) {
+        for output in outputs {
+            let socket = self.nodes[gateway].sessions.get(&peer).and_then(|(_, socket)| *socket);
+            match output {
+                session::Output::Text(text) => {
+                    if let Some(socket) = socket {
+                        self.down.push((socket, Down::Text(text.to_string())));
+                    }
+                }
+                session::Output::Close(code) => {
+                    if let Some(socket) = socket {
+                        self.close(socket, code);
+                    }
+                    if let Some((_, bound)) = self.nodes[gateway].sessions.get_mut(&peer) {
+                        *bound = None;
+                    }
+                }
+                session::Output::Proxy(input) => self.local.push_back(Local::Proxy(gateway, input)),
+                session::Output::Over => {
+                    self.nodes[gateway].sessions.remove(&peer);
+                    if let Some(socket) = socket.and_then(|socket| self.sockets.get_mut(&socket)) {
+                        socket.session = None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn proxy_outputs(&mut self, gateway: usize, outputs: Vec<proxy::Output>) {
+        for output in outputs {
+            let node = &self.nodes[gateway];
+            match output {
+                proxy::Output::Room(body) => self.send_to_room(gateway, body),
+                proxy::Output::Session(peer, input) => {
+                    self.local.push_back(Local::Session(gateway, peer, input));
+                }
+                proxy::Output::Sessions(input, except) => {
+                    let peers = node.sessions.keys().filter(|peer| Some(**peer) != except);
+                    self.local.extend(peers.map(|peer| Local::Session(gateway, *peer, input.clone())));
+                }
+                proxy::Output::Idle => {} // `settle` looks, once its sessions have been heard
+            }
+        }
+    }
+
+    fn with_proxy(&mut self, gateway: usize, act: impl FnOnce(&mut Proxy, Now, &mut Vec<proxy::Output>)) {
+        let mut out = Vec::new();
+        if let Some(proxy) = &mut self.nodes[gateway].proxy {
+            act(proxy, self.now, &mut out);
+        }
+        self.proxy_outputs(gateway, out);
+    }
+
+    fn room_outputs(&mut self, outputs: Vec<room::Output>) {
+        for output in outputs {
+            match output {
+                room::Output::To(to, body) => self.send_to_proxy(to, body),
+                room::Output::All(body) => {
+                    let gateways: Vec<Gateway> = self.owner.iter().flat_map(Room::gateways).collect();
+                    for to in gateways {
+                        self.send_to_proxy(to, body.clone());
+                    }
+                }
+                room::Output::Revoke(revocation) => self.revoke(&revocation),
+                room::Output::End(_) => self.events.push("allocations of a session end".to_owned()),
+            }
+        }
+    }
+
+    fn revoke(&mut self, revocation: &Revocation) {
+        let committed = self.registry == Registry::Commits;
+        if committed {
+            let identity = revocation.identity.clone().filter(|_| revocation.identity_until > self.now.unix);
+            self.revoked.push((revocation.session, identity));
+        }
+        let mut out = Vec::new();
+        if let Some(room) = &mut self.owner {
+            room.handle_revoked(revocation, committed, &mut out);
+        }
+        self.room_outputs(out);
+    }
+
+    // ---------------------------------------------------------------------------------------- wire
+
+    fn send_to_room(&mut self, gateway: usize, body: RoomInput) {
+        let node = &self.nodes[gateway];
+        let (shard, epoch) = node.proxy.as_ref().map_or((SHARD, node.epoch), Proxy::place);
+        let gateway = node.gateway;
+        if !node.up {
+            return;
+        }
+        let frame = ToRoom { room: self.room.clone(), shard, epoch, gateway, body };
+        let frame = if self.encodes { again(&frame) } else { frame };
+        self.post(gateway, true, |frame| Mail::ToRoom(Box::new(frame)), frame);
+    }
+
+    fn send_to_proxy(&mut self, to: Gateway, body: ProxyInput) {
+        let frame = FromRoom { room: self.room.clone(), shard: SHARD, epoch: self.epoch, body };
+        let frame = if self.encodes { again(&frame) } else { frame };
+        self.post(to, false, |frame| Mail::FromRoom(to, Box::new(frame)), frame);
+    }
+
+    fn post<F: Clone>(&mut self, gateway: Gateway, up: bool, mail: impl Fn(F) -> Mail, frame: F) {
+        let weather = self.weather;
+        if self.per_mille(weather.lost) {
+            return;
+        }
+        let copies = if self.per_mille(weather.doubled) { 2 } else { 1 };
+        for _ in 0..copies {
+            let range = u64::try_from(weather.delay.as_micros()).unwrap() + 1;
+            let mut at = mono(self.now.mono) + Duration::from_micros(self.rng.next_u64() % range);
+            let last = self.arrivals.entry((gateway, up)).or_default();
+            let last_was = *last;
+            if weather.overtaking == 0 || self.rng.next_u32() % 1000 >= weather.overtaking {
+                at = at.max(last_was);
+                self.arrivals.insert((gateway, up), at);
+            }
+            self.seq += 1;
+            self.wire.push(Reverse((at, self.seq)));
+            self.mail.insert(self.seq, mail(frame.clone()));
+        }
+    }
+
+    fn arrive(&mut self, mail: Mail) {
+        match mail {
+            Mail::ToRoom(frame) => self.at_owner(*frame),
+            Mail::FromRoom(to, frame) => {
+                let Some(at) = self.nodes.iter().position(|node| node.gateway == to && node.up) else {
+                    return;
+                };
+                if self.nodes[at].proxy.is_some() {
+                    self.with_proxy(at, |proxy, now, out| proxy.handle_room(now, *frame, out));
+                } else {
+                    self.send_to_room(at, RoomInput::Detach);
+                }
+            }
+        }
+    }
+
+    fn at_owner(&mut self, frame: ToRoom) {
+        if !self.owner_up {
+            return;
+        }
+        if frame.epoch != self.epoch {
+            if frame.epoch < self.epoch {
+                self.send_to_proxy(frame.gateway, ProxyInput::Refused { epoch: self.epoch });
+            }
+            return;
+        }
+        if self.owner.is_none() && frame.body == RoomInput::Detach {
+            return;
+        }
+        let (epoch, policy) = (self.epoch, self.policy);
+        let room = self.owner.get_or_insert_with(|| Room::new(epoch, policy));
+        let revoked = &self.revoked;
+        let is_revoked = |session: SessionId, identity: Option<&Identity>| {
+            revoked.iter().any(|(s, i)| *s == session || (i.is_some() && i.as_ref() == identity))
+        };
+        let mut out = Vec::new();
+        room.handle(self.now, frame.gateway, frame.body, &is_revoked, &mut out);
+        self.room_outputs(out);
+        if self.owner.as_ref().is_some_and(Room::is_idle) {
+            self.owner = None;
+        }
+    }
+
+    // ------------------------------------------------------------------------------------- faults
+
+    /// A process ends at once and starts anew: a new generation that knows nothing.
+    pub(crate) fn restart_gateway(&mut self, gateway: usize) {
+        let lost: Vec<u32> =
+            self.sockets.iter().filter(|(_, s)| s.gateway == gateway).map(|(id, _)| *id).collect();
+        for socket in &lost {
+            self.sockets.remove(socket);
+        }
+        let epoch = self.epoch;
+        let node = &mut self.nodes[gateway];
+        (node.proxy, node.epoch) = (None, epoch);
+        node.sessions.clear();
+        node.gateway.generation.0 += 1;
+    }
+
+    /// The registry says that a former life of this gateway is over.
+    pub(crate) fn tell_gateway_lost(&mut self, gateway: usize) {
+        let mut lost = self.nodes[gateway].gateway;
+        lost.generation.0 -= 1;
+        let mut out = Vec::new();
+        if let Some(room) = &mut self.owner {
+            room.handle_gateway_lost(self.now, lost, &mut out);
+        }
+        self.room_outputs(out);
+        self.settle();
+    }
+
+    /// A gateway forgets one session, as when its actor has failed.
+    pub(crate) fn forget_session(&mut self, gateway: usize, peer: PeerId) {
+        if let Some((_, socket)) = self.nodes[gateway].sessions.remove(&peer) {
+            if let Some(socket) = socket {
+                self.sockets.remove(&socket);
+            }
+            self.with_proxy(gateway, |proxy, now, out| proxy.handle_session_lost(now, peer, out));
+        }
+        self.settle();
+    }
+
+    /// The owner's process ends; the room is nowhere until [`Self::new_owner`].
+    pub(crate) fn stop_owner(&mut self) {
+        (self.owner, self.owner_up) = (None, false);
+    }
+
+    /// Somebody owns the shard at the next epoch, and perhaps waits for all gateways. They hear of it
+    /// by [`Self::tell_moved`].
+    pub(crate) fn new_owner(&mut self, expects: bool) {
+        (self.owner, self.owner_up) = (None, true);
+        self.epoch.0 += 1;
+        if expects {
+            let mut room = Room::new(self.epoch, self.policy);
+            room.expect_gateways(self.nodes.iter().map(|node| node.gateway));
+            self.owner = Some(room);
+        }
+    }
+
+    /// The registry's feed reaches a gateway.
+    pub(crate) fn tell_moved(&mut self, gateway: usize) {
+        let epoch = self.epoch;
+        self.nodes[gateway].epoch = epoch;
+        let mut out = Vec::new();
+        if let (None, Some(room)) = (&self.nodes[gateway].proxy, &mut self.owner) {
+            room.handle_gateway_done(self.nodes[gateway].gateway, &mut out);
+        }
+        self.room_outputs(out);
+        self.with_proxy(gateway, |proxy, now, out| proxy.handle_moved(now, SHARD, epoch, out));
+        self.settle();
+    }
+
+    // ---------------------------------------------------------------------------------------- time
+
+    /// Everything that happens without time passing.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            if let Some(local) = self.local.pop_front() {
+                match local {
+                    Local::Proxy(gateway, input) => {
+                        self.with_proxy(gateway, |proxy, now, out| proxy.handle_session(now, input, out));
+                    }
+                    Local::Session(gateway, peer, input) => {
+                        self.with_session(gateway, peer, |session, now, world, out| {
+                            session.handle_proxy(now, world, input, out);
+                        });
+                    }
+                }
+                continue;
+            }
+            let due = self.wire.peek().is_some_and(|Reverse((at, _))| *at <= mono(self.now.mono));
+            if due {
+                let mail = self.wire.pop().and_then(|Reverse((_, seq))| self.mail.remove(&seq));
+                mail.into_iter().for_each(|mail| self.arrive(mail));
+            } else if !self.sweep() {
+                return;
+            }
+        }
+    }
+
+    /// Forgets a proxy that nobody needs.
+    fn sweep(&mut self) -> bool {
+        let idle = |node: &Node| node.sessions.is_empty() && node.proxy.as_ref().is_some_and(Proxy::is_idle);
+        let Some(gateway) = self.nodes.iter().position(idle) else { return false };
+        self.send_to_room(gateway, RoomInput::Detach);
+        self.nodes[gateway].proxy = None;
+        true
+    }
+
+    /// When something happens next.
+    pub(crate) fn next(&self) -> Duration {
+        let mut next = Duration::MAX;
+        if let Some(Reverse((at, _))) = self.wire.peek() {
+            next = *at;
+        }
+        for node in &self.nodes {
+            for (session, _) in node.sessions.values() {
+                next = next.min(mono(session.poll_timeout()));
+            }
+            if let Some(proxy) = &node.proxy {
+                next = next.min(mono(proxy.poll_timeout()));
+            }
+        }
+        self.owner.as_ref().map_or(next, |room| next.min(mono(room.poll_timeout())))
+    }
+
+    /// Lets time pass.
+    pub(crate) fn advance(&mut self, step: Duration) {
+        let end = mono(self.now.mono) + step;
+        self.settle();
+        loop {
+            let next = self.next();
+            if next > end {
+                break;
+            }
+            self.now = self.now.after(next.saturating_sub(mono(self.now.mono)));
+            self.timeouts();
+            self.settle();
+            assert!(self.next() > mono(self.now.mono), "a machine wants to be woken again at once");
+        }
+        self.now = self.now.after(end - mono(self.now.mono));
+    }
+
+    fn timeouts(&mut self) {
+        let now = self.now;
+        for gateway in 0..self.nodes.len() {
+            let due = |(peer, (session, _)): (&PeerId, &(Session, Option<u32>))| {
+                (session.poll_timeout() <= now.mono).then_some(*peer)
+            };
+            let due: Vec<PeerId> = self.nodes[gateway].sessions.iter().filter_map(due).collect();
+            for peer in due {
+                self.with_session(gateway, peer, |session, now, world, out| {
+                    session.handle_timeout(now, world, out);
+                });
+            }
+            if self.nodes[gateway].proxy.as_ref().is_some_and(|proxy| proxy.poll_timeout() <= now.mono) {
+                self.with_proxy(gateway, |proxy, now, out| proxy.handle_timeout(now, out));
+            }
+        }
+        if let Some(room) = self.owner.as_mut().filter(|room| room.poll_timeout() <= now.mono) {
+            let mut out = Vec::new();
+            room.handle_timeout(now, &mut out);
+            self.room_outputs(out);
+        }
+        if self.owner.as_ref().is_some_and(Room::is_idle) {
+            self.owner = None;
+        }
+    }
+}
+
+fn again<T: serde::Serialize + serde::de::DeserializeOwned>(frame: &T) -> T {
+    let bytes = wire::encode(frame).unwrap();
+    wire::decode(&bytes, bytes.len()).unwrap()
+}
