@@ -17,7 +17,6 @@ export class Pair extends Emitter {
   #mine = null; // the id of `pc`
   #seen = null; // the other side's connection, as of its last signal to `pc`
   #boundTo = null; // the one whose description `pc` was given: it can belong to no other
-  #retired = null; // what the connection before `pc` was bound to: that one can never be ours again
   #makingOffer = false;
   #ignoredOffer = false;
   #replaced = 0;
@@ -104,7 +103,6 @@ export class Pair extends Emitter {
   }
 
   #open() {
-    this.#retired = this.#boundTo ?? this.#retired;
     this.#shut();
     const pc = (this.pc = this.#options.create());
     this.#mine = this.#options.newId();
@@ -146,7 +144,7 @@ export class Pair extends Emitter {
 
   async #handle({ kind, payload, connection = {} }) {
     const { mine: theirs, yours } = connection ?? {};
-    if (this.#closed || (theirs && theirs === this.#retired)) return;
+    if (this.#closed) return;
     // It belongs to a connection of ours that is no more; ours of now has offered itself.
     if (yours && yours !== this.#mine) return;
     const rebuilt = this.pc && this.#boundTo && theirs && theirs !== this.#boundTo;

@@ -93,6 +93,7 @@ export class FakeConnection {
       if (body.poison) throw new Error('cannot be applied');
       if (type === 'offer' && this.signalingState === 'have-local-offer') {
         this.signalingState = 'stable';
+        this.rolledBack = (this.rolledBack ?? 0) + 1;
         this.ufrag = this.#stable.ufrag;
       }
       const allowed = type === 'offer' ? 'stable' : 'have-local-offer';

@@ -62,6 +62,32 @@ test('everybody is connected to everybody, whoever has something to show', async
   for (const room of rooms) assert.deepEqual([room.said('error'), room.made.length], [[], 2]);
 });
 
+test('the newcomer makes the first offer; the other makes none before it', async () => {
+  const { clock, node, enter } = world();
+  await enter();
+  const ben = await enter();
+  await clock.advance(300);
+  const offers = node.heardFrames.filter((frame) => frame.kind === 'offer');
+  assert.notEqual(offers[0].to, ben.me.id);
+  assert.equal(offers[0].connection.yours, undefined);
+  for (const { connection } of offers.slice(1)) assert.ok(connection.yours, 'and later ones belong to it');
+});
+
+test('of each two who offer at once the one with the lower id gives way', async () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const { clock, enter, bound, pc } = world(seed);
+    const rooms = [await enter(), await enter(), await enter()];
+    await clock.advance(500);
+    for (const [i, room] of rooms.entries()) room.publish({ id: `t${i}` });
+    const [low, high] = rooms.slice(0, 2).sort((a, b) => (a.me.id < b.me.id ? -1 : 1));
+    await clock.advance(12);
+    assert.deepEqual([pc(low, high), pc(high, low)].map((c) => c.rolledBack ?? 0), [1, 0]);
+    await clock.advance(1000);
+    for (const [i, a] of rooms.entries()) for (const b of rooms.slice(i + 1)) bound(a, b);
+    for (const room of rooms) assert.deepEqual([room.said('error'), room.made.length], [[], 2]);
+  }
+});
+
 test('an application\'s own signals; the SDK\'s are its own', async () => {
   const { clock, enter } = world();
   const [ada, ben] = [await enter(), await enter()];

@@ -302,6 +302,29 @@ test('moving: the old socket stays until another has resumed', async () => {
   assert.equal(ben.of('peer_left').length, 0);
 });
 
+for (const [what, refuse] of [
+  ['does not know us', { type: 'gone', reason: 'unknown' }],
+  ['refuses us', { type: 'error', code: 'forbidden', message: '' }],
+]) {
+  test(`moving to a node that ${what}: the session goes on where it was`, async () => {
+    const { clock, b, cluster, joined } = world();
+    const ada = await joined();
+    const ben = await joined();
+    const { peer } = ada.welcome();
+    b.refuse = refuse;
+    cluster.sessions.get(peer).pipe.down({ type: 'moving', to: B, within_ms: 30_000 });
+    await clock.advance(5000);
+    assert.ok(b.heardFrames.length > 1, 'it was tried');
+    assert.deepEqual(ada.of('state'), ['connected']);
+    const sent = ada.signal(ben.welcome().peer, 'n', 1);
+    await clock.advance(200);
+    await sent;
+    b.refuse = null;
+    await clock.until(() => cluster.sessions.get(peer).pipe.node === b, 20_000);
+    assert.equal(ada.of('gone').length, 0);
+  });
+}
+
 test('gone: joins again by itself, with a fresh token', async () => {
   const { clock, network, cluster, a, joined } = world();
   let tokens = 0;
@@ -416,6 +439,27 @@ test('an update made while away arrives', async () => {
   ada.say({ type: 'update', metadata: { muted: true } });
   await clock.until(() => ben.of('peer_updated').some((u) => u.metadata?.muted));
   assert.equal(ben.of('peer_updated').at(-1).name, 'Ada');
+});
+
+test('the mark of a sender who left unseen goes after the grace too', async () => {
+  const { clock, a, cluster, joined } = world();
+  const ada = await joined();
+  const ben = await joined();
+  const sent = ada.signal(ben.welcome().peer, 'n', 1);
+  await clock.advance(100);
+  await sent;
+  const session = cluster.sessions.get(ben.welcome().peer);
+  session.pipe.hole = true;
+  ada.leave();
+  await clock.until(() => ben.of('welcome').length === 2);
+  session.pipe.reset();
+  await clock.until(() => ben.of('welcome').length === 3);
+  const marks = () => a.heardFrames.filter((f) => f.type === 'join' && f.resume).at(-1).marks;
+  assert.deepEqual(Object.values(marks()), [1]);
+  await clock.advance(31_000);
+  session.pipe.reset();
+  await clock.until(() => ben.of('welcome').length === 4);
+  assert.deepEqual(marks(), {});
 });
 
 test('a mark outlives its sender by the grace', async () => {
