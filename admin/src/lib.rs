@@ -1,1 +1,129 @@
-//! placeholder
+//! The admin API, and later the console. It knows the cluster only through [`Cluster`], the trait
+//! that it defines: what cannot be said there cannot be done here.
+
+mod api;
+mod auth;
+mod problem;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use actix_web::web::{self, ServiceConfig};
+use chappe_proto::id::{AppId, EdgeId, PeerId, Region, RoomKey, RoomName};
+use chappe_proto::mesh::uplink::Secret;
+use serde::Serialize;
+
+/// An answer that is waited for on the thread that asks.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// What the admin API can see and do of a cluster.
+pub trait Cluster: Send + Sync + 'static {
+    /// The whole at a glance.
+    fn overview(&self) -> Answer<'_, Overview>;
+    /// Who is in a room; none where nobody is.
+    fn room(&self, room: RoomKey) -> Answer<'_, Option<Vec<Peer>>>;
+    /// Removes a peer, and keeps its identity out with `ban`; committed when it is answered.
+    fn kick(&self, room: RoomKey, peer: PeerId, ban: bool) -> Answer<'_, Kicked>;
+}
+
+/// What became of a kick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kicked {
+    /// It is gone, and its credentials are dead.
+    Done,
+    /// There is no such peer in that room.
+    NotThere,
+    /// The registry cannot commit right now.
+    Unavailable,
+}
+
+/// The whole at a glance.
+#[derive(Debug, Clone, Serialize)]
+pub struct Overview {
+    /// The build of the node that answers.
+    pub build: &'static str,
+    /// Sessions on this node.
+    pub sessions: usize,
+    /// Rooms that this node runs.
+    pub rooms: Vec<Room>,
+    /// Edges that report to this node.
+    pub edges: Vec<Edge>,
+    /// The registry, as this node sees it.
+    pub registry: Registry,
+}
+
+/// A room.
+#[derive(Debug, Clone, Serialize)]
+pub struct Room {
+    /// Its app.
+    pub app: AppId,
+    /// Its name.
+    pub room: RoomName,
+    /// How many are in it.
+    pub peers: usize,
+}
+
+/// A participant.
+#[derive(Debug, Clone, Serialize)]
+pub struct Peer {
+    /// Its id.
+    pub peer: PeerId,
+    /// Who its token says it is.
+    pub identity: Option<String>,
+    /// The name it shows.
+    pub name: Option<String>,
+    /// Whether it has no socket right now.
+    pub away: bool,
+    /// What it may do.
+    pub grants: Vec<&'static str>,
+}
+
+/// An edge.
+#[derive(Debug, Clone, Serialize)]
+pub struct Edge {
+    /// Its name.
+    pub edge: EdgeId,
+    /// Where it stands.
+    pub region: Region,
+    /// Its build.
+    pub build: String,
+    /// Whether it was heard lately.
+    pub alive: bool,
+    /// Allocations now.
+    pub allocations: u32,
+    /// Bytes relayed since it started, both ways.
+    pub relayed_bytes: u64,
+}
+
+/// The registry.
+#[derive(Debug, Clone, Serialize)]
+pub struct Registry {
+    /// The term.
+    pub term: u64,
+    /// The last applied entry.
+    pub applied: u64,
+    /// Whether this node leads.
+    pub leads: bool,
+}
+
+/// The admin API, ready to be put into a server.
+#[derive(Clone)]
+pub struct Mount {
+    cluster: Arc<dyn Cluster>,
+    token: Arc<Secret>,
+}
+
+impl Mount {
+    /// Of a cluster, for whoever holds `token`.
+    #[must_use]
+    pub fn new(cluster: Arc<dyn Cluster>, token: Secret) -> Self {
+        Self { cluster, token: Arc::new(token) }
+    }
+
+    /// Adds the routes under `/admin/api/v1`.
+    pub fn configure(&self, config: &mut ServiceConfig) {
+        let scope = web::scope("/admin/api/v1").app_data(web::Data::new(self.clone()));
+        config.service(scope.configure(api::routes));
+    }
+}

@@ -1,1 +1,29 @@
-fn main() {}
+//! `chappe`: a WebRTC signaling cluster with edge relays, in one binary.
+
+mod cli;
+mod dev;
+mod edge;
+mod files;
+mod log;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    log::init(cli.log.as_deref());
+    let result = match cli.command {
+        cli::Command::Dev(args) => dev::run(args),
+        cli::Command::Edge(args) => edge::run(&args),
+        cli::Command::Token(args) => token::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::fail(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -74,7 +74,9 @@ pub const SOCKET_QUEUE_FRAMES: usize = 256;
 pub const FRAMES_BURST: u32 = 200;
 /// Frames a second that a client may send for long: ICE of a six-person mesh needs under 50.
 pub const FRAMES_PER_SEC: u32 = 100;
-/// A client that goes on after this many refusals for its rate is closed.
+/// A client over its rate is told to wait this long at least: then several frames pass at once.
+pub const RATE_RETRY: Duration = Duration::from_millis(250);
+/// A client that goes on after this many refusals in a row is closed.
 pub const RATE_STRIKES: u32 = 200;
 /// How long a resume token is good without a socket: its session's grace, and the time in which a
 /// cluster elects and rebuilds (CLUSTER.md 5 and 8).
@@ -104,6 +106,17 @@ pub const MAILBOX: usize = 512;
 /// The longest frame between nodes, or between an edge and a node, in bytes: a room's roster at
 /// capacity with metadata goes in pieces below it.
 pub const MESH_FRAME_MAX: usize = 4 * 1024 * 1024;
+/// Directives that wait for one edge: it has been away for long when they are so many, and what they
+/// would end has expired.
+pub const DIRECTIVES_MAX: usize = 4096;
+/// Uplinks that one node accepts.
+pub const UPLINKS_MAX: usize = 1024;
+/// An edge must have said hello within this.
+pub const UPLINK_HELLO_WITHIN: Duration = Duration::from_secs(5);
+/// A QUIC link on which nothing was heard for this long is dead.
+pub const LINK_IDLE: Duration = Duration::from_millis(2500);
+/// Something is said on a link this often at least.
+pub const LINK_KEEP_ALIVE: Duration = Duration::from_millis(700);
 /// An edge says how it is this often.
 pub const HEALTH_EVERY: Duration = Duration::from_secs(1);
 /// An edge not heard for this long is lost (DESIGN.md 6).
@@ -296,6 +309,9 @@ pub const LEAVING_MAX: usize = 1024;
 /// A client that waits for its welcome is told after this that the room has no owner.
 pub const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 
+/// A node that stops waits this long for the registry to make its last words durable.
+pub const REGISTRY_STOP_WITHIN: Duration = Duration::from_secs(5);
+
 const _: () = {
     assert!(PAYLOAD_MAX < CLIENT_FRAME_MAX);
     assert!(METADATA_MAX + NAME_MAX < CLIENT_FRAME_MAX);
@@ -323,7 +339,10 @@ const _: () = {
     assert!(ENTRY_MAX <= APPEND_BYTES_MAX && APPEND_BYTES_MAX <= UNCOMMITTED_BYTES_MAX);
     assert!(LOG_TRAIL < SNAPSHOT_EVERY);
     assert!(CERTIFICATE_RENEW_AT < 100);
-    assert!(CLOCK_SKEW.as_secs() < CERTIFICATE_TTL.as_secs() && CERTIFICATE_TTL.as_secs() < AUTHORITY_TTL.as_secs());
+    assert!(
+        CLOCK_SKEW.as_secs() < CERTIFICATE_TTL.as_secs()
+            && CERTIFICATE_TTL.as_secs() < AUTHORITY_TTL.as_secs()
+    );
     assert!(2 * SNAPSHOT_EVERY_BYTES + UNCOMMITTED_BYTES_MAX <= LOG_BYTES_MAX);
     assert!(KEYS_PER_APP >= 2 && NUMBERED_SECRETS_MAX >= 2);
 

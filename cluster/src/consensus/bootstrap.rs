@@ -5,6 +5,7 @@ use chappe_proto::id::{AppId, ClusterId, Generation, KeyId, Region};
 use chappe_proto::limits::SEALING_KEY_BYTES;
 use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::registry::{AppPolicy, Command, NodeAddresses, Outcome, Refusal, VERSION, placement};
+use data_encoding::BASE64URL_NOPAD;
 
 use super::{ProposeError, ReadError, Registry};
 
@@ -68,6 +69,11 @@ fn secret() -> Result<Secret, getrandom::Error> {
     Ok(Secret(random::<SEALING_KEY_BYTES>()?.to_vec()))
 }
 
+/// A secret that people copy into other programs: 256 random bits as a text.
+fn text_secret() -> Result<Secret, getrandom::Error> {
+    Ok(Secret(BASE64URL_NOPAD.encode(&random::<32>()?).into_bytes()))
+}
+
 async fn carry(registry: &Registry, command: Command) -> Result<Outcome, BootstrapError> {
     Ok(registry.propose(command).await?.outcome.accepted()?)
 }
@@ -98,7 +104,7 @@ pub async fn bootstrap(
     }
     if state.turn_secrets().newest().is_none() {
         let number = state.turn_secrets().next();
-        carry(registry, Command::TurnSecretAdd { number, secret: secret()? }).await?;
+        carry(registry, Command::TurnSecretAdd { number, secret: text_secret()? }).await?;
     }
     if state.sealing_keys().newest().is_none() {
         let number = state.sealing_keys().next();
@@ -112,7 +118,7 @@ pub async fn bootstrap(
         }
         if state.keys_of(app).next().is_none() {
             let key = KeyId::from_random(random()?);
-            carry(registry, Command::KeyAdd { app: app.clone(), key, secret: secret()? }).await?;
+            carry(registry, Command::KeyAdd { app: app.clone(), key, secret: text_secret()? }).await?;
         }
     }
     let up = Command::NodeUp { node, addresses, build: build.into(), speaks: VERSION };

@@ -1,3 +1,5 @@
-//! Links between nodes, and from edges.
+//! QUIC between processes: mutual TLS by the cluster's own CA.
 
+pub mod frame;
 pub mod pki;
+pub mod uplink;

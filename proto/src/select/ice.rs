@@ -39,7 +39,7 @@ impl IceOffer {
             offer.edges.push(EdgeOffer {
                 edge: edge.edge.clone(),
                 region: edge.region.clone(),
-                urls: edge.listeners.iter().filter_map(stun_url).take(1).collect(),
+                urls: stun_urls(&edge.listeners),
             });
         }
         offer
@@ -64,8 +64,14 @@ pub fn credential(secret: &Secret, name: &str, expiry: Unix) -> (String, String)
     (username, BASE64.encode(&mac.finalize().into_bytes()))
 }
 
+/// The `stun:` URLs of an edge's listeners; one is enough to measure it.
+#[must_use]
+pub fn stun_urls(listeners: &[Listener]) -> Vec<String> {
+    listeners.iter().filter_map(stun_url).take(1).collect()
+}
+
 fn urls(listeners: &[Listener]) -> Vec<String> {
-    let stun = listeners.iter().filter_map(stun_url).take(1);
+    let stun = stun_urls(listeners).into_iter();
     let mut of = [Transport::Udp, Transport::Tcp]
         .into_iter()
         .filter_map(|transport| listeners.iter().find(|listener| listener.transport == transport));

@@ -316,7 +316,8 @@ impl Session {
             return;
         }
         // An acknowledgement that was not taken is asked for again by the sender's gateway.
-        let mut refusal = Refusal::new(ErrorCode::RateLimited, "too many frames a second").retry_after(wait);
+        let mut refusal = Refusal::new(ErrorCode::RateLimited, "too many frames a second")
+            .retry_after(wait.max(limits::RATE_RETRY));
         if let Some(ClientFrame::Signal { to, id, .. }) = frame {
             self.note_counter(*to, *id);
             refusal = refusal.about(*to, *id);

@@ -1,0 +1,236 @@
+//! The first frame of a socket: who is it, and which session is theirs.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use actix::Addr;
+use bytestring::ByteString;
+use chappe_proto::id::{Attach, Identity, PeerId, RoomKey, SessionId};
+use chappe_proto::limits;
+use chappe_proto::registry::State;
+use chappe_proto::signal::code::{ErrorCode, Refusal};
+use chappe_proto::signal::frame::{ClientFrame, GoneReason, Join, ServerFrame};
+use chappe_proto::signal::member::{Grants, Member, Profile, Seat};
+use chappe_proto::signal::resume::{OpenError, ResumeToken};
+use chappe_proto::signal::session::Start;
+use chappe_proto::time::Now;
+
+use super::session::{Resume, SessionActor};
+use super::socket::Socket;
+use crate::clock;
+use crate::node::Node;
+use crate::token;
+
+/// Where a socket comes from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The client's address, as the connection or a trusted proxy says.
+    pub ip: IpAddr,
+    /// The `Origin` that a browser sent.
+    pub origin: Option<String>,
+}
+
+/// The answer of an existing session to a resume: itself and the attachment.
+pub type ResumeAnswer = Pin<Box<dyn Future<Output = Result<(Addr<SessionActor>, u64), GoneReason>>>>;
+
+/// What the first frame comes to.
+pub enum Greeting {
+    /// A session was made for the socket; the number of its attachment.
+    Attached(Addr<SessionActor>, u64),
+    /// A session of this node is asked to take the socket.
+    Resuming(ResumeAnswer),
+    /// The session cannot be resumed; the client may join afresh on this socket.
+    Gone(GoneReason),
+    /// Not a join, and answered.
+    Answered(ByteString),
+    /// Refused; the client may try again on this socket.
+    Refused(Refusal),
+}
+
+/// Reads the first frame of a socket, and gives the socket to its session.
+pub fn greet(node: &Arc<Node>, source: &Source, text: &str, socket: Socket) -> Greeting {
+    let now = clock::now();
+    let join = match ClientFrame::read(text) {
+        Ok(ClientFrame::Join(join)) => join,
+        Ok(ClientFrame::Ping(t)) => return Greeting::Answered(ServerFrame::Pong { t: t.as_ref() }.text()),
+        Ok(_) => return Greeting::Refused(Refusal::new(ErrorCode::NotJoined, "the first frame is `join`")),
+        Err(refusal) => return Greeting::Refused(refusal),
+    };
+    if let Err(wait) = node.sources.take(now.mono, source.ip) {
+        let refusal = Refusal::new(ErrorCode::Busy, "too many joins from this address").retry_after(wait);
+        return Greeting::Refused(refusal);
+    }
+    match &join.resume {
+        Some(resume) => return_to(node, now, resume.clone(), *join, socket),
+        None => match admit(node, now, source, *join) {
+            Ok(start) => attach(node, start, socket),
+            Err(refusal) => Greeting::Refused(refusal),
+        },
+    }
+}
+
+fn attach(node: &Arc<Node>, start: Start, socket: Socket) -> Greeting {
+    let number = start.member.attach.0;
+    match SessionActor::begin(node, start, socket) {
+        Some(session) => Greeting::Attached(session, number),
+        None => {
+            let refusal = Refusal::new(ErrorCode::Busy, "this node holds as many sessions as it can");
+            Greeting::Refused(refusal.retry_after(std::time::Duration::from_secs(5)))
+        }
+    }
+}
+
+/// A return with a resume token (CLUSTER.md 7).
+fn return_to(node: &Arc<Node>, now: Now, resume: String, join: Join, socket: Socket) -> Greeting {
+    let world = node.world();
+    let token = match ResumeToken::open(&resume, &world.sealing, now.unix) {
+        Ok(token) if token.room.room == join.room => token,
+        Ok(_) | Err(OpenError::Unknown) => return Greeting::Gone(GoneReason::Unknown),
+        Err(OpenError::Expired) => return Greeting::Gone(GoneReason::Expired),
+    };
+    let state = node.registry.state();
+    if is_revoked(&state, now, &token.room, token.seat.session, token.identity.as_ref()) {
+        return Greeting::Gone(GoneReason::Revoked);
+    }
+    if let Some(session) = node.sessions.get(&token.seat.session).filter(Addr::connected) {
+        let asked = session.send(Resume { presented: token.attach, marks: join.marks, socket });
+        return Greeting::Resuming(Box::pin(async move {
+            match asked.await {
+                Ok(answer) => answer.map(|number| (session, number)),
+                Err(_) => Err(GoneReason::Unknown), // ended just now
+            }
+        }));
+    }
+    match rebuild(&state, now, token, join) {
+        Some(start) => attach(node, start, socket),
+        None => Greeting::Gone(GoneReason::Unknown),
+    }
+}
+
+/// A session that every node has forgotten, made anew from its token: the same peer, its counters
+/// and marks being its client's.
+fn rebuild(state: &State, now: Now, token: ResumeToken, join: Join) -> Option<Start> {
+    let policy = Node::policy(state, &token.room.app)?;
+    let member = Member {
+        profile: Profile { identity: token.identity, name: join.name, metadata: join.metadata },
+        // The room may still hold a profile that was changed several times.
+        version: now.unix.millis(),
+        attach: Attach(token.attach.0 + 1),
+        away: false,
+        admitted: Some(token.admitted),
+        seat: token.seat,
+    };
+    let (room, rebuilt) = (token.room, Some(join.marks));
+    Some(Start { room, member, policy, region: None, rebuilt, seed: clock::random() })
+}
+
+/// A fresh join.
+fn admit(node: &Arc<Node>, now: Now, source: &Source, join: Join) -> Result<Start, Refusal> {
+    let state = node.registry.state();
+    let mut start = match join.token.clone() {
+        Some(text) => by_token(&state, now, &text, join)?,
+        None => anonymous(&state, now, join)?,
+    };
+    let app =
+        state.app(&start.room.app).ok_or_else(|| Refusal::new(ErrorCode::TokenInvalid, "no such app"))?;
+    let allowed = &app.policy.origins;
+    if let Some(origin) = &source.origin
+        && !allowed.is_empty()
+        && !allowed.contains(origin)
+    {
+        let message = format!("pages of {origin} may not join rooms of this app");
+        return Err(Refusal::new(ErrorCode::Forbidden, message));
+    }
+    let identity = start.member.profile.identity.as_ref();
+    if is_revoked(&state, now, &start.room, start.member.seat.session, identity) {
+        return Err(Refusal::new(ErrorCode::Banned, "an admin removed you from this room"));
+    }
+    start.seed = clock::random();
+    Ok(start)
+}
+
+fn by_token(state: &State, now: Now, text: &str, join: Join) -> Result<Start, Refusal> {
+    let claims = token::verify(text, state)?;
+    let grants = claims.check(&join.room, now.unix)?;
+    let key = state
+        .key(&claims.iss)
+        .ok_or_else(|| Refusal::new(ErrorCode::TokenInvalid, "iss: no such API key"))?;
+    let seat = Seat { capacity: claims.capacity, token_until: claims.until(), ..seat(grants) };
+    let metadata = join.metadata.or_else(|| claims.metadata());
+    let profile = Profile { identity: claims.sub, name: join.name.or(claims.name), metadata };
+    start(state, RoomKey { app: key.app.clone(), room: join.room }, seat, profile)
+        .map(|start| Start { region: claims.region, ..start })
+}
+
+fn anonymous(state: &State, now: Now, join: Join) -> Result<Start, Refusal> {
+    let open = state.apps().find(|(_, app)| app.policy.anonymous);
+    let Some((app, _)) = open else {
+        return Err(Refusal::new(ErrorCode::TokenMissing, "token: needed; ask the app's server for one"));
+    };
+    let seat = Seat { token_until: now.unix, ..seat(Grants::ANONYMOUS) };
+    let profile = Profile { identity: join.identity, name: join.name, metadata: join.metadata };
+    start(state, RoomKey { app: app.clone(), room: join.room }, seat, profile)
+}
+
+fn seat(grants: Grants) -> Seat {
+    Seat {
+        peer: PeerId::from_random(clock::random()),
+        session: SessionId::from_random(clock::random()),
+        grants,
+        capacity: None,
+        token_until: chappe_proto::time::Unix::default(),
+    }
+}
+
+fn start(state: &State, room: RoomKey, seat: Seat, profile: Profile) -> Result<Start, Refusal> {
+    let unknown = || Refusal::new(ErrorCode::TokenInvalid, "no such app");
+    let policy = Node::policy(state, &room.app).ok_or_else(unknown)?;
+    let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
+    Ok(Start { room, member, policy, region: None, rebuilt: None, seed: [0; 32] })
+}
+
+/// Whether a session, or an identity in this room, was kicked or banned.
+pub fn is_revoked(
+    state: &State,
+    now: Now,
+    room: &RoomKey,
+    session: SessionId,
+    identity: Option<&Identity>,
+) -> bool {
+    state.revoked(&session, now.unix).is_some()
+        || identity.is_some_and(|identity| state.banned(room, identity, now.unix).is_some())
+}
+
+/// Joins by source address: a token bucket each, IPv6 by /64, since one host has a whole one.
+#[derive(Default)]
+pub struct Sources(std::sync::Mutex<BTreeMap<IpAddr, chappe_proto::signal::bucket::Bucket>>);
+
+impl Sources {
+    /// Takes one join of this address.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn take(&self, now: chappe_proto::time::Mono, ip: IpAddr) -> Result<(), std::time::Duration> {
+        use chappe_proto::signal::bucket::Bucket;
+        let mut buckets = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if buckets.len() >= limits::JOIN_SOURCES_MAX {
+            buckets.retain(|_, bucket| !bucket.is_full(now));
+        }
+        let key = network(ip);
+        if buckets.len() >= limits::JOIN_SOURCES_MAX && !buckets.contains_key(&key) {
+            return Err(std::time::Duration::from_secs(1));
+        }
+        let fresh = || Bucket::new(limits::JOINS_PER_SEC, limits::JOINS_BURST);
+        buckets.entry(key).or_insert_with(fresh).take(now)
+    }
+}
+
+fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}

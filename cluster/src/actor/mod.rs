@@ -1,0 +1,10 @@
+//! The actors: thin shells around the machines of `chappe_proto::signal`. Each decodes, asks its
+//! machine, and does what it says.
+
+pub mod directory;
+pub mod edges;
+pub mod gateway;
+pub mod proxy;
+pub mod room;
+pub mod session;
+pub mod socket;

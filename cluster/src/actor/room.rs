@@ -1,0 +1,251 @@
+//! The actor of a room, on its owner.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle,
+};
+use actix::{WrapFuture, dev::SendError};
+use chappe_admin::Kicked;
+use chappe_proto::id::{Identity, PeerId, RoomKey, SessionId};
+use chappe_proto::limits;
+use chappe_proto::mesh::uplink::Directive;
+use chappe_proto::registry::Command;
+use chappe_proto::signal::member::Gateway;
+use chappe_proto::signal::room::{Output, Revocation, Room};
+use chappe_proto::signal::route::{Entry, FromRoom, ProxyInput, RoomInput, ToRoom};
+use chappe_proto::time::Mono;
+
+use super::edges::Direct;
+use super::gateway::is_revoked;
+use super::proxy::{ProxyActor, RoomSays};
+use crate::clock;
+use crate::node::Node;
+
+/// A proxy whose mailbox was full is told the whole room again after this.
+const CATCH_UP: Duration = Duration::from_millis(100);
+/// A room without people and proxies is kept this long.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A frame of a gateway's proxy.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ProxySays(pub ToRoom);
+
+/// Who is in the room?
+#[derive(Message)]
+#[rtype(result = "Vec<Entry>")]
+pub struct ListPeers;
+
+/// An operator removes a peer. Answered when it is committed.
+#[derive(Message)]
+#[rtype(result = "Kicked")]
+pub struct Remove {
+    /// Whom.
+    pub peer: PeerId,
+    /// And keeps it out.
+    pub ban: bool,
+}
+
+/// The actor.
+pub struct RoomActor {
+    node: Arc<Node>,
+    key: RoomKey,
+    machine: Room,
+    proxies: HashMap<Gateway, Addr<ProxyActor>>,
+    behind: HashSet<Gateway>,
+    timer: Option<(Mono, SpawnHandle)>,
+    lingering: bool,
+}
+
+impl RoomActor {
+    /// The room of this name, started on this thread if it is not running. None where the node runs
+    /// too many, or the app is unknown.
+    pub fn of(node: &Arc<Node>, key: &RoomKey) -> Option<Addr<Self>> {
+        if let Some(room) = node.rooms.get(key).filter(Addr::connected) {
+            return Some(room);
+        }
+        let policy = Node::policy(&node.registry.state(), &key.app)?;
+        node.rooms.get_or_start(key, limits::ROOMS_MAX, || {
+            let (_, epoch) = node.anchor(key);
+            let mut machine = Room::new(epoch, policy);
+            if node.is_settled(epoch) {
+                machine.set_settled();
+            }
+            let (node, key) = (Arc::clone(node), key.clone());
+            let (proxies, behind) = (HashMap::new(), HashSet::new());
+            Self { node, key, machine, proxies, behind, timer: None, lingering: false }.start()
+        })
+    }
+
+    fn run(&mut self, ctx: &mut Context<Self>, step: impl FnOnce(&mut Room, &mut Vec<Output>)) {
+        let mut out = Vec::new();
+        step(&mut self.machine, &mut out);
+        for output in out {
+            match output {
+                Output::To(gateway, body) => self.tell(gateway, body, ctx),
+                Output::All(body) => {
+                    let all: Vec<Gateway> = self.machine.gateways().collect();
+                    for gateway in all {
+                        self.tell(gateway, body.clone(), ctx);
+                    }
+                }
+                Output::End(session) => {
+                    self.node.edges.try_send(Direct(Directive::End { session })).unwrap_or_else(|_| {
+                        tracing::warn!(%session, "too busy to end the session's allocations; they expire");
+                    });
+                }
+                Output::Revoke(revocation) => self.revoke(revocation, ctx),
+            }
+        }
+        self.arm(ctx);
+        if self.machine.is_idle() && !self.lingering {
+            self.lingering = true;
+            ctx.run_later(LINGER, |actor, ctx| {
+                actor.lingering = false;
+                if actor.machine.is_idle() {
+                    actor.node.rooms.remove(&actor.key, &ctx.address());
+                    ctx.stop(); // a proxy whose frame is lost by this attaches again
+                }
+            });
+        }
+    }
+
+    fn tell(&mut self, gateway: Gateway, body: ProxyInput, ctx: &mut Context<Self>) {
+        if gateway != self.node.gateway {
+            return; // a node of another life; its proxies will attach again
+        }
+        let proxy = match self.proxies.get(&gateway).filter(|proxy| proxy.connected()) {
+            Some(proxy) => proxy.clone(),
+            None => {
+                let Some(proxy) = self.node.proxies.get(&self.key) else { return };
+                self.proxies.insert(gateway, proxy.clone());
+                proxy
+            }
+        };
+        let frame =
+            FromRoom { room: self.key.clone(), shard: self.key.anchor(), epoch: self.machine.epoch(), body };
+        if let Err(SendError::Full(_)) = proxy.try_send(RoomSays(frame))
+            && self.behind.insert(gateway)
+        {
+            ctx.run_later(CATCH_UP, move |actor, ctx| {
+                actor.behind.remove(&gateway);
+                actor.input(gateway, RoomInput::Attach { held: None }, ctx);
+            });
+        }
+    }
+
+    fn input(&mut self, from: Gateway, input: RoomInput, ctx: &mut Context<Self>) {
+        if matches!(input, RoomInput::Attach { .. }) {
+            self.proxies.remove(&from); // it may be another proxy than before
+        }
+        let (now, node, key) = (clock::now(), Arc::clone(&self.node), self.key.clone());
+        self.run(ctx, |machine, out| {
+            let state = node.registry.state();
+            let revoked =
+                |session: SessionId, who: Option<&Identity>| is_revoked(&state, now, &key, session, who);
+            machine.handle(now, from, input, &revoked, out);
+        });
+    }
+
+    /// Commits a kick or a ban before it is answered (CLUSTER.md 5).
+    fn revoke(&self, revocation: Revocation, ctx: &mut Context<Self>) {
+        let committing = self.commit(revocation.clone());
+        ctx.spawn(committing.into_actor(self).map(move |committed, actor, ctx| {
+            actor.run(ctx, |machine, out| machine.handle_revoked(&revocation, committed, out));
+        }));
+    }
+
+    fn commit(&self, revocation: Revocation) -> impl Future<Output = bool> + use<> {
+        let (node, room) = (Arc::clone(&self.node), self.key.clone());
+        async move {
+            let (sessions, until) = (vec![revocation.session], revocation.session_until);
+            let mut commands = vec![Command::Revoke { sessions, banned: None, until }];
+            if let Some(identity) = revocation.identity
+                && revocation.identity_until > clock::now().unix
+            {
+                let (banned, until) = (Some((room, identity)), revocation.identity_until);
+                commands.push(Command::Revoke { sessions: Vec::new(), banned, until });
+            }
+            for command in commands {
+                match node.registry.propose(command).await {
+                    Ok(applied) => match applied.outcome.accepted() {
+                        Ok(_) => {}
+                        Err(refusal) => {
+                            tracing::error!(%refusal, "a kick was refused by the registry");
+                            return false;
+                        }
+                    },
+                    Err(error) => {
+                        tracing::warn!(%error, "a kick could not be committed");
+                        return false;
+                    }
+                }
+            }
+            true
+        }
+    }
+
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let at = self.machine.poll_timeout();
+        if at == Mono::NEVER || self.timer.is_some_and(|(armed, _)| armed <= at) {
+            return;
+        }
+        if let Some((_, handle)) = self.timer.take() {
+            ctx.cancel_future(handle);
+        }
+        let handle = ctx.run_later(at.until(clock::now().mono), |actor, ctx| {
+            actor.timer = None;
+            actor.run(ctx, |machine, out| machine.handle_timeout(clock::now(), out));
+        });
+        self.timer = Some((at, handle));
+    }
+}
+
+impl Actor for RoomActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(limits::MAILBOX);
+    }
+}
+
+impl Handler<ProxySays> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, says: ProxySays, ctx: &mut Self::Context) {
+        let frame = says.0;
+        if frame.epoch == self.machine.epoch() && frame.shard == self.key.anchor() {
+            self.input(frame.gateway, frame.body, ctx);
+        } else {
+            let epoch = self.machine.epoch();
+            self.tell(frame.gateway, ProxyInput::Refused { epoch }, ctx);
+        }
+    }
+}
+
+impl Handler<ListPeers> for RoomActor {
+    type Result = Vec<Entry>;
+
+    fn handle(&mut self, _: ListPeers, _: &mut Self::Context) -> Self::Result {
+        self.machine.entries().cloned().collect()
+    }
+}
+
+impl Handler<Remove> for RoomActor {
+    type Result = actix::ResponseActFuture<Self, Kicked>;
+
+    fn handle(&mut self, remove: Remove, _: &mut Self::Context) -> Self::Result {
+        let revocation = self.machine.revocation(clock::now(), None, remove.peer, remove.ban);
+        let Some(revocation) = revocation else {
+            return Box::pin(actix::fut::ready(Kicked::NotThere));
+        };
+        let committing = self.commit(revocation.clone());
+        Box::pin(committing.into_actor(self).map(move |committed, actor, ctx| {
+            actor.run(ctx, |machine, out| machine.handle_revoked(&revocation, committed, out));
+            if committed { Kicked::Done } else { Kicked::Unavailable }
+        }))
+    }
+}

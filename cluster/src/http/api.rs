@@ -1,0 +1,104 @@
+//! The small native API beside signaling: health, edges, the CA of a LAN.
+
+use std::collections::BTreeMap;
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, Responder};
+use chappe_proto::id::Region;
+use chappe_proto::select::ice::stun_urls;
+use chappe_proto::select::rank;
+use serde::{Deserialize, Serialize};
+
+use super::Shared;
+use crate::consensus::Role;
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config
+        .route("/healthz", web::get().to(alive))
+        .route("/readyz", web::get().to(ready))
+        .route("/v1/edges/nearest", web::get().to(nearest))
+        .route("/v1/lan", web::get().to(lan))
+        .route("/ca.crt", web::get().to(ca));
+}
+
+/// The process answers.
+async fn alive() -> impl Responder {
+    HttpResponse::Ok().content_type("text/plain").body("ok\n")
+}
+
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+    registry: &'static str,
+    applied: u64,
+    edges: usize,
+    sessions: usize,
+    rooms: usize,
+}
+
+/// Whether clients should be sent here: the registry has a leader.
+async fn ready(shared: web::Data<Shared>) -> impl Responder {
+    let status = shared.node.registry.status();
+    let registry = match (status.role, status.leader) {
+        (Role::Leader, _) => "leads",
+        (_, Some(_)) => "follows",
+        (_, None) => "has no leader",
+    };
+    let body = Ready {
+        ready: status.leader.is_some() || status.role == Role::Leader,
+        registry,
+        applied: status.applied,
+        edges: shared.node.world().edges.iter().filter(|edge| edge.available).count(),
+        sessions: shared.node.sessions.len(),
+        rooms: shared.node.rooms.len(),
+    };
+    if body.ready { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }
+}
+
+#[derive(Deserialize)]
+struct Nearest {
+    region: Option<Region>,
+}
+
+#[derive(Serialize)]
+struct Edge {
+    edge: String,
+    region: String,
+    urls: Vec<String>,
+}
+
+/// The edges for a client that is no signaling client, best first, without credentials.
+async fn nearest(shared: web::Data<Shared>, query: web::Query<Nearest>) -> impl Responder {
+    let world = shared.node.world();
+    let edges: Vec<Edge> = rank(&world.edges, query.region.as_ref(), &BTreeMap::new(), None)
+        .into_iter()
+        .map(|edge| Edge {
+            edge: edge.edge.to_string(),
+            region: edge.region.to_string(),
+            urls: stun_urls(&edge.listeners),
+        })
+        .collect();
+    HttpResponse::Ok()
+        .insert_header(("Access-Control-Allow-Origin", "*"))
+        .insert_header(("Cache-Control", "no-store"))
+        .json(serde_json::json!({ "edges": edges }))
+}
+
+/// Where phones on the LAN find the secure page.
+async fn lan(shared: web::Data<Shared>) -> impl Responder {
+    match &shared.lan {
+        Some(lan) => HttpResponse::Ok().json(serde_json::json!({ "url": lan.url })),
+        None => HttpResponse::NotFound().finish(),
+    }
+}
+
+/// The CA certificate that a phone on the LAN must trust before it opens the call page.
+async fn ca(shared: web::Data<Shared>) -> impl Responder {
+    match &shared.lan {
+        Some(lan) => HttpResponse::Ok()
+            .content_type("application/x-x509-ca-cert")
+            .insert_header(("Content-Disposition", "attachment; filename=\"chappe-ca.crt\""))
+            .body(lan.ca_pem.clone()),
+        None => HttpResponse::NotFound().content_type("text/plain").body("no CA: this node is not `--lan`\n"),
+    }
+}

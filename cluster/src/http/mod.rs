@@ -1,0 +1,148 @@
+//! What a node serves over HTTP: signaling, the call page, the SDK, health, the console.
+
+pub mod api;
+pub mod assets;
+pub mod source;
+pub mod tls;
+
+use std::any::Any;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::dev::{Extensions, Server};
+use actix_web::rt::net::TcpStream;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, middleware, web};
+use ipnet::IpNet;
+
+use crate::actor::gateway::Source;
+use crate::actor::socket::{self, Cutter};
+use crate::node::Node;
+
+/// A request must be complete, and a TLS handshake done, within this.
+const REQUEST_WITHIN: Duration = Duration::from_secs(10);
+/// A TCP peer that acknowledges nothing, or whose window stays shut, is given up after this.
+const TCP_GIVE_UP: Duration = Duration::from_secs(30);
+/// Connections of one worker thread.
+const CONNECTIONS_PER_WORKER: usize = 60_000;
+
+/// How a node is reached over HTTP.
+pub struct Config {
+    /// Bound sockets for plain HTTP: loopback, or behind a reverse proxy.
+    pub plain: Vec<TcpListener>,
+    /// Bound sockets for HTTPS, with the certificate.
+    pub secure: Option<Secure>,
+    /// Reverse proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Worker threads.
+    pub workers: usize,
+    /// Serving phones on the LAN.
+    pub lan: Option<Lan>,
+    /// The console and admin API.
+    pub admin: chappe_admin::Mount,
+}
+
+/// How phones on the LAN reach a development node.
+#[derive(Debug, Clone)]
+pub struct Lan {
+    /// The CA certificate that they must trust, in PEM.
+    pub ca_pem: String,
+    /// The secure page.
+    pub url: String,
+}
+
+/// HTTPS.
+pub struct Secure {
+    /// Bound sockets.
+    pub listeners: Vec<TcpListener>,
+    /// The certificate, followed on disk ([`tls::follow`]).
+    pub tls: Arc<rustls::ServerConfig>,
+}
+
+/// What handlers need.
+struct Shared {
+    node: Arc<Node>,
+    trusted_proxies: Vec<IpNet>,
+    lan: Option<Lan>,
+}
+
+/// Starts the server; its workers end when the returned server is stopped.
+///
+/// # Errors
+/// When a listener cannot be used.
+pub fn serve(node: Arc<Node>, config: Config) -> std::io::Result<Server> {
+    let shared = web::Data::new(Shared { node, trusted_proxies: config.trusted_proxies, lan: config.lan });
+    let admin = config.admin;
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::clone(&shared))
+            .wrap(middleware::DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
+            .route("/v1/signal", web::get().to(signal))
+            .configure(api::routes)
+            .configure(|routes| admin.configure(routes))
+            .configure(assets::routes)
+    })
+    .workers(config.workers.max(1))
+    .max_connections(CONNECTIONS_PER_WORKER)
+    .client_request_timeout(REQUEST_WITHIN)
+    .tls_handshake_timeout(REQUEST_WITHIN)
+    .shutdown_timeout(2)
+    .disable_signals()
+    .on_connect(on_connect);
+    for listener in config.plain {
+        server = server.listen(listener)?;
+    }
+    if let Some(secure) = config.secure {
+        for listener in secure.listeners {
+            server = server.listen_rustls_0_23(listener, (*secure.tls).clone())?;
+        }
+    }
+    Ok(server.run())
+}
+
+/// Keeps of each connection what shuts it down from outside, and lets the kernel give up on those
+/// that stopped reading.
+fn on_connect(connection: &dyn Any, data: &mut Extensions) {
+    let stream = connection
+        .downcast_ref::<TcpStream>()
+        .or_else(|| connection.downcast_ref::<TlsStream<TcpStream>>().map(|tls| tls.get_ref().0));
+    let Some(stream) = stream else { return };
+    let socket = socket2::SockRef::from(stream);
+    // A connection without these still works; it is only reaped later.
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_user_timeout(Some(TCP_GIVE_UP));
+    if let Ok(cutter) = Cutter::new(stream) {
+        data.insert(Arc::new(cutter));
+    }
+}
+
+async fn signal(
+    request: HttpRequest,
+    body: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let origin = request.headers().get("origin").and_then(|origin| origin.to_str().ok());
+    let source = Source {
+        ip: source::client_ip(&request, &shared.trusted_proxies),
+        origin: origin.map(str::to_owned),
+    };
+    socket::upgrade(&shared.node, source, &request, body)
+}
+
+/// Binds a listener with room for a storm of reconnects.
+///
+/// # Errors
+/// As the operating system says.
+pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}

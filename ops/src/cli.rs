@@ -1,0 +1,26 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::{dev, edge, token};
+
+/// A WebRTC signaling cluster with edge relays, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "chappe", version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to log, as in `info` or `warn,chappe_edge=debug`; `CHAPPE_LOG` says the same.
+    #[arg(long, global = true, env = "CHAPPE_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything on this machine: a node, an edge and the call page.
+    Dev(dev::Args),
+    /// Run a relay.
+    Edge(edge::Args),
+    /// Make a token for a room, as an app's server would.
+    Token(token::Args),
+}

@@ -1,0 +1,117 @@
+//! `chappe edge`: a relay by itself.
+#![allow(clippy::print_stdout)]
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use chappe_edge::{Config, Edge, ListenAt, Source};
+use chappe_proto::id::{EdgeId, Region};
+use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
+use chappe_proto::turn::{RelayAddress, Transport};
+use ipnet::IpNet;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Serve without a cluster, with the shared secret of a file.
+    #[arg(long, requires = "secret_file")]
+    standalone: bool,
+    /// The shared secret of TURN REST credentials (`expiry:name`): one a line, all of them valid.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Where to listen, over UDP and TCP; may be given several times.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:3478")]
+    listen: Vec<SocketAddr>,
+    /// The address that clients reach the listeners by, behind 1:1 NAT.
+    #[arg(long, value_name = "IP")]
+    advertise: Option<IpAddr>,
+    /// The address to relay from; the first listener's where it is not given.
+    #[arg(long, value_name = "IP")]
+    relay_ip: Vec<IpAddr>,
+    /// The lowest relay port.
+    #[arg(long, value_name = "PORT", default_value_t = 49152)]
+    min_port: u16,
+    /// The highest relay port.
+    #[arg(long, value_name = "PORT", default_value_t = 65535)]
+    max_port: u16,
+    /// The realm of the long-term credential mechanism.
+    #[arg(long, value_name = "NAME", default_value = "chappe")]
+    realm: String,
+    /// Peers that may be reached although their addresses are private or special, as 10.0.0.0/8.
+    #[arg(long, value_name = "CIDR")]
+    allow_peer: Vec<IpNet>,
+    /// Peers that may not be reached.
+    #[arg(long, value_name = "CIDR")]
+    deny_peer: Vec<IpNet>,
+    /// Allocations at most.
+    #[arg(long, value_name = "NUMBER", default_value_t = 16_384)]
+    capacity: u32,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if !args.standalone {
+        bail!(
+            "an edge of a cluster is started by `chappe dev` for now; by itself: --standalone --secret-file FILE"
+        );
+    }
+    let edge = Edge::start(config(args)?)?;
+    for (listener, bound) in edge.listeners() {
+        println!("{:?} {bound}, reached by {}", listener.transport, listener.address);
+    }
+    println!("Ctrl-C stops it.");
+    wait_for_signal()?;
+    edge.stop();
+    Ok(())
+}
+
+fn config(args: &Args) -> Result<Config> {
+    let Some(file) = &args.secret_file else { bail!("--standalone needs --secret-file FILE") };
+    let text = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let secrets: Vec<Secret> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(|line| Secret(line.as_bytes().to_vec()))
+        .collect();
+    if secrets.is_empty() {
+        bail!("{} holds no secret: write one, as `openssl rand -hex 32 > {0}` does", file.display());
+    }
+    let listen = |transport| {
+        args.listen.iter().map(move |bind| ListenAt {
+            transport,
+            bind: *bind,
+            advertised: args.advertise.map(|ip| SocketAddr::new(ip, bind.port())),
+            hostname: None,
+        })
+    };
+    let first = args.listen.first().map(SocketAddr::ip);
+    let relays = if args.relay_ip.is_empty() { first.into_iter().collect() } else { args.relay_ip.clone() };
+    Ok(Config {
+        id: EdgeId::new("standalone")?,
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        region: Region::new("here")?,
+        coordinates: None,
+        listeners: listen(Transport::Udp).chain(listen(Transport::Tcp)).collect(),
+        relays: relays
+            .into_iter()
+            .map(|bind| RelayAddress {
+                bind,
+                advertised: args.advertise.filter(|ip| ip.is_ipv4() == bind.is_ipv4()).unwrap_or(bind),
+                first: args.min_port,
+                last: args.max_port,
+            })
+            .collect(),
+        realm: args.realm.clone(),
+        capacity: args.capacity,
+        source: Source::Standalone {
+            secrets,
+            peers: PeerPolicy { allow: args.allow_peer.clone(), deny: args.deny_peer.clone() },
+        },
+    })
+}
+
+fn wait_for_signal() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(crate::dev::signal())
+}
