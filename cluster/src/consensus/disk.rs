@@ -229,9 +229,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Whether less than [`DISK_FREE_MIN`] is free. An unanswered question is no alarm: a disk that
-    /// is really gone fails the next write.
+    /// Whether less than [`DISK_FREE_MIN`] is free.
     pub(super) fn is_low(&self) -> bool {
-        rustix::fs::statvfs(&self.dir).is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < DISK_FREE_MIN)
+        self.barrier.free(&self.dir).is_ok_and(|free| free < DISK_FREE_MIN)
     }
 }

@@ -288,7 +288,7 @@ impl Driver {
             voters: raft.store().members().voters.iter().copied().map(NodeId).collect(),
             learners: raft.store().members().learners.iter().copied().map(NodeId).collect(),
             writes: status.writes,
-            disk_low: false,
+            disk_low: self.out.flags.disk_low.load(Ordering::Relaxed),
         };
         self.out.status.send_if_modified(|status| {
             let next = now(status);

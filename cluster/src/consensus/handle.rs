@@ -93,8 +93,7 @@ impl Registry {
     /// How this member's Raft is.
     #[must_use]
     pub fn status(&self) -> Status {
-        let low = self.0.flags.disk_low.load(Ordering::Relaxed);
-        Status { disk_low: low, ..self.0.status.borrow().clone() }
+        self.0.status.borrow().clone()
     }
 
     /// The status and its changes.

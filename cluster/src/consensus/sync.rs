@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
@@ -20,7 +21,8 @@ pub enum Synced {
     Pledge,
 }
 
-/// Makes what was written to a file durable; replaced in tests by what is slow, fails, or watches.
+/// The disk's own part: makes what was written to a file durable, and says what room is left.
+/// Replaced in tests by what is slow, fails, or watches.
 pub trait Barrier: Send + 'static {
     /// Returns when the file's data are on the disk.
     ///
@@ -28,6 +30,16 @@ pub trait Barrier: Send + 'static {
     /// The system's. The process must end then: what was not synced may be lost without another
     /// error.
     fn sync(&mut self, which: Synced, file: &File) -> io::Result<()>;
+
+    /// Bytes that are free for us on the disk of `dir`.
+    ///
+    /// # Errors
+    /// The system's. An unanswered question is no alarm: a disk that is really gone fails the next
+    /// write.
+    fn free(&self, dir: &Path) -> io::Result<u64> {
+        let fs = rustix::fs::statvfs(dir)?;
+        Ok(fs.f_bavail.saturating_mul(fs.f_frsize))
+    }
 }
 
 /// `fdatasync(2)`.

@@ -4,11 +4,15 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use chappe_cluster::consensus::{Barrier, Config, Fdatasync, ProposeError, Registry, Synced};
+use chappe_proto::limits::DISK_FREE_MIN;
 
-use crate::common::{alone, close, mark, propose};
+use crate::common::{alone, close, mark, marked, propose};
+use crate::until;
 
 /// The counters in the pledge's two pages, whatever their checksums.
 pub(crate) fn pledged(dir: &Path) -> [u64; 2] {
@@ -73,4 +77,33 @@ async fn a_failed_sync_ends_the_registry_with_its_reason() {
     let error = ended.await.unwrap().unwrap_err();
     assert!(error.to_string().contains("the disk is on fire"), "{error}");
     assert_eq!(registry.propose(mark(1)).await, Err(ProposeError::Stopped));
+}
+
+/// A disk that is nearly full until it is told otherwise.
+struct Full(Arc<AtomicU64>);
+
+impl Barrier for Full {
+    fn sync(&mut self, which: Synced, file: &File) -> io::Result<()> {
+        Fdatasync.sync(which, file)
+    }
+
+    fn free(&self, _: &Path) -> io::Result<u64> {
+        Ok(self.0.load(Ordering::Relaxed))
+    }
+}
+
+#[tokio::test]
+async fn a_nearly_full_disk_refuses_commands_and_still_answers_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = Arc::new(AtomicU64::new(DISK_FREE_MIN - 1));
+    let barrier = Box::new(Full(Arc::clone(&free)));
+    let (registry, ended) = Registry::open(Config { barrier, ..alone(dir.path()) }).unwrap();
+    let read = registry.linearizable().await.unwrap();
+    assert_eq!(registry.propose(mark(1)).await, Err(ProposeError::DiskLow));
+    assert!(registry.status().disk_low && !marked(&read, 1));
+    // Room is made: it is noticed without a write.
+    free.store(DISK_FREE_MIN, Ordering::Relaxed);
+    until(registry.watch_status(), |status| !status.disk_low).await;
+    propose(&registry, mark(1)).await;
+    close(registry, ended).await;
 }
