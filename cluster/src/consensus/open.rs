@@ -6,6 +6,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chappe_proto::id::NodeId;
 use chappe_proto::registry::profile::{LAN, Profile};
@@ -18,6 +19,7 @@ use super::pledge::{Found, Pledge, Record};
 use super::storage::{Log, Write};
 use super::sync::{Barrier, Fdatasync};
 use super::types::{Alone, FatalError, Transport};
+use crate::clock;
 
 /// How a registry is opened.
 pub struct Config {
@@ -215,16 +217,30 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// sled's own threads may outlive its handle by a moment, and hold its lock; our lock is ours already.
+const RELEASED_WITHIN: Duration = Duration::from_secs(2);
+const TRY_AGAIN: Duration = Duration::from_millis(10);
+
 fn open_sled(dir: &Path) -> Result<(sled::Db, sled::Tree), OpenError> {
     let path = dir.join("db");
-    // Our thread flushes; sled's own would only add load.
-    let config = sled::Config::new().path(&path).flush_every_ms(None).cache_capacity(16 * 1024 * 1024);
-    match config.open().and_then(|db| db.open_tree("raft").map(|tree| (db, tree))) {
-        Ok(both) => Ok(both),
-        Err(sled::Error::Io(source)) if source.kind() != io::ErrorKind::InvalidData => {
-            Err(OpenError::Unwritable { dir: dir.into(), source })
+    let deadline = clock::mono() + RELEASED_WITHIN;
+    loop {
+        // Our thread flushes; sled's own would only add load.
+        let config = sled::Config::new().path(&path).flush_every_ms(None).cache_capacity(16 * 1024 * 1024);
+        match config.open().and_then(|db| db.open_tree("raft").map(|tree| (db, tree))) {
+            Ok(both) => return Ok(both),
+            Err(sled::Error::Io(source)) if source.to_string().contains("could not acquire lock") => {
+                if clock::mono() > deadline {
+                    return Err(OpenError::InUse { dir: dir.into() });
+                }
+                // No event tells of it: sled's lock ends with its last writer thread.
+                std::thread::park_timeout(TRY_AGAIN);
+            }
+            Err(sled::Error::Io(source)) if source.kind() != io::ErrorKind::InvalidData => {
+                return Err(OpenError::Unwritable { dir: dir.into(), source });
+            }
+            Err(error) => return Err(OpenError::Damaged { dir: dir.into(), what: error.to_string() }),
         }
-        Err(error) => Err(OpenError::Damaged { dir: dir.into(), what: error.to_string() }),
     }
 }
 
