@@ -9,16 +9,16 @@ use chappe_proto::select::ice::stun_urls;
 use chappe_proto::select::rank;
 use serde::{Deserialize, Serialize};
 
-use super::Shared;
+use super::{Shared, get};
 use crate::consensus::Role;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
-        .route("/healthz", web::get().to(alive))
-        .route("/readyz", web::get().to(ready))
-        .route("/v1/edges/nearest", web::get().to(nearest))
-        .route("/v1/lan", web::get().to(lan))
-        .route("/ca.crt", web::get().to(ca));
+        .route("/healthz", get().to(alive))
+        .route("/readyz", get().to(ready))
+        .route("/v1/edges/nearest", get().to(nearest))
+        .route("/v1/lan", get().to(lan))
+        .route("/ca.crt", get().to(ca));
 }
 
 /// The process answers.

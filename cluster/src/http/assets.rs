@@ -1,8 +1,10 @@
 //! The pages, the SDK and the schema, compiled into the binary.
 
 use actix_web::http::header;
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse};
+
+use super::get;
 
 /// Nothing inline, nothing from elsewhere; media from the page's own streams (and `stun:`, `turn:`
 /// are no business of CSP).
@@ -32,15 +34,18 @@ static ASSETS: &[Asset] = assets![
     "/assets/home.css" = "../../pages/home.css" as "text/css; charset=utf-8",
     "/assets/call.js" = "../../pages/call.js" as "text/javascript; charset=utf-8",
     "/assets/home.js" = "../../pages/home.js" as "text/javascript; charset=utf-8",
+    "/assets/lobby.js" = "../../pages/lobby.js" as "text/javascript; charset=utf-8",
     "/assets/media.js" = "../../pages/media.js" as "text/javascript; charset=utf-8",
     "/assets/names.js" = "../../pages/names.js" as "text/javascript; charset=utf-8",
+    "/assets/people.js" = "../../pages/people.js" as "text/javascript; charset=utf-8",
     "/assets/phone.js" = "../../pages/phone.js" as "text/javascript; charset=utf-8",
     "/assets/tiles.js" = "../../pages/tiles.js" as "text/javascript; charset=utf-8",
-    "/assets/icons.svg" = "../../pages/icons.svg" as "image/svg+xml",
+    "/assets/words.js" = "../../pages/words.js" as "text/javascript; charset=utf-8",
     "/assets/favicon.svg" = "../../pages/favicon.svg" as "image/svg+xml",
+    "/assets/icons.svg" = "../../pages/icons.svg" as "image/svg+xml",
     "/favicon.ico" = "../../pages/favicon.svg" as "image/svg+xml",
     "/sdk/chappe.js" = "../../../proto/js/chappe.js" as "text/javascript; charset=utf-8",
-    "/sdk/chappe.d.ts" = "../../../proto/js/chappe.d.ts" as "text/plain; charset=utf-8",
+    "/sdk/connector.js" = "../../../proto/js/connector.js" as "text/javascript; charset=utf-8",
     "/sdk/delivery.js" = "../../../proto/js/delivery.js" as "text/javascript; charset=utf-8",
     "/sdk/emitter.js" = "../../../proto/js/emitter.js" as "text/javascript; charset=utf-8",
     "/sdk/ice.js" = "../../../proto/js/ice.js" as "text/javascript; charset=utf-8",
@@ -50,17 +55,16 @@ static ASSETS: &[Asset] = assets![
     "/sdk/room.js" = "../../../proto/js/room.js" as "text/javascript; charset=utf-8",
     "/sdk/signaling.js" = "../../../proto/js/signaling.js" as "text/javascript; charset=utf-8",
     "/sdk/socket.js" = "../../../proto/js/socket.js" as "text/javascript; charset=utf-8",
+    "/sdk/chappe.d.ts" = "../../../proto/js/chappe.d.ts" as "text/plain; charset=utf-8",
     "/schema/signal.v1.json" = "../../../proto/schema/signal.v1.json" as "application/schema+json",
 ];
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     for asset in ASSETS {
-        config.route(
-            asset.path,
-            web::get().to(move |request: HttpRequest| async move { answer(&request, asset) }),
-        );
+        config
+            .route(asset.path, get().to(move |request: HttpRequest| async move { answer(&request, asset) }));
     }
-    config.route("/r/{room}", web::get().to(call));
+    config.route("/r/{room}", get().to(call));
 }
 
 async fn call(request: HttpRequest) -> HttpResponse {
@@ -96,4 +100,59 @@ fn answer(request: &HttpRequest, asset: &Asset) -> HttpResponse {
 fn fingerprint(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use actix_web::http::{Method, StatusCode, header};
+    use actix_web::{App, test as web_test};
+
+    use super::*;
+
+    /// Names of the files of a folder of this repository, below the crate's own.
+    fn files(folder: &str) -> BTreeSet<String> {
+        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.file_type().unwrap().is_file())
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect()
+    }
+
+    fn served(file: &str, folder: &str) -> bool {
+        let wanted = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(file)).unwrap();
+        ASSETS.iter().any(|asset| {
+            let name = asset.path.rsplit('/').next();
+            (name == Some(file) || asset.kind.starts_with("text/html")) && asset.bytes == wanted
+        })
+    }
+
+    #[test]
+    fn every_page_is_served() {
+        for file in files("pages") {
+            assert!(served(&file, "pages"), "{file} is not in the table");
+        }
+    }
+
+    #[test]
+    fn every_module_of_the_sdk_is_served() {
+        for file in files("../proto/js").iter().filter(|file| *file != "package.json") {
+            assert!(served(file, "../proto/js"), "{file} is not in the table");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_page_answers_head_with_the_headers_of_get_and_no_body() {
+        let app = web_test::init_service(App::new().configure(routes)).await;
+        for path in ["/", "/r/tea", "/sdk/chappe.js"] {
+            let ask = |method| web_test::TestRequest::default().method(method).uri(path).to_request();
+            let get = web_test::call_service(&app, ask(Method::GET)).await;
+            let head = web_test::call_service(&app, ask(Method::HEAD)).await;
+            assert_eq!((get.status(), head.status()), (StatusCode::OK, StatusCode::OK), "{path}");
+            assert_eq!(get.headers().get(header::ETAG), head.headers().get(header::ETAG), "{path}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::dev::{Extensions, Server};
 use actix_web::rt::net::TcpStream;
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, middleware, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Route, guard, middleware, web};
 use ipnet::IpNet;
 
 use crate::actor::gateway::Source;
@@ -115,6 +115,12 @@ fn on_connect(connection: &dyn Any, data: &mut Extensions) {
     if let Ok(cutter) = Cutter::new(stream) {
         data.insert(Arc::new(cutter));
     }
+}
+
+/// A route for GET, and for HEAD, of whose answer the server sends the headers alone (RFC 9110
+/// section 9.3.2).
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 async fn signal(
