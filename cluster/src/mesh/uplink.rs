@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::Addr;
 use chappe_proto::id::{ClusterId, EdgeId};
 use chappe_proto::limits;
-use chappe_proto::mesh::uplink::{ALPN, Down, EdgeHello, Health, NodeHello, Up};
+use chappe_proto::mesh::uplink::{ALPN, Down, EdgeHello, GOODBYE, Health, NodeHello, Up};
 use chappe_proto::registry::{Command, State};
 use chappe_proto::wire;
 use quinn::crypto::rustls::QuicServerConfig;
@@ -23,8 +23,6 @@ use super::pki::{self, Holder, Issued};
 use crate::actor::edges::{EdgesActor, LinkEvent, LinkSays, Numbered};
 use crate::consensus::Registry;
 
-/// The QUIC application close code of an edge that stops by itself.
-pub const GOODBYE: VarInt = VarInt::from_u32(1);
 /// The close code of a node that stops.
 const STOPPING: VarInt = VarInt::from_u32(2);
 /// Directives on their way to one uplink's task.
@@ -160,7 +158,7 @@ async fn serve(incoming: Incoming, link: u64, context: Context) -> Result<(), Li
     let ended = converse(&connection, send, recv, &context, &edge, orders, &says).await;
     let goodbye = matches!(
         connection.close_reason(),
-        Some(quinn::ConnectionError::ApplicationClosed(close)) if close.error_code == GOODBYE
+        Some(quinn::ConnectionError::ApplicationClosed(close)) if close.error_code == VarInt::from_u32(GOODBYE)
     );
     let _ = context.edges.send(says(LinkEvent::Down { goodbye })).await; // the node stops: nobody to tell
     ended

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use chappe_proto::limits::{EDGE_LOST_AFTER, HEALTH_EVERY};
-use chappe_proto::mesh::uplink::{Down, NodeHello, Up};
+use chappe_proto::mesh::uplink::{Down, GOODBYE, NodeHello, Up};
 use chappe_proto::wire::{self, WireError};
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use tokio::sync::watch;
@@ -80,7 +80,8 @@ pub(super) async fn run(
         error = serve(shared, slot, node, &endpoint, &mut worked) => error,
         _ = stop.wait_for(|stop| *stop) => LinkError::Stopping,
     };
-    endpoint.close(0u32.into(), error.to_string().as_bytes());
+    let code = if matches!(error, LinkError::Stopping) { GOODBYE } else { 0 };
+    endpoint.close(code.into(), error.to_string().as_bytes());
     // So that the node hears of it; it may have gone.
     let _ = timeout(HEALTH_EVERY / 4, endpoint.wait_idle()).await;
     Ended { error, worked }

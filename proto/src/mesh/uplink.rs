@@ -18,6 +18,9 @@ use crate::wire;
 /// The ALPN protocol of an uplink.
 pub const ALPN: &[u8] = b"chappe-uplink/1";
 
+/// The QUIC application close code of an edge that stops by itself: nodes need not wait for it.
+pub const GOODBYE: u32 = 1;
+
 /// What an edge says on its stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
