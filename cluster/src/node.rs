@@ -46,7 +46,7 @@ pub struct Node {
     pub sources: Sources,
     world: RwLock<Arc<World>>,
     started: Mono,
-    this: std::sync::Weak<Node>,
+    this: std::sync::Weak<Self>,
 }
 
 impl Node {

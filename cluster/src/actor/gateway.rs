@@ -64,7 +64,10 @@ pub fn greet(node: &Arc<Node>, source: &Source, text: &str, socket: Socket) -> G
         return Greeting::Refused(refusal);
     }
     match &join.resume {
-        Some(resume) => return_to(node, now, resume.clone(), *join, socket),
+        Some(resume) => {
+            let resume = resume.clone();
+            return_to(node, now, &resume, *join, socket)
+        }
         None => match admit(node, now, source, *join) {
             Ok(start) => attach(node, start, socket),
             Err(refusal) => Greeting::Refused(refusal),
@@ -84,9 +87,9 @@ fn attach(node: &Arc<Node>, start: Start, socket: Socket) -> Greeting {
 }
 
 /// A return with a resume token (CLUSTER.md 7).
-fn return_to(node: &Arc<Node>, now: Now, resume: String, join: Join, socket: Socket) -> Greeting {
+fn return_to(node: &Arc<Node>, now: Now, resume: &str, join: Join, socket: Socket) -> Greeting {
     let world = node.world();
-    let token = match ResumeToken::open(&resume, &world.sealing, now.unix) {
+    let token = match ResumeToken::open(resume, &world.sealing, now.unix) {
         Ok(token) if token.room.room == join.room => token,
         Ok(_) | Err(OpenError::Unknown) => return Greeting::Gone(GoneReason::Unknown),
         Err(OpenError::Expired) => return Greeting::Gone(GoneReason::Expired),
