@@ -4,6 +4,7 @@
 //! machine says of each packet where its payload goes; the [`Outbox`] collects that as trains, and sends
 //! it at the end of the turn (or when either is full). Nothing is allocated on the way.
 
+mod eager;
 mod orders;
 mod receive;
 mod send;
@@ -18,7 +19,8 @@ use chappe_proto::time::{Mono, Now};
 use chappe_proto::turn::Server;
 use mio::{Events, Poll};
 
-use crate::clock::{self, Clock};
+use self::eager::Eager;
+use crate::clock::Clock;
 use crate::command::Command;
 use crate::listener::{Streams, TcpListener, UdpListener};
 use crate::relay::Relays;
@@ -48,6 +50,11 @@ pub(crate) struct Driver {
     outbox: Outbox,
     /// Sockets that had more than their part of the last turn.
     again: Vec<Ready>,
+    /// The socket that all packets of the last turn came from.
+    hot: Option<Ready>,
+    eager: Eager,
+    /// Packets and trains received.
+    received: u64,
     /// Streams to be written to, or closed, at the end of this turn.
     touched: Vec<usize>,
     /// When the streams are looked through next.
@@ -86,6 +93,9 @@ impl Driver {
             inbox: Inbox::new(),
             outbox: Outbox::new(),
             again: Vec::new(),
+            hot: None,
+            eager: Eager::default(),
+            received: 0,
             touched: Vec::new(),
             sweep: Mono::NEVER,
             applied: Index::default(),
@@ -98,18 +108,31 @@ impl Driver {
     /// Turns until it is told to stop.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(256);
-        let mut ended = clock::mono();
+        let mut now = self.clock.now();
         while !self.stopping {
-            if let Err(error) = self.poll.poll(&mut events, self.patience(ended))
+            if let Err(error) = self.poll.poll(&mut events, self.patience(now.mono))
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 tracing::error!(%error, "the system does not let this edge wait for packets; it ends");
                 return;
             }
-            let now = self.clock.now();
+            self.eager.asked();
+            now = self.clock.now();
             self.turn(now, &events);
-            ended = clock::mono();
-            self.lag.note(now.mono, ended);
+            now = self.end_turn(now);
+            while let Some(hot) = self.hot
+                && self.eager.wants()
+                && !self.stopping
+            {
+                let before = self.received;
+                self.ready(now, hot, false);
+                now = self.end_turn(now);
+                let found = self.received != before;
+                self.eager.learn(found);
+                if !found {
+                    break;
+                }
+            }
         }
     }
 
@@ -122,24 +145,41 @@ impl Driver {
         (due != Mono::NEVER).then(|| due.until(now))
     }
 
-    /// Takes what is ready, and sends what comes of it.
+    /// Takes what is ready.
     fn turn(&mut self, now: Now, events: &Events) {
         let mut again = std::mem::take(&mut self.again);
+        self.hot = None;
+        let mut sockets = 0;
         for event in events {
             let ready = Ready::from(event.token());
-            if let Ready::Stream(index) = ready
-                && event.is_writable()
-            {
-                self.writable(index);
-                if !event.is_readable() && !event.is_read_closed() && !event.is_error() {
-                    continue;
+            sockets += 1;
+            match ready {
+                Ready::Stream(index) if event.is_writable() => {
+                    self.writable(index);
+                    if !event.is_readable() && !event.is_read_closed() && !event.is_error() {
+                        continue;
+                    }
                 }
+                Ready::Udp(_) | Ready::Relay(_) if sockets == 1 => self.hot = Some(ready),
+                _ => {}
             }
             self.ready(now, ready, event.is_read_closed() || event.is_error());
         }
         for ready in again.drain(..) {
+            sockets += 1;
             self.ready(now, ready, true);
         }
+        if self.again.is_empty() {
+            self.again = again;
+        }
+        if sockets > 1 {
+            // Asking the system once for several of them is cheap.
+            self.hot = None;
+        }
+    }
+
+    /// Does what is due, and sends what came of the turn. Answers when that was done.
+    fn end_turn(&mut self, now: Now) -> Now {
         if self.server.poll_timeout().is_some_and(|due| due <= now.mono) {
             self.server.handle_timeout(now);
             self.outputs(now);
@@ -149,6 +189,9 @@ impl Driver {
         }
         self.send();
         self.finish_streams(now);
+        let ended = self.clock.now();
+        self.lag.note(now.mono, ended.mono);
+        ended
     }
 
     /// Takes a part of what one socket has. `ending` when a stream may have come to its end.

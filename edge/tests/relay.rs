@@ -272,7 +272,7 @@ async fn a_revocation_closes_the_sessions_allocations_and_its_streams() {
     for client in [&mut kicked, &mut left, &mut stays] {
         client.allocate().unwrap();
     }
-    let until = Unix::from_secs(4_000_000_000);
+    let until = Unix::from_secs(2_000_000_000);
     let changes = vec![EdgeChange::Revoked { session: one, until }];
     link.write(&Down::Delta { index: Index(2), changes }).await;
     assert_eq!(link.read().await, Up::Applied { index: Index(2) });

@@ -28,6 +28,7 @@ impl Driver {
                     continue;
                 }
             };
+            self.received += u64::from(count > 0);
             for slot in first..first + count {
                 let packet = self.inbox.packet(slot);
                 let Some(listener) = self.udp.get(index) else { return Drained::Yes };
@@ -61,6 +62,7 @@ impl Driver {
                     continue;
                 }
             };
+            self.received += u64::from(count > 0);
             for slot in first..first + count {
                 let from = self.inbox.packet(slot).from;
                 self.each_segment(slot, |driver, slot, start, end| {

@@ -12,8 +12,8 @@ use chappe_proto::stun::attributes::{
 use chappe_proto::stun::{self, Class, Key, Message, Method, TransactionId, Writer};
 use chappe_proto::turn::{Transport, password};
 
-/// An expiry that no test lives to see.
-const FAR: u64 = 4_000_000_000;
+/// An expiry that no test lives to see, and that coturn can read (31 bits).
+const FAR: u64 = 2_000_000_000;
 
 /// Data that came from a peer.
 #[derive(Debug, PartialEq, Eq)]
