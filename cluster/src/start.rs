@@ -27,8 +27,6 @@ use crate::node::Node;
 
 /// A node's registry must have a leader within this of its start.
 const LEADER_WITHIN: Duration = Duration::from_secs(30);
-/// Clients that are told to go elsewhere have this long to hear it.
-const FAREWELL: Duration = Duration::from_millis(200);
 
 /// How a node is started.
 pub struct Config {
@@ -234,10 +232,7 @@ impl Running {
             // One whose mailbox is full loses its socket without a word, and resumes all the same.
             let _ = session.try_send(Shutdown);
         }
-        if !self.node.sessions.is_empty() {
-            tokio::time::sleep(FAREWELL).await;
-        }
-        self.server.stop(false).await;
+        self.server.stop(true).await; // waits for those farewells, within its own limit
         self.uplinks.stop().await;
         self.mesh.shutdown_background();
         self.node.registry.stop();

@@ -19,8 +19,10 @@ pub(super) fn print(node: &Running, edge: &Edge, dir: &Dir, lan: Option<&Lan>) {
     // The last one is loopback where the LAN is served too: a secure context without a certificate.
     let here = node.http.last().map(|address| format!("http://{address}/")).unwrap_or_default();
     println!("\n  {}  open it in two windows and join the same room\n", bold(&here));
-    if let Some(lan) = lan {
-        phones(node, lan, &bold);
+    match (lan, node.https.first()) {
+        (Some(lan), _) => phones(node, lan, &bold),
+        (None, Some(address)) => println!("  https://{address}/ with the certificate that you gave\n"),
+        (None, None) => {}
     }
     let status = node.node.registry.status();
     println!("  node      rooms, signaling (ws …/v1/signal), pages");

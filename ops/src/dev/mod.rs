@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use chappe_cluster::consensus::{FirstApp, Founding};
+use chappe_cluster::http::tls::Files;
 use chappe_cluster::mesh::pki::{Holder, server_name};
 use chappe_cluster::start::{self, Running};
 use chappe_cluster::{clock, http};
@@ -40,9 +41,18 @@ pub(crate) struct Args {
     /// The port of the web page and of signaling; 0 takes a free one.
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     http: u16,
-    /// The port of HTTPS with --lan; 0 takes a free one.
+    /// The port of HTTPS, with --lan or --certificate; 0 takes a free one.
     #[arg(long, value_name = "PORT", default_value_t = 8443)]
     https: u16,
+    /// Serve HTTPS too, with the certificate chain of this file (PEM); read again when it changes.
+    #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "lan")]
+    certificate: Option<PathBuf>,
+    /// The private key of --certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+    /// Reverse proxies whose X-Forwarded-For is believed, as 10.0.0.0/8; may be repeated.
+    #[arg(long, value_name = "CIDR")]
+    trusted_proxy: Vec<ipnet::IpNet>,
     /// The port of STUN and TURN, over UDP and TCP; 0 takes free ones.
     #[arg(long, value_name = "PORT", default_value_t = 3478)]
     turn: u16,
@@ -102,6 +112,11 @@ async fn start_node(args: &Args, dir: &Dir, address: IpAddr, lan: Option<&Lan>) 
     let mut plain = vec![listen(SocketAddr::new(address, args.http), "--http")?];
     let mut https = None;
     let mut phones = None;
+    if let (Some(certificates), Some(key)) = (args.certificate.clone(), args.key.clone()) {
+        let listener = listen(SocketAddr::new(address, args.https), "--https")?;
+        let tls = http::tls::follow(Files { certificates, key })?;
+        https = Some(http::Secure { listeners: vec![listener], tls });
+    }
     if let Some(lan) = lan {
         let files = lan.certificate(dir)?;
         let listener = listen(SocketAddr::new(address, args.https), "--https")?;
@@ -131,7 +146,7 @@ async fn start_node(args: &Args, dir: &Dir, address: IpAddr, lan: Option<&Lan>) 
         accept_loss: args.accept_loss,
         http: plain,
         https,
-        trusted_proxies: Vec::new(),
+        trusted_proxies: args.trusted_proxy.clone(),
         workers: args.workers,
         uplink,
         authority,
