@@ -1,6 +1,6 @@
 //! One connection to one node.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use chappe_proto::limits::{EDGE_LOST_AFTER, HEALTH_EVERY};
 use chappe_proto::mesh::uplink::{Down, GOODBYE, NodeHello, Up};
@@ -67,9 +67,11 @@ pub(super) async fn run(
     node: &Node,
     stop: &mut watch::Receiver<bool>,
 ) -> Ended {
-    let local = match node.address {
-        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    let local = match node.address.ip() {
+        // On loopback nobody else shall see this socket.
+        loopback if loopback.is_loopback() => SocketAddr::new(loopback, 0),
+        IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
     };
     let endpoint = match Endpoint::client(local) {
         Ok(endpoint) => endpoint,

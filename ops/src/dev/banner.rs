@@ -50,8 +50,11 @@ fn phones(node: &Running, lan: &Lan, bold: &dyn Fn(&str) -> String) {
     println!("  {}  has the steps for iOS and Android\n", bold(&steps));
     if let Ok(code) = QrCode::new(steps.as_bytes()) {
         let picture = code.render::<Dense1x2>().quiet_zone(true).build();
+        // Dark on light whatever the terminal's colours are: many cameras read nothing else.
+        let (on, off) =
+            if std::io::stdout().is_terminal() { ("\x1b[38;5;16;48;5;231m", "\x1b[0m") } else { ("", "") };
         for line in picture.lines() {
-            println!("    {line}");
+            println!("    {on}{line}{off}");
         }
         println!();
     }
