@@ -88,3 +88,41 @@ fn binding() -> io::Result<[u8; 20]> {
     getrandom::fill(&mut request[8..]).map_err(io::Error::other)?;
     Ok(request)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: &str = "127.0.0.1:0";
+
+    #[tokio::test]
+    async fn a_port_that_nobody_listens_on_does_not_answer() {
+        let udp = UdpSocket::bind(ANY).await.unwrap().local_addr().unwrap();
+        assert!(ask(Transport::Udp, udp).await.is_err());
+        let tcp = tokio::net::TcpListener::bind(ANY).await.unwrap().local_addr().unwrap();
+        assert!(ask(Transport::Tcp, tcp).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn only_a_success_response_of_the_same_transaction_is_an_answer() {
+        let server = UdpSocket::bind(ANY).await.unwrap();
+        let address = server.local_addr().unwrap();
+        for (turned, fine) in [([1, 1], true), ([1, 0x11], false), ([0, 1], false)] {
+            let answer = async {
+                let mut request = [0; 20];
+                let (_, from) = server.recv_from(&mut request).await.unwrap();
+                request[..2].copy_from_slice(&turned);
+                server.send_to(&request, from).await.unwrap();
+            };
+            let (asked, ()) = tokio::join!(ask(Transport::Udp, address), answer);
+            assert_eq!(asked.is_ok(), fine, "{turned:?}");
+        }
+    }
+
+    #[test]
+    fn a_listener_of_all_addresses_is_reached_by_loopback() {
+        assert_eq!(reach("0.0.0.0:5".parse().unwrap()), "127.0.0.1:5".parse().unwrap());
+        assert_eq!(reach("[::]:5".parse().unwrap()), "[::1]:5".parse().unwrap());
+        assert_eq!(reach("127.0.0.3:5".parse().unwrap()), "127.0.0.3:5".parse().unwrap());
+    }
+}

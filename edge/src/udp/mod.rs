@@ -10,6 +10,7 @@ mod address;
 mod control;
 mod inbox;
 mod outbox;
+mod transmit;
 
 use inbox::HEADROOM;
 pub(crate) use inbox::{Inbox, SLOTS};

@@ -1,10 +1,9 @@
 //! The queue of datagrams to send, kept as trains: packets of equal size to one destination become one
 //! message that the kernel (or the network card) cuts into segments again.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::address::Name;
 use super::control::Control;
@@ -21,7 +20,7 @@ const SCRATCH_EACH: usize = 65_536 + 64;
 /// How far back a train is looked for that a packet may join: packets of several senders come interleaved.
 const LOOK_BACK: usize = 8;
 /// Marks a [`Piece`] as one of the scratch bytes.
-const IN_SCRATCH: usize = 1 << (usize::BITS - 1);
+pub(super) const IN_SCRATCH: usize = 1 << (usize::BITS - 1);
 /// The end of a chain of [`Piece`]s.
 const END: u32 = u32::MAX;
 
@@ -65,38 +64,38 @@ pub(crate) struct Refusals {
 }
 
 /// A datagram or a train.
-struct Message {
-    target: Target,
+pub(super) struct Message {
+    pub(super) target: Target,
     /// The size of every segment but the last.
-    segment: usize,
-    total: usize,
-    count: usize,
+    pub(super) segment: usize,
+    pub(super) total: usize,
+    pub(super) count: usize,
     /// Takes no more: its last segment was shorter, or it is none to be cut.
     closed: bool,
-    first: u32,
+    pub(super) first: u32,
     last: u32,
-    pieces: u32,
+    pub(super) pieces: u32,
 }
 
 /// A stretch of bytes in the arena, or ([`IN_SCRATCH`]) in the scratch.
 #[derive(Clone, Copy)]
-struct Piece {
-    at: usize,
-    len: usize,
-    next: u32,
+pub(super) struct Piece {
+    pub(super) at: usize,
+    pub(super) len: usize,
+    pub(super) next: u32,
 }
 
 /// The queue. Everything in it is sent by [`Outbox::flush`], before the [`Inbox`] is cleared.
 pub(crate) struct Outbox {
-    messages: Vec<Message>,
-    pieces: Vec<Piece>,
-    scratch: Vec<u8>,
+    pub(super) messages: Vec<Message>,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) scratch: Vec<u8>,
     /// Whether the kernel cuts trains for us.
-    segments: bool,
-    headers: Vec<libc::mmsghdr>,
-    iovecs: Vec<libc::iovec>,
-    names: Vec<Name>,
-    controls: Vec<Control>,
+    pub(super) segments: bool,
+    pub(super) headers: Vec<libc::mmsghdr>,
+    pub(super) iovecs: Vec<libc::iovec>,
+    pub(super) names: Vec<Name>,
+    pub(super) controls: Vec<Control>,
 }
 
 impl Outbox {
@@ -248,177 +247,14 @@ impl Outbox {
         self.pieces.clear();
         self.scratch.truncate(ZEROS);
     }
-
-    /// Sends a run of messages that leave by one socket.
-    fn send(&mut self, fd: RawFd, run: Range<usize>, inbox: &Inbox, refusals: &mut Refusals) {
-        self.describe(run.clone(), inbox);
-        let mut done = 0;
-        let mut retried = false;
-        while done < run.len() {
-            match self.call(fd, done) {
-                Ok(sent) => {
-                    done += sent.max(1);
-                    retried = false;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let message = &self.messages[run.start + done];
-                    let packets = u64::try_from(message.count).unwrap_or(u64::MAX);
-                    match error.raw_os_error() {
-                        // The card cannot checksum (EIO), or the path is narrower than a segment (EINVAL).
-                        Some(code @ (libc::EIO | libc::EINVAL)) if message.count > 1 => {
-                            self.segments &= code != libc::EIO;
-                            refusals.untrained += 1;
-                            self.send_each(fd, run.start + done, inbox, refusals);
-                        }
-                        Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => refusals.full += packets,
-                        Some(libc::EMSGSIZE) => refusals.too_long += packets,
-                        // An ICMP error of an earlier packet is told here once; this packet was not tried.
-                        Some(libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EPROTO)
-                            if !retried =>
-                        {
-                            retried = true;
-                            continue;
-                        }
-                        Some(
-                            libc::ECONNREFUSED
-                            | libc::EHOSTUNREACH
-                            | libc::ENETUNREACH
-                            | libc::EPERM
-                            | libc::EACCES,
-                        ) => refusals.unreachable += packets,
-                        _ => refusals.other += packets,
-                    }
-                    done += 1;
-                    retried = false;
-                }
-            }
-        }
-    }
-
-    /// Fills the headers, addresses and stretches of a run for the kernel.
-    fn describe(&mut self, run: Range<usize>, inbox: &Inbox) {
-        self.headers.clear();
-        self.iovecs.clear();
-        self.names.clear();
-        self.controls.clear();
-        for message in &self.messages[run] {
-            let segment = if message.count > 1 { u16::try_from(message.segment).ok() } else { None };
-            let (name, name_len) = Name::new(message.target.to);
-            self.names.push(name);
-            let mut control_len = 0;
-            if segment.is_some() || message.target.from.is_some() {
-                let mut control = Control::empty();
-                control_len = control.write(segment, message.target.from);
-                self.controls.push(control);
-            }
-            let mut piece = self.pieces.get(message.first as usize);
-            while let Some(Piece { at, len, next }) = piece.copied() {
-                let bytes = stretch(inbox, &self.scratch, at, len);
-                self.iovecs.push(libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: len });
-                piece = self.pieces.get(next as usize);
-            }
-            self.headers.push(header(name_len, message.pieces as usize, control_len));
-        }
-        self.link();
-    }
-
-    /// Points the headers at what was pushed for them, now that nothing moves any more.
-    fn link(&mut self) {
-        let (mut iovec, mut control) = (0, 0);
-        for (header, name) in self.headers.iter_mut().zip(&mut self.names) {
-            header.msg_hdr.msg_name = (&raw mut *name).cast();
-            let pieces = header.msg_hdr.msg_iovlen;
-            header.msg_hdr.msg_iov = self.iovecs[iovec..iovec + pieces].as_mut_ptr();
-            iovec += pieces;
-            if header.msg_hdr.msg_controllen > 0 {
-                header.msg_hdr.msg_control = (&raw mut self.controls[control]).cast();
-                control += 1;
-            }
-        }
-    }
-
-    /// Hands the described messages from `done` on to the kernel; answers how many it took.
-    fn call(&mut self, fd: RawFd, done: usize) -> io::Result<usize> {
-        let headers = &mut self.headers[done..];
-        if let [only] = headers {
-            let header = &only.msg_hdr;
-            // SAFETY: `link` has pointed the header at a name, stretches of bytes and a control message
-            // that are live: in `self.names`, `self.iovecs` and `self.controls`, unchanged since, and in
-            // the scratch and the inbox, which nobody writes to while they are borrowed by `flush`. The
-            // kernel only reads them. One plain stretch takes the call with the least to copy.
-            let sent = unsafe {
-                if header.msg_iovlen == 1 && header.msg_controllen == 0 {
-                    let iovec = *header.msg_iov;
-                    let (name, len) = (header.msg_name.cast(), header.msg_namelen);
-                    libc::sendto(fd, iovec.iov_base, iovec.iov_len, libc::MSG_DONTWAIT, name, len)
-                } else {
-                    libc::sendmsg(fd, header, libc::MSG_DONTWAIT)
-                }
-            };
-            return if sent >= 0 { Ok(1) } else { Err(io::Error::last_os_error()) };
-        }
-        let Ok(vlen) = libc::c_uint::try_from(headers.len()) else { return Ok(0) };
-        // SAFETY: as above, for `vlen` headers, which the kernel also writes `msg_len` into.
-        let sent = unsafe { libc::sendmmsg(fd, headers.as_mut_ptr(), vlen, libc::MSG_DONTWAIT) };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-    }
-
-    /// Sends the segments of a train one by one.
-    fn send_each(&self, fd: RawFd, message: usize, inbox: &Inbox, refusals: &mut Refusals) {
-        let message = &self.messages[message];
-        let mut bytes = Vec::with_capacity(message.total);
-        let mut piece = self.pieces.get(message.first as usize);
-        while let Some(Piece { at, len, next }) = piece.copied() {
-            bytes.extend_from_slice(stretch(inbox, &self.scratch, at, len));
-            piece = self.pieces.get(next as usize);
-        }
-        let mut control = Control::empty();
-        let control_len = control.write(None, message.target.from);
-        for segment in bytes.chunks(message.segment) {
-            let (mut name, name_len) = Name::new(message.target.to);
-            let mut iovec =
-                libc::iovec { iov_base: segment.as_ptr().cast_mut().cast(), iov_len: segment.len() };
-            let mut header = header(name_len, 1, control_len).msg_hdr;
-            header.msg_name = (&raw mut name).cast();
-            header.msg_iov = &raw mut iovec;
-            if control_len > 0 {
-                header.msg_control = (&raw mut control).cast();
-            }
-            // SAFETY: the header points at locals that live until the call returns.
-            let sent = unsafe { libc::sendmsg(fd, &raw const header, libc::MSG_DONTWAIT) };
-            if sent < 0 {
-                match io::Error::last_os_error().raw_os_error() {
-                    Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => refusals.full += 1,
-                    Some(libc::EMSGSIZE) => refusals.too_long += 1,
-                    _ => refusals.other += 1,
-                }
-            }
-        }
-    }
 }
 
 // SAFETY: the pointers among its fields are only followed within `flush`, which sets them itself.
 unsafe impl Send for Outbox {}
-
-/// The bytes of a [`Piece`].
-fn stretch<'a>(inbox: &'a Inbox, scratch: &'a [u8], at: usize, len: usize) -> &'a [u8] {
-    if at & IN_SCRATCH == 0 { inbox.at(at, len) } else { &scratch[at ^ IN_SCRATCH..][..len] }
-}
 
 /// A scratch without anything in it.
 fn zeros() -> Vec<u8> {
     let mut scratch = Vec::with_capacity(SCRATCH);
     scratch.resize(ZEROS, 0);
     scratch
-}
-
-/// A header that points nowhere yet.
-fn header(name_len: libc::socklen_t, pieces: usize, control_len: usize) -> libc::mmsghdr {
-    // SAFETY: integers and raw pointers, for all of which zero bytes are a value.
-    let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
-    header.msg_hdr.msg_namelen = name_len;
-    header.msg_hdr.msg_iovlen = pieces;
-    header.msg_hdr.msg_controllen = control_len;
-    header
 }
