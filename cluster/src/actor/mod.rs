@@ -8,3 +8,4 @@ pub mod proxy;
 pub mod room;
 pub mod session;
 pub mod socket;
+pub mod timer;

@@ -12,9 +12,9 @@ use chappe_proto::signal::proxy::{Output, Proxy};
 use chappe_proto::signal::route::{
     FromRoom, FromSession, ProxyInput, RoomChange, RoomInput, ToRoom, ToSession,
 };
-use chappe_proto::time::Mono;
 
 use super::session::SessionRef;
+use super::timer::Timer;
 use crate::clock;
 use crate::node::Node;
 
@@ -44,7 +44,7 @@ pub struct ProxyActor {
     room: RoomKey,
     machine: Option<Proxy>,
     sessions: HashMap<PeerId, SessionRef>,
-    timer: Option<(Mono, SpawnHandle)>,
+    timer: Timer,
     lingering: Option<SpawnHandle>,
     retired: bool,
 }
@@ -55,7 +55,7 @@ impl ProxyActor {
     pub fn of(node: &Arc<Node>, room: &RoomKey) -> Option<Addr<Self>> {
         node.proxies.get_or_start(room, limits::ROOMS_MAX, || {
             let (node, room) = (Arc::clone(node), room.clone());
-            let (machine, timer, lingering) = (None, None, None);
+            let (machine, timer, lingering) = (None, Timer::default(), None);
             Self { node, room, machine, sessions: HashMap::new(), timer, lingering, retired: false }.start()
         })
     }
@@ -67,7 +67,10 @@ impl ProxyActor {
         for output in out {
             self.dispatch(output, &machine, ctx);
         }
-        self.arm(machine.poll_timeout(), ctx);
+        self.timer.arm(machine.poll_timeout(), ctx, |actor, ctx| {
+            actor.timer.fired();
+            actor.run(ctx, |machine, out| machine.handle_timeout(clock::now(), out));
+        });
         self.machine = Some(machine);
     }
 
@@ -137,20 +140,6 @@ impl ProxyActor {
         let named = self.node.proxies.get_or_start(&self.room, limits::ROOMS_MAX, || ctx.address());
         self.retired = named.as_ref().is_some_and(|named| *named != ctx.address());
         named.filter(|_| self.retired)
-    }
-
-    fn arm(&mut self, at: Mono, ctx: &mut Context<Self>) {
-        if at == Mono::NEVER || self.timer.is_some_and(|(armed, _)| armed <= at) {
-            return;
-        }
-        if let Some((_, handle)) = self.timer.take() {
-            ctx.cancel_future(handle);
-        }
-        let handle = ctx.run_later(at.until(clock::now().mono), |actor, ctx| {
-            actor.timer = None;
-            actor.run(ctx, |machine, out| machine.handle_timeout(clock::now(), out));
-        });
-        self.timer = Some((at, handle));
     }
 }
 

@@ -4,9 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, SpawnHandle,
-};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message};
 use actix::{WrapFuture, dev::SendError};
 use chappe_admin::Kicked;
 use chappe_proto::id::{Identity, PeerId, RoomKey, SessionId};
@@ -16,11 +14,11 @@ use chappe_proto::registry::Command;
 use chappe_proto::signal::member::Gateway;
 use chappe_proto::signal::room::{Output, Revocation, Room};
 use chappe_proto::signal::route::{Entry, FromRoom, ProxyInput, RoomInput, ToRoom};
-use chappe_proto::time::Mono;
 
 use super::edges::Direct;
 use super::gateway::is_revoked;
 use super::proxy::{ProxyActor, RoomSays};
+use super::timer::Timer;
 use crate::clock;
 use crate::node::Node;
 
@@ -56,7 +54,7 @@ pub struct RoomActor {
     machine: Room,
     proxies: HashMap<Gateway, Addr<ProxyActor>>,
     behind: HashSet<Gateway>,
-    timer: Option<(Mono, SpawnHandle)>,
+    timer: Timer,
     lingering: bool,
 }
 
@@ -76,7 +74,7 @@ impl RoomActor {
             }
             let (node, key) = (Arc::clone(node), key.clone());
             let (proxies, behind) = (HashMap::new(), HashSet::new());
-            Self { node, key, machine, proxies, behind, timer: None, lingering: false }.start()
+            Self { node, key, machine, proxies, behind, timer: Timer::default(), lingering: false }.start()
         })
     }
 
@@ -100,7 +98,10 @@ impl RoomActor {
                 Output::Revoke(revocation) => self.revoke(revocation, ctx),
             }
         }
-        self.arm(ctx);
+        self.timer.arm(self.machine.poll_timeout(), ctx, |actor, ctx| {
+            actor.timer.fired();
+            actor.run(ctx, |machine, out| machine.handle_timeout(clock::now(), out));
+        });
         if self.machine.is_idle() && !self.lingering {
             self.lingering = true;
             ctx.run_later(LINGER, |actor, ctx| {
@@ -186,21 +187,6 @@ impl RoomActor {
             }
             true
         }
-    }
-
-    fn arm(&mut self, ctx: &mut Context<Self>) {
-        let at = self.machine.poll_timeout();
-        if at == Mono::NEVER || self.timer.is_some_and(|(armed, _)| armed <= at) {
-            return;
-        }
-        if let Some((_, handle)) = self.timer.take() {
-            ctx.cancel_future(handle);
-        }
-        let handle = ctx.run_later(at.until(clock::now().mono), |actor, ctx| {
-            actor.timer = None;
-            actor.run(ctx, |machine, out| machine.handle_timeout(clock::now(), out));
-        });
-        self.timer = Some((at, handle));
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::dev::SendError;
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use bytestring::ByteString;
 use chappe_proto::id::{Attach, EdgeId, PeerId, RoomKey, SessionId};
 use chappe_proto::limits;
@@ -14,10 +14,10 @@ use chappe_proto::signal::code::CloseCode;
 use chappe_proto::signal::frame::{GoneReason, ServerFrame};
 use chappe_proto::signal::route::{FromSession, ToSession};
 use chappe_proto::signal::session::{Output, Session, Start};
-use chappe_proto::time::Mono;
 
 use super::proxy::{ProxyActor, SessionSays};
 use super::socket::Socket;
+use super::timer::Timer;
 use crate::clock;
 use crate::node::Node;
 
@@ -102,8 +102,7 @@ pub struct SessionActor {
     proxy: Option<Addr<ProxyActor>>,
     backlog: VecDeque<FromSession>,
     missed: Arc<AtomicBool>,
-    timer: Option<(Mono, SpawnHandle)>,
-    out: Vec<Output>,
+    timer: Timer,
 }
 
 impl SessionActor {
@@ -122,8 +121,7 @@ impl SessionActor {
                 proxy: None,
                 backlog: VecDeque::new(),
                 missed: Arc::default(),
-                timer: None,
-                out: Vec::new(),
+                timer: Timer::default(),
             }
             .start()
         })
@@ -132,19 +130,26 @@ impl SessionActor {
     /// Lets the machine do something, and does what it says.
     fn run(&mut self, ctx: &mut Context<Self>, step: impl FnOnce(&mut Session, &Node, &mut Vec<Output>)) {
         let Some(mut machine) = self.machine.take() else { return };
-        let mut out = std::mem::take(&mut self.out);
+        let mut out = Vec::new();
         if self.missed.swap(false, Ordering::Relaxed) {
             machine.handle_overflow(clock::now(), &mut out);
         }
         step(&mut machine, &self.node, &mut out);
-        let mut at = 0;
-        while let Some(output) = out.get(at).cloned() {
-            at += 1;
-            self.dispatch(output, &mut machine, &mut out, ctx);
+        // Carrying one out may bring others: a full socket makes the machine let go of it.
+        while !out.is_empty() {
+            for output in std::mem::take(&mut out) {
+                self.dispatch(output, &mut machine, &mut out, ctx);
+            }
         }
-        out.clear();
-        self.out = out;
-        self.arm(machine.poll_timeout(), ctx);
+        self.timer.arm(machine.poll_timeout(), ctx, |actor, ctx| {
+            actor.timer.fired();
+            actor.run(ctx, |machine, node, out| {
+                let now = clock::now();
+                if machine.poll_timeout() <= now.mono {
+                    machine.handle_timeout(now, &node.world(), out);
+                }
+            });
+        });
         self.machine = Some(machine);
     }
 
@@ -213,26 +218,6 @@ impl SessionActor {
                 return;
             }
         }
-    }
-
-    /// Keeps one timer, at the machine's next deadline or before it.
-    fn arm(&mut self, at: Mono, ctx: &mut Context<Self>) {
-        if at == Mono::NEVER || self.timer.is_some_and(|(armed, _)| armed <= at) {
-            return;
-        }
-        if let Some((_, handle)) = self.timer.take() {
-            ctx.cancel_future(handle);
-        }
-        let handle = ctx.run_later(at.until(clock::now().mono), |actor, ctx| {
-            actor.timer = None;
-            actor.run(ctx, |machine, node, out| {
-                let now = clock::now();
-                if machine.poll_timeout() <= now.mono {
-                    machine.handle_timeout(now, &node.world(), out);
-                }
-            });
-        });
-        self.timer = Some((at, handle));
     }
 }
 
