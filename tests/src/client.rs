@@ -1,0 +1,417 @@
+//! Two signaling clients: one that says what it is told, byte for byte, and one that keeps
+//! PROTOCOL.md section 6 through lost sockets, as a good client does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::process::WITHIN;
+
+/// Says exactly what it is told.
+pub struct ByHand {
+    socket: WebSocketStream<TcpStream>,
+}
+
+/// Opens a signaling socket.
+///
+/// # Errors
+/// When nobody answers there.
+pub async fn connect(at: SocketAddr) -> Result<ByHand, Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TcpStream::connect(at).await?;
+    stream.set_nodelay(true)?;
+    let (socket, _) = client_async(format!("ws://{at}/v1/signal"), stream).await?;
+    Ok(ByHand { socket })
+}
+
+impl ByHand {
+    /// Opens a socket to a node that is there.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub async fn open(at: SocketAddr) -> Self {
+        connect(at).await.unwrap_or_else(|error| panic!("{at}: {error}"))
+    }
+
+    /// Opens a socket and joins anonymously: the `welcome` comes with it.
+    pub async fn joined(at: SocketAddr, room: &str) -> (Self, Value) {
+        let mut socket = Self::open(at).await;
+        let welcome = socket.join(json!({ "room": room })).await;
+        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        (socket, welcome)
+    }
+
+    /// Sends a `join` with these fields and answers with what comes next.
+    pub async fn join(&mut self, fields: Value) -> Value {
+        self.say(typed("join", fields)).await;
+        self.hear().await
+    }
+
+    /// Sends a frame.
+    pub async fn say(&mut self, frame: Value) {
+        self.say_text(&frame.to_string()).await;
+    }
+
+    /// Sends a text. A socket that is closed by now tells when it is read.
+    pub async fn say_text(&mut self, text: &str) {
+        let _ = self.socket.send(Message::text(text)).await;
+    }
+
+    /// Sends a binary frame.
+    pub async fn say_binary(&mut self, bytes: &'static [u8]) {
+        let _ = self.socket.send(Message::Binary(Bytes::from_static(bytes))).await;
+    }
+
+    /// The next frame, or `{"type": "end", "code"}` where the socket ends: the code of RFC 6455 section
+    /// 7.4, or none.
+    ///
+    /// # Panics
+    /// When nothing comes.
+    pub async fn hear(&mut self) -> Value {
+        loop {
+            match timeout(WITHIN, self.socket.next()).await.expect("a frame") {
+                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                Some(Ok(Message::Close(frame))) => {
+                    return json!({ "type": "end", "code": frame.map(|frame| u16::from(frame.code)) });
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return json!({ "type": "end", "code": null }),
+            }
+        }
+    }
+
+    /// The next frame of a type, passing over others.
+    ///
+    /// # Panics
+    /// When the socket ends before.
+    pub async fn hear_a(&mut self, kind: &str) -> Value {
+        loop {
+            let frame = self.hear().await;
+            if frame["type"] == kind {
+                return frame;
+            }
+            assert_ne!(frame["type"], "end", "before a {kind}: {frame}");
+        }
+    }
+}
+
+/// An object with a `type`.
+///
+/// # Panics
+/// When `fields` is no object.
+#[must_use]
+pub fn typed(kind: &str, mut fields: Value) -> Value {
+    fields["type"] = kind.into();
+    fields
+}
+
+/// Ends a connection by RST.
+pub fn reset(stream: TcpStream) {
+    let _ = stream.set_zero_linger();
+    drop(stream);
+}
+
+/// A client asks a silent server after this long, and gives it as long again.
+const PATIENCE: Duration = Duration::from_millis(1500);
+const BACKOFF: [u64; 5] = [0, 100, 300, 1000, 2000];
+
+enum Command {
+    Signal(String, Value),
+    Say(Value),
+    Reset,
+}
+
+/// A client whose signals arrive once and in order, whatever happens to its sockets.
+pub struct Client {
+    /// Its peer id.
+    pub peer: String,
+    /// The last `welcome`, `resumed` or `rebuilt`.
+    pub welcome: Value,
+    commands: mpsc::Sender<Command>,
+    events: mpsc::Receiver<Value>,
+}
+
+impl Client {
+    /// Joins with these fields of a `join`, and waits for the welcome.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn join(at: SocketAddr, fields: Value) -> Self {
+        let (commands, told) = mpsc::channel(4096);
+        let (tell, events) = mpsc::channel(65_536);
+        let marks = BTreeMap::new();
+        let state = State { at, fields, resume: None, marks, boxes: BTreeMap::new(), window: 1, paused: None };
+        tokio::spawn(state.run(told, tell));
+        let mut client = Self { peer: String::new(), welcome: Value::Null, commands, events };
+        let first = client.hear().await;
+        assert_eq!(first["type"], "welcome", "{first}");
+        client
+    }
+
+    /// Signals `payload` to a peer: by and by, once, in order.
+    ///
+    /// # Panics
+    /// When its task has ended.
+    pub async fn signal(&self, to: &str, payload: impl Into<Value>) {
+        assert!(self.commands.send(Command::Signal(to.to_owned(), payload.into())).await.is_ok());
+    }
+
+    /// Says a frame now, or when there is a socket again.
+    ///
+    /// # Panics
+    /// When its task has ended.
+    pub async fn say(&self, frame: Value) {
+        assert!(self.commands.send(Command::Say(frame)).await.is_ok());
+    }
+
+    /// Resets its connection.
+    ///
+    /// # Panics
+    /// When its task has ended.
+    pub async fn reset(&self) {
+        assert!(self.commands.send(Command::Reset).await.is_ok());
+    }
+
+    /// The next event: a frame of the server, signals once and in order. `end` when it is over.
+    ///
+    /// # Panics
+    /// When nothing comes.
+    pub async fn hear(&mut self) -> Value {
+        let event = timeout(WITHIN, self.events.recv()).await.expect("an event");
+        let event = event.unwrap_or_else(|| json!({ "type": "end" }));
+        if matches!(event["type"].as_str(), Some("welcome" | "resumed" | "rebuilt")) {
+            self.peer = event["peer"].as_str().unwrap().to_owned();
+            self.welcome = event.clone();
+        }
+        event
+    }
+
+    /// The next event of a type, passing over others.
+    ///
+    /// # Panics
+    /// When it is over before.
+    pub async fn hear_a(&mut self, kind: &str) -> Value {
+        loop {
+            let event = self.hear().await;
+            if event["type"] == kind {
+                return event;
+            }
+            assert_ne!(event["type"], "end", "before a {kind}: {event}");
+        }
+    }
+
+    /// The payloads of the next `count` signals from a peer.
+    pub async fn signals(&mut self, from: &str, count: usize) -> Vec<Value> {
+        let mut got = Vec::new();
+        while got.len() < count {
+            let mut signal = self.hear_a("signal").await;
+            if signal["from"] == from {
+                got.push(signal["payload"].take());
+            }
+        }
+        got
+    }
+
+    /// Waits until a peer has acknowledged everything up to `id`.
+    ///
+    /// # Panics
+    /// When it is told that it is `undelivered`.
+    pub async fn delivered(&mut self, to: &str, id: u64) {
+        loop {
+            let event = self.hear().await;
+            assert!(event["type"] != "undelivered" && event["type"] != "end", "{event}");
+            if event["type"] == "delivered" && event["to"] == to && event["id"].as_u64().unwrap() >= id {
+                return;
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Outbox {
+    /// Not delivered, from id `base + 1` on.
+    held: VecDeque<Value>,
+    base: u64,
+    /// The last id sent on this socket.
+    sent: u64,
+}
+
+struct State {
+    at: SocketAddr,
+    fields: Value,
+    resume: Option<String>,
+    marks: BTreeMap<String, u64>,
+    boxes: BTreeMap<String, Outbox>,
+    window: u64,
+    paused: Option<Instant>,
+}
+
+enum End {
+    /// Connect again.
+    Lost,
+    /// It is over.
+    Over,
+}
+
+impl State {
+    async fn run(mut self, mut told: mpsc::Receiver<Command>, tell: mpsc::Sender<Value>) {
+        let mut attempt = 0;
+        loop {
+            tokio::time::sleep(Duration::from_millis(BACKOFF[attempt.min(BACKOFF.len() - 1)])).await;
+            attempt += 1;
+            let Ok(Ok(mut socket)) = timeout(PATIENCE, connect(self.at)).await else { continue };
+            let mut fields = self.fields.clone();
+            if let Some(resume) = &self.resume {
+                fields["resume"] = resume.as_str().into();
+                fields["marks"] = json!(self.marks);
+            }
+            socket.say(typed("join", fields)).await;
+            let before = self.resume.clone();
+            let end = self.serve(&mut socket, &mut told, &tell).await;
+            reset(socket.socket.into_inner());
+            if self.resume != before {
+                attempt = 0;
+            }
+            if matches!(end, End::Over) {
+                return;
+            }
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        socket: &mut ByHand,
+        told: &mut mpsc::Receiver<Command>,
+        tell: &mpsc::Sender<Value>,
+    ) -> End {
+        let mut heard = Instant::now();
+        let mut asked = false;
+        let mut joined = false;
+        loop {
+            let silent = heard + if asked { 2 * PATIENCE } else { PATIENCE };
+            let wake = self.paused.map_or(silent, |paused| paused.min(silent));
+            tokio::select! {
+                message = socket.socket.next() => {
+                    let Some(Ok(message)) = message else { return End::Lost };
+                    (heard, asked) = (Instant::now(), false);
+                    let Message::Text(text) = message else { continue };
+                    let frame: Value = serde_json::from_str(&text).unwrap();
+                    joined |= self.welcomed(&frame);
+                    if let Some(end) = self.frame(frame, socket, tell).await {
+                        return end;
+                    }
+                }
+                command = told.recv(), if joined => match command {
+                    Some(Command::Signal(to, payload)) => self.boxes.entry(to).or_default().held.push_back(payload),
+                    Some(Command::Say(frame)) => socket.say(frame).await,
+                    Some(Command::Reset) => return End::Lost,
+                    None => return End::Over,
+                },
+                () = tokio::time::sleep_until(wake) => {
+                    let now = Instant::now();
+                    if self.paused.is_some_and(|paused| paused <= now) {
+                        self.paused = None;
+                        self.send_again();
+                    }
+                    if now >= silent {
+                        if asked {
+                            return End::Lost;
+                        }
+                        asked = true;
+                        socket.say(json!({ "type": "ping" })).await;
+                    }
+                }
+            }
+            if joined {
+                self.pump(socket).await;
+            }
+        }
+    }
+
+    /// Takes what a welcome brings.
+    fn welcomed(&mut self, frame: &Value) -> bool {
+        let welcome = matches!(frame["type"].as_str(), Some("welcome" | "resumed" | "rebuilt"));
+        if welcome {
+            self.resume = frame["resume"].as_str().map(str::to_owned);
+            self.window = frame["limits"]["unacked_max"].as_u64().unwrap();
+            self.paused = None;
+            self.send_again();
+        }
+        welcome
+    }
+
+    fn send_again(&mut self) {
+        for outbox in self.boxes.values_mut() {
+            outbox.sent = outbox.base;
+        }
+    }
+
+    /// Sends what has not been sent.
+    async fn pump(&mut self, socket: &mut ByHand) {
+        if self.paused.is_some() {
+            return;
+        }
+        for (to, outbox) in &mut self.boxes {
+            let last = outbox.base + self.window.min(outbox.held.len() as u64);
+            while outbox.sent < last {
+                let at = usize::try_from(outbox.sent - outbox.base).unwrap();
+                outbox.sent += 1;
+                let payload = &outbox.held[at];
+                let frame = json!({ "to": to, "id": outbox.sent, "kind": "n", "payload": payload });
+                socket.say(typed("signal", frame)).await;
+            }
+        }
+    }
+
+    async fn frame(&mut self, frame: Value, socket: &mut ByHand, tell: &mpsc::Sender<Value>) -> Option<End> {
+        let id = frame["id"].as_u64().unwrap_or(0);
+        let text = |field: &str| frame[field].as_str().unwrap_or_default().to_owned();
+        match frame["type"].as_str().unwrap() {
+            "ping" => socket.say(json!({ "type": "pong" })).await,
+            "pong" => {}
+            "signal" => {
+                let mark = self.marks.entry(text("from")).or_default();
+                if id > *mark + 1 {
+                    return None;
+                }
+                let fresh = id == *mark + 1;
+                *mark = id.max(*mark);
+                socket.say(json!({ "type": "ack", "from": frame["from"], "id": *mark })).await;
+                if fresh {
+                    tell.send(frame).await.ok()?;
+                }
+            }
+            "delivered" | "undelivered" => {
+                if let Some(outbox) = self.boxes.get_mut(&text("to")) {
+                    while outbox.base < id && outbox.held.pop_front().is_some() {
+                        outbox.base += 1;
+                    }
+                    outbox.sent = outbox.sent.max(outbox.base);
+                }
+                tell.send(frame).await.ok()?;
+            }
+            "error" if frame["retry_after_ms"].is_u64() => {
+                let wait = Duration::from_millis(frame["retry_after_ms"].as_u64().unwrap());
+                self.paused = Some(Instant::now() + wait);
+            }
+            "gone" => {
+                tell.send(frame).await.ok()?;
+                return Some(End::Over);
+            }
+            "closed" => {
+                let end = if frame["resume"] == true { End::Lost } else { End::Over };
+                tell.send(frame).await.ok()?;
+                return Some(end);
+            }
+            _ => tell.send(frame).await.ok()?,
+        }
+        None
+    }
+}
