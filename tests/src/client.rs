@@ -147,7 +147,8 @@ impl Client {
         let (commands, told) = mpsc::channel(4096);
         let (tell, events) = mpsc::channel(65_536);
         let marks = BTreeMap::new();
-        let state = State { at, fields, resume: None, marks, boxes: BTreeMap::new(), window: 1, paused: None };
+        let state =
+            State { at, fields, resume: None, marks, boxes: BTreeMap::new(), window: 1, paused: None };
         tokio::spawn(state.run(told, tell));
         let mut client = Self { peer: String::new(), welcome: Value::Null, commands, events };
         let first = client.hear().await;
