@@ -13,7 +13,7 @@ use chappe_proto::limits;
 use chappe_proto::mesh::uplink::{NodeHello, PeerPolicy, Secret};
 use chappe_proto::registry::{Command, NodeAddresses};
 use ipnet::IpNet;
-use tokio::runtime::Runtime;
+use tokio::runtime::{EnterGuard, Runtime};
 
 use crate::actor::edges::{EdgesActor, RegistryChanged, Serve};
 use crate::actor::session::Shutdown;
@@ -84,6 +84,24 @@ pub enum StartError {
     Io(#[from] io::Error),
 }
 
+/// The thread of the links. A runtime may not simply be dropped within another one, as a start that
+/// fails half way does.
+struct Mesh(Option<Runtime>);
+
+impl Mesh {
+    fn enter(&self) -> Option<EnterGuard<'_>> {
+        self.0.as_ref().map(Runtime::enter)
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// A running node. Dropping it does not stop it.
 pub struct Running {
     /// What its parts share.
@@ -102,7 +120,7 @@ pub struct Running {
     pub authority: Authority,
     server: ServerHandle,
     uplinks: Uplinks,
-    mesh: Runtime,
+    mesh: Mesh,
     ended: Ended,
 }
 
@@ -128,11 +146,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
     let edges = EdgesActor::default().start();
     let node = Node::new(config.node, begun.generation, registry.clone(), edges.clone());
-    let mesh = tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("mesh")
         .enable_all()
         .build()?;
+    let mesh = Mesh(Some(runtime));
     let cluster = registry.state().cluster().map(|cluster| cluster.id).ok_or(StartError::NotFounded)?;
     let authority = Authority::open(&config.authority, cluster, clock::unix())?;
     let uplinks = listen(&mesh, &config, &registry, &edges, &authority, cluster)?;
@@ -191,7 +210,7 @@ async fn begin(registry: &Registry, config: &Config, addresses: NodeAddresses) -
 }
 
 fn listen(
-    mesh: &Runtime,
+    mesh: &Mesh,
     config: &Config,
     registry: &Registry,
     edges: &Addr<EdgesActor>,
@@ -234,7 +253,7 @@ impl Running {
         }
         self.server.stop(true).await; // waits for those farewells, within its own limit
         self.uplinks.stop().await;
-        self.mesh.shutdown_background();
+        drop(self.mesh);
         self.node.registry.stop();
         let _ = tokio::time::timeout(limits::REGISTRY_STOP_WITHIN, self.ended).await;
     }

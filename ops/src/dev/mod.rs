@@ -15,7 +15,7 @@ use chappe_cluster::http::tls::Files;
 use chappe_cluster::mesh::pki::{Holder, server_name};
 use chappe_cluster::start::{self, Running};
 use chappe_cluster::{clock, http};
-use chappe_edge::{Edge, ListenAt, Source, Tls, Uplink};
+use chappe_edge::{Edge, ListenAt, Source, StartError, Tls, Uplink};
 use chappe_proto::id::{AppId, EdgeId, NodeId, Region};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
 use chappe_proto::registry::AppPolicy;
@@ -186,7 +186,7 @@ fn start_edge(args: &Args, address: IpAddr, node: &Running) -> Result<Edge> {
     let tls = Tls { certificates: identity.chain(), roots: vec![identity.authority], key: identity.key };
     let name = server_name(&node.cluster, None)?.to_str().into_owned();
     let at = SocketAddr::new(address, args.turn);
-    Ok(Edge::start(chappe_edge::Config {
+    let config = chappe_edge::Config {
         id,
         build: env!("CARGO_PKG_VERSION").to_owned(),
         region: Region::new("here")?,
@@ -201,7 +201,13 @@ fn start_edge(args: &Args, address: IpAddr, node: &Running) -> Result<Edge> {
         realm: "chappe".to_owned(),
         capacity: CAPACITY,
         source: Source::Uplink(Uplink { nodes: vec![chappe_edge::Node { address: node.uplink, name }], tls }),
-    })?)
+    };
+    Edge::start(config).map_err(|error| match error {
+        StartError::Listener { .. } => {
+            anyhow::anyhow!("{error}: --turn PORT (0 takes a free one)")
+        }
+        error => error.into(),
+    })
 }
 
 async fn wait_for_edge(node: &Running) -> Result<()> {
