@@ -67,10 +67,7 @@ impl ProxyActor {
         for output in out {
             self.dispatch(output, &machine, ctx);
         }
-        self.timer.arm(machine.poll_timeout(), ctx, |actor, ctx| {
-            actor.timer.fired();
-            actor.run(ctx, |machine, out| machine.handle_timeout(clock::now(), out));
-        });
+        self.timer.arm(machine.poll_timeout(), ctx, Self::fire);
         self.machine = Some(machine);
     }
 
@@ -140,6 +137,11 @@ impl ProxyActor {
         let named = self.node.proxies.get_or_start(&self.room, limits::ROOMS_MAX, || ctx.address());
         self.retired = named.as_ref().is_some_and(|named| *named != ctx.address());
         named.filter(|_| self.retired)
+    }
+
+    fn fire(&mut self, ctx: &mut Context<Self>) {
+        self.timer.fired();
+        self.run(ctx, |machine, out| machine.handle_timeout(clock::now(), out));
     }
 }
 

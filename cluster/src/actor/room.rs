@@ -98,10 +98,7 @@ impl RoomActor {
                 Output::Revoke(revocation) => self.revoke(revocation, ctx),
             }
         }
-        self.timer.arm(self.machine.poll_timeout(), ctx, |actor, ctx| {
-            actor.timer.fired();
-            actor.run(ctx, |machine, out| machine.handle_timeout(clock::now(), out));
-        });
+        self.timer.arm(self.machine.poll_timeout(), ctx, Self::fire);
         if self.machine.is_idle() && !self.lingering {
             self.lingering = true;
             ctx.run_later(LINGER, |actor, ctx| {
@@ -187,6 +184,11 @@ impl RoomActor {
             }
             true
         }
+    }
+
+    fn fire(&mut self, ctx: &mut Context<Self>) {
+        self.timer.fired();
+        self.run(ctx, |machine, out| machine.handle_timeout(clock::now(), out));
     }
 }
 

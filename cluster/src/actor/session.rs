@@ -141,15 +141,7 @@ impl SessionActor {
                 self.dispatch(output, &mut machine, &mut out, ctx);
             }
         }
-        self.timer.arm(machine.poll_timeout(), ctx, |actor, ctx| {
-            actor.timer.fired();
-            actor.run(ctx, |machine, node, out| {
-                let now = clock::now();
-                if machine.poll_timeout() <= now.mono {
-                    machine.handle_timeout(now, &node.world(), out);
-                }
-            });
-        });
+        self.timer.arm(machine.poll_timeout(), ctx, Self::fire);
         self.machine = Some(machine);
     }
 
@@ -218,6 +210,16 @@ impl SessionActor {
                 return;
             }
         }
+    }
+
+    fn fire(&mut self, ctx: &mut Context<Self>) {
+        self.timer.fired();
+        self.run(ctx, |machine, node, out| {
+            let now = clock::now();
+            if machine.poll_timeout() <= now.mono {
+                machine.handle_timeout(now, &node.world(), out);
+            }
+        });
     }
 }
 
