@@ -3,12 +3,17 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::disallowed_methods,
     missing_docs,
     reason = "a library of tests: what does not hold here is a failed test"
 )]
 
+pub mod chromium;
 pub mod client;
 pub mod http;
+pub mod lan_server;
+pub mod netns;
+pub mod page;
 pub mod process;
 pub mod turn;

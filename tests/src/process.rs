@@ -110,11 +110,16 @@ impl Process {
         self.pid.as_raw_nonzero().get()
     }
 
-    fn signal(&mut self, signal: Signal) {
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
         if self.exited.is_none() {
             self.exited = self.exit.try_recv().ok();
         }
-        if self.exited.is_none() {
+        self.exited
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        if self.ended().is_none() {
             let _ = kill_process(self.pid, signal); // may have ended just now
         }
     }

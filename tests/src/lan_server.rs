@@ -1,0 +1,131 @@
+//! `chappe dev` in the server's namespace of a [`Lan`], and what its admin API says.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::netns::{Lan, SERVER, wait};
+use crate::process::{self, Process};
+
+/// The port of its web page and signaling: free, since the namespace is its own.
+pub const HTTP: u16 = 8080;
+/// The port of STUN and TURN.
+pub const TURN: u16 = 3478;
+
+/// A debug build on a busy machine is up within this.
+const UP_WITHIN: Duration = Duration::from_secs(30);
+/// An answer of the API comes within this.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// A server; killed when it is dropped.
+pub struct LanServer<'a> {
+    lan: &'a Lan,
+    directory: TempDir,
+    process: Process,
+}
+
+impl<'a> LanServer<'a> {
+    /// Starts one and waits until it has an edge.
+    pub fn start(lan: &'a Lan) -> Self {
+        let directory = TempDir::new().expect("a directory for its data");
+        let process = spawn(lan, &directory);
+        let mut server = Self { lan, directory, process };
+        server.until_up();
+        server
+    }
+
+    /// `kill -9`, and again on the same ports with the same data.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        self.process = spawn(self.lan, &self.directory);
+        self.until_up();
+    }
+
+    /// The address of the call page of a room.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{SERVER}:{HTTP}{path}")
+    }
+
+    /// A token for that room, as an app's server makes it.
+    pub fn token(&self, room: &str, grants: &[&str]) -> String {
+        let key = self.directory.path().join("data/api-key.json");
+        let mut arguments = vec!["token", room, "--key", key.to_str().expect("a plain path")];
+        arguments.extend(grants.iter().flat_map(|grant| ["--grant", grant]));
+        let (ok, token, error) = process::run(process::binary(), &arguments);
+        assert!(ok, "{error}");
+        token.trim().to_owned()
+    }
+
+    /// `GET /admin/api/v1/overview`.
+    pub fn overview(&self) -> Value {
+        let token =
+            fs::read_to_string(self.directory.path().join("data/admin-token")).expect("the admin token");
+        let header = format!("Authorization: Bearer {}\r\n", token.trim());
+        self.get("/admin/api/v1/overview", &header).expect("an overview")
+    }
+
+    /// How many bytes its edge has relayed.
+    pub fn relayed_bytes(&self) -> u64 {
+        self.overview()["edges"][0]["relayed_bytes"].as_u64().expect("a count")
+    }
+
+    /// How many allocations its edge has.
+    pub fn allocations(&self) -> u64 {
+        self.overview()["edges"][0]["allocations"].as_u64().expect("a count")
+    }
+
+    fn get(&self, path: &str, headers: &str) -> Option<Value> {
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {SERVER}\r\n{headers}\r\n");
+        let answer = self.lan.server().within(move || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect((SERVER, HTTP))?;
+            stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+            stream.write_all(request.as_bytes())?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        });
+        let answer = answer.ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        assert!(head.contains(" 200 ") || head.contains(" 503 "), "{path}: {head}");
+        serde_json::from_str(body).ok()
+    }
+
+    fn until_up(&mut self) {
+        wait("chappe dev to be up, with its edge", UP_WITHIN, || {
+            if let Some(status) = self.process.ended() {
+                panic!("chappe dev ended with {status}");
+            }
+            let ready = self.get("/readyz", "")?;
+            (ready["ready"] == true && ready["edges"].as_u64() > Some(0)).then_some(())
+        });
+    }
+}
+
+impl Drop for LanServer<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("---- chappe dev said:\n{}{}", self.process.stdout.text(), self.process.stderr.text());
+        }
+    }
+}
+
+fn spawn(lan: &Lan, directory: &TempDir) -> Process {
+    let mut command = lan.server().command(process::binary());
+    command
+        .args([
+            "dev",
+            "--bind",
+            &SERVER.to_string(),
+            "--http",
+            &HTTP.to_string(),
+            "--turn",
+            &TURN.to_string(),
+        ])
+        .arg("--data")
+        .arg(directory.path().join("data"));
+    Process::start(&mut command)
+}

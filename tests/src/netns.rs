@@ -1,0 +1,215 @@
+//! A small network for one test: a namespace with a bridge, where the server is, and a namespace for
+//! each client, linked to the bridge by a veth pair. Faults are nftables rules in a client's namespace.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd as _;
+use std::process::{self, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// Where the server is in each [`Lan`].
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+
+/// The number of the next namespace of this process.
+static NEXT: AtomicU32 = AtomicU32::new(1);
+
+/// Two cores decode the video of one test at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Waits until it is this test's turn; it is until the guard is dropped.
+pub fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One network: the server's namespace, and the clients' that were added to it.
+#[derive(Debug)]
+pub struct Lan {
+    server: Namespace,
+    hosts: AtomicU32,
+}
+
+impl Lan {
+    /// A network of one's own, or nothing without root's rights, which network namespaces need.
+    pub fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!(
+                "SKIPPED: this test makes network namespaces and needs root (`sudo -E cargo test ...`)"
+            );
+            return None;
+        }
+        let server = Namespace::new(SERVER);
+        server.ip(&["link", "add", "br0", "type", "bridge"]);
+        server.ip(&["addr", "add", &format!("{SERVER}/24"), "dev", "br0"]);
+        server.ip(&["link", "set", "br0", "up"]);
+        Some(Self { server, hosts: AtomicU32::new(2) })
+    }
+
+    /// The server's namespace.
+    pub fn server(&self) -> &Namespace {
+        &self.server
+    }
+
+    /// Another client's namespace.
+    pub fn host(&self) -> Namespace {
+        let number = self.hosts.fetch_add(1, Ordering::Relaxed);
+        let host = Namespace::new(Ipv4Addr::new(10, 77, 0, u8::try_from(number).expect("few hosts")));
+        let port = format!("p{number}");
+        self.server.ip(&["link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &host.name]);
+        self.server.ip(&["link", "set", &port, "master", "br0", "up"]);
+        host.ip(&["addr", "add", &format!("{}/24", host.address), "dev", "eth0"]);
+        // No link-local IPv6: it would appear seconds later, and a browser that sees its network change
+        // fails what it is loading.
+        host.ip(&["link", "set", "eth0", "addrgenmode", "none", "up"]);
+        host.ip(&["route", "add", "default", "via", &SERVER.to_string()]);
+        host
+    }
+}
+
+/// A network namespace, gone when it is dropped, with every process in it.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    address: Ipv4Addr,
+}
+
+impl Namespace {
+    fn new(address: Ipv4Addr) -> Self {
+        let name = format!("chappe-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        run(Command::new("ip").args(["netns", "add", &name]), "");
+        let namespace = Self { name, address };
+        namespace.ip(&["link", "set", "lo", "up"]);
+        namespace
+    }
+
+    /// Its address on the network.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// A command that runs in it.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(program);
+        command
+    }
+
+    /// Runs `job` on a thread in the namespace: its sockets are the namespace's.
+    pub fn within<T: Send>(&self, job: impl FnOnce() -> T + Send) -> T {
+        let space = File::open(format!("/run/netns/{}", self.name)).expect("the namespace is there");
+        let inside = move || {
+            move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network)).expect("setns");
+            job()
+        };
+        std::thread::scope(|scope| scope.spawn(inside).join()).expect("the job in the namespace")
+    }
+
+    /// Drops every UDP packet from and to it, as a strict firewall does.
+    pub fn drop_udp(&self) {
+        self.filter("meta l4proto udp drop", "meta l4proto udp drop");
+    }
+
+    /// Drops all TCP to and from that port of the server: neither side is told.
+    pub fn black_hole(&self, port: u16) {
+        self.filter(&format!("tcp dport {port} drop"), &format!("tcp sport {port} drop"));
+    }
+
+    /// Answers all TCP to and from that port of the server by resets: both sides are told at once.
+    pub fn reset(&self, port: u16) {
+        self.filter(
+            &format!("tcp dport {port} reject with tcp reset"),
+            &format!("tcp sport {port} reject with tcp reset"),
+        );
+    }
+
+    fn filter(&self, output: &str, input: &str) {
+        let rules = format!(
+            "table inet fault {{
+                chain output {{ type filter hook output priority 0; {output}; }};
+                chain input {{ type filter hook input priority 0; {input}; }};
+            }}"
+        );
+        run(self.command("nft").args(["-f", "-"]), &rules);
+    }
+
+    /// Ends the fault.
+    pub fn heal(&self) {
+        run(self.command("nft").args(["delete", "table", "inet", "fault"]), "");
+    }
+
+    /// Sends a signal to every process in it.
+    pub fn signal(&self, signal: Signal) {
+        for pid in self.pids() {
+            // One that ends just now needs no signal.
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+
+    fn pids(&self) -> Vec<Pid> {
+        let Ok(output) = Command::new("ip").args(["netns", "pids", &self.name]).output() else {
+            return Vec::new();
+        };
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.lines().filter_map(|line| Pid::from_raw(line.trim().parse().ok()?)).collect()
+    }
+
+    fn ip(&self, arguments: &[&str]) {
+        run(Command::new("ip").args(["-n", &self.name]).args(arguments), "");
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+        // The name goes at once; the namespace itself with the last process in it.
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+    }
+}
+
+/// Runs a command to its end, with that on its standard input.
+///
+/// # Panics
+/// When it fails.
+fn run(command: &mut Command, input: &str) {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Asks again and again until there is an answer.
+///
+/// # Panics
+/// When there is none in time, saying `what` was waited for.
+pub fn wait<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(now() - began < within, "waited {within:?} in vain: {what}");
+        pause();
+    }
+}
+
+/// The time since the machine started.
+pub fn now() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Another process has no event to wait for: it is asked ten times a second.
+#[allow(clippy::disallowed_methods, reason = "see above")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(100));
+}

@@ -1,0 +1,162 @@
+//! Calls of real browsers while the network, the browser or the server fails.
+#![allow(clippy::print_stderr, reason = "what was measured")]
+
+use std::time::Duration;
+
+use chappe_tests::chromium::Browser;
+use chappe_tests::lan_server::{HTTP, LanServer};
+use chappe_tests::netns::{Lan, Namespace, now, turn, wait};
+use chappe_tests::page::{CallPage, Guest, Talk};
+use rustix::process::Signal;
+
+const SOON: Duration = Duration::from_secs(20);
+/// A picture stands still no longer than this while only signaling is cut: a busy machine's hiccup.
+const STILL: Duration = Duration::from_secs(3);
+/// A stopped browser's session has ended on the server within this: its grace, and what finds it silent.
+const GIVEN_UP: Duration = Duration::from_secs(75);
+/// After a restart of node and edge together the pictures move again within this.
+const RECOVERED: Duration = Duration::from_secs(15);
+
+const ADA: Guest<'_> = Guest { name: "Ada", relay: true, token: None };
+const GRACE: Guest<'_> = Guest { name: "Grace", relay: true, token: None };
+
+/// Everything that one said, the other heard: once, in order.
+fn assert_heard(sender: &Talk, receiver: &Talk) {
+    assert_eq!(sender.refused, []);
+    assert_eq!(sender.delivered, sender.sent);
+    let all: Vec<u64> = (1..=sender.sent).collect();
+    assert_eq!(receiver.heard, all);
+}
+
+/// Two in a call talk while `cut` breaks the first one's signaling; it is healed once `until` returns.
+fn cut_while_talking(cut: impl Fn(&Namespace), until: impl Fn(&CallPage, &CallPage)) {
+    let Some(lan) = Lan::new() else { return };
+    let _turn = turn();
+    let server = LanServer::start(&lan);
+    let (host, other_host) = (lan.host(), lan.host());
+    let (browser, other_browser) = (Browser::start(&host, &[]), Browser::start(&other_host, &[]));
+    let ada = CallPage::join(&browser, &server, "tea", ADA);
+    let grace = CallPage::join(&other_browser, &server, "tea", GRACE);
+    ada.until_moving(&["Grace"], SOON);
+    grace.until_moving(&["Ada"], SOON);
+    let before = (ada.id(), grace.id());
+    for call in [&ada, &grace] {
+        call.watch();
+        call.talk();
+    }
+    ada.page.until("window.talk.heard.length > 10", SOON);
+    let began = (ada.talked(), grace.talked());
+    cut(&host);
+    until(&ada, &grace);
+    let meanwhile = (ada.talked(), grace.talked());
+    assert!(meanwhile.0.sent > began.0.sent && meanwhile.1.sent > began.1.sent, "both went on talking");
+    assert!(
+        meanwhile.0.delivered < meanwhile.0.sent && meanwhile.1.delivered < meanwhile.1.sent,
+        "in flight"
+    );
+    host.heal();
+    let healed = now();
+    ada.page.until("window.chappe.room.state === 'connected'", SOON);
+    eprintln!("resumed {:?} after it was healed", now() - healed);
+    let (said, answered) = (ada.fall_silent(SOON), grace.fall_silent(SOON));
+    let (said, answered) = (Talk { heard: ada.talked().heard, ..said }, answered);
+    assert_heard(&said, &answered);
+    assert_heard(&answered, &said);
+    assert_eq!((ada.id(), grace.id()), before, "the sessions are the same");
+    for call in [&ada, &grace] {
+        let events = call.events();
+        assert!(!events.iter().any(|e| e[0] == "peer-left" || e[0] == "peer-joined"), "{events:?}");
+        assert!(!events.iter().any(|e| e[0] == "restart"), "media was well: {events:?}");
+        let gap = call.longest_gap();
+        eprintln!("{}: the picture stood still for {gap:?} at most", call.name);
+        assert!(gap < STILL, "{}: the picture stood still for {gap:?}", call.name);
+        call.assert_well();
+    }
+    ada.until_moving(&["Grace"], SOON);
+    grace.until_moving(&["Ada"], SOON);
+}
+
+#[test]
+fn a_black_holed_session_resumes_with_nothing_lost_or_doubled() {
+    cut_while_talking(|host| host.black_hole(HTTP), |ada, _| ada.until_event("state", "reconnecting", SOON));
+}
+
+#[test]
+fn a_reset_session_resumes_with_nothing_lost_or_doubled() {
+    cut_while_talking(
+        |host| host.reset(HTTP),
+        |ada, grace| {
+            ada.until_event("state", "reconnecting", SOON);
+            // The node saw the reset too, and says at once who is away.
+            wait("Grace to see that Ada is away", SOON, || grace.sees("Ada").away.then_some(()));
+        },
+    );
+}
+
+#[test]
+fn a_browser_that_slept_beyond_its_grace_joins_again_by_itself() {
+    let Some(lan) = Lan::new() else { return };
+    let busy = turn();
+    let server = LanServer::start(&lan);
+    let (host, other_host) = (lan.host(), lan.host());
+    let (browser, other_browser) = (Browser::start(&host, &[]), Browser::start(&other_host, &[]));
+    let ada = CallPage::join(&browser, &server, "tea", ADA);
+    let grace = CallPage::join(&other_browser, &server, "tea", GRACE);
+    ada.until_moving(&["Grace"], SOON);
+    grace.until_moving(&["Ada"], SOON);
+    grace.watch();
+    let before = ada.id();
+    host.signal(Signal::STOP);
+    // Others may take their turn while this one sleeps.
+    drop(busy);
+    grace.until_event("peer-left", "Ada", GIVEN_UP);
+    let left = grace.events();
+    assert!(left.iter().any(|e| e[0] == "peer-updated" && e[2] == "away"), "first it is away: {left:?}");
+    assert!(left.iter().any(|e| e[0] == "peer-left" && e[2] == "lost"), "then lost: {left:?}");
+    let _turn = turn();
+    host.signal(Signal::CONT);
+    let woken = now();
+    grace.until_event("peer-joined", "Ada", SOON);
+    ada.until_moving(&["Grace"], SOON);
+    grace.until_moving(&["Ada"], SOON);
+    eprintln!("a call again {:?} after it woke", now() - woken);
+    assert_ne!(ada.id(), before);
+    assert_eq!(server.overview()["rooms"][0]["peers"], 2, "no ghost");
+    ada.assert_well();
+}
+
+#[test]
+fn a_restarted_server_finds_the_call_again() {
+    let _turn = turn();
+    let Some(lan) = Lan::new() else { return };
+    let mut server = LanServer::start(&lan);
+    let (host, other_host) = (lan.host(), lan.host());
+    let (browser, other_browser) = (Browser::start(&host, &[]), Browser::start(&other_host, &[]));
+    let ada = CallPage::join(&browser, &server, "tea", ADA);
+    let grace = CallPage::join(&other_browser, &server, "tea", GRACE);
+    ada.until_moving(&["Grace"], SOON);
+    grace.until_moving(&["Ada"], SOON);
+    for call in [&ada, &grace] {
+        call.watch();
+    }
+    server.restart();
+    for call in [&ada, &grace] {
+        call.page.until(
+            "window.chappe.room.state === 'connected' && window.chappe.room.peers.size === 1",
+            RECOVERED,
+        );
+    }
+    ada.until_moving(&["Grace"], RECOVERED);
+    grace.until_moving(&["Ada"], RECOVERED);
+    for call in [&ada, &grace] {
+        let events = call.events();
+        assert!(!events.iter().any(|e| e[0] == "peer-left"), "nobody has left: {events:?}");
+        // The start of the server is part of it.
+        let gap = call.longest_gap();
+        eprintln!("{}: the picture stood still for {gap:?}", call.name);
+        assert!(gap > Duration::from_millis(500), "its relay was gone, yet the picture moved: {gap:?}");
+        assert!(gap < RECOVERED, "{gap:?}");
+        call.assert_well();
+    }
+    assert_eq!(server.overview()["rooms"][0]["peers"], 2, "no ghost");
+}
