@@ -88,8 +88,7 @@ impl Browser {
         for domain in ["Runtime.enable", "Log.enable", "Page.enable"] {
             page.command(domain, &json!({}));
         }
-        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
-        page.command("Emulation.setDeviceMetricsOverride", &size);
+        page.resize((width, height));
         page.go(url);
         page
     }
@@ -121,6 +120,12 @@ impl Page {
             Ok(value) => value,
             Err(error) => panic!("{method}: {error}"),
         }
+    }
+
+    /// Gives it another size; a narrow one is a phone's.
+    pub fn resize(&self, (width, height): (u32, u32)) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.command("Emulation.setDeviceMetricsOverride", &size);
     }
 
     /// Goes to an address, without waiting for it.
