@@ -138,12 +138,12 @@ impl Page {
         self.command("Page.reload", &json!({}));
     }
 
-    /// The value of a JavaScript expression, awaited if it is a promise.
+    /// The value of a JavaScript expression, awaited if it is a promise; run as if by a person's gesture.
     ///
     /// # Errors
     /// What it threw, or that the page went elsewhere meanwhile.
     pub fn try_evaluate(&self, expression: &str) -> Result<Value, String> {
-        let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true });
         let answer = self.link.call(Some(&self.session), "Runtime.evaluate", &parameters)?;
         match answer.get("exceptionDetails") {
             Some(thrown) => Err(thrown.to_string()),

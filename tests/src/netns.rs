@@ -109,6 +109,16 @@ impl Namespace {
         std::thread::scope(|scope| scope.spawn(inside).join()).expect("the job in the namespace")
     }
 
+    /// Takes another address in the place of its own, as a phone that moves to another network does.
+    pub fn readdress(&mut self, last: u8) {
+        let [a, b, c, _] = self.address.octets();
+        let new = Ipv4Addr::new(a, b, c, last);
+        self.ip(&["addr", "del", &format!("{}/24", self.address), "dev", "eth0"]);
+        self.ip(&["addr", "add", &format!("{new}/24"), "dev", "eth0"]);
+        self.ip(&["route", "replace", "default", "via", &SERVER.to_string()]);
+        self.address = new;
+    }
+
     /// Drops every UDP packet from and to it, as a strict firewall does.
     pub fn drop_udp(&self) {
         self.filter("meta l4proto udp drop", "meta l4proto udp drop");

@@ -237,3 +237,84 @@ fn kick(name: &str) -> String {
         }})()"
     )
 }
+
+#[test]
+fn camera_microphone_and_screen_as_a_person_uses_them() {
+    let Some(lan) = Lan::new() else { return };
+    let _turn = turn();
+    let server = LanServer::start(&lan);
+    let (host, other_host) = (lan.host(), lan.host());
+    // As over HTTPS: a page gets a camera.
+    let secure =
+        format!("--unsafely-treat-insecure-origin-as-secure={}", server.url("").trim_end_matches('/'));
+    let tab = "--auto-select-tab-capture-source-by-title=Chappe";
+    let (browser, other) = (Browser::start(&host, &[&secure]), Browser::start(&other_host, &[&secure, tab]));
+    let (ada, grace) = (person(&browser, &server, "Ada"), person(&other, &server, "Grace"));
+    ada.until_moving(&["Grace"], SOON);
+    grace.until_moving(&["Ada"], SOON);
+    let name = |call: &CallPage, text: &str| {
+        call.page.until(&format!("document.querySelector('#grid').innerText.includes('{text}')"), SOON)
+    };
+    name(&ada, "Grace");
+
+    let heard = "(async () => {
+        const [peer] = window.chappe.room.peers.values();
+        const report = [...(await peer.connection.getStats()).values()];
+        return report.filter((s) => s.type === 'inbound-rtp' && s.kind === 'audio').reduce((sum, s) => sum + (s.totalAudioEnergy ?? 0), 0);
+    })()";
+    let energy = || ada.page.evaluate(heard).as_f64().expect("a sum");
+    let louder = || {
+        let before = energy();
+        wait("sound to be heard", SOON, || (energy() > before).then_some(()));
+    };
+    louder();
+    press(&grace, "mic");
+    ada.page.until("[...window.chappe.room.peers.values()][0].metadata.audio === false", SOON);
+    // What was under way may still arrive; then there is silence for as long as several beeps take.
+    wait("silence", SOON, || {
+        let before = energy();
+        grace.until_moving(&["Ada"], SOON);
+        grace.until_moving(&["Ada"], SOON);
+        (energy() == before).then_some(())
+    });
+    press(&grace, "mic");
+    louder();
+
+    press(&grace, "camera");
+    ada.page.until("[...window.chappe.room.peers.values()][0].metadata.video === false", SOON);
+    press(&grace, "camera");
+    ada.page.until("[...window.chappe.room.peers.values()][0].metadata.video === true", SOON);
+    ada.until_moving(&["Grace"], SOON);
+
+    press(&grace, "screen");
+    ada.page.until("document.querySelectorAll('#grid video').length === 3", SOON);
+    name(&ada, "Grace: screen");
+    ada.page
+        .until("[...document.querySelectorAll('#grid video')].every((video) => video.videoWidth > 0)", SOON);
+    press(&grace, "screen");
+    ada.page.until("document.querySelectorAll('#grid video').length === 2", SOON);
+    ada.until_moving(&["Grace"], SOON);
+    for call in [ada, grace] {
+        call.assert_well();
+    }
+}
+
+/// Comes by the home page, looks at the own picture, and joins.
+fn person(browser: &Browser, server: &LanServer<'_>, name: &str) -> CallPage {
+    let page = browser.page(&server.url("/"), (1280, 800));
+    page.until("document.getElementById('room')?.value.length > 0", SOON);
+    page.evaluate("document.getElementById('room').value = 'tea'");
+    page.evaluate("document.querySelector('#form [type=submit]').click()");
+    page.until("location.pathname === '/r/tea' && document.getElementById('preview')?.videoWidth > 0", SOON);
+    page.evaluate(&format!("document.getElementById('name').value = '{name}'"));
+    let call = CallPage { page, name: name.to_owned() };
+    press(&call, "join");
+    call.until_joined(SOON);
+    call
+}
+
+/// Presses a button once it can be pressed.
+fn press(call: &CallPage, button: &str) {
+    call.page.until(&format!("!document.getElementById('{button}').disabled"), SOON);
+    call.page.evaluate(&format!("document.getElementById('{button}').click()"));
+}

@@ -94,6 +94,44 @@ fn a_reset_session_resumes_with_nothing_lost_or_doubled() {
 }
 
 #[test]
+fn a_call_survives_a_change_of_address() {
+    let Some(lan) = Lan::new() else { return };
+    let _turn = turn();
+    let server = LanServer::start(&lan);
+    let (mut host, other_host) = (lan.host(), lan.host());
+    let (browser, other_browser) = (Browser::start(&host, &[]), Browser::start(&other_host, &[]));
+    // Relayed, and direct.
+    for (room, relay) in [("tea", true), ("milk", false)] {
+        let ada = CallPage::join(&browser, &server, room, Guest { relay, ..ADA });
+        let grace = CallPage::join(&other_browser, &server, room, Guest { relay, ..GRACE });
+        ada.until_moving(&["Grace"], SOON);
+        grace.until_moving(&["Ada"], SOON);
+        let before = ada.id();
+        for call in [&ada, &grace] {
+            call.watch();
+        }
+        host.readdress(if relay { 70 } else { 71 });
+        ada.until_event("state", "reconnecting", SOON);
+        ada.page.until("window.chappe.room.state === 'connected'", SOON);
+        ada.until_moving(&["Grace"], RECOVERED);
+        grace.until_moving(&["Ada"], RECOVERED);
+        assert_eq!(ada.id(), before, "the session is the same");
+        for call in [&ada, &grace] {
+            let gap = call.longest_gap();
+            eprintln!("{room}, {}: the picture stood still for {gap:?}", call.name);
+            assert!(gap < RECOVERED, "{gap:?}");
+            let events = call.events();
+            eprintln!("{events:?}");
+            assert!(!events.iter().any(|e| e[0] == "peer-left"), "nobody has left: {events:?}");
+            call.assert_well();
+        }
+        for call in [ada, grace] {
+            call.page.close();
+        }
+    }
+}
+
+#[test]
 fn a_browser_that_slept_beyond_its_grace_joins_again_by_itself() {
     let Some(lan) = Lan::new() else { return };
     let busy = turn();
