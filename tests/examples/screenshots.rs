@@ -27,7 +27,7 @@ fn main() {
     let secure =
         format!("--unsafely-treat-insecure-origin-as-secure={}", server.url("").trim_end_matches('/'));
     let browser = Browser::start(&host, &[&secure]);
-    let other = Browser::start(&other_host, &[&secure]);
+    let other = Browser::start(&other_host, &[&secure, "--auto-select-tab-capture-source-by-title=Chappe"]);
     let keep = |name: &str, page: &Page| {
         std::fs::write(Path::new(&directory).join(name), page.screenshot()).unwrap()
     };
@@ -68,8 +68,13 @@ fn main() {
     keep("three-phone-people.png", &ada.page);
     ada.page.evaluate("document.getElementById('people-close').click()");
     keep("three-phone.png", &ada.page);
-    drop((grace, hedy));
+    grace.page.evaluate("document.getElementById('screen').click()");
+    ada.page.until("document.querySelectorAll('#grid video').length === 4", SOON);
+    sharp(&ada, &["Grace", "Hedy"]);
+    keep("screen-phone.png", &ada.page);
     ada.page.resize(DESK);
+    keep("screen.png", &ada.page);
+    drop((grace, hedy));
     ada.page.evaluate("document.getElementById('leave').click()");
     ada.page.until("!document.getElementById('over').hidden", SOON);
     keep("over.png", &ada.page);

@@ -1,14 +1,14 @@
-//! `chappe dev` in the server's namespace of a [`Lan`], and what its admin API says.
+//! `chappe dev` in a namespace of a [`Lan`], and what its admin API says.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::netns::{Lan, SERVER, wait};
+use crate::netns::{Lan, Namespace, SERVER, wait};
 use crate::process::{self, Process};
 
 /// The port of its web page and signaling: free, since the namespace is its own.
@@ -23,17 +23,27 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// A server; killed when it is dropped.
 pub struct LanServer<'a> {
-    lan: &'a Lan,
+    namespace: &'a Namespace,
+    address: Ipv4Addr,
     directory: TempDir,
     process: Process,
 }
 
 impl<'a> LanServer<'a> {
-    /// Starts one and waits until it has an edge.
+    /// Starts one for all of the network, and waits until it has an edge.
     pub fn start(lan: &'a Lan) -> Self {
+        Self::start_at(lan.server(), SERVER)
+    }
+
+    /// Starts one as on a developer's own machine: on loopback, for that namespace alone.
+    pub fn start_on_loopback(namespace: &'a Namespace) -> Self {
+        Self::start_at(namespace, Ipv4Addr::LOCALHOST)
+    }
+
+    fn start_at(namespace: &'a Namespace, address: Ipv4Addr) -> Self {
         let directory = TempDir::new().expect("a directory for its data");
-        let process = spawn(lan, &directory);
-        let mut server = Self { lan, directory, process };
+        let process = spawn(namespace, address, &directory);
+        let mut server = Self { namespace, address, directory, process };
         server.until_up();
         server
     }
@@ -41,13 +51,13 @@ impl<'a> LanServer<'a> {
     /// `kill -9`, and again on the same ports with the same data.
     pub fn restart(&mut self) {
         self.process.kill();
-        self.process = spawn(self.lan, &self.directory);
+        self.process = spawn(self.namespace, self.address, &self.directory);
         self.until_up();
     }
 
     /// The address of the call page of a room.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{SERVER}:{HTTP}{path}")
+        format!("http://{}:{HTTP}{path}", self.address)
     }
 
     /// A token for that room, as an app's server makes it.
@@ -79,9 +89,10 @@ impl<'a> LanServer<'a> {
     }
 
     fn get(&self, path: &str, headers: &str) -> Option<Value> {
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {SERVER}\r\n{headers}\r\n");
-        let answer = self.lan.server().within(move || -> std::io::Result<String> {
-            let mut stream = TcpStream::connect((SERVER, HTTP))?;
+        let at = (self.address, HTTP);
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n{headers}\r\n", self.address);
+        let answer = self.namespace.within(move || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(at)?;
             stream.set_read_timeout(Some(ANSWER_WITHIN))?;
             stream.write_all(request.as_bytes())?;
             let mut answer = String::new();
@@ -113,19 +124,12 @@ impl Drop for LanServer<'_> {
     }
 }
 
-fn spawn(lan: &Lan, directory: &TempDir) -> Process {
-    let mut command = lan.server().command(process::binary());
-    command
-        .args([
-            "dev",
-            "--bind",
-            &SERVER.to_string(),
-            "--http",
-            &HTTP.to_string(),
-            "--turn",
-            &TURN.to_string(),
-        ])
-        .arg("--data")
-        .arg(directory.path().join("data"));
+fn spawn(namespace: &Namespace, address: Ipv4Addr, directory: &TempDir) -> Process {
+    let mut command = namespace.command(process::binary());
+    command.args(["dev", "--http", &HTTP.to_string(), "--turn", &TURN.to_string(), "--data"]);
+    command.arg(directory.path().join("data"));
+    if address != Ipv4Addr::LOCALHOST {
+        command.args(["--bind", &address.to_string()]);
+    }
     Process::start(&mut command)
 }

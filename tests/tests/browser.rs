@@ -47,8 +47,8 @@ fn until_relayed(server: &LanServer<'_>, bytes: u64) {
 
 #[test]
 fn two_pages_call_through_the_relay_over_udp() {
-    let _turn = turn();
     let Some(lan) = Lan::new() else { return };
+    let _turn = turn();
     let server = LanServer::start(&lan);
     let two = Two::on(&lan);
     let ada = CallPage::join(&two.first, &server, "tea", relayed(ADA));
@@ -75,8 +75,8 @@ fn two_pages_call_through_the_relay_over_udp() {
 
 #[test]
 fn behind_a_firewall_that_drops_all_udp_a_call_goes_over_tcp() {
-    let _turn = turn();
     let Some(lan) = Lan::new() else { return };
+    let _turn = turn();
     let server = LanServer::start(&lan);
     let two = Two::on(&lan);
     two.first_host.drop_udp();
@@ -107,9 +107,29 @@ fn behind_a_firewall_that_drops_all_udp_a_call_goes_over_tcp() {
 }
 
 #[test]
-fn three_in_a_room_see_each_other() {
-    let _turn = turn();
+fn two_windows_on_the_machine_of_chappe_dev_have_a_call() {
     let Some(lan) = Lan::new() else { return };
+    let _turn = turn();
+    let host = lan.host();
+    let server = LanServer::start_on_loopback(&host);
+    let browser = Browser::start(&host, &[]);
+    for (room, policy, path) in [("tea", ADA, "direct"), ("milk", relayed(ADA), "relay")] {
+        let ada = CallPage::join(&browser, &server, room, policy);
+        let grace = CallPage::join(&browser, &server, room, Guest { relay: policy.relay, ..GRACE });
+        ada.until_moving(&["Grace"], SOON);
+        grace.until_moving(&["Ada"], SOON);
+        ada.page.until(&format!("[...window.chappe.room.peers.values()][0].path?.kind === '{path}'"), SOON);
+        for call in [ada, grace] {
+            call.assert_well();
+            call.page.close();
+        }
+    }
+}
+
+#[test]
+fn three_in_a_room_see_each_other() {
+    let Some(lan) = Lan::new() else { return };
+    let _turn = turn();
     let server = LanServer::start(&lan);
     let two = Two::on(&lan);
     let ada = CallPage::join(&two.first, &server, "tea", ADA);
@@ -127,8 +147,8 @@ fn three_in_a_room_see_each_other() {
 
 #[test]
 fn two_who_can_reach_each_other_need_no_relay() {
-    let _turn = turn();
     let Some(lan) = Lan::new() else { return };
+    let _turn = turn();
     let server = LanServer::start(&lan);
     let two = Two::on(&lan);
     let ada = CallPage::join(&two.first, &server, "tea", ADA);
@@ -149,8 +169,8 @@ fn two_who_can_reach_each_other_need_no_relay() {
 
 #[test]
 fn a_reloaded_page_takes_its_own_place() {
-    let _turn = turn();
     let Some(lan) = Lan::new() else { return };
+    let _turn = turn();
     let server = LanServer::start(&lan);
     let two = Two::on(&lan);
     let ada = CallPage::join(&two.first, &server, "tea", relayed(ADA));
@@ -190,8 +210,8 @@ fn a_reloaded_page_takes_its_own_place() {
 
 #[test]
 fn who_is_kicked_is_told_and_relayed_no_longer() {
-    let _turn = turn();
     let Some(lan) = Lan::new() else { return };
+    let _turn = turn();
     let server = LanServer::start(&lan);
     let two = Two::on(&lan);
     let admin = server.token("tea", &["join", "create", "admin"]);
@@ -253,7 +273,7 @@ fn camera_microphone_and_screen_as_a_person_uses_them() {
     ada.until_moving(&["Grace"], SOON);
     grace.until_moving(&["Ada"], SOON);
     let name = |call: &CallPage, text: &str| {
-        call.page.until(&format!("document.querySelector('#grid').innerText.includes('{text}')"), SOON)
+        call.page.until(&format!("document.querySelector('#grid').innerText.includes('{text}')"), SOON);
     };
     name(&ada, "Grace");
 
