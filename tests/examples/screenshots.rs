@@ -29,7 +29,7 @@ fn main() {
     let browser = Browser::start(&host, &[&secure]);
     let other = Browser::start(&other_host, &[&secure, "--auto-select-tab-capture-source-by-title=Chappe"]);
     let keep = |name: &str, page: &Page| {
-        std::fs::write(Path::new(&directory).join(name), page.screenshot()).unwrap()
+        std::fs::write(Path::new(&directory).join(name), page.screenshot()).unwrap();
     };
     std::fs::create_dir_all(&directory).unwrap();
 
