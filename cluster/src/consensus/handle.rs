@@ -106,7 +106,7 @@ impl Registry {
     /// here. Give it a deadline of your own: without a majority it waits for one.
     ///
     /// # Errors
-    /// [`ProposeError`]. A refusal is no error but an [`Outcome`].
+    /// [`ProposeError`]. A refusal is no error but an [`Outcome`](chappe_proto::registry::Outcome).
     pub async fn propose(&self, proposal: impl Into<Proposal>) -> Result<Applied, ProposeError> {
         if self.0.flags.disk_low.load(Ordering::Relaxed) {
             return Err(ProposeError::DiskLow);

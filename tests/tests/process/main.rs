@@ -1,3 +1,10 @@
 //! The real binary as a process, spoken to over real sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "helpers of tests; and what is measured here is real time"
+)]
 
 mod dev;
