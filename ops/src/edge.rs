@@ -55,12 +55,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             "an edge of a cluster is started by `chappe dev` for now; by itself: --standalone --secret-file FILE"
         );
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let edge = Edge::start(config(args)?)?;
+    // Before the last line is printed: whoever has read it may stop us.
+    let stop = runtime.block_on(async { crate::dev::stop_signal() })?;
     for (listener, bound) in edge.listeners() {
         println!("{:?} {bound}, reached by {}", listener.transport, listener.address);
     }
     println!("Ctrl-C stops it.");
-    wait_for_signal()?;
+    runtime.block_on(stop);
     edge.stop();
     Ok(())
 }
@@ -109,9 +112,4 @@ fn config(args: &Args) -> Result<Config> {
             peers: PeerPolicy { allow: args.allow_peer.clone(), deny: args.deny_peer.clone() },
         },
     })
-}
-
-fn wait_for_signal() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(crate::dev::signal())
 }

@@ -89,10 +89,12 @@ async fn serve(args: Args) -> Result<()> {
     let edge = start_edge(&args, address, &node)?;
     wait_for_edge(&node).await?;
     keep_api_key(&dir, &node)?;
+    // Before the banner: whoever has read it may stop us.
+    let stop = stop_signal()?;
     banner::print(&node, &edge, &dir, lan.as_ref());
 
     let stopped = tokio::select! {
-        signal = signal() => signal,
+        () = stop => Ok(()),
         failed = node.failed() => match failed {
             Ok(()) => Ok(()),
             Err(error) => Err(error).context("the registry has ended; what was acknowledged is on disk"),
@@ -232,13 +234,15 @@ fn keep_api_key(dir: &Dir, node: &Running) -> Result<()> {
     files::write_private(&dir.join("api-key.json"), &text)
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(crate) async fn signal() -> Result<()> {
+/// Resolves at Ctrl-C or SIGTERM, which end nothing by themselves from this call on.
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result?,
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
