@@ -1,7 +1,7 @@
 //! Two signaling clients: one that says what it is told, byte for byte, and one that keeps
 //! PROTOCOL.md section 6 through lost sockets, as a good client does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -87,6 +87,17 @@ impl ByHand {
         }
     }
 
+    /// The next frame of one of these types, passing over others; or the end.
+    pub async fn hear_one_of(&mut self, kinds: &[&str]) -> Value {
+        loop {
+            let frame = self.hear().await;
+            let kind = frame["type"].as_str().unwrap_or_default();
+            if kind == "end" || kinds.contains(&kind) {
+                return frame;
+            }
+        }
+    }
+
     /// The next frame of a type, passing over others.
     ///
     /// # Panics
@@ -120,6 +131,8 @@ pub fn reset(stream: TcpStream) {
 
 /// A client asks a silent server after this long, and gives it as long again.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// A client over its pace looks again after this.
+const PACE: Duration = Duration::from_millis(20);
 const BACKOFF: [u64; 5] = [0, 100, 300, 1000, 2000];
 
 enum Command {
@@ -134,6 +147,8 @@ pub struct Client {
     pub peer: String,
     /// The last `welcome`, `resumed` or `rebuilt`.
     pub welcome: Value,
+    /// The last `delivered` of each receiver.
+    delivered: BTreeMap<String, u64>,
     commands: mpsc::Sender<Command>,
     events: mpsc::Receiver<Value>,
 }
@@ -146,11 +161,20 @@ impl Client {
     pub async fn join(at: SocketAddr, fields: Value) -> Self {
         let (commands, told) = mpsc::channel(4096);
         let (tell, events) = mpsc::channel(65_536);
-        let marks = BTreeMap::new();
-        let state =
-            State { at, fields, resume: None, marks, boxes: BTreeMap::new(), window: 1, paused: None };
+        let state = State {
+            at,
+            fields,
+            resume: None,
+            marks: BTreeMap::new(),
+            acks: BTreeSet::new(),
+            boxes: BTreeMap::new(),
+            window: 1,
+            paused: None,
+            pace: Pace::new(),
+        };
         tokio::spawn(state.run(told, tell));
-        let mut client = Self { peer: String::new(), welcome: Value::Null, commands, events };
+        let mut client =
+            Self { peer: String::new(), welcome: Value::Null, delivered: BTreeMap::new(), commands, events };
         let first = client.hear().await;
         assert_eq!(first["type"], "welcome", "{first}");
         client
@@ -191,6 +215,11 @@ impl Client {
             self.peer = event["peer"].as_str().unwrap().to_owned();
             self.welcome = event.clone();
         }
+        if let (Some("delivered"), Some(to), Some(id)) =
+            (event["type"].as_str(), event["to"].as_str(), event["id"].as_u64())
+        {
+            self.delivered.insert(to.to_owned(), id);
+        }
         event
     }
 
@@ -225,12 +254,18 @@ impl Client {
     /// # Panics
     /// When it is told that it is `undelivered`.
     pub async fn delivered(&mut self, to: &str, id: u64) {
-        loop {
+        self.delivered_without(to, id, "undelivered").await;
+    }
+
+    /// The same, and nothing of the type `never` comes before it.
+    ///
+    /// # Panics
+    /// When it does.
+    pub async fn delivered_without(&mut self, to: &str, id: u64, never: &str) {
+        while self.delivered.get(to).is_none_or(|last| *last < id) {
             let event = self.hear().await;
-            assert!(event["type"] != "undelivered" && event["type"] != "end", "{event}");
-            if event["type"] == "delivered" && event["to"] == to && event["id"].as_u64().unwrap() >= id {
-                return;
-            }
+            let kind = &event["type"];
+            assert!(kind != never && kind != "undelivered" && kind != "end", "{event}");
         }
     }
 }
@@ -244,14 +279,52 @@ struct Outbox {
     sent: u64,
 }
 
+/// Keeps a client below the node's limit of frames (`frames_burst`, `frames_per_sec`).
+struct Pace {
+    left: f64,
+    burst: f64,
+    per_sec: f64,
+    since: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { left: 1.0, burst: 1.0, per_sec: 1.0, since: Instant::now() }
+    }
+
+    /// What a welcome allows, and a part of it kept for what is not counted here.
+    fn allow(&mut self, limits: &Value) {
+        let first = self.burst <= 1.0;
+        self.burst = limits["frames_burst"].as_f64().unwrap() / 2.0;
+        self.per_sec = limits["frames_per_sec"].as_f64().unwrap() * 0.8;
+        if first {
+            self.left = self.burst;
+        }
+    }
+
+    fn take(&mut self) -> bool {
+        let now = Instant::now();
+        self.left = (self.left + (now - self.since).as_secs_f64() * self.per_sec).min(self.burst);
+        self.since = now;
+        let free = self.left >= 1.0;
+        if free {
+            self.left -= 1.0;
+        }
+        free
+    }
+}
+
 struct State {
     at: SocketAddr,
     fields: Value,
     resume: Option<String>,
     marks: BTreeMap<String, u64>,
+    /// Senders whose mark is to be acknowledged.
+    acks: BTreeSet<String>,
     boxes: BTreeMap<String, Outbox>,
     window: u64,
     paused: Option<Instant>,
+    pace: Pace,
 }
 
 enum End {
@@ -295,9 +368,11 @@ impl State {
         let mut heard = Instant::now();
         let mut asked = false;
         let mut joined = false;
+        let mut waits = false;
         loop {
             let silent = heard + if asked { 2 * PATIENCE } else { PATIENCE };
             let wake = self.paused.map_or(silent, |paused| paused.min(silent));
+            let wake = if waits { wake.min(Instant::now() + PACE) } else { wake };
             tokio::select! {
                 message = socket.socket.next() => {
                     let Some(Ok(message)) = message else { return End::Lost };
@@ -331,7 +406,7 @@ impl State {
                 }
             }
             if joined {
-                self.pump(socket).await;
+                waits = self.pump(socket).await;
             }
         }
     }
@@ -343,6 +418,7 @@ impl State {
             self.resume = frame["resume"].as_str().map(str::to_owned);
             self.window = frame["limits"]["unacked_max"].as_u64().unwrap();
             self.paused = None;
+            self.pace.allow(&frame["limits"]);
             self.send_again();
         }
         welcome
@@ -354,14 +430,24 @@ impl State {
         }
     }
 
-    /// Sends what has not been sent.
-    async fn pump(&mut self, socket: &mut ByHand) {
+    /// Sends what has not been sent. Whether there is more for when the pace allows it.
+    async fn pump(&mut self, socket: &mut ByHand) -> bool {
+        while let Some(from) = self.acks.first().cloned() {
+            if !self.pace.take() {
+                return true;
+            }
+            self.acks.remove(&from);
+            socket.say(json!({ "type": "ack", "from": from, "id": self.marks[&from] })).await;
+        }
         if self.paused.is_some() {
-            return;
+            return false;
         }
         for (to, outbox) in &mut self.boxes {
             let last = outbox.base + self.window.min(outbox.held.len() as u64);
             while outbox.sent < last {
+                if !self.pace.take() {
+                    return true;
+                }
                 let at = usize::try_from(outbox.sent - outbox.base).unwrap();
                 outbox.sent += 1;
                 let payload = &outbox.held[at];
@@ -369,6 +455,7 @@ impl State {
                 socket.say(typed("signal", frame)).await;
             }
         }
+        false
     }
 
     async fn frame(&mut self, frame: Value, socket: &mut ByHand, tell: &mpsc::Sender<Value>) -> Option<End> {
@@ -384,7 +471,7 @@ impl State {
                 }
                 let fresh = id == *mark + 1;
                 *mark = id.max(*mark);
-                socket.say(json!({ "type": "ack", "from": frame["from"], "id": *mark })).await;
+                self.acks.insert(text("from"));
                 if fresh {
                     tell.send(frame).await.ok()?;
                 }

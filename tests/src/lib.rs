@@ -11,9 +11,11 @@
 
 pub mod chromium;
 pub mod client;
+pub mod forwarder;
 pub mod http;
 pub mod lan_server;
 pub mod netns;
 pub mod page;
 pub mod process;
+pub mod sockets;
 pub mod turn;

@@ -60,8 +60,22 @@ impl Output {
         state.0.contains(text)
     }
 
+    /// What has come once `text` has.
+    ///
+    /// # Panics
+    /// When it does not come.
+    #[must_use]
+    pub fn until(&self, text: &str) -> String {
+        assert!(self.wait_for(text, WITHIN), "no {text:?} in:\n{}", self.text());
+        self.text()
+    }
+
     /// Everything up to the end of the stream.
-    fn whole(&self) -> String {
+    ///
+    /// # Panics
+    /// When the test's own reader has failed.
+    #[must_use]
+    pub fn whole(&self) -> String {
         let open = |state: &mut (String, bool)| !state.1;
         let (state, _) = self.0.1.wait_timeout_while(self.0.0.lock().unwrap(), WITHIN, open).unwrap();
         state.0.clone()

@@ -1,7 +1,7 @@
 //! `chappe dev`: what it says, what it opens, what it keeps to itself, how it ends.
 
 use std::fs;
-use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use chappe_proto::id::NodeId;
 use chappe_tests::client::{ByHand, Client};
 use chappe_tests::http;
 use chappe_tests::process::{self, Chappe};
+use chappe_tests::sockets;
 use chappe_tests::turn::{Turn, credentials};
 use data_encoding::{BASE32_NOPAD, BASE64, BASE64URL_NOPAD, HEXLOWER};
 use serde_json::{Value, json};
@@ -90,37 +91,6 @@ async fn sigterm_tells_clients_to_resume_and_ends_in_time() {
     assert_eq!(ada.hear().await, json!({ "type": "end", "code": 4002 }));
 }
 
-/// Local addresses of a process's sockets: TCP that listen, and all of UDP.
-fn open_sockets(pid: i32) -> Vec<(String, IpAddr, u16)> {
-    let fds = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-    let inodes: Vec<String> = fds
-        .filter_map(|fd| fs::read_link(fd.unwrap().path()).ok())
-        .filter_map(|to| Some(to.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
-        .collect();
-    let mut open = Vec::new();
-    for table in ["tcp", "tcp6", "udp", "udp6"] {
-        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/net/{table}")) else { continue };
-        for line in text.lines().skip(1) {
-            let field: Vec<&str> = line.split_whitespace().collect();
-            let listens = table.starts_with("udp") || field[3] == "0A";
-            if !listens || !inodes.iter().any(|inode| inode == field[9]) {
-                continue;
-            }
-            let (ip, port) = field[1].split_once(':').unwrap();
-            // Words of 32 bits in the machine's order (proc(5), /proc/net/tcp).
-            let bytes: Vec<u8> = (0..ip.len() / 8)
-                .flat_map(|at| u32::from_str_radix(&ip[8 * at..8 * at + 8], 16).unwrap().to_ne_bytes())
-                .collect();
-            let ip = match <[u8; 4]>::try_from(&bytes[..]) {
-                Ok(v4) => IpAddr::from(v4),
-                Err(_) => IpAddr::from(<[u8; 16]>::try_from(&bytes[..]).unwrap()).to_canonical(),
-            };
-            open.push((table.to_owned(), ip, u16::from_str_radix(port, 16).unwrap()));
-        }
-    }
-    open
-}
-
 #[tokio::test]
 async fn nothing_listens_beyond_loopback() {
     let dir = tempfile::tempdir().unwrap();
@@ -128,12 +98,13 @@ async fn nothing_listens_beyond_loopback() {
     let (_ada, welcome) = ByHand::joined(node.http, "room").await;
     let mut turn = Turn::new(node.turn_udp, &credentials(&welcome)).await;
     let relayed = turn.allocate().await.unwrap();
-    let open = open_sockets(node.process().pid());
-    let has = |table: &str, port| open.iter().any(|(in_table, _, at)| in_table == table && *at == port);
+    let open: Vec<_> =
+        sockets::of(node.process().pid()).into_iter().filter(|socket| socket.udp || socket.listens).collect();
     // The list is not short of what is known to be open.
-    assert!(has("tcp", node.http.port()) && has("tcp", node.turn_tcp.port()), "{open:?}");
-    assert!(has("udp", node.turn_udp.port()) && has("udp", relayed.port()), "{open:?}");
-    assert!(open.iter().all(|(_, ip, _)| ip.is_loopback()), "{open:?}");
+    for (udp, at) in [(false, node.http), (false, node.turn_tcp), (true, node.turn_udp), (true, relayed)] {
+        assert!(open.iter().any(|socket| socket.udp == udp && socket.local == at), "no {at} in {open:?}");
+    }
+    assert!(open.iter().all(|socket| socket.local.ip().is_loopback()), "{open:?}");
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {

@@ -7,4 +7,9 @@
     reason = "helpers of tests; and what is measured here is real time"
 )]
 
+mod coturn;
 mod dev;
+mod kick;
+mod network;
+mod registry;
+mod signal;
