@@ -276,6 +276,17 @@ impl Chappe {
         &mut self.process
     }
 
+    /// Where HTTPS is, with a certificate given.
+    ///
+    /// # Panics
+    /// When it is not served.
+    #[must_use]
+    pub fn https(&self) -> SocketAddr {
+        let text = self.process.stdout.text();
+        let (_, rest) = text.split_once("https://").unwrap_or_else(|| panic!("no https in {text}"));
+        rest.split('/').next().unwrap().parse().unwrap()
+    }
+
     /// The data directory.
     #[must_use]
     pub fn data(&self) -> &Path {

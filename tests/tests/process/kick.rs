@@ -46,7 +46,6 @@ impl Relayed {
         }
         assert!(self.turn.refresh().await.is_err(), "the allocation is still there");
         assert!(begin.elapsed() < DEAD_WITHIN, "dead after {:?}", begin.elapsed());
-        println!("dead after {:?}", begin.elapsed());
         assert!(!self.flows(Duration::from_millis(50)).await);
         let again = Turn::new(node.turn_udp, &self.credentials).await.allocate().await;
         assert!(again.is_err(), "the credentials still allocate");

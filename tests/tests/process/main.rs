@@ -13,3 +13,4 @@ mod kick;
 mod network;
 mod registry;
 mod signal;
+mod tls;
