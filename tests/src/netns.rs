@@ -129,6 +129,16 @@ impl Namespace {
         self.filter(&format!("tcp dport {port} drop"), &format!("tcp sport {port} drop"));
     }
 
+    /// Drops what that port of the server sends: what goes there arrives, and nobody here learns of it.
+    pub fn deafen(&self, port: u16) {
+        self.filter("", &format!("tcp sport {port} drop"));
+    }
+
+    /// Drops what goes to that port of the server; what comes from there arrives.
+    pub fn gag(&self, port: u16) {
+        self.filter(&format!("tcp dport {port} drop"), "");
+    }
+
     /// Answers all TCP to and from that port of the server by resets: both sides are told at once.
     pub fn reset(&self, port: u16) {
         self.filter(
@@ -140,8 +150,14 @@ impl Namespace {
     fn filter(&self, output: &str, input: &str) {
         let rules = format!(
             "table inet fault {{
-                chain output {{ type filter hook output priority 0; {output}; }};
-                chain input {{ type filter hook input priority 0; {input}; }};
+                chain output {{
+                    type filter hook output priority 0;
+                    {output}
+                }};
+                chain input {{
+                    type filter hook input priority 0;
+                    {input}
+                }};
             }}"
         );
         run(self.command("nft").args(["-f", "-"]), &rules);

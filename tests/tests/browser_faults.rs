@@ -82,6 +82,14 @@ fn a_black_holed_session_resumes_with_nothing_lost_or_doubled() {
 }
 
 #[test]
+fn a_session_cut_one_way_resumes_with_nothing_lost_or_doubled() {
+    // What it sent was taken, and it could not know: a client that only sent again would double it.
+    cut_while_talking(|host| host.deafen(HTTP), |ada, _| ada.until_event("state", "reconnecting", SOON));
+    // And the other way round, for what the node sent.
+    cut_while_talking(|host| host.gag(HTTP), |ada, _| ada.until_event("state", "reconnecting", SOON));
+}
+
+#[test]
 fn a_reset_session_resumes_with_nothing_lost_or_doubled() {
     cut_while_talking(
         |host| host.reset(HTTP),
