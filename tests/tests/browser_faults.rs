@@ -6,7 +6,7 @@ use std::time::Duration;
 use chappe_tests::chromium::Browser;
 use chappe_tests::lan_server::{HTTP, LanServer};
 use chappe_tests::netns::{Lan, Namespace, now, turn, wait};
-use chappe_tests::page::{CallPage, Guest, Talk};
+use chappe_tests::page::{CallPage, Guest};
 use rustix::process::Signal;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -20,12 +20,17 @@ const RECOVERED: Duration = Duration::from_secs(15);
 const ADA: Guest<'_> = Guest { name: "Ada", relay: true, token: None };
 const GRACE: Guest<'_> = Guest { name: "Grace", relay: true, token: None };
 
-/// Everything that one said, the other heard: once, in order.
-fn assert_heard(sender: &Talk, receiver: &Talk) {
-    assert_eq!(sender.refused, []);
-    assert_eq!(sender.delivered, sender.sent);
-    let all: Vec<u64> = (1..=sender.sent).collect();
-    assert_eq!(receiver.heard, all);
+/// Everything that each said, the other heard: once, in order.
+fn assert_nothing_lost(one: &CallPage, other: &CallPage) {
+    one.fall_silent(SOON);
+    other.fall_silent(SOON);
+    let (one, other) = (one.talked(), other.talked());
+    for (sender, receiver) in [(&one, &other), (&other, &one)] {
+        assert_eq!(sender.refused, []);
+        assert_eq!(sender.delivered, sender.sent);
+        let all: Vec<u64> = (1..=sender.sent).collect();
+        assert_eq!(receiver.heard, all);
+    }
 }
 
 /// Two in a call talk while `cut` breaks the first one's signaling; it is healed once `until` returns.
@@ -58,10 +63,7 @@ fn cut_while_talking(cut: impl Fn(&Namespace), until: impl Fn(&CallPage, &CallPa
     let healed = now();
     ada.page.until("window.chappe.room.state === 'connected'", SOON);
     eprintln!("resumed {:?} after it was healed", now() - healed);
-    let (said, answered) = (ada.fall_silent(SOON), grace.fall_silent(SOON));
-    let (said, answered) = (Talk { heard: ada.talked().heard, ..said }, answered);
-    assert_heard(&said, &answered);
-    assert_heard(&answered, &said);
+    assert_nothing_lost(&ada, &grace);
     assert_eq!((ada.id(), grace.id()), before, "the sessions are the same");
     for call in [&ada, &grace] {
         let events = call.events();
@@ -184,8 +186,16 @@ fn a_restarted_server_finds_the_call_again() {
     grace.until_moving(&["Ada"], SOON);
     for call in [&ada, &grace] {
         call.watch();
+        call.talk();
     }
+    ada.page.until("window.talk.heard.length > 10", SOON);
+    // What Ada says arrives, and she does not learn of it: she will say it again to the next server.
+    host.deafen(HTTP);
+    wait("Grace to have heard what Ada does not know of", SOON, || {
+        (grace.talked().heard.len() as u64 > ada.talked().delivered + 5).then_some(())
+    });
     server.restart();
+    host.heal();
     for call in [&ada, &grace] {
         call.page.until(
             "window.chappe.room.state === 'connected' && window.chappe.room.peers.size === 1",
@@ -194,6 +204,7 @@ fn a_restarted_server_finds_the_call_again() {
     }
     ada.until_moving(&["Grace"], RECOVERED);
     grace.until_moving(&["Ada"], RECOVERED);
+    assert_nothing_lost(&ada, &grace);
     for call in [&ada, &grace] {
         let events = call.events();
         assert!(!events.iter().any(|e| e[0] == "peer-left"), "nobody has left: {events:?}");
