@@ -87,7 +87,7 @@ async fn an_edge_comes_back_to_a_node_that_restarts_and_says_what_it_has() {
     .await;
     assert_eq!(edge.status().unwrap().applied, Index(3), "what it has stays in force");
 
-    let node = Server::bind(&certificates, address);
+    let node = Server::bind_again(&certificates, address).await;
     let (mut link, hello) = node.accept().await;
     assert_eq!(hello.feed, Some(Index(3)));
     link.greet().await;

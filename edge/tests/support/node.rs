@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chappe_edge::{Node, Tls, Uplink};
 use chappe_proto::id::NodeId;
@@ -63,6 +64,25 @@ pub struct Server {
 impl Server {
     /// Listens on `address`, for edges with certificates of this authority.
     pub fn bind(certificates: &Certificates, address: SocketAddr) -> Self {
+        Self::try_bind(certificates, address).unwrap()
+    }
+
+    /// Listens again where one of before was closed: its socket is let go of a moment later.
+    pub async fn bind_again(certificates: &Certificates, address: SocketAddr) -> Self {
+        timeout(PATIENCE, async {
+            loop {
+                match Self::try_bind(certificates, address) {
+                    Ok(server) => return server,
+                    Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse, "{error}"),
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .unwrap()
+    }
+
+    fn try_bind(certificates: &Certificates, address: SocketAddr) -> std::io::Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = rustls::RootCertStore::empty();
         roots.add(certificates.root.clone()).unwrap();
@@ -78,7 +98,7 @@ impl Server {
         tls.alpn_protocols = vec![ALPN.to_vec()];
         let crypto = QuicServerConfig::try_from(tls).unwrap();
         let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        Self { endpoint: Endpoint::server(config, address).unwrap() }
+        Ok(Self { endpoint: Endpoint::server(config, address)? })
     }
 
     pub fn address(&self) -> SocketAddr {
