@@ -102,3 +102,68 @@ pub fn sign<T: Serialize>(claims: &T, secret: &[u8]) -> Result<String, Error> {
     install();
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chappe_proto::id::{AppId, Index};
+    use chappe_proto::mesh::uplink::Secret;
+    use chappe_proto::registry::{AppPolicy, Command, Entry};
+    use chappe_proto::time::Unix;
+
+    const SECRET: &[u8] = b"a secret of thirty-two characters";
+
+    /// A registry with one API key.
+    fn registry() -> (State, KeyId) {
+        let (app, key) = (AppId::new("app").unwrap(), KeyId::from_random([1; 15]));
+        let mut state = State::default();
+        let policy = AppPolicy::default();
+        apply(&mut state, Command::AppAdd { app: app.clone(), name: "App".to_owned(), policy });
+        apply(&mut state, Command::KeyAdd { app, key, secret: Secret(SECRET.to_vec()) });
+        (state, key)
+    }
+
+    fn apply(state: &mut State, command: Command) {
+        let index = Index(state.index().0 + 1);
+        state
+            .apply(index, Entry { at: Unix::from_secs(1), by: None, note: None, command })
+            .accepted()
+            .unwrap();
+    }
+
+    fn token(key: KeyId, secret: &[u8]) -> String {
+        let claims = serde_json::json!({
+            "iss": key, "aud": "chappe", "exp": 9_999_999_999_u64, "room": "room", "grants": ["join"],
+        });
+        sign(&claims, secret).unwrap()
+    }
+
+    #[test]
+    fn a_key_signs_until_it_is_disabled_or_removed() {
+        let (mut state, key) = registry();
+        let token = token(key, SECRET);
+        assert_eq!(verify(&token, &state).unwrap().iss, key);
+        apply(&mut state, Command::KeySet { key, disabled: true });
+        assert_eq!(verify(&token, &state).unwrap_err().code, ErrorCode::TokenInvalid);
+        apply(&mut state, Command::KeySet { key, disabled: false });
+        assert!(verify(&token, &state).is_ok());
+        apply(&mut state, Command::KeyRemove { key });
+        assert_eq!(verify(&token, &state).unwrap_err().code, ErrorCode::TokenInvalid);
+    }
+
+    #[test]
+    fn another_secret_or_a_changed_claim_is_refused() {
+        let (state, key) = registry();
+        assert!(verify(&token(key, b"another secret of some thirty-two"), &state).is_err());
+        let good = token(key, SECRET);
+        let (head, rest) = good.split_once('.').unwrap();
+        let (claims, signature) = rest.split_once('.').unwrap();
+        let claims = data_encoding::BASE64URL_NOPAD.decode(claims.as_bytes()).unwrap();
+        let forged = String::from_utf8(claims).unwrap().replace("\"join\"", "\"admin\"");
+        let forged = data_encoding::BASE64URL_NOPAD.encode(forged.as_bytes());
+        assert!(verify(&format!("{head}.{forged}.{signature}"), &state).is_err());
+        for cut in [0, 1, good.len() / 2, good.len() - 1] {
+            assert!(verify(&good[..cut], &state).is_err());
+        }
+    }
+}
