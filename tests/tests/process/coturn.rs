@@ -1,17 +1,17 @@
 //! Debian's `turnutils_uclient` through our relays: its own pass criterion is that everything it sent
 //! came back.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use chappe_tests::client::ByHand;
 use chappe_tests::http;
-use chappe_tests::process::{Chappe, Process, binary};
+use chappe_tests::process::{Chappe, Process};
 use chappe_tests::turn::credentials;
 use serde_json::Value;
+
+use crate::edge::{SECRET, Standalone};
 
 /// `-c`: no RTCP pair. Each of `-m` clients sends `-n` messages to the other one of its pair (`-y`) or
 /// to `turnutils_peer`.
@@ -41,33 +41,11 @@ fn passed(text: &str) {
     assert!(text.contains("Total lost packets 0 "), "{text}");
 }
 
-struct Standalone {
-    _process: Process,
-    udp: SocketAddr,
-    tcp: SocketAddr,
-}
-
-const SECRET: &str = "correct horse battery staple";
-
-fn standalone(dir: &Path) -> Standalone {
-    let secret = dir.join("secret");
-    fs::write(&secret, format!("{SECRET}\n")).unwrap();
-    let mut command = Command::new(binary());
-    command.args(["edge", "--standalone", "--listen", "127.0.0.1:0", "--allow-peer", "127.0.0.0/8"]);
-    let process = Process::start(command.arg("--secret-file").arg(secret));
-    let text = process.stdout.until("stops it.");
-    let at = |transport: &str| {
-        let line = text.lines().find(|line| line.starts_with(transport)).unwrap_or_else(|| panic!("{text}"));
-        line.split([' ', ',']).nth(1).unwrap().parse().unwrap()
-    };
-    Standalone { udp: at("Udp"), tcp: at("Tcp"), _process: process }
-}
-
 /// `-W` has it make the credentials of the secret itself, by its own reading of the REST convention.
 #[test]
 fn coturn_client_over_udp() {
     let dir = tempfile::tempdir().unwrap();
-    let edge = standalone(dir.path());
+    let edge = Standalone::start(dir.path());
     passed(&uclient(edge.udp, &["-W", SECRET], "someone", ""));
     // Send indications in place of channels.
     passed(&uclient(edge.udp, &["-s", "-W", SECRET], "someone", ""));
@@ -76,7 +54,7 @@ fn coturn_client_over_udp() {
 #[test]
 fn coturn_client_over_tcp() {
     let dir = tempfile::tempdir().unwrap();
-    let edge = standalone(dir.path());
+    let edge = Standalone::start(dir.path());
     passed(&uclient(edge.tcp, &["-t", "-W", SECRET], "someone", ""));
     passed(&uclient(edge.tcp, &["-t", "-s", "-W", SECRET], "someone", ""));
 }
@@ -85,7 +63,7 @@ fn coturn_client_over_tcp() {
 #[test]
 fn coturn_client_with_a_wrong_secret() {
     let dir = tempfile::tempdir().unwrap();
-    let edge = standalone(dir.path());
+    let edge = Standalone::start(dir.path());
     let server = edge.udp;
     let mut command = Command::new("turnutils_uclient");
     command.args(["-c", "-y", "-n", "10", "-u", "someone", "-W", "wrong"]);

@@ -9,6 +9,7 @@
 
 mod coturn;
 mod dev;
+mod edge;
 mod kick;
 mod network;
 mod registry;

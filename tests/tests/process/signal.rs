@@ -29,6 +29,14 @@ fn signed(node: &Chappe, claims: &Value) -> String {
     token::sign(claims, node.api_key().secret.as_bytes()).unwrap()
 }
 
+fn merged(claims: &Value, others: &Value) -> Value {
+    let mut claims = claims.clone();
+    for (field, value) in others.as_object().unwrap() {
+        claims[field] = value.clone();
+    }
+    claims
+}
+
 async fn code(node: &Chappe, room: &str, token: &str) -> String {
     let mut socket = ByHand::open(node.http).await;
     let answer = socket.join(json!({ "room": room, "token": token })).await;
@@ -41,11 +49,7 @@ async fn each_wrong_token_is_refused_by_its_own_code() {
     let dir = tempfile::tempdir().unwrap();
     let node = Chappe::dev(dir.path());
     let good = claims(&node, "room");
-    let with = |field: &str, value: Value| {
-        let mut claims = good.clone();
-        claims[field] = value;
-        signed(&node, &claims)
-    };
+    let with = |field: &str, value: Value| signed(&node, &merged(&good, &json!({ field: value })));
     assert_eq!(code(&node, "room", &signed(&node, &good)).await, "welcome");
     assert_eq!(code(&node, "rooms", &signed(&node, &good)).await, "token_invalid");
     assert_eq!(code(&node, "rooms", &with("room", "room*".into())).await, "welcome");
@@ -53,6 +57,9 @@ async fn each_wrong_token_is_refused_by_its_own_code() {
     assert_eq!(code(&node, "room", &with("aud", "other".into())).await, "token_invalid");
     assert_eq!(code(&node, "room", &with("iss", "k_000000000000000000000000".into())).await, "token_invalid");
     assert_eq!(code(&node, "room", &with("grants", json!(["create"]))).await, "forbidden");
+    let guest = json!({ "room": "elsewhere", "grants": ["join"] });
+    let guest = signed(&node, &merged(&good, &guest));
+    assert_eq!(code(&node, "elsewhere", &guest).await, "no_room");
     let other = token::sign(&good, b"another secret of some length...").unwrap();
     assert_eq!(code(&node, "room", &other).await, "token_invalid");
     assert_eq!(code(&node, "room", "a.b.c").await, "token_invalid");
@@ -169,6 +176,31 @@ async fn a_thousand_malformed_frames_disturb_nobody() {
     assert!(told > FRAMES / 2, "{told} errors");
     assert!(slowest < Duration::from_secs(1), "a signal took {slowest:?}");
     ada.delivered(&ben.peer, n).await;
+}
+
+#[tokio::test]
+async fn a_storm_of_joins_from_one_address_waits_its_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Chappe::dev(dir.path());
+    let ada = Client::join(node.http, json!({ "room": "ada" })).await;
+    let mut ben = Client::join(node.http, json!({ "room": "ada" })).await;
+    let mut storm = Vec::new();
+    let refused = loop {
+        assert!(storm.len() < 500, "no limit");
+        let mut socket = ByHand::open(node.http).await;
+        let answer = socket.join(json!({ "room": format!("room-{}", storm.len()) })).await;
+        storm.push(socket);
+        if answer["type"] != "welcome" {
+            break answer;
+        }
+    };
+    assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("busy")), "{refused}");
+    assert!(storm.len() > 50, "only {} joins", storm.len());
+    // Whoever is in notices nothing, and whoever waits as told gets in, on the same socket.
+    ada.signal(&ben.peer, "hello").await;
+    assert_eq!(ben.signals(&ada.peer, 1).await, ["hello"]);
+    tokio::time::sleep(Duration::from_millis(refused["retry_after_ms"].as_u64().unwrap())).await;
+    assert_eq!(storm.last_mut().unwrap().join(json!({ "room": "room" })).await["type"], "welcome");
 }
 
 /// A socket whose client joins and never reads again.

@@ -1,0 +1,93 @@
+//! `chappe edge --standalone`: a relay with a secret from a file.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use chappe_proto::mesh::uplink::Secret;
+use chappe_proto::turn::password;
+use chappe_tests::process::{Process, binary, run};
+use chappe_tests::turn::Turn;
+
+pub(crate) const SECRET: &str = "correct horse battery staple";
+
+/// A relay that may reach loopback, on free ports.
+pub(crate) struct Standalone {
+    pub(crate) process: Process,
+    pub(crate) udp: SocketAddr,
+    pub(crate) tcp: SocketAddr,
+}
+
+impl Standalone {
+    pub(crate) fn start(dir: &Path) -> Self {
+        let secret = dir.join("secret");
+        fs::write(&secret, format!("{SECRET}\n")).unwrap();
+        let mut command = Command::new(binary());
+        command.args(["edge", "--standalone", "--listen", "127.0.0.1:0", "--allow-peer", "127.0.0.0/8"]);
+        let process = Process::start(command.arg("--secret-file").arg(secret));
+        let text = process.stdout.until("stops it.");
+        let at = |transport: &str| {
+            let line =
+                text.lines().find(|line| line.starts_with(transport)).unwrap_or_else(|| panic!("{text}"));
+            line.split([' ', ',']).nth(1).unwrap().parse().unwrap()
+        };
+        Self { udp: at("Udp"), tcp: at("Tcp"), process }
+    }
+}
+
+/// What an app's server hands out, by the REST convention.
+fn credentials(secret: &str, from_now: i64) -> (String, String) {
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let username = format!("{}:somebody", now + from_now);
+    let password = password(&Secret(secret.as_bytes().to_vec()), &username);
+    (username, password)
+}
+
+#[tokio::test]
+async fn its_secret_opens_it_and_sigterm_ends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut edge = Standalone::start(dir.path());
+    let good = credentials(SECRET, 600);
+    let mut turn = Turn::new(edge.udp, &good).await;
+    turn.allocate().await.unwrap();
+    for (username, password) in
+        [credentials("another", 600), credentials(SECRET, -1), (good.0.clone(), "wrong".to_owned())]
+    {
+        let refused = Turn::new(edge.udp, &(username.clone(), password)).await.allocate().await;
+        assert!(refused.is_err(), "{username} allocates");
+    }
+    assert_eq!(edge.process.terminate().code(), Some(0));
+}
+
+/// What is not allowed is no peer: the gate is on.
+#[tokio::test]
+async fn private_addresses_are_no_peers_unless_they_are_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let edge = Standalone::start(dir.path());
+    let mut turn = Turn::new(edge.udp, &credentials(SECRET, 600)).await;
+    turn.allocate().await.unwrap();
+    turn.permit("127.0.0.9:9".parse().unwrap()).await.unwrap();
+    assert!(turn.permit("10.1.2.3:9".parse().unwrap()).await.is_err(), "a private address is a peer");
+    assert!(turn.permit("169.254.169.254:80".parse().unwrap()).await.is_err(), "and the metadata service");
+}
+
+#[test]
+fn what_is_wrong_with_its_secret_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secret");
+    let file = file.to_str().unwrap();
+    let start = |args: &[&str]| {
+        let (ok, out, error) = run(binary(), &[&["edge"], args].concat());
+        assert!(!ok, "{out}");
+        error
+    };
+    assert!(start(&[]).contains("--standalone"));
+    assert!(start(&["--standalone"]).contains("--secret-file"));
+    let error = start(&["--standalone", "--secret-file", file]);
+    assert!(error.contains(file) && error.contains("cannot be read"), "{error}");
+    fs::write(file, "\n\n").unwrap();
+    let error = start(&["--standalone", "--secret-file", file]);
+    assert!(error.contains(file) && error.contains("holds no secret"), "{error}");
+}
