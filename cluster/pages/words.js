@@ -33,7 +33,7 @@ export function whyNot(error) {
 }
 
 const WHY = {
-  left: ['You have left', 'The call goes on without you.'],
+  left: ['You have left', 'The same address brings you back.'],
   replaced: ['You are here from elsewhere', 'The same place was taken by another tab or window.'],
   kicked: ['You were removed', 'Somebody in charge of this room has removed you.'],
   banned: ['You may not come in', 'Somebody in charge of this room has closed it to you.'],

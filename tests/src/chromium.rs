@@ -11,10 +11,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::netns::{Namespace, wait};
+use crate::netns::{Namespace, eventually, wait};
 
 /// What a browser may take for one command on a busy machine.
 const COMMAND_WITHIN: Duration = Duration::from_secs(30);
+
+/// It closes within this, or is killed.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 const FLAGS: &[&str] = &[
     "--headless=new",
@@ -96,9 +99,13 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // `sh` has become the browser; its other processes end when it does.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // In order, so that none of its processes writes into the profile while that is removed.
+        self.link.tell("Browser.close");
+        let closed = eventually(CLOSE_WITHIN, || matches!(self.child.try_wait(), Ok(Some(_))).then_some(()));
+        if closed.is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }
 
@@ -220,6 +227,12 @@ impl Link {
             Some(error) => Err(error.to_string()),
             None => Ok(answer["result"].clone()),
         }
+    }
+
+    /// Says that without waiting for an answer, which may never come.
+    fn tell(&self, method: &str) {
+        let Ok(mut input) = self.input.lock() else { return };
+        let _ = input.write_all(format!("{}\0", json!({ "id": 0, "method": method })).as_bytes());
     }
 
     fn expect(&self) -> (u64, Receiver<Value>) {

@@ -13,6 +13,8 @@ use crate::process::{self, Process};
 
 /// The port of its web page and signaling: free, since the namespace is its own.
 pub const HTTP: u16 = 8080;
+/// The port of its HTTPS, with `--lan`.
+pub const HTTPS: u16 = 8443;
 /// The port of STUN and TURN.
 pub const TURN: u16 = 3478;
 
@@ -25,6 +27,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 pub struct LanServer<'a> {
     namespace: &'a Namespace,
     address: Ipv4Addr,
+    options: Vec<String>,
     directory: TempDir,
     process: Process,
 }
@@ -32,18 +35,25 @@ pub struct LanServer<'a> {
 impl<'a> LanServer<'a> {
     /// Starts one for all of the network, and waits until it has an edge.
     pub fn start(lan: &'a Lan) -> Self {
-        Self::start_at(lan.server(), SERVER)
+        Self::start_at(lan.server(), SERVER, &["--bind", &SERVER.to_string()])
+    }
+
+    /// Starts one with `--lan`, which serves HTTPS too.
+    pub fn start_for_phones(lan: &'a Lan) -> Self {
+        let https = HTTPS.to_string();
+        Self::start_at(lan.server(), SERVER, &["--lan", "--lan-ip", &SERVER.to_string(), "--https", &https])
     }
 
     /// Starts one as on a developer's own machine: on loopback, for that namespace alone.
     pub fn start_on_loopback(namespace: &'a Namespace) -> Self {
-        Self::start_at(namespace, Ipv4Addr::LOCALHOST)
+        Self::start_at(namespace, Ipv4Addr::LOCALHOST, &[])
     }
 
-    fn start_at(namespace: &'a Namespace, address: Ipv4Addr) -> Self {
+    fn start_at(namespace: &'a Namespace, address: Ipv4Addr, options: &[&str]) -> Self {
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let directory = TempDir::new().expect("a directory for its data");
-        let process = spawn(namespace, address, &directory);
-        let mut server = Self { namespace, address, directory, process };
+        let process = spawn(namespace, &options, &directory);
+        let mut server = Self { namespace, address, options, directory, process };
         server.until_up();
         server
     }
@@ -51,7 +61,7 @@ impl<'a> LanServer<'a> {
     /// `kill -9`, and again on the same ports with the same data.
     pub fn restart(&mut self) {
         self.process.kill();
-        self.process = spawn(self.namespace, self.address, &self.directory);
+        self.process = spawn(self.namespace, &self.options, &self.directory);
         self.until_up();
     }
 
@@ -124,12 +134,9 @@ impl Drop for LanServer<'_> {
     }
 }
 
-fn spawn(namespace: &Namespace, address: Ipv4Addr, directory: &TempDir) -> Process {
+fn spawn(namespace: &Namespace, options: &[String], directory: &TempDir) -> Process {
     let mut command = namespace.command(process::binary());
     command.args(["dev", "--http", &HTTP.to_string(), "--turn", &TURN.to_string(), "--data"]);
-    command.arg(directory.path().join("data"));
-    if address != Ipv4Addr::LOCALHOST {
-        command.args(["--bind", &address.to_string()]);
-    }
+    command.arg(directory.path().join("data")).args(options);
     Process::start(&mut command)
 }

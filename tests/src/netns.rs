@@ -217,13 +217,18 @@ fn run(command: &mut Command, input: &str) {
 ///
 /// # Panics
 /// When there is none in time, saying `what` was waited for.
-pub fn wait<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn wait<T>(what: &str, within: Duration, ask: impl FnMut() -> Option<T>) -> T {
+    eventually(within, ask).unwrap_or_else(|| panic!("waited {within:?} in vain: {what}"))
+}
+
+/// Asks again and again until there is an answer, or the time is up.
+pub fn eventually<T>(within: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let began = now();
     loop {
-        if let Some(answer) = ask() {
+        let answer = ask();
+        if answer.is_some() || now() - began >= within {
             return answer;
         }
-        assert!(now() - began < within, "waited {within:?} in vain: {what}");
         pause();
     }
 }

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use chappe_tests::chromium::Browser;
-use chappe_tests::lan_server::LanServer;
-use chappe_tests::netns::{Lan, Namespace, now, turn, wait};
+use chappe_tests::chromium::{Browser, Page};
+use chappe_tests::lan_server::{HTTPS, LanServer};
+use chappe_tests::netns::{Lan, Namespace, SERVER, now, turn, wait};
 use chappe_tests::page::{CallPage, Guest};
 
 /// A picture moves within this of the last one's join.
@@ -319,9 +319,39 @@ fn camera_microphone_and_screen_as_a_person_uses_them() {
     }
 }
 
+#[test]
+fn a_phone_on_the_lan_finds_the_secure_page_and_has_a_camera_there() {
+    let Some(lan) = Lan::new() else { return };
+    let _turn = turn();
+    let server = LanServer::start_for_phones(&lan);
+    let (host, other_host) = (lan.host(), lan.host());
+    // Instead of trusting the CA that the page offers, which is a person's part.
+    let trust = "--ignore-certificate-errors";
+    let (browser, other) = (Browser::start(&host, &[trust]), Browser::start(&other_host, &[trust]));
+    let phone = browser.page(&server.url("/phone"), (360, 740));
+    phone.until("document.getElementById('secure')?.href?.startsWith('https:')", SOON);
+    phone.until(
+        "fetch('/ca.crt').then((answer) => answer.text()).then((text) => text.includes('BEGIN CERTIFICATE'))",
+        SOON,
+    );
+    phone.evaluate("document.getElementById('secure').click()");
+    phone.until("isSecureContext && location.protocol === 'https:'", SOON);
+    let phone = enter(phone, "Ada");
+    let desk = enter(other.page(&format!("https://{SERVER}:{HTTPS}/"), (1280, 800)), "Grace");
+    phone.until_moving(&["Grace"], SOON);
+    desk.until_moving(&["Ada"], SOON);
+    for call in [phone, desk] {
+        call.assert_well();
+    }
+}
+
 /// Comes by the home page, looks at the own picture, and joins.
 fn person(browser: &Browser, server: &LanServer<'_>, name: &str) -> CallPage {
-    let page = browser.page(&server.url("/"), (1280, 800));
+    enter(browser.page(&server.url("/"), (1280, 800)), name)
+}
+
+/// The same, from the home page on.
+fn enter(page: Page, name: &str) -> CallPage {
     page.until("document.getElementById('room')?.value.length > 0", SOON);
     page.evaluate("document.getElementById('room').value = 'tea'");
     page.evaluate("document.querySelector('#form [type=submit]').click()");
