@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use chappe_edge::{Config, Edge, ListenAt, Source};
 use chappe_proto::id::{EdgeId, Region};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
-use chappe_proto::turn::{RelayAddress, Transport};
+use chappe_proto::turn::{Quotas, RelayAddress, Transport};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         listeners: vec![ListenAt::new(Transport::Udp, listen), ListenAt::new(Transport::Tcp, listen)],
         relays: vec![RelayAddress { bind, advertised, first: 49152, last: 65535 }],
         realm: "example".to_owned(),
-        capacity: 16_384,
+        quotas: Quotas { allocations: 16_384, ..Quotas::default() },
         source: Source::Standalone {
             secrets: vec![secret],
             peers: PeerPolicy { allow: vec!["127.0.0.0/8".parse()?, "::1/128".parse()?], deny: vec![] },

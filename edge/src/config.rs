@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use chappe_proto::id::{EdgeId, Region};
 use chappe_proto::mesh::uplink::{Listener, PeerPolicy, Secret};
-use chappe_proto::turn::{RelayAddress, Transport};
+use chappe_proto::turn::{Quotas, RelayAddress, Transport};
 
 use crate::StartError;
 use crate::uplink::Uplink;
@@ -26,8 +26,8 @@ pub struct Config {
     pub relays: Vec<RelayAddress>,
     /// The realm of the long-term credential mechanism (RFC 8489 section 9.2).
     pub realm: String,
-    /// Allocations it takes at most.
-    pub capacity: u32,
+    /// How much anyone may have; `allocations` is also the capacity that nodes are told.
+    pub quotas: Quotas,
     /// Where credentials and policy come from.
     pub source: Source,
 }

@@ -223,7 +223,7 @@ fn bind(config: &Config) -> Result<Bound, StartError> {
 fn machine(config: &Config, bound: &[(Listener, SocketAddr)]) -> turn::Config {
     let mut machine = turn::Config::new(&config.realm, config.relays.clone());
     machine.listeners = bound.iter().flat_map(|(listener, local)| [listener.address, *local]).collect();
-    machine.quotas.allocations = config.capacity;
+    machine.quotas = config.quotas;
     machine
 }
 
@@ -240,7 +240,7 @@ fn hello(config: &Config, bound: &[(Listener, SocketAddr)]) -> EdgeHello {
             .iter()
             .map(|relay| RelayRange { address: relay.advertised, first: relay.first, last: relay.last })
             .collect(),
-        capacity: config.capacity,
+        capacity: config.quotas.allocations,
         feed: None,
     }
 }

@@ -24,7 +24,7 @@ mod relay;
 mod stats;
 mod token;
 #[allow(unsafe_code, reason = "system calls that no safe crate offers; see the module's head")]
-mod udp;
+pub mod udp;
 mod uplink;
 
 pub use config::{Config, ListenAt, Source};

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{dev, edge, token};
+use crate::{bench, dev, edge, token};
 
 /// A WebRTC signaling cluster with edge relays, in one binary.
 #[derive(Debug, Parser)]
@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Dev(dev::Args),
     /// Run a relay.
     Edge(edge::Args),
+    /// Measure what a relayed packet and a signal cost.
+    Bench(bench::Args),
     /// Make a token for a room, as an app's server would.
     Token(token::Args),
 }

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use chappe_edge::{Config, Edge, ListenAt, Source};
 use chappe_proto::id::{EdgeId, Region};
+use chappe_proto::limits;
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
-use chappe_proto::turn::{RelayAddress, Transport};
+use chappe_proto::turn::{Quotas, RelayAddress, Transport};
 use ipnet::IpNet;
 
 #[derive(Debug, clap::Args)]
@@ -47,7 +48,20 @@ pub(crate) struct Args {
     /// Allocations at most.
     #[arg(long, value_name = "NUMBER", default_value_t = 16_384)]
     capacity: u32,
+    /// Allocations of one user at most (the name in `expiry:name`).
+    #[arg(long, value_name = "NUMBER", default_value_t = limits::ALLOCATIONS_PER_USER)]
+    user_quota: u32,
+    /// Allocations of one source address at most; an IPv6 /64 is one.
+    #[arg(long, value_name = "NUMBER", default_value_t = limits::ALLOCATIONS_PER_SOURCE)]
+    source_quota: u32,
+    /// Answers to unauthenticated requests that one source address gets a second; four times as many at
+    /// once. More than that is silence.
+    #[arg(long, value_name = "NUMBER", default_value_t = limits::CHALLENGES_PER_SEC)]
+    challenge_rate: u32,
 }
+
+/// Seconds of `--challenge-rate` that a source may spend at once.
+const CHALLENGE_BURST: u32 = limits::CHALLENGES_BURST / limits::CHALLENGES_PER_SEC;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.standalone {
@@ -106,7 +120,14 @@ fn config(args: &Args) -> Result<Config> {
             })
             .collect(),
         realm: args.realm.clone(),
-        capacity: args.capacity,
+        quotas: Quotas {
+            allocations: args.capacity,
+            per_user: args.user_quota,
+            per_source: args.source_quota,
+            challenges_burst: args.challenge_rate.saturating_mul(CHALLENGE_BURST),
+            challenges_per_sec: args.challenge_rate,
+            ..Quotas::default()
+        },
         source: Source::Standalone {
             secrets,
             peers: PeerPolicy { allow: args.allow_peer.clone(), deny: args.deny_peer.clone() },

@@ -1,5 +1,6 @@
 //! `chappe`: a WebRTC signaling cluster with edge relays, in one binary.
 
+mod bench;
 mod cli;
 mod dev;
 mod edge;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         cli::Command::Dev(args) => dev::run(args),
         cli::Command::Edge(args) => edge::run(&args),
+        cli::Command::Bench(args) => bench::run(&args),
         cli::Command::Token(args) => token::run(&args),
     };
     match result {

@@ -9,7 +9,7 @@ use super::address::Name;
 use super::control::{self, Control};
 
 /// Buffers of one turn of the loop: each takes a datagram, a train of them, or a part of a stream.
-pub(crate) const SLOTS: usize = 64;
+pub const SLOTS: usize = 64;
 /// Bytes of a buffer: the longest STUN message (20 + 65535) with its padding, and more than the longest
 /// train that the kernel makes (65535).
 const SLOT: usize = 65_536 + 64;
@@ -22,15 +22,15 @@ const STRIDE: usize = HEADROOM + SLOT + 17 * 64;
 
 /// A received datagram, or a train of them from one sender that the kernel kept together.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Packet {
+pub struct Packet {
     /// Who sent it.
-    pub(crate) from: SocketAddr,
+    pub from: SocketAddr,
     /// The address of this host that it came to, where the socket was asked to tell.
-    pub(crate) local: Option<IpAddr>,
+    pub local: Option<IpAddr>,
     /// Its length in bytes.
-    pub(crate) len: usize,
+    pub len: usize,
     /// The length of each segment but the last, which may be shorter; `len` when it is no train.
-    pub(crate) segment: usize,
+    pub segment: usize,
 }
 
 /// What `recvmmsg` reads and writes besides the packets themselves.
@@ -42,7 +42,7 @@ struct Ring {
 }
 
 /// [`SLOTS`] buffers and the headers that describe them to the kernel.
-pub(crate) struct Inbox {
+pub struct Inbox {
     /// Both blocks come from `Box::into_raw` and are only reached through these pointers until `drop`:
     /// the headers hold pointers into them, which a reference to the whole would invalidate.
     ring: NonNull<Ring>,
@@ -51,8 +51,16 @@ pub(crate) struct Inbox {
     used: usize,
 }
 
+impl Default for Inbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Inbox {
-    pub(crate) fn new() -> Self {
+    /// All buffers free.
+    #[must_use]
+    pub fn new() -> Self {
         // Zeroed memory that no one has touched costs no page until a packet arrives in it.
         let arena = NonNull::from(Box::leak(vec![0; STRIDE * SLOTS].into_boxed_slice()));
         // SAFETY: integers and raw pointers, for all of which zero bytes are a value.
@@ -78,12 +86,13 @@ impl Inbox {
     }
 
     /// Buffers that are still free.
-    pub(crate) fn free(&self) -> usize {
+    #[must_use]
+    pub fn free(&self) -> usize {
         SLOTS - self.used
     }
 
     /// Frees all buffers. What was queued from them must have been sent.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.packets.clear();
         self.used = 0;
     }
@@ -93,7 +102,7 @@ impl Inbox {
     ///
     /// # Errors
     /// `WouldBlock` when there are none, and what the socket reports.
-    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>, max: usize) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: BorrowedFd<'_>, max: usize) -> io::Result<usize> {
         let count = max.min(self.free());
         let Ok(vlen) = libc::c_uint::try_from(count) else { return Ok(0) };
         // SAFETY: `headers[used..used + count]` exist, and each describes a name, a control buffer and a
@@ -143,7 +152,7 @@ impl Inbox {
     ///
     /// # Errors
     /// Those of `read`; the buffer stays free then.
-    pub(crate) fn fill(
+    pub fn fill(
         &mut self,
         before: &[u8],
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
@@ -167,12 +176,14 @@ impl Inbox {
     }
 
     /// What arrived in `slot`.
-    pub(crate) fn packet(&self, slot: usize) -> Packet {
+    #[must_use]
+    pub fn packet(&self, slot: usize) -> Packet {
         self.packets[slot]
     }
 
     /// The first `len` bytes of `slot`.
-    pub(crate) fn bytes(&self, slot: usize, len: usize) -> &[u8] {
+    #[must_use]
+    pub fn bytes(&self, slot: usize, len: usize) -> &[u8] {
         assert!(slot < SLOTS && len <= SLOT);
         self.at(STRIDE * slot + HEADROOM, len)
     }

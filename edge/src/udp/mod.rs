@@ -2,9 +2,10 @@
 //! trains of packets kept together (UDP_GRO in, UDP_SEGMENT out), and the address of this host that
 //! a packet came to (IP_PKTINFO).
 //!
-//! The only module of the crate with `unsafe`. Its two types own every byte that the kernel reads or
-//! writes: [`Inbox`] the memory that packets arrive in, [`Outbox`] the queue of what is to be sent out
-//! of that memory. What they offer is safe: a caller deals in slots and ranges.
+//! The only module of the crate with `unsafe`, and public so that `chappe bench` loads a server, and
+//! measures its floor, by the same calls. Its two types own every byte that the kernel reads or writes:
+//! [`Inbox`] the memory that packets arrive in, [`Outbox`] the queue of what is to be sent out of that
+//! memory. What they offer is safe: a caller deals in slots and ranges.
 
 mod address;
 mod control;
@@ -13,8 +14,8 @@ mod outbox;
 mod transmit;
 
 use inbox::HEADROOM;
-pub(crate) use inbox::{Inbox, SLOTS};
-pub(crate) use outbox::{Outbox, Part, Refusals, Target};
+pub use inbox::{Inbox, Packet, SLOTS};
+pub use outbox::{Outbox, Part, Refusals, Target};
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -34,7 +35,10 @@ const UDP_SEGMENT: libc::c_int = 103;
 const UDP_GRO: libc::c_int = 104;
 
 /// Lets the kernel hand over trains of packets as one buffer.
-pub(crate) fn enable_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
+///
+/// # Errors
+/// Where the kernel knows no UDP_GRO (before 5.0).
+pub fn enable_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::SOL_UDP, UDP_GRO, 1)
 }
 

@@ -28,39 +28,39 @@ const END: u32 = u32::MAX;
 const ZEROS: usize = 4;
 
 /// A payload on its way: what goes before it, where it lies in its packet's slot, what goes behind it.
-pub(crate) struct Part<'a> {
+pub struct Part<'a> {
     /// The bytes before it.
-    pub(crate) head: &'a [u8],
+    pub head: &'a [u8],
     /// Where it lies.
-    pub(crate) body: Range<usize>,
+    pub body: Range<usize>,
     /// How many zero bytes follow.
-    pub(crate) pad: u8,
+    pub pad: u8,
 }
 
 /// Where a datagram goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub struct Target {
     /// The caller's name of the socket.
-    pub(crate) socket: u32,
+    pub socket: u32,
     /// The destination.
-    pub(crate) to: SocketAddr,
+    pub to: SocketAddr,
     /// The address of this host that it leaves from, where the socket has several.
-    pub(crate) from: Option<IpAddr>,
+    pub from: Option<IpAddr>,
 }
 
 /// Packets that the kernel did not take, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Refusals {
+pub struct Refusals {
     /// The socket's or the interface's queue was full (EAGAIN, ENOBUFS, ENOMEM).
-    pub(crate) full: u64,
+    pub full: u64,
     /// Longer than the path takes (EMSGSIZE).
-    pub(crate) too_long: u64,
+    pub too_long: u64,
     /// No way there: no route, refused by a firewall or by an ICMP error.
-    pub(crate) unreachable: u64,
+    pub unreachable: u64,
     /// Anything else.
-    pub(crate) other: u64,
+    pub other: u64,
     /// Trains that had to be sent packet by packet. None of them is lost.
-    pub(crate) untrained: u64,
+    pub untrained: u64,
 }
 
 /// A datagram or a train.
@@ -86,7 +86,7 @@ pub(super) struct Piece {
 }
 
 /// The queue. Everything in it is sent by [`Outbox::flush`], before the [`Inbox`] is cleared.
-pub(crate) struct Outbox {
+pub struct Outbox {
     pub(super) messages: Vec<Message>,
     pub(super) pieces: Vec<Piece>,
     pub(super) scratch: Vec<u8>,
@@ -98,8 +98,16 @@ pub(crate) struct Outbox {
     pub(super) controls: Vec<Control>,
 }
 
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Outbox {
-    pub(crate) fn new() -> Self {
+    /// An empty queue.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             messages: Vec::with_capacity(MESSAGES),
             pieces: Vec::with_capacity(PIECES),
@@ -113,12 +121,14 @@ impl Outbox {
     }
 
     /// Whether nothing is queued.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
 
     /// Whether the next push might find no room: flush first.
-    pub(crate) fn is_full(&self) -> bool {
+    #[must_use]
+    pub fn is_full(&self) -> bool {
         self.messages.len() == MESSAGES
             || self.pieces.len() + 3 > PIECES
             || self.scratch.len() + SCRATCH_EACH > SCRATCH
@@ -134,7 +144,7 @@ impl Outbox {
     /// from lies: what of that comes before the payload is free to be
     /// overwritten by the head, so that head and body are one stretch. `pad` zero bytes follow, at most 3.
     /// Answers false when full.
-    pub(crate) fn push(
+    pub fn push(
         &mut self,
         inbox: &mut Inbox,
         target: Target,
@@ -167,7 +177,7 @@ impl Outbox {
     }
 
     /// Queues a copy of `bytes`. Answers false when full.
-    pub(crate) fn push_copy(&mut self, target: Target, bytes: &[u8]) -> bool {
+    pub fn push_copy(&mut self, target: Target, bytes: &[u8]) -> bool {
         if self.is_full() || bytes.len() > SCRATCH_EACH {
             return false;
         }
@@ -228,7 +238,7 @@ impl Outbox {
 
     /// Sends everything. `socket` finds the socket of a name; packets of a name that it does not find
     /// are dropped without being counted.
-    pub(crate) fn flush<'a>(
+    pub fn flush<'a>(
         &mut self,
         inbox: &Inbox,
         socket: impl Fn(u32) -> Option<BorrowedFd<'a>>,

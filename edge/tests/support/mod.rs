@@ -12,7 +12,7 @@ use std::time::Duration;
 use chappe_edge::{Config, Edge, ListenAt, Source, StartError};
 use chappe_proto::id::{EdgeId, Region};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
-use chappe_proto::turn::{RelayAddress, Transport};
+use chappe_proto::turn::{Quotas, RelayAddress, Transport};
 
 /// Nothing that a test waits for takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ pub fn standalone(ip: &str) -> Config {
         listeners: vec![ListenAt::new(Transport::Udp, any), ListenAt::new(Transport::Tcp, any)],
         relays: vec![RelayAddress { bind: ip, advertised: ip, first: 49152, last: 65535 }],
         realm: REALM.to_owned(),
-        capacity: 1000,
+        quotas: Quotas { allocations: 1000, ..Quotas::default() },
         source: Source::Standalone { secrets: vec![Secret(SECRET.to_vec())], peers: loopback() },
     }
 }

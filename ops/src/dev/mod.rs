@@ -19,7 +19,7 @@ use chappe_edge::{Edge, ListenAt, Source, StartError, Tls, Uplink};
 use chappe_proto::id::{AppId, EdgeId, NodeId, Region};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
 use chappe_proto::registry::AppPolicy;
-use chappe_proto::turn::{RelayAddress, Transport};
+use chappe_proto::turn::{Quotas, RelayAddress, Transport};
 
 use crate::files::{self, Dir};
 use crate::token::ApiKey;
@@ -201,7 +201,7 @@ fn start_edge(args: &Args, address: IpAddr, node: &Running) -> Result<Edge> {
             last: args.relay_max_port,
         }],
         realm: "chappe".to_owned(),
-        capacity: CAPACITY,
+        quotas: Quotas { allocations: CAPACITY, ..Quotas::default() },
         source: Source::Uplink(Uplink { nodes: vec![chappe_edge::Node { address: node.uplink, name }], tls }),
     };
     Edge::start(config).map_err(|error| match error {

@@ -1,0 +1,47 @@
+//! `chappe bench`: what a relayed packet and a signal cost, side by side with others in one run.
+//! BENCH.md says how to read the figures.
+
+mod child;
+mod figures;
+mod files;
+mod forwarder;
+mod process;
+mod relay;
+mod report;
+mod signal;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Relayed packets, Binding requests, allocations: against a bare forwarder and coturn.
+    Relay(relay::Args),
+    /// Signals between two peers of a room: against a bare WebSocket relay.
+    Signal(signal::Args),
+    /// The bare UDP forwarder, as a process of its own.
+    #[command(hide = true)]
+    Forwarder,
+    /// The bare WebSocket relay, as a process of its own.
+    #[command(hide = true)]
+    WebsocketRelay,
+    /// A node by itself, without limits on the rate of frames.
+    #[command(hide = true)]
+    Node(signal::node::Args),
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    match &args.what {
+        What::Relay(args) => relay::run(args),
+        What::Signal(args) => signal::run(args),
+        What::Forwarder => forwarder::run(),
+        What::WebsocketRelay => signal::floor::run(),
+        What::Node(args) => signal::node::run(args),
+    }
+}
