@@ -51,14 +51,14 @@ fn signal() -> Signal {
 
 #[test]
 fn from_proxies() {
-    let entry = Entry { gateway: GATEWAY, member: member() };
+    let entry = Entry { gateway: GATEWAY, member: member(), presented: Attach(1) };
     let held = Held { roster: vec![entry], left: vec![(peer(9), LeaveReason::Lost)], broadcasts: 7 };
     let bodies = [
         RoomInput::Attach { held: None },
         RoomInput::Attach { held: Some(Box::new(held)) },
         RoomInput::Check { n: Change(3), digest: u64::MAX },
         RoomInput::Detach,
-        RoomInput::Announce { member: member(), marks: BTreeMap::from([(peer(2), 3)]) },
+        RoomInput::Announce { member: member(), marks: BTreeMap::from([(peer(2), 3)]), presented: Attach(4) },
         RoomInput::Leave { peer: peer(1), reason: LeaveReason::Left },
         RoomInput::Signal(signal()),
         RoomInput::Ack(Ack { from: peer(1), to: peer(2), id: 3 }),
@@ -75,7 +75,7 @@ fn from_proxies() {
 
 #[test]
 fn from_rooms() {
-    let entry = Entry { gateway: GATEWAY, member: member() };
+    let entry = Entry { gateway: GATEWAY, member: member(), presented: Attach(1) };
     let (peer, attach, gateway) = (peer(1), Attach(2), GATEWAY);
     let changed = |change| ProxyInput::Changed { n: Change(4), broadcasts: 5, change };
     let refusal = Refusal::new(ErrorCode::RoomFull, "full").about(peer, 3);
@@ -86,7 +86,13 @@ fn from_rooms() {
         changed(RoomChange::Joined(entry)),
         changed(RoomChange::Left { peer, reason: LeaveReason::Replaced }),
         changed(RoomChange::Away { peer, attach, gateway }),
-        changed(RoomChange::Back { peer, attach, gateway, marks: BTreeMap::from([(peer, 3)]) }),
+        changed(RoomChange::Back {
+            peer,
+            attach,
+            gateway,
+            marks: BTreeMap::from([(peer, 3)]),
+            presented: attach,
+        }),
         changed(RoomChange::Updated { peer, profile: member().profile, version: 9 }),
         ProxyInput::NotAdmitted { peer, refusal: refusal.clone() },
         ProxyInput::Gone { peer, attach, reason: GoneReason::Replaced },

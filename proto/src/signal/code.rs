@@ -103,6 +103,8 @@ pub enum CloseCode {
     Shutdown,
     /// No answer to pings.
     Silent,
+    /// The same resume token was presented on another node.
+    Elsewhere,
     /// Another socket or another session took the place.
     Replaced,
     /// Sent away by an admin.
@@ -132,6 +134,7 @@ impl CloseCode {
             Self::Slow => 4001,
             Self::Shutdown => 4002,
             Self::Silent => 4003,
+            Self::Elsewhere => 4004,
             Self::Replaced => 4010,
             Self::Kicked => 4011,
             Self::Banned => 4012,
@@ -147,7 +150,7 @@ impl CloseCode {
     /// Whether the client should resume.
     #[must_use]
     pub const fn resumes(self) -> bool {
-        matches!(self, Self::Slow | Self::Shutdown | Self::Silent)
+        matches!(self, Self::Slow | Self::Shutdown | Self::Silent | Self::Elsewhere)
     }
 
     /// A sentence for the developer who reads it.
@@ -158,6 +161,7 @@ impl CloseCode {
             Self::Slow => "too much was waiting to be read; resume to go on",
             Self::Shutdown => "this node stops; resume on another",
             Self::Silent => "no answer to pings; resume to go on",
+            Self::Elsewhere => "another socket came back with the same token; resume to go on",
             Self::Replaced => "the same identity joined again, or another socket resumed this session",
             Self::Kicked => "an admin removed you from the room",
             Self::Banned => "an admin banned you from the room",

@@ -33,7 +33,8 @@ pub fn differences(old: &Roster, new: &Roster, own: Gateway) -> Vec<RoomChange> 
         if now.away && (!before.member.away || moved) {
             changes.push(RoomChange::Away { peer, attach, gateway });
         } else if !now.away && (before.member.away || moved) {
-            changes.push(RoomChange::Back { peer, attach, gateway, marks: BTreeMap::new() });
+            let (marks, presented) = (BTreeMap::new(), entry.presented);
+            changes.push(RoomChange::Back { peer, attach, gateway, marks, presented });
         }
         if before.member.version != now.version {
             let (profile, version) = (now.profile.clone(), now.version);
@@ -57,9 +58,10 @@ pub fn apply(roster: &mut Roster, change: RoomChange) {
                 (entry.member.away, entry.member.attach, entry.gateway) = (true, attach, gateway);
             }
         }
-        RoomChange::Back { peer, attach, gateway, .. } => {
+        RoomChange::Back { peer, attach, gateway, presented, .. } => {
             if let Some(entry) = roster.get_mut(&peer) {
                 (entry.member.away, entry.member.attach, entry.gateway) = (false, attach, gateway);
+                entry.presented = presented;
             }
         }
         RoomChange::Updated { peer, profile, version } => {
@@ -93,7 +95,7 @@ pub fn change_frame(change: &RoomChange) -> ServerFrame<'_> {
 #[must_use]
 pub fn digest<'a>(entries: impl Iterator<Item = &'a Entry>) -> u64 {
     let mut sum = Fnv(0xcbf2_9ce4_8422_2325);
-    for Entry { gateway, member } in entries {
+    for Entry { gateway, member, .. } in entries {
         let (node, generation) = (gateway.node, gateway.generation);
         let (peer, attach, away, version) = (member.seat.peer, member.attach, member.away, member.version);
         // Writing into a number cannot fail.

@@ -62,6 +62,7 @@ impl Pending {
 struct Own {
     member: Member,
     marks: BTreeMap<PeerId, u64>,
+    presented: Attach,
     pending: Option<Pending>,
 }
 
@@ -136,7 +137,10 @@ impl Proxy {
     /// What one of its sessions says.
     pub fn handle_session(&mut self, now: Now, input: FromSession, out: &mut Vec<Output>) {
         match input {
-            FromSession::Announce { member, marks } => self.announced(now, member, marks, out),
+            FromSession::Announce { member, marks, presented } => {
+                let pending = Some(Pending::new(now.mono));
+                self.announced(Own { member, marks, presented, pending }, out);
+            }
             FromSession::Leave { peer, reason } => {
                 self.own.remove(&peer);
                 if self.leaving.len() >= limits::LEAVING_MAX {
@@ -157,25 +161,19 @@ impl Proxy {
         }
     }
 
-    fn announced(
-        &mut self,
-        now: Now,
-        member: Member,
-        mut marks: BTreeMap<PeerId, u64>,
-        out: &mut Vec<Output>,
-    ) {
-        let peer = member.seat.peer;
+    fn announced(&mut self, mut own: Own, out: &mut Vec<Output>) {
+        let peer = own.member.seat.peer;
         if self.leaving.contains_key(&peer) {
             out.push(Output::Session(peer, ToSession::Gone(GoneReason::Unknown)));
             return;
         }
         if let Some(before) = self.own.remove(&peer)
-            && before.member.attach == member.attach
-            && marks.is_empty()
+            && before.member.attach == own.member.attach
+            && own.marks.is_empty()
         {
-            marks = before.marks; // of a return that the room has not heard of yet
+            own.marks = before.marks; // of a return that the room has not heard of yet
         }
-        self.own.insert(peer, Own { member, marks, pending: Some(Pending::new(now.mono)) });
+        self.own.insert(peer, own);
         if self.attaching.is_none() {
             self.announce(peer, out);
         }
@@ -355,18 +353,19 @@ impl Proxy {
     fn reconcile(&mut self, now: Now, peer: PeerId, again: bool, out: &mut Vec<Output>) {
         let Some(own) = self.own.get_mut(&peer) else { return };
         let known = self.roster.get(&peer);
-        if let Some(Entry { gateway, member }) = known
+        if let Some(Entry { gateway, member, presented }) = known
             && member.attach > own.member.attach
         {
             if *gateway != self.gateway {
+                let tie = *presented <= own.presented;
                 self.own.remove(&peer);
-                out.push(Output::Session(peer, ToSession::Gone(GoneReason::Replaced)));
+                out.push(Output::Session(peer, ToSession::Elsewhere { tie }));
                 self.tell_idle(out);
                 return;
             }
             own.member.attach = member.attach; // the one announced was another gateway's
         }
-        let same = known.is_some_and(|Entry { gateway, member }| {
+        let same = known.is_some_and(|Entry { gateway, member, .. }| {
             *gateway == self.gateway
                 && member.attach == own.member.attach
                 && member.away == own.member.away
@@ -399,11 +398,11 @@ impl Proxy {
 
     /// The owner has a peer at this gateway that is no session of it: then nobody holds its socket.
     fn disown(&self, peer: PeerId, out: &mut Vec<Output>) {
-        let Some(Entry { gateway, member }) = self.roster.get(&peer) else { return };
+        let Some(Entry { gateway, member, presented }) = self.roster.get(&peer) else { return };
         let here = *gateway == self.gateway && !self.own.contains_key(&peer);
         if here && !member.away && !self.leaving.contains_key(&peer) {
-            let member = Member { away: true, ..member.clone() };
-            out.push(Output::Room(RoomInput::Announce { member, marks: BTreeMap::new() }));
+            let (member, marks) = (Member { away: true, ..member.clone() }, BTreeMap::new());
+            out.push(Output::Room(RoomInput::Announce { member, marks, presented: *presented }));
         }
     }
 
@@ -415,8 +414,8 @@ impl Proxy {
 
     fn announce(&self, peer: PeerId, out: &mut Vec<Output>) {
         if let Some(own) = self.own.get(&peer) {
-            let (member, marks) = (own.member.clone(), own.marks.clone());
-            out.push(Output::Room(RoomInput::Announce { member, marks }));
+            let (member, marks, presented) = (own.member.clone(), own.marks.clone(), own.presented);
+            out.push(Output::Room(RoomInput::Announce { member, marks, presented }));
         }
     }
 

@@ -142,7 +142,10 @@ impl Room {
                     self.here(from, out);
                 }
             }
-            RoomInput::Announce { member, marks } => self.announce(now, from, member, marks, revoked, out),
+            RoomInput::Announce { member, marks, presented } => {
+                let entry = Entry { gateway: from, member, presented };
+                self.announce(now, entry, marks, revoked, out);
+            }
             RoomInput::Leave { peer, reason } => {
                 if self.holds(from, peer) {
                     self.remove(peer, reason, out);
@@ -191,7 +194,7 @@ impl Room {
         for (peer, present) in &mut self.present {
             if !present.entry.member.away && is_so(present) {
                 present.absent_since.get_or_insert(now.mono);
-                let Entry { gateway, member } = &mut present.entry;
+                let Entry { gateway, member, .. } = &mut present.entry;
                 member.away = true;
                 away.push(RoomChange::Away { peer: *peer, attach: member.attach, gateway: *gateway });
             }

@@ -55,6 +55,9 @@ pub enum RoomInput {
         /// With a return: the last signal that its client took of each sender.
         #[serde(default)]
         marks: BTreeMap<PeerId, u64>,
+        /// The attachment whose token its client came back with.
+        #[serde(default)]
+        presented: Attach,
     },
     /// A session of mine has ended. Repeated until a change answers it.
     Leave {
@@ -200,6 +203,10 @@ pub struct Entry {
     pub gateway: Gateway,
     /// The member.
     pub member: Member,
+    /// The attachment whose token its client came back with: by it gateways that both took the peer
+    /// agree which of them has it.
+    #[serde(default)]
+    pub presented: Attach,
 }
 
 /// One change of a room.
@@ -235,6 +242,9 @@ pub enum RoomChange {
         /// The last signal that its client took of each sender.
         #[serde(default)]
         marks: BTreeMap<PeerId, u64>,
+        /// The attachment whose token it came back with.
+        #[serde(default)]
+        presented: Attach,
     },
     /// Somebody changed what others see.
     Updated {
@@ -321,6 +331,8 @@ pub enum FromSession {
         member: Member,
         /// With a return: the last signal that its client took of each sender.
         marks: BTreeMap<PeerId, u64>,
+        /// The attachment whose token its client came back with; 0 for a fresh join.
+        presented: Attach,
     },
     /// It has ended.
     Leave {
@@ -370,8 +382,14 @@ pub enum ToSession {
     },
     /// It may not come in.
     NotAdmitted(Refusal),
-    /// It may not come back, or lives on another gateway by now: it ends without a word to the room.
+    /// It may not come back: it ends without a word to the room.
     Gone(GoneReason),
+    /// It lives on another gateway by now: it ends here without a word to the room.
+    Elsewhere {
+        /// Both gateways were shown the same token, so it is not known which of them has the client:
+        /// one that is still here is to come back with its newest.
+        tie: bool,
+    },
     /// The room changed; what its client is told is in the text, if anything.
     Changed(Arc<ChangeNews>),
     /// A directed signal for it.

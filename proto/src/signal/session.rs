@@ -102,6 +102,11 @@ pub struct Session {
     member: Member,
     policy: Policy,
     region: Option<Region>,
+    /// The attachment whose token its client came back with last.
+    presented: Attach,
+    /// The newest attachment whose token its client is known to have: it came back with it, or spoke
+    /// after the welcome that brought it.
+    confirmed: Attach,
     /// The client may know counters of receivers that this session knows nothing of: they are taken
     /// as it says. True of one that was made anew, and once it had to forget a receiver.
     trusts_counters: bool,
@@ -127,12 +132,15 @@ impl Session {
     pub fn new(now: Now, start: Start, out: &mut Vec<Output>) -> Self {
         let rebuilt = start.rebuilt.is_some();
         let marks = start.rebuilt.unwrap_or_default();
+        let presented = Attach(start.member.attach.0.saturating_sub(1));
         let (member, announced) = (start.member.clone(), marks.clone());
-        out.push(Output::Proxy(FromSession::Announce { member, marks: announced }));
+        out.push(Output::Proxy(FromSession::Announce { member, marks: announced, presented }));
         Self {
             room: start.room,
             member: start.member,
             region: start.region,
+            presented,
+            confirmed: presented,
             trusts_counters: rebuilt,
             phase: Phase::Entering(if rebuilt { Entering::Rebuilt } else { Entering::New }),
             unavailable_at: now.mono + limits::WELCOME_WITHIN,
@@ -167,12 +175,13 @@ impl Session {
     // ------------------------------------------------------------------------------- the socket
 
     /// Another socket takes the session over, with a token of attachment `presented`. The shell
-    /// closes the former socket as [`CloseCode::Replaced`]. A token that is newer than this session
+    /// closes the former socket as [`CloseCode::Replaced`]. The last two tokens that the client is known
+    /// to have are good, and any newer one: so lost welcomes cost nothing, however many. A token that is newer than this session
     /// was issued on another gateway, where the client was in the meantime: it is answered as
     /// `rebuilt`.
     ///
     /// # Errors
-    /// [`GoneReason::Replaced`] for a token older than the last two.
+    /// [`GoneReason::Replaced`] for an older token.
     pub fn handle_resume(
         &mut self,
         now: Now,
@@ -181,7 +190,7 @@ impl Session {
         out: &mut Vec<Output>,
     ) -> Result<(), GoneReason> {
         let current = self.member.attach.0;
-        if self.is_over() || presented.0 + 1 < current {
+        if self.is_over() || presented.0 + 1 < self.confirmed.0 {
             return Err(GoneReason::Replaced);
         }
         let lived_elsewhere = presented.0 > current;
@@ -197,6 +206,8 @@ impl Session {
             self.unacked_bytes = 0;
             self.trusts_counters = true;
         }
+        self.presented = self.presented.max(presented);
+        self.confirmed = self.confirmed.max(presented);
         self.member.attach = Attach(presented.0.max(current) + 1);
         self.member.away = false;
         self.away_since = Mono::NEVER;
@@ -249,6 +260,9 @@ impl Session {
     pub fn handle_text(&mut self, now: Now, world: &World, text: &str, out: &mut Vec<Output>) {
         let Some(socket) = &mut self.socket else { return };
         *socket = Socket { heard: now.mono, pinged: false };
+        if self.phase == Phase::Present {
+            self.confirmed = self.member.attach;
+        }
         let frame = ClientFrame::read(text);
         if self.bucket.is_full(now.mono) {
             self.strikes = 0;
@@ -326,8 +340,8 @@ impl Session {
     }
 
     fn announce(&self, marks: BTreeMap<PeerId, u64>, out: &mut Vec<Output>) {
-        let member = self.member.clone();
-        out.push(Output::Proxy(FromSession::Announce { member, marks }));
+        let (member, presented) = (self.member.clone(), self.presented);
+        out.push(Output::Proxy(FromSession::Announce { member, marks, presented }));
     }
 
     fn leave(&mut self, reason: LeaveReason, out: &mut Vec<Output>) {
@@ -366,6 +380,10 @@ impl Session {
                 self.refuse(&refusal, out);
                 let banned = refusal.code == ErrorCode::Banned;
                 self.end(if banned { CloseCode::Banned } else { CloseCode::Refused }, out);
+            }
+            ToSession::Elsewhere { tie: true } => self.end(CloseCode::Elsewhere, out),
+            ToSession::Elsewhere { tie: false } => {
+                self.gone(GoneReason::Replaced, CloseCode::Replaced, out);
             }
             ToSession::Gone(reason) => {
                 let code = match reason {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::code::{ErrorCode, LeaveReason, Refusal};
 use super::super::frame::GoneReason;
-use super::super::member::{Gateway, Member};
+use super::super::member::Member;
 use super::super::route::{Entry, ProxyInput, RoomChange};
 use super::{Output, Present, Revoked, Room};
 use crate::id::{Attach, Change, PeerId};
@@ -15,13 +15,13 @@ impl Room {
     pub(super) fn announce(
         &mut self,
         now: Now,
-        from: Gateway,
-        member: Member,
+        entry: Entry,
         marks: BTreeMap<PeerId, u64>,
         revoked: Revoked<'_>,
         out: &mut Vec<Output>,
     ) {
-        let (peer, attach) = (member.seat.peer, member.attach);
+        let Entry { gateway: from, member, .. } = &entry;
+        let (from, peer, attach) = (*from, member.seat.peer, member.attach);
         if !self.gateways.contains(&from) {
             self.here(from, out); // it was forgotten
         }
@@ -33,17 +33,17 @@ impl Room {
             let refusal = Refusal::new(ErrorCode::Banned, "an admin removed you from this room");
             out.push(if returns { gone(GoneReason::Revoked) } else { refused(refusal) });
         } else if self.present.contains_key(&peer) {
-            self.refresh(now, from, member, marks, out);
+            self.refresh(now, entry, marks, out);
         } else if let Some(reason) = self.left_for(peer) {
             out.push(gone(reason.into()));
         } else if returns && self.settled {
             out.push(gone(GoneReason::Expired)); // a settled room knows all who may come back
         } else if !returns && !self.expected.is_empty() {
             // `open` asks for it again
-        } else if let Some(refusal) = self.refuses(&member) {
+        } else if let Some(refusal) = self.refuses(member) {
             out.push(refused(refusal));
-        } else if self.claim(&member, out) {
-            self.admit(now, from, member, out);
+        } else if self.claim(member, out) {
+            self.admit(now, entry, out);
         } else {
             out.push(gone(GoneReason::Replaced));
         }
@@ -85,41 +85,34 @@ impl Room {
         true
     }
 
-    fn admit(&mut self, now: Now, from: Gateway, mut member: Member, out: &mut Vec<Output>) {
-        let n = Change(self.n.0 + 1);
+    fn admit(&mut self, now: Now, mut entry: Entry, out: &mut Vec<Output>) {
+        let (n, member) = (Change(self.n.0 + 1), &mut entry.member);
         member.admitted = member.admitted.or(Some((self.epoch, n)));
         let absent_since = member.away.then_some(now.mono);
-        let entry = Entry { gateway: from, member };
-        self.present.insert(entry.member.seat.peer, Present { entry: entry.clone(), absent_since });
+        self.present.insert(member.seat.peer, Present { entry: entry.clone(), absent_since });
         self.change(RoomChange::Joined(entry), out);
     }
 
-    /// A session that is present says how it is now: the higher attach count wins (CLUSTER.md 5).
-    fn refresh(
-        &mut self,
-        now: Now,
-        from: Gateway,
-        mut member: Member,
-        marks: BTreeMap<PeerId, u64>,
-        out: &mut Vec<Output>,
-    ) {
-        let (peer, attach) = (member.seat.peer, member.attach);
-        let Some(Entry { gateway, member: known }) = self.present.get(&peer).map(|p| &p.entry) else {
-            return;
-        };
-        if *gateway == from {
-            if attach < known.attach {
+    /// A session that is present says how it is now. Of two gateways the one has the peer that was
+    /// shown the newer token (CLUSTER.md 5 and 7); of the same token, which means that a welcome was
+    /// lost, the one that speaks last.
+    fn refresh(&mut self, now: Now, mut entry: Entry, marks: BTreeMap<PeerId, u64>, out: &mut Vec<Output>) {
+        let (from, peer, attach) = (entry.gateway, entry.member.seat.peer, entry.member.attach);
+        let Some(known) = self.present.get(&peer).map(|present| &present.entry) else { return };
+        let last = known.member.attach;
+        if known.gateway == from {
+            if attach < last {
                 return self.here(from, out); // out of date: it is told how things are
             }
-        } else if attach < known.attach || (attach == known.attach && member.away) {
+        } else if entry.presented > known.presented
+            || (entry.presented == known.presented && !entry.member.away)
+        {
+            entry.member.attach = attach.max(Attach(last.0 + 1));
+        } else {
             let reason = GoneReason::Replaced;
             return out.push(Output::To(from, ProxyInput::Gone { peer, attach, reason }));
-        } else if attach == known.attach {
-            // Two gateways took the same token, since the first one's welcome was lost: the later has
-            // the client.
-            member.attach = Attach(attach.0 + 1);
         }
-        if !self.take(now, from, member, marks, out) {
+        if !self.take(now, entry, marks, out) {
             self.here(from, out); // a repetition: its answer was lost
         }
     }
@@ -128,24 +121,24 @@ impl Room {
     pub(super) fn take(
         &mut self,
         now: Now,
-        gateway: Gateway,
-        member: Member,
+        entry: Entry,
         marks: BTreeMap<PeerId, u64>,
         out: &mut Vec<Output>,
     ) -> bool {
+        let Entry { gateway, member, presented } = entry;
         let (peer, attach, away) = (member.seat.peer, member.attach, member.away);
         let Some(present) = self.present.get_mut(&peer) else { return false };
+        let moved = attach > present.entry.member.attach || present.entry.gateway != gateway;
+        (present.entry.gateway, present.entry.presented) = (gateway, presented);
+        present.absent_since = away.then(|| present.absent_since.unwrap_or(now.mono));
         let known = &mut present.entry.member;
         let newer_profile = member.version > known.version;
-        let moved = attach > known.attach || present.entry.gateway != gateway;
         let change = if away {
             (!known.away || moved).then_some(RoomChange::Away { peer, attach, gateway })
         } else {
-            (known.away || moved).then_some(RoomChange::Back { peer, attach, gateway, marks })
+            (known.away || moved).then_some(RoomChange::Back { peer, attach, gateway, marks, presented })
         };
         (known.attach, known.away) = (attach, away);
-        present.entry.gateway = gateway;
-        present.absent_since = away.then(|| present.absent_since.unwrap_or(now.mono));
         if newer_profile {
             known.version = member.version;
             known.profile = member.profile.clone();

@@ -83,7 +83,7 @@ impl Room {
             if known.is_none() {
                 self.adopt_one(now, entry, out);
             } else if known < Some(member.attach) {
-                self.take(now, entry.gateway, entry.member, BTreeMap::new(), out);
+                self.take(now, entry, BTreeMap::new(), out);
                 if let Some(present) = self.present.get_mut(&peer) {
                     present.absent_since = Some(now.mono);
                 }
