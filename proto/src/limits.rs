@@ -300,6 +300,8 @@ pub const ROSTER_CHECK_EVERY: Duration = Duration::from_secs(5);
 /// A new owner shows a peer that only others spoke of as away after this: its own gateway says
 /// within a fraction of it that it is there.
 pub const ADOPTED_WITHIN: Duration = Duration::from_secs(2);
+/// A new owner asks gateways that have not answered again after this.
+pub const ASK_EVERY: Duration = Duration::from_millis(250);
 /// Peers that owner and proxies remember after they left: a late signal to one is told `gone`, and
 /// none of them comes back by an older list.
 pub const LEFT_REMEMBERED: usize = 256;

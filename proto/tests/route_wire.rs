@@ -58,7 +58,12 @@ fn from_proxies() {
         RoomInput::Attach { held: Some(Box::new(held)) },
         RoomInput::Check { n: Change(3), digest: u64::MAX },
         RoomInput::Detach,
-        RoomInput::Announce { member: member(), marks: BTreeMap::from([(peer(2), 3)]), presented: Attach(4) },
+        RoomInput::Announce {
+            member: member(),
+            marks: BTreeMap::from([(peer(2), 3)]),
+            presented: Attach(4),
+            age_ms: 5,
+        },
         RoomInput::Leave { peer: peer(1), reason: LeaveReason::Left },
         RoomInput::Signal(signal()),
         RoomInput::Ack(Ack { from: peer(1), to: peer(2), id: 3 }),
@@ -82,6 +87,7 @@ fn from_rooms() {
     let bodies = [
         ProxyInput::Here { n: Change(3), roster: vec![entry.clone()], broadcasts: 2 },
         ProxyInput::Homed { shard: Shard(5), epoch: Epoch(6) },
+        ProxyInput::Ask,
         ProxyInput::Refused { epoch: Epoch(6) },
         changed(RoomChange::Joined(entry)),
         changed(RoomChange::Left { peer, reason: LeaveReason::Replaced }),

@@ -113,6 +113,12 @@ impl Outbox {
         self.acked
     }
 
+    /// Signals held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
     /// Bytes held.
     #[must_use]
     pub const fn bytes(&self) -> usize {

@@ -63,6 +63,7 @@ struct Own {
     member: Member,
     marks: BTreeMap<PeerId, u64>,
     presented: Attach,
+    since: Mono,
     pending: Option<Pending>,
 }
 
@@ -138,8 +139,8 @@ impl Proxy {
     pub fn handle_session(&mut self, now: Now, input: FromSession, out: &mut Vec<Output>) {
         match input {
             FromSession::Announce { member, marks, presented } => {
-                let pending = Some(Pending::new(now.mono));
-                self.announced(Own { member, marks, presented, pending }, out);
+                let (since, pending) = (now.mono, Some(Pending::new(now.mono)));
+                self.announced(now, Own { member, marks, presented, since, pending }, out);
             }
             FromSession::Leave { peer, reason } => {
                 self.own.remove(&peer);
@@ -161,21 +162,21 @@ impl Proxy {
         }
     }
 
-    fn announced(&mut self, mut own: Own, out: &mut Vec<Output>) {
+    fn announced(&mut self, now: Now, mut own: Own, out: &mut Vec<Output>) {
         let peer = own.member.seat.peer;
         if self.leaving.contains_key(&peer) {
             out.push(Output::Session(peer, ToSession::Gone(GoneReason::Unknown)));
             return;
         }
-        if let Some(before) = self.own.remove(&peer)
-            && before.member.attach == own.member.attach
-            && own.marks.is_empty()
-        {
-            own.marks = before.marks; // of a return that the room has not heard of yet
+        if let Some(before) = self.own.remove(&peer) {
+            own.since = before.since;
+            if before.member.attach == own.member.attach && own.marks.is_empty() {
+                own.marks = before.marks; // of a return that the room has not heard of yet
+            }
         }
         self.own.insert(peer, own);
         if self.attaching.is_none() {
-            self.announce(peer, out);
+            self.announce(now, peer, out);
         }
     }
 
@@ -229,6 +230,7 @@ impl Proxy {
         match frame.body {
             ProxyInput::Homed { shard, epoch } => self.handle_moved(now, shard, epoch, out),
             ProxyInput::Refused { epoch } => self.handle_moved(now, frame.shard, epoch, out),
+            ProxyInput::Ask => {} // of an epoch that it has attached to, or tries to
             ProxyInput::Here { n, roster, broadcasts } => self.here(now, n, roster, broadcasts, out),
             ProxyInput::Changed { n, broadcasts, change } => self.changed(now, n, broadcasts, change, out),
             ProxyInput::NotAdmitted { peer, refusal } => {
@@ -291,7 +293,8 @@ impl Proxy {
         }
         let (roster, gateway) = (&self.roster, self.gateway);
         self.leaving.retain(|peer, _| roster.get(peer).is_some_and(|entry| entry.gateway == gateway));
-        for (peer, leaving) in &self.leaving {
+        for (peer, leaving) in &mut self.leaving {
+            leaving.pending = Pending::new(now.mono);
             out.push(Output::Room(RoomInput::Leave { peer: *peer, reason: leaving.reason }));
         }
         self.disown_all(out);
@@ -375,7 +378,7 @@ impl Proxy {
             self.answer(peer, out);
         } else if again || own.pending.is_none() {
             own.pending = Some(Pending::new(now.mono));
-            self.announce(peer, out);
+            self.announce(now, peer, out);
         }
     }
 
@@ -402,7 +405,8 @@ impl Proxy {
         let here = *gateway == self.gateway && !self.own.contains_key(&peer);
         if here && !member.away && !self.leaving.contains_key(&peer) {
             let (member, marks) = (Member { away: true, ..member.clone() }, BTreeMap::new());
-            out.push(Output::Room(RoomInput::Announce { member, marks, presented: *presented }));
+            let presented = *presented;
+            out.push(Output::Room(RoomInput::Announce { member, marks, presented, age_ms: 0 }));
         }
     }
 
@@ -412,10 +416,11 @@ impl Proxy {
         }
     }
 
-    fn announce(&self, peer: PeerId, out: &mut Vec<Output>) {
+    fn announce(&self, now: Now, peer: PeerId, out: &mut Vec<Output>) {
         if let Some(own) = self.own.get(&peer) {
             let (member, marks, presented) = (own.member.clone(), own.marks.clone(), own.presented);
-            out.push(Output::Room(RoomInput::Announce { member, marks, presented }));
+            let age_ms = u64::try_from(now.mono.since(own.since).as_millis()).unwrap_or(u64::MAX);
+            out.push(Output::Room(RoomInput::Announce { member, marks, presented, age_ms }));
         }
     }
 
@@ -440,7 +445,7 @@ impl Proxy {
             }
         }
         for peer in due {
-            self.announce(peer, out);
+            self.announce(now, peer, out);
         }
         for (peer, leaving) in &mut self.leaving {
             if leaving.pending.is_due(now.mono) {

@@ -54,6 +54,8 @@ pub type Revoked<'a> = &'a dyn Fn(SessionId, Option<&Identity>) -> bool;
 
 struct Present {
     entry: Entry,
+    /// When its join reached its gateway, as far as can be told here.
+    began: Mono,
     /// Since when no gateway says that it holds its socket.
     absent_since: Option<Mono>,
 }
@@ -71,8 +73,9 @@ pub struct Room {
     /// When it began, for as long as a former owner's peers may still come back.
     settling_since: Option<Mono>,
     settled: bool,
-    /// Live gateways that have not attached to this owner yet.
+    /// Live gateways that have not attached to this owner yet, and when to ask them again.
     expected: BTreeSet<Gateway>,
+    ask_at: Mono,
     /// Gateways that have said what they hold of a former owner's room.
     heard: BTreeSet<Gateway>,
 }
@@ -93,6 +96,7 @@ impl Room {
             settling_since: None,
             settled: false,
             expected: BTreeSet::new(),
+            ask_at: Mono::NEVER,
             heard: BTreeSet::new(),
         }
     }
@@ -119,7 +123,8 @@ impl Room {
         self.gateways.iter().copied()
     }
 
-    /// A frame of a gateway's proxy, at this room's epoch.
+    /// A frame of a gateway's proxy, at this room's epoch. The shell drops those of generations that
+    /// the registry knows to be over.
     pub fn handle(
         &mut self,
         now: Now,
@@ -142,9 +147,10 @@ impl Room {
                     self.here(from, out);
                 }
             }
-            RoomInput::Announce { member, marks, presented } => {
+            RoomInput::Announce { member, marks, presented, age_ms } => {
                 let entry = Entry { gateway: from, member, presented };
-                self.announce(now, entry, marks, revoked, out);
+                let began = now.mono - Duration::from_millis(age_ms);
+                self.announce(now, entry, began, marks, revoked, out);
             }
             RoomInput::Leave { peer, reason } => {
                 if self.holds(from, peer) {
@@ -176,6 +182,8 @@ impl Room {
     fn detach(&mut self, now: Now, from: Gateway, out: &mut Vec<Output>) {
         self.gateways.remove(&from);
         self.turn_away(now, |present| present.entry.gateway == from, out);
+        let waited = self.expected.remove(&from);
+        self.open(waited, out);
     }
 
     /// A gateway's process has ended, or it is cut off for good: the peers there are away.
@@ -326,6 +334,7 @@ impl Room {
             self.remove(peer, LeaveReason::Lost, out);
         }
         self.doubt(now, out);
+        self.ask(now, out);
     }
 
     /// When [`Self::handle_timeout`] has something to do.
@@ -334,7 +343,7 @@ impl Room {
         let wait =
             |present: &Present| if present.entry.member.away { self.policy.grace } else { self.doubted() };
         let deadline = |present: &Present| present.absent_since.map(|since| since + wait(present));
-        self.present.values().filter_map(deadline).min().unwrap_or(Mono::NEVER)
+        self.present.values().filter_map(deadline).min().unwrap_or(Mono::NEVER).min(self.ask_at)
     }
 
     /// The attachment by which a peer is here.

@@ -45,7 +45,8 @@ pub enum RoomInput {
         /// [`super::follow::digest`] of it.
         digest: u64,
     },
-    /// I have none any more.
+    /// I have none, or none any more. Also the answer of a node that has no proxy of a room to any
+    /// frame about it.
     Detach,
     /// One session of mine, as it is now: a join, a change, a loss or a return of its socket.
     /// Repeated until a change or a refusal answers it.
@@ -58,6 +59,10 @@ pub enum RoomInput {
         /// The attachment whose token its client came back with.
         #[serde(default)]
         presented: Attach,
+        /// How long ago this gateway heard of the session first, in milliseconds: a join that waited
+        /// on its way must not replace the same identity's later one.
+        #[serde(default)]
+        age_ms: u64,
     },
     /// A session of mine has ended. Repeated until a change answers it.
     Leave {
@@ -133,6 +138,8 @@ pub enum ProxyInput {
         /// That shard's epoch: those of two shards cannot be compared.
         epoch: Epoch,
     },
+    /// I own the room from this epoch on: attach, or detach where you hold nothing of it.
+    Ask,
     /// The frame named an epoch that is over, or a shard that is not here.
     Refused {
         /// The highest epoch known.

@@ -172,6 +172,12 @@ impl Session {
         self.phase == Phase::Over
     }
 
+    /// Signals that it holds until their receivers have acknowledged them.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        self.outboxes.values().map(Outbox::len).sum()
+    }
+
     // ------------------------------------------------------------------------------- the socket
 
     /// Another socket takes the session over, with a token of attachment `presented`. The shell

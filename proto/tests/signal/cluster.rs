@@ -3,7 +3,7 @@
 //! double, delay and reorder.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use chappe_proto::signal::member::{Gateway, Grants, Member, Policy, Profile, Sea
 use chappe_proto::signal::proxy::{self, Proxy};
 use chappe_proto::signal::resume::{OpenError, ResumeToken};
 use chappe_proto::signal::room::{self, Revocation, Room};
-use chappe_proto::signal::route::{FromRoom, FromSession, ProxyInput, RoomInput, ToRoom, ToSession};
+use chappe_proto::signal::route::{FromRoom, FromSession, ProxyInput, RoomInput, Signal, ToRoom, ToSession};
 use chappe_proto::signal::session::{self, Session, Start, World};
 use chappe_proto::signal::token::Claims;
 use chappe_proto::time::{Mono, Now, Unix};
@@ -68,6 +68,8 @@ pub(crate) struct Node {
     pub(crate) sessions: BTreeMap<PeerId, (Session, Option<u32>)>,
     /// The owner's epoch as the registry's feed said last.
     pub(crate) epoch: Epoch,
+    /// Its lives before this one are over, as far as the owner has heard.
+    pub(crate) over_before: Generation,
 }
 
 /// How revocations are answered by the registry.
@@ -96,8 +98,9 @@ pub(crate) struct Cluster {
     /// What a shell would do outside.
     pub(crate) events: Vec<String>,
     pub(crate) rng: ChaCha8Rng,
-    /// For the test of the test: signals of these outputs never leave a session a second time.
+    /// For the test of the test: no signal leaves its session a second time.
     pub(crate) drops_resends: bool,
+    seen: BTreeSet<(PeerId, PeerId, u64)>,
     sockets: BTreeMap<u32, Socket>,
     wire: BinaryHeap<Reverse<(Duration, u64)>>,
     mail: BTreeMap<u64, Mail>,
@@ -120,6 +123,7 @@ impl Cluster {
             proxy: None,
             sessions: BTreeMap::new(),
             epoch: Epoch(1),
+            over_before: Generation(1),
         };
         Self {
             now,
@@ -138,6 +142,7 @@ impl Cluster {
             events: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             drops_resends: false,
+            seen: BTreeSet::new(),
             sockets: BTreeMap::new(),
             wire: BinaryHeap::new(),
             mail: BTreeMap::new(),
@@ -410,6 +415,9 @@ impl Cluster {
                 room::Output::End(_) => self.events.push("allocations of a session end".to_owned()),
             }
         }
+        if self.owner.as_ref().is_some_and(Room::is_idle) {
+            self.owner = None;
+        }
     }
 
     fn revoke(&mut self, revocation: &Revocation) {
@@ -483,7 +491,9 @@ impl Cluster {
     }
 
     fn at_owner(&mut self, frame: ToRoom) {
-        if !self.owner_up {
+        let from = frame.gateway;
+        let is_over = |node: &Node| node.gateway.node == from.node && from.generation < node.over_before;
+        if !self.owner_up || self.nodes.iter().any(is_over) {
             return;
         }
         if frame.epoch != self.epoch {
@@ -493,7 +503,7 @@ impl Cluster {
             return;
         }
         if self.owner.is_none() && frame.body == RoomInput::Detach {
-            return;
+            return; // no room is made for it
         }
         let (epoch, policy) = (self.epoch, self.policy);
         let room = self.owner.get_or_insert_with(|| Room::new(epoch, policy));
@@ -504,9 +514,6 @@ impl Cluster {
         let mut out = Vec::new();
         room.handle(self.now, frame.gateway, frame.body, &is_revoked, &mut out);
         self.room_outputs(out);
-        if self.owner.as_ref().is_some_and(Room::is_idle) {
-            self.owner = None;
-        }
     }
 
     // ------------------------------------------------------------------------------------- faults
@@ -528,6 +535,7 @@ impl Cluster {
     /// The registry says that a former life of this gateway is over.
     pub(crate) fn tell_gateway_lost(&mut self, gateway: usize) {
         let mut lost = self.nodes[gateway].gateway;
+        self.nodes[gateway].over_before = lost.generation;
         lost.generation.0 -= 1;
         let mut out = Vec::new();
         if let Some(room) = &mut self.owner {
@@ -560,7 +568,7 @@ impl Cluster {
         self.epoch.0 += 1;
         if expects {
             let mut room = Room::new(self.epoch, self.policy);
-            room.expect_gateways(self.nodes.iter().map(|node| node.gateway));
+            room.expect_gateways(self.now, self.nodes.iter().map(|node| node.gateway));
             self.owner = Some(room);
         }
     }
@@ -569,11 +577,6 @@ impl Cluster {
     pub(crate) fn tell_moved(&mut self, gateway: usize) {
         let epoch = self.epoch;
         self.nodes[gateway].epoch = epoch;
-        let mut out = Vec::new();
-        if let (None, Some(room)) = (&self.nodes[gateway].proxy, &mut self.owner) {
-            room.handle_gateway_done(self.nodes[gateway].gateway, &mut out);
-        }
-        self.room_outputs(out);
         self.with_proxy(gateway, |proxy, now, out| proxy.handle_moved(now, SHARD, epoch, out));
         self.settle();
     }
@@ -585,6 +588,7 @@ impl Cluster {
         loop {
             if let Some(local) = self.local.pop_front() {
                 match local {
+                    Local::Proxy(_, FromSession::Signal(signal)) if self.was_sent(&signal) => {}
                     Local::Proxy(gateway, input) => {
                         self.with_proxy(gateway, |proxy, now, out| proxy.handle_session(now, input, out));
                     }
@@ -604,6 +608,11 @@ impl Cluster {
                 return;
             }
         }
+    }
+
+    /// With `drops_resends`: whether a session said this before.
+    fn was_sent(&mut self, signal: &Signal) -> bool {
+        self.drops_resends && !self.seen.insert((signal.from, signal.to, signal.id))
     }
 
     /// Forgets a proxy that nobody needs.
@@ -632,6 +641,23 @@ impl Cluster {
         self.owner.as_ref().map_or(next, |room| next.min(mono(room.poll_timeout())))
     }
 
+    /// Who wants to be woken now.
+    fn who(&self) -> String {
+        let due = |at: Mono| at <= self.now.mono;
+        for node in &self.nodes {
+            for (peer, (session, _)) in &node.sessions {
+                if due(session.poll_timeout()) {
+                    return format!("the session of {peer}");
+                }
+            }
+            if node.proxy.as_ref().is_some_and(|proxy| due(proxy.poll_timeout())) {
+                return format!("the proxy of {:?}", node.gateway);
+            }
+        }
+        let room = self.owner.as_ref().is_some_and(|room| due(room.poll_timeout()));
+        if room { "the room".to_owned() } else { "the wire".to_owned() }
+    }
+
     /// Lets time pass.
     pub(crate) fn advance(&mut self, step: Duration) {
         let end = mono(self.now.mono) + step;
@@ -644,7 +670,7 @@ impl Cluster {
             self.now = self.now.after(next.saturating_sub(mono(self.now.mono)));
             self.timeouts();
             self.settle();
-            assert!(self.next() > mono(self.now.mono), "a machine wants to be woken again at once");
+            assert!(self.next() > mono(self.now.mono), "a machine wants to be woken again at once: {}", self.who());
         }
         self.now = self.now.after(end - mono(self.now.mono));
     }
@@ -669,9 +695,6 @@ impl Cluster {
             let mut out = Vec::new();
             room.handle_timeout(now, &mut out);
             self.room_outputs(out);
-        }
-        if self.owner.as_ref().is_some_and(Room::is_idle) {
-            self.owner = None;
         }
     }
 }

@@ -9,13 +9,14 @@ use super::super::route::{Entry, ProxyInput, RoomChange};
 use super::{Output, Present, Revoked, Room};
 use crate::id::{Attach, Change, PeerId};
 use crate::limits;
-use crate::time::Now;
+use crate::time::{Mono, Now};
 
 impl Room {
     pub(super) fn announce(
         &mut self,
         now: Now,
         entry: Entry,
+        began: Mono,
         marks: BTreeMap<PeerId, u64>,
         revoked: Revoked<'_>,
         out: &mut Vec<Output>,
@@ -42,8 +43,8 @@ impl Room {
             // `open` asks for it again
         } else if let Some(refusal) = self.refuses(member) {
             out.push(refused(refusal));
-        } else if self.claim(member, out) {
-            self.admit(now, entry, out);
+        } else if self.claim(member, began, out) {
+            self.admit(now, entry, began, out);
         } else {
             out.push(gone(GoneReason::Replaced));
         }
@@ -70,26 +71,30 @@ impl Room {
             .then(|| Refusal::new(ErrorCode::RoomFull, "a room holds no more than this"))
     }
 
-    /// An identity belongs to the peer that was let in last; a former one makes place. False where
-    /// `member` is a former one itself, coming back.
-    pub(super) fn claim(&mut self, member: &Member, out: &mut Vec<Output>) -> bool {
+    /// An identity belongs to the peer that joined last; a former one makes place. False where
+    /// `member` is a former one itself: it comes back, or its join waited on its way.
+    pub(super) fn claim(&mut self, member: &Member, began: Mono, out: &mut Vec<Output>) -> bool {
         let Some(identity) = &member.profile.identity else { return true };
-        if let Some(other) = self.identities.get(identity).copied() {
-            let admitted = self.present.get(&other).and_then(|present| present.entry.member.admitted);
-            if member.admitted.is_some() && admitted > member.admitted {
+        if let Some(other) = self.identities.get(identity).and_then(|other| self.present.get(other)) {
+            let known = &other.entry.member;
+            let former = match member.admitted {
+                Some(_) => member.admitted < known.admitted,
+                None => began < other.began,
+            };
+            if former {
                 return false;
             }
-            self.remove(other, LeaveReason::Replaced, out);
+            self.remove(known.seat.peer, LeaveReason::Replaced, out);
         }
         self.identities.insert(identity.clone(), member.seat.peer);
         true
     }
 
-    fn admit(&mut self, now: Now, mut entry: Entry, out: &mut Vec<Output>) {
+    fn admit(&mut self, now: Now, mut entry: Entry, began: Mono, out: &mut Vec<Output>) {
         let (n, member) = (Change(self.n.0 + 1), &mut entry.member);
         member.admitted = member.admitted.or(Some((self.epoch, n)));
         let absent_since = member.away.then_some(now.mono);
-        self.present.insert(member.seat.peer, Present { entry: entry.clone(), absent_since });
+        self.present.insert(member.seat.peer, Present { entry: entry.clone(), began, absent_since });
         self.change(RoomChange::Joined(entry), out);
     }
 

@@ -5,23 +5,27 @@ use std::time::Duration;
 
 use super::super::code::LeaveReason;
 use super::super::member::Gateway;
-use super::super::route::{Entry, Held, RoomChange};
+use super::super::route::{Entry, Held, ProxyInput, RoomChange};
 use super::{Output, Present, Revoked, Room};
 use crate::limits;
-use crate::time::Now;
+use crate::time::{Mono, Now};
 
 impl Room {
     /// The room had a former owner: nobody new is let in until each of these live gateways, this
-    /// node's own included, has attached, was said to hold nothing by [`Self::handle_gateway_done`],
-    /// or is lost.
-    pub fn expect_gateways(&mut self, live: impl IntoIterator<Item = Gateway>) {
+    /// node's own included, has attached or detached, or is lost. They are asked by
+    /// [`Self::handle_timeout`].
+    pub fn expect_gateways(&mut self, now: Now, live: impl IntoIterator<Item = Gateway>) {
         self.expected.extend(live);
+        self.ask_at = now.mono;
     }
 
-    /// A live gateway holds nothing of this room.
-    pub fn handle_gateway_done(&mut self, gateway: Gateway, out: &mut Vec<Output>) {
-        let waited = self.expected.remove(&gateway);
-        self.open(waited, out);
+    pub(super) fn ask(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.expected.is_empty() {
+            self.ask_at = Mono::NEVER;
+        } else if self.ask_at <= now.mono {
+            out.extend(self.expected.iter().map(|gateway| Output::To(*gateway, ProxyInput::Ask)));
+            self.ask_at = now.mono + limits::ASK_EVERY;
+        }
     }
 
     /// No peer of a former owner can come back any more: this node has owned the shard for longer
@@ -92,11 +96,11 @@ impl Room {
     }
 
     fn adopt_one(&mut self, now: Now, entry: Entry, out: &mut Vec<Output>) {
-        if !self.claim(&entry.member, out) {
+        if !self.claim(&entry.member, Mono::default(), out) {
             self.remember_left(entry.member.seat.peer, LeaveReason::Replaced);
             return;
         }
-        let present = Present { entry: entry.clone(), absent_since: Some(now.mono) };
+        let present = Present { entry: entry.clone(), began: Mono::default(), absent_since: Some(now.mono) };
         self.present.insert(entry.member.seat.peer, present);
         self.change(RoomChange::Joined(entry), out);
     }

@@ -1,0 +1,455 @@
+//! One schedule: clients, gateways and an owner under random weather and random blows, then calm, then
+//! everybody leaves.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use chappe_proto::id::PeerId;
+use chappe_proto::signal::member::Policy;
+use chappe_proto::signal::proxy::Proxy;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::client::{ANSWER_WITHIN, Client, State};
+use super::cluster::{Cluster, Down, Weather};
+use super::referee::Referee;
+
+const STEP: Duration = Duration::from_millis(20);
+const STORM: Duration = Duration::from_secs(12);
+const GRACE: Duration = Duration::from_secs(4);
+
+/// What a world does wrong on purpose, to see that the test notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Breakage {
+    Client(super::client::Breakage),
+    /// Gateways never send a signal to the owner a second time.
+    DropsResends,
+}
+
+#[derive(Default)]
+struct Pipe {
+    up: VecDeque<(Duration, String)>,
+    down: VecDeque<(Duration, Down)>,
+    /// The client has let go of it, or the network has: nothing passes any more.
+    broken: bool,
+}
+
+/// Something that happens later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Later {
+    GatewayNotices(u32),
+    ClientNotices(u32),
+    GatewayLost(usize),
+    NewOwner,
+    Hears(usize),
+    JoinsAgain(usize),
+}
+
+pub(crate) struct Schedule {
+    seed: u64,
+    cluster: Cluster,
+    clients: Vec<Client>,
+    pipes: BTreeMap<u32, Pipe>,
+    later: Vec<(Duration, Later)>,
+    referee: Referee,
+    rng: ChaCha8Rng,
+    breakage: Option<Breakage>,
+    log: bool,
+}
+
+/// What a schedule amounted to.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Sum {
+    pub(crate) taken: u64,
+    pub(crate) undelivered: u64,
+    pub(crate) repairs: u64,
+}
+
+impl Schedule {
+    pub(crate) fn new(seed: u64, breakage: Option<Breakage>, log: bool) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let policy = Policy { anonymous: true, grace: GRACE, ..Policy::default() };
+        let mut cluster = Cluster::new(seed ^ 0x5eed, 2, policy);
+        cluster.drops_resends = breakage == Some(Breakage::DropsResends);
+        // Half of the schedules keep the order of each link, as the mesh does.
+        let overtaking = if rng.next_u32() % 2 == 0 { 0 } else { 10 };
+        let delay = Duration::from_millis(u64::from(rng.next_u32() % 80));
+        cluster.weather = Weather { lost: rng.next_u32() % 60, doubled: 20, overtaking, delay };
+        let mut clients: Vec<Client> = (0..2 + rng.next_u32() as usize % 3).map(Client::new).collect();
+        if let Some(Breakage::Client(breakage)) = breakage {
+            clients.iter_mut().for_each(|client| client.breakage = Some(breakage));
+        }
+        let (pipes, later, referee) = (BTreeMap::new(), Vec::new(), Referee::default());
+        Self { seed, cluster, clients, pipes, later, referee, rng, breakage, log }
+    }
+
+    fn now(&self) -> Duration {
+        self.cluster.now.mono.0
+    }
+
+    fn one_in(&mut self, n: u32) -> bool {
+        self.rng.next_u32().is_multiple_of(n)
+    }
+
+    fn up_to(&mut self, most: Duration) -> Duration {
+        let range = u64::try_from(most.as_micros()).unwrap() + 1;
+        Duration::from_micros(self.rng.next_u64() % range)
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        (!from.is_empty()).then(|| from[self.rng.next_u32() as usize % from.len()])
+    }
+
+    fn note(&self, what: impl FnOnce() -> String) {
+        if self.log {
+            println!("{:9.3} {}", (self.now() - Duration::from_secs(1000)).as_secs_f64(), what());
+        }
+    }
+
+    fn at(&mut self, wait: Duration, what: Later) {
+        let at = self.now() + wait;
+        self.later.push((at, what));
+    }
+
+    /// Runs it all.
+    pub(crate) fn run(mut self) -> Result<Sum, String> {
+        let end = self.now() + STORM;
+        while self.now() < end {
+            self.blow();
+            self.step(STEP)?;
+        }
+        self.calm()?;
+        self.referee.end(&self.live())?;
+        self.rosters()?;
+        let repairs = self.cluster.nodes.iter().filter_map(|n| n.proxy.as_ref()).map(Proxy::repairs).sum();
+        let sum = Sum { taken: self.referee.taken, undelivered: self.referee.undelivered, repairs };
+        self.farewell()?;
+        Ok(sum)
+    }
+
+    fn calm(&mut self) -> Result<(), String> {
+        self.note(|| "calm".to_owned());
+        self.cluster.weather = Weather::default();
+        // An owner that has stopped starts, what was to be noticed is; sockets that are dead and not
+        // noticed take their whole silence, then the grace, twice and more where no room counts it.
+        let end = self.now() + Duration::from_secs(60);
+        while self.now() < end {
+            self.step(5 * STEP)?;
+        }
+        Ok(())
+    }
+
+    fn farewell(&mut self) -> Result<(), String> {
+        for client in 0..self.clients.len() {
+            self.say(client, r#"{"type":"leave"}"#.to_owned());
+        }
+        let end = self.now() + Duration::from_secs(5);
+        while self.now() < end {
+            self.step(5 * STEP)?;
+        }
+        for (number, node) in self.cluster.nodes.iter().enumerate() {
+            if !node.sessions.is_empty() || node.proxy.is_some() {
+                return Err(format!("node {} still holds something when all have left", number + 1));
+            }
+        }
+        if self.cluster.owner.is_some() {
+            return Err("the owner still holds the room when all have left".to_owned());
+        }
+        Ok(())
+    }
+
+    fn live(&self) -> BTreeSet<PeerId> {
+        super::client::live(&self.clients)
+    }
+
+    /// In the end everybody sees everybody, and nobody else.
+    fn rosters(&self) -> Result<(), String> {
+        let live = self.live();
+        for client in self.clients.iter().filter(|client| client.state != State::Done) {
+            let Some(peer) = client.peer.filter(|_| client.state == State::Live) else {
+                return Err(format!("{} never came in", client.name));
+            };
+            let seen: BTreeMap<PeerId, bool> = client.roster.clone();
+            let due: BTreeMap<PeerId, bool> =
+                live.iter().filter(|other| **other != peer).map(|other| (*other, false)).collect();
+            if seen != due {
+                return Err(format!("{} sees {seen:?}, not {due:?}", client.name));
+            }
+        }
+        let held: BTreeSet<PeerId> =
+            self.cluster.owner.iter().flat_map(|room| room.entries()).map(|e| e.member.seat.peer).collect();
+        if held != live {
+            return Err(format!("the owner has {held:?}, not {live:?}"));
+        }
+        let sessions = || self.cluster.nodes.iter().flat_map(|node| node.sessions.iter());
+        let held: Vec<PeerId> = sessions().map(|(peer, _)| *peer).collect();
+        if held.len() != live.len() {
+            return Err(format!("the gateways have sessions of {held:?}, not {live:?}"));
+        }
+        if let Some((peer, _)) = sessions().find(|(_, (session, _))| session.unacknowledged() > 0) {
+            return Err(format!("the gateway of {peer} still holds signals"));
+        }
+        Ok(())
+    }
+
+    // --------------------------------------------------------------------------------------- steps
+
+    fn step(&mut self, step: Duration) -> Result<(), String> {
+        self.cluster.advance(step);
+        self.happen();
+        self.down();
+        self.flow()?;
+        let now = self.now();
+        for index in 0..self.clients.len() {
+            self.clients[index].tick(now);
+            match self.clients[index].state {
+                State::Offline { again_at } if again_at <= now => self.connect(index),
+                State::Joining { since } if now.saturating_sub(since) > ANSWER_WITHIN => {
+                    self.drop_socket(index)
+                }
+                _ => {}
+            }
+            for text in self.clients[index].pump(now) {
+                self.say(index, text);
+            }
+            for fact in std::mem::take(&mut self.clients[index].facts) {
+                self.note(|| format!("client{index} {fact:?}"));
+                self.referee.hear(fact)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was due by now.
+    fn happen(&mut self) {
+        let now = self.now();
+        let due: Vec<Later> =
+            self.later.iter().filter(|(at, _)| *at <= now).map(|(_, later)| *later).collect();
+        self.later.retain(|(at, _)| *at > now);
+        for later in due {
+            self.note(|| format!("{later:?}"));
+            match later {
+                Later::GatewayNotices(socket) => self.cluster.cut(socket),
+                Later::ClientNotices(socket) => {
+                    if let Some(client) = self.clients.iter().position(|c| c.socket == Some(socket)) {
+                        self.clients[client].lost(now);
+                    }
+                }
+                Later::GatewayLost(node) => self.cluster.tell_gateway_lost(node),
+                Later::NewOwner => {
+                    let expects = self.one_in(2);
+                    self.cluster.new_owner(expects);
+                    for node in 0..self.cluster.nodes.len() {
+                        let wait = self.up_to(Duration::from_millis(800));
+                        self.at(wait, Later::Hears(node));
+                    }
+                }
+                Later::Hears(node) => self.cluster.tell_moved(node),
+                Later::JoinsAgain(client) => {
+                    if self.clients[client].state == State::Done {
+                        self.clients[client].reload(now);
+                    }
+                }
+            }
+        }
+        self.down();
+    }
+
+    /// What the cluster said, into the pipes.
+    fn down(&mut self) {
+        for (socket, down) in std::mem::take(&mut self.cluster.down) {
+            let wait = self.up_to(Duration::from_millis(30));
+            let at = self.now() + wait;
+            let Some(pipe) = self.pipes.get_mut(&socket) else { continue };
+            let at = pipe.down.back().map_or(at, |(last, _)| at.max(*last));
+            pipe.down.push_back((at, down));
+        }
+    }
+
+    /// What has passed the pipes.
+    fn flow(&mut self) -> Result<(), String> {
+        let now = self.now();
+        let sockets: Vec<u32> = self.pipes.keys().copied().collect();
+        for socket in sockets {
+            loop {
+                let Some(pipe) = self.pipes.get_mut(&socket).filter(|pipe| !pipe.broken) else { break };
+                if let Some((_, text)) = pipe.up.pop_front_if(|(at, _)| *at <= now) {
+                    self.note(|| format!("socket {socket} > {text}"));
+                    self.cluster.text(socket, &text);
+                    self.down();
+                } else if let Some((_, down)) = pipe.down.pop_front_if(|(at, _)| *at <= now) {
+                    self.arrive(socket, down);
+                } else {
+                    break;
+                }
+            }
+        }
+        self.pipes.retain(|_, pipe| !pipe.broken);
+        Ok(())
+    }
+
+    fn arrive(&mut self, socket: u32, down: Down) {
+        let now = self.now();
+        self.note(|| format!("socket {socket} < {down:?}"));
+        let Some(client) = self.clients.iter().position(|c| c.socket == Some(socket)) else { return };
+        match down {
+            Down::Text(text) => {
+                for answer in self.clients[client].frame(now, &text) {
+                    self.say(client, answer);
+                }
+            }
+            Down::Closed(_) => {
+                self.pipes.remove(&socket);
+                self.clients[client].lost(now);
+            }
+        }
+    }
+
+    fn say(&mut self, client: usize, text: String) {
+        let Some(socket) = self.clients[client].socket else { return };
+        let wait = self.up_to(Duration::from_millis(30));
+        let at = self.now() + wait;
+        let Some(pipe) = self.pipes.get_mut(&socket).filter(|pipe| !pipe.broken) else { return };
+        let at = pipe.up.back().map_or(at, |(last, _)| at.max(*last));
+        pipe.up.push_back((at, text));
+    }
+
+    fn connect(&mut self, client: usize) {
+        let gateway = self.rng.next_u32() as usize % self.cluster.nodes.len();
+        let socket = self.cluster.connect(gateway);
+        self.pipes.insert(socket, Pipe::default());
+        let now = self.now();
+        let join = self.clients[client].join(now, socket);
+        self.note(|| format!("client{client} connects to node {} by socket {socket}", gateway + 1));
+        self.say(client, join);
+    }
+
+    // --------------------------------------------------------------------------------------- blows
+
+    /// The client lets go of its socket; the gateway may take long to notice.
+    fn drop_socket(&mut self, client: usize) {
+        let now = self.now();
+        if let Some(socket) = self.clients[client].socket {
+            self.break_pipe(socket);
+            self.clients[client].lost(now);
+        }
+    }
+
+    fn break_pipe(&mut self, socket: u32) {
+        if let Some(pipe) = self.pipes.get_mut(&socket) {
+            pipe.broken = true;
+        }
+        if !self.one_in(8) {
+            let wait = self.up_to(Duration::from_secs(3));
+            self.at(wait, Later::GatewayNotices(socket));
+        } // else nobody tells the gateway: only the silence does
+    }
+
+    /// Something random happens, or nothing.
+    fn blow(&mut self) {
+        let client = self.rng.next_u32() as usize % self.clients.len();
+        match self.rng.next_u32() % 1000 {
+            0..200 => self.signals(client, 1),
+            200..210 => self.signals(client, 12),
+            210..220 => self.say_live(client, r#"{"type":"broadcast","payload":1}"#),
+            220..225 => self.say_live(client, r#"{"type":"update","metadata":1}"#),
+            300..312 => {
+                self.note(|| format!("client{client} loses its socket"));
+                self.drop_socket(client);
+            }
+            312..315 => self.dies_unnoticed(client),
+            320..322 => self.reload(client),
+            322..324 => self.leave(client),
+            330..333 => self.forget(client),
+            340..342 => self.restart_gateway(),
+            350..353 => self.restart_owner(),
+            _ => {}
+        }
+    }
+
+    fn signals(&mut self, client: usize, many: usize) {
+        for _ in 0..many {
+            let others = self.clients[client].others();
+            if let Some(to) = self.pick(&others) {
+                self.clients[client].signal(to);
+            }
+        }
+    }
+
+    fn say_live(&mut self, client: usize, text: &str) {
+        if self.clients[client].state == State::Live {
+            self.say(client, text.to_owned());
+        }
+    }
+
+    /// The network swallows the socket; the client notices late.
+    fn dies_unnoticed(&mut self, client: usize) {
+        if let Some(socket) = self.clients[client].socket {
+            self.note(|| format!("socket {socket} is black-holed"));
+            self.break_pipe(socket);
+            let wait = self.up_to(Duration::from_secs(5));
+            self.at(wait, Later::ClientNotices(socket));
+        }
+    }
+
+    fn reload(&mut self, client: usize) {
+        self.note(|| format!("client{client} reloads"));
+        self.drop_socket(client);
+        let now = self.now();
+        self.clients[client].reload(now);
+    }
+
+    fn leave(&mut self, client: usize) {
+        if self.clients[client].state == State::Live {
+            self.note(|| format!("client{client} leaves"));
+            self.say(client, r#"{"type":"leave"}"#.to_owned());
+            if self.one_in(2) {
+                let wait = self.up_to(Duration::from_secs(5));
+                self.at(wait, Later::JoinsAgain(client));
+            }
+        }
+    }
+
+    fn forget(&mut self, client: usize) {
+        let Some(peer) = self.clients[client].peer else { return };
+        for node in 0..self.cluster.nodes.len() {
+            if self.cluster.nodes[node].sessions.contains_key(&peer) {
+                self.note(|| format!("node {} forgets client{client}", node + 1));
+                let socket = self.clients[client].socket;
+                self.cluster.forget_session(node, peer);
+                if let Some(socket) = socket.filter(|socket| !self.cluster.is_open(*socket)) {
+                    self.sockets_end(&[socket]);
+                }
+            }
+        }
+    }
+
+    fn restart_gateway(&mut self) {
+        let node = self.rng.next_u32() as usize % self.cluster.nodes.len();
+        self.note(|| format!("node {} restarts", node + 1));
+        self.cluster.restart_gateway(node);
+        let ended: Vec<u32> =
+            self.pipes.keys().filter(|socket| !self.cluster.is_open(**socket)).copied().collect();
+        self.sockets_end(&ended);
+        let wait = self.up_to(Duration::from_secs(1));
+        self.at(wait, Later::GatewayLost(node));
+    }
+
+    /// The servers' end is gone; clients notice by and by.
+    fn sockets_end(&mut self, sockets: &[u32]) {
+        for socket in sockets {
+            self.pipes.remove(socket);
+            let wait = self.up_to(Duration::from_millis(500));
+            self.at(wait, Later::ClientNotices(*socket));
+        }
+    }
+
+    fn restart_owner(&mut self) {
+        if self.cluster.owner_up && !self.later.iter().any(|(_, later)| matches!(later, Later::Hears(_))) {
+            self.note(|| "the owner ends".to_owned());
+            self.cluster.stop_owner();
+            let wait = self.up_to(Duration::from_secs(2));
+            self.at(wait, Later::NewOwner);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Random schedules: clients that behave, two gateways, a room's owner; frames between them lost,
+//! doubled, delayed and overtaken, sockets cut and black-holed, sessions forgotten, gateways and owners
+//! restarted, pages reloaded. `referee` says what must hold all the time, `world` what must hold once
+//! it is calm.
+//!
+//! `SEEDS=n` runs more of them, `SEED=n` one of them, saying everything that happens.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    dead_code,
+    reason = "a test fails by panic, and makes small numbers of its own; what two tests share neither uses whole"
+)]
+
+#[path = "signal/client.rs"]
+mod client;
+#[path = "signal/cluster.rs"]
+mod cluster;
+#[path = "signal/referee.rs"]
+mod referee;
+#[path = "signal/world.rs"]
+mod world;
+
+use world::{Breakage, Schedule, Sum};
+
+const SEEDS: u64 = 1000;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+#[test]
+fn signals_arrive_once_and_in_order_through_everything() {
+    if let Some(seed) = number("SEED") {
+        let ran = std::panic::catch_unwind(|| Schedule::new(seed, None, true).run());
+        println!("{ran:?}");
+    }
+    let seeds = number("SEED").map_or(0..number("SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
+    let (mut all, count) = (Sum::default(), seeds.end - seeds.start);
+    for seed in seeds {
+        let ran = std::panic::catch_unwind(|| Schedule::new(seed, None, false).run());
+        match ran.unwrap_or_else(|_| Err("panicked".to_owned())) {
+            Ok(sum) => {
+                all.taken += sum.taken;
+                all.undelivered += sum.undelivered;
+                all.repairs += sum.repairs;
+            }
+            Err(why) => panic!("SEED={seed}: {why}"),
+        }
+    }
+    println!("{count} schedules: {all:?}");
+    assert!(all.taken > 10 * count, "too little happens for this to prove anything");
+    assert_eq!(all.repairs, 0, "rosters differed at the same change");
+}
+
+/// A test that cannot fail proves nothing.
+#[test]
+fn what_is_broken_on_purpose_is_noticed() {
+    use client::Breakage::{ForgetsHeld, IgnoresMarks};
+    for breakage in [Breakage::Client(IgnoresMarks), Breakage::Client(ForgetsHeld), Breakage::DropsResends] {
+        let noticed = (0..SEEDS).any(|seed| Schedule::new(seed, Some(breakage), false).run().is_err());
+        assert!(noticed, "{breakage:?} goes unnoticed");
+    }
+}
