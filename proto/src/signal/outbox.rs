@@ -138,16 +138,20 @@ impl Outbox {
 }
 
 /// What the present socket of a receiver was sent of one sender, and what its client took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inbox {
-    sent: u64,
+    /// Whether `acked` is known; otherwise the client has to tell what is new to it.
+    sure: bool,
     acked: u64,
+    sent: u64,
+    /// The highest that was sent, in whatever order.
+    offered: u64,
 }
 
 /// What to do with a signal that came for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// Send it.
+    /// Send it, perhaps once more.
     Next,
     /// The client has it: acknowledge up to here again.
     Acked(u64),
@@ -159,29 +163,38 @@ impl Inbox {
     /// A client that took everything up to `mark`.
     #[must_use]
     pub const fn new(mark: u64) -> Self {
-        Self { sent: mark, acked: mark }
+        Self { sure: true, acked: mark, sent: mark, offered: mark }
     }
 
+    /// A client that came back and gave no mark.
+    pub const UNSURE: Self = Self { sure: false, acked: 0, sent: 0, offered: 0 };
+
     /// A signal arrived for the client.
-    pub const fn arrive(&mut self, id: u64) -> Arrival {
+    pub fn arrive(&mut self, id: u64) -> Arrival {
         if id <= self.acked {
             return Arrival::Acked(self.acked);
         }
-        if id != self.sent + 1 {
-            return Arrival::Skip;
+        if self.sure {
+            if id == self.sent + 1 {
+                self.sent = id;
+            } else if id != self.acked + 1 {
+                return Arrival::Skip;
+            } // else it was sent, and its acknowledgement got lost perhaps
         }
-        self.sent = id;
+        self.offered = self.offered.max(id);
         Arrival::Next
     }
 
-    /// The client says that it took everything up to `id`. False when it was never sent that much.
-    pub const fn ack(&mut self, id: u64) -> bool {
-        if id > self.sent {
+    /// The client says that it took everything up to `id`. False when it was never sent that much, as
+    /// far as is known.
+    pub fn ack(&mut self, id: u64) -> bool {
+        if self.sure && id > self.offered {
             return false;
         }
-        if id > self.acked {
-            self.acked = id;
-        }
+        self.offered = self.offered.max(id);
+        self.acked = self.acked.max(id);
+        self.sent = self.sent.max(self.acked);
+        self.sure = true;
         true
     }
 }
@@ -250,8 +263,23 @@ mod tests {
         assert_eq!(inbox.arrive(3), Arrival::Acked(3));
         assert_eq!(inbox.arrive(5), Arrival::Skip);
         assert_eq!(inbox.arrive(4), Arrival::Next);
-        assert_eq!(inbox.arrive(4), Arrival::Skip);
-        assert!(!inbox.ack(5) && inbox.ack(4));
+        assert_eq!(inbox.arrive(5), Arrival::Next);
+        assert_eq!(inbox.arrive(5), Arrival::Skip);
+        assert_eq!(inbox.arrive(4), Arrival::Next); // is its acknowledgement lost?
+        assert!(!inbox.ack(6) && inbox.ack(4));
         assert_eq!(inbox.arrive(4), Arrival::Acked(4));
+        assert_eq!(inbox.arrive(5), Arrival::Next);
+    }
+
+    #[test]
+    fn a_receiver_of_unknown_mark_says_what_is_new_to_it() {
+        let mut inbox = Inbox::UNSURE;
+        assert_eq!(inbox.arrive(8), Arrival::Next);
+        assert_eq!(inbox.arrive(7), Arrival::Next);
+        assert!(inbox.ack(7)); // it dropped 8, which came too soon
+        assert_eq!(inbox.arrive(7), Arrival::Acked(7));
+        assert_eq!(inbox.arrive(8), Arrival::Next);
+        assert!(!inbox.ack(9));
+        assert!(Inbox::UNSURE.ack(5)); // it took that on a former socket
     }
 }

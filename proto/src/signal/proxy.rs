@@ -59,6 +59,7 @@ impl Pending {
     }
 }
 
+#[derive(Debug)]
 struct Own {
     member: Member,
     marks: BTreeMap<PeerId, u64>,
@@ -67,12 +68,14 @@ struct Own {
     pending: Option<Pending>,
 }
 
+#[derive(Debug)]
 struct Leaving {
     reason: LeaveReason,
     pending: Pending,
 }
 
 /// A gateway's representative of one room.
+#[derive(Debug)]
 pub struct Proxy {
     gateway: Gateway,
     shard: Shard,
@@ -183,7 +186,9 @@ impl Proxy {
     /// A session's actor is gone without a word: its client may have it made anew from its token.
     pub fn handle_session_lost(&mut self, _now: Now, peer: PeerId, out: &mut Vec<Output>) {
         if self.own.remove(&peer).is_some() {
-            self.disown(peer, out);
+            if self.attaching.is_none() {
+                self.disown(peer, out);
+            }
             self.tell_idle(out);
         }
     }
@@ -230,7 +235,8 @@ impl Proxy {
         match frame.body {
             ProxyInput::Homed { shard, epoch } => self.handle_moved(now, shard, epoch, out),
             ProxyInput::Refused { epoch } => self.handle_moved(now, frame.shard, epoch, out),
-            ProxyInput::Ask => {} // of an epoch that it has attached to, or tries to
+            ProxyInput::Ask if self.attaching.is_none() => self.attach(now, out), // it was forgotten
+            ProxyInput::Ask => {}
             ProxyInput::Here { n, roster, broadcasts } => self.here(now, n, roster, broadcasts, out),
             ProxyInput::Changed { n, broadcasts, change } => self.changed(now, n, broadcasts, change, out),
             ProxyInput::NotAdmitted { peer, refusal } => {

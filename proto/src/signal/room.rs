@@ -52,6 +52,7 @@ pub struct Revocation {
 /// Answers whether a session or an identity is revoked in this room, from the applied registry.
 pub type Revoked<'a> = &'a dyn Fn(SessionId, Option<&Identity>) -> bool;
 
+#[derive(Debug)]
 struct Present {
     entry: Entry,
     /// When its join reached its gateway, as far as can be told here.
@@ -61,6 +62,7 @@ struct Present {
 }
 
 /// A room, under one epoch of its shard.
+#[derive(Debug)]
 pub struct Room {
     epoch: Epoch,
     n: Change,
@@ -138,12 +140,17 @@ impl Room {
         if next.is_some_and(|next| next.node == from.node) {
             return; // a frame of that node's former life
         }
+        let attaches = matches!(input, RoomInput::Attach { .. } | RoomInput::Detach);
+        if !attaches && !self.gateways.contains(&from) {
+            // Forgotten, or faster than its attachment, which comes with what it holds.
+            out.push(Output::To(from, ProxyInput::Ask));
+            return;
+        }
         match input {
             RoomInput::Attach { held } => self.attach(now, from, held.map(|held| *held), revoked, out),
             RoomInput::Detach => self.detach(now, from, out),
             RoomInput::Check { n, digest: theirs } => {
-                let same = self.gateways.contains(&from) && n == self.n && theirs == digest(self.entries());
-                if !same {
+                if n != self.n || theirs != digest(self.entries()) {
                     self.here(from, out);
                 }
             }
@@ -172,9 +179,8 @@ impl Room {
         }
     }
 
-    /// All of the room, for a gateway that follows it from here on.
-    fn here(&mut self, to: Gateway, out: &mut Vec<Output>) {
-        self.gateways.insert(to);
+    /// All of the room, for a gateway that follows it.
+    fn here(&self, to: Gateway, out: &mut Vec<Output>) {
         let roster = self.entries().cloned().collect();
         out.push(Output::To(to, ProxyInput::Here { n: self.n, roster, broadcasts: self.broadcasts }));
     }

@@ -46,7 +46,7 @@ pub enum RoomInput {
         digest: u64,
     },
     /// I have none, or none any more. Also the answer of a node that has no proxy of a room to any
-    /// frame about it.
+    /// frame about it but [`ProxyInput::Refused`], at that frame's epoch.
     Detach,
     /// One session of mine, as it is now: a join, a change, a loss or a return of its socket.
     /// Repeated until a change or a refusal answers it.

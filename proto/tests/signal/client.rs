@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chappe_proto::id::PeerId;
+use chappe_proto::signal::bucket::Bucket;
+use chappe_proto::time::Mono;
 use serde_json::{Value, json};
 
 /// A client gives a socket up that has not answered its join within this.
@@ -14,7 +16,7 @@ const BACKOFF_MS: [u64; 4] = [0, 300, 1200, 2700];
 /// What breaks a client on purpose, to see that the test notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Breakage {
-    /// It takes whatever comes.
+    /// It takes whatever comes, and keeps none.
     IgnoresMarks,
     /// It does not send again what it holds after a return.
     ForgetsHeld,
@@ -70,6 +72,8 @@ pub(crate) struct Client {
     pub(crate) roster: BTreeMap<PeerId, bool>,
     pub(crate) facts: Vec<Fact>,
     pub(crate) breakage: Option<Breakage>,
+    /// They save repetitions, no more.
+    pub(crate) sends_marks: bool,
     resume: Option<String>,
     outboxes: BTreeMap<PeerId, Outbox>,
     marks: BTreeMap<PeerId, u64>,
@@ -77,6 +81,8 @@ pub(crate) struct Client {
     missing: BTreeMap<PeerId, Duration>,
     broadcasts: u64,
     grace: Duration,
+    /// It keeps to the rate as well as it knows; acknowledgements it does not count.
+    bucket: Bucket,
     attempt: usize,
     payloads: u64,
 }
@@ -91,12 +97,14 @@ impl Client {
             roster: BTreeMap::new(),
             facts: Vec::new(),
             breakage: None,
+            sends_marks: true,
             resume: None,
             outboxes: BTreeMap::new(),
             marks: BTreeMap::new(),
             missing: BTreeMap::new(),
             broadcasts: 0,
             grace: Duration::from_secs(30),
+            bucket: Bucket::new(1, 1),
             attempt: 0,
             payloads: (index as u64) << 32,
         }
@@ -112,9 +120,11 @@ impl Client {
     fn join_text(&self) -> String {
         let mut join = json!({"type": "join", "room": "tower", "identity": self.name});
         if let Some(resume) = &self.resume {
-            let marks: BTreeMap<String, u64> = self.marks.iter().map(|(p, m)| (p.to_string(), *m)).collect();
             join["resume"] = json!(resume);
-            join["marks"] = json!(marks);
+            if self.sends_marks && self.breakage != Some(Breakage::IgnoresMarks) {
+                let marks = self.marks.iter().map(|(peer, mark)| (peer.to_string(), *mark));
+                join["marks"] = json!(marks.collect::<BTreeMap<String, u64>>());
+            }
         }
         join.to_string()
     }
@@ -172,6 +182,9 @@ impl Client {
         }
         for (to, outbox) in &mut self.outboxes {
             while outbox.paused_until <= now && outbox.sent < outbox.base + outbox.held.len() as u64 {
+                if self.bucket.take(Mono(now)).is_err() {
+                    return frames;
+                }
                 outbox.sent += 1;
                 let payload = outbox.held[(outbox.sent - outbox.base - 1) as usize];
                 let (id, to) = (outbox.sent, to.to_string());
@@ -246,6 +259,8 @@ impl Client {
         self.resume = Some(frame["resume"].as_str().unwrap().to_owned());
         self.grace = Duration::from_millis(frame["limits"]["grace_ms"].as_u64().unwrap());
         self.broadcasts = frame["broadcasts"].as_u64().unwrap();
+        let limit = |name: &str| u32::try_from(frame["limits"][name].as_u64().unwrap()).unwrap();
+        self.bucket = Bucket::new(limit("frames_per_sec"), limit("frames_burst"));
         let before = std::mem::take(&mut self.roster);
         for view in frame["roster"].as_array().unwrap() {
             self.roster.insert(id(&view["peer"]), view["away"].as_bool().unwrap());

@@ -483,7 +483,8 @@ impl Cluster {
                 };
                 if self.nodes[at].proxy.is_some() {
                     self.with_proxy(at, |proxy, now, out| proxy.handle_room(now, *frame, out));
-                } else {
+                } else if !matches!(frame.body, ProxyInput::Refused { .. }) {
+                    self.nodes[at].epoch = self.nodes[at].epoch.max(frame.epoch);
                     self.send_to_room(at, RoomInput::Detach);
                 }
             }
@@ -670,7 +671,11 @@ impl Cluster {
             self.now = self.now.after(next.saturating_sub(mono(self.now.mono)));
             self.timeouts();
             self.settle();
-            assert!(self.next() > mono(self.now.mono), "a machine wants to be woken again at once: {}", self.who());
+            assert!(
+                self.next() > mono(self.now.mono),
+                "a machine wants to be woken again at once: {}",
+                self.who()
+            );
         }
         self.now = self.now.after(end - mono(self.now.mono));
     }

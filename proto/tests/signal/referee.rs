@@ -34,16 +34,16 @@ pub(crate) struct Referee {
 }
 
 impl Referee {
-    pub(crate) fn hear(&mut self, fact: Fact) -> Result<(), String> {
+    pub(crate) fn hear(&mut self, fact: &Fact) -> Result<(), String> {
         let said = format!("{fact:?}");
         let wrong = |why: &str| Err(format!("{why}: {said}"));
-        match fact {
+        match *fact {
             Fact::Became(peer) if self.over.contains(&peer) => return wrong("a peer id was used again"),
             Fact::Became(_) => {}
             Fact::Over(peer) => {
                 self.over.insert(peer);
             }
-            Fact::Astonished(_) => return wrong("a client that behaves was told"),
+            Fact::Astonished(ref _what) => return wrong("a client that behaves was told"),
             Fact::Sent { from, to, id, payload } => {
                 let pair = self.pairs.entry((from, to)).or_default();
                 pair.sent.push(payload);

@@ -23,9 +23,6 @@ impl Room {
     ) {
         let Entry { gateway: from, member, .. } = &entry;
         let (from, peer, attach) = (*from, member.seat.peer, member.attach);
-        if !self.gateways.contains(&from) {
-            self.here(from, out); // it was forgotten
-        }
         let gone = |reason| Output::To(from, ProxyInput::Gone { peer, attach, reason });
         let refused = |refusal| Output::To(from, ProxyInput::NotAdmitted { peer, refusal });
         let returns = member.admitted.is_some();

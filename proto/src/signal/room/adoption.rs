@@ -64,6 +64,7 @@ impl Room {
                 present.absent_since = None; // if it has no socket there, its proxy says so next
             }
         }
+        self.gateways.insert(from);
         self.here(from, out);
         let waited = self.expected.remove(&from);
         self.open(waited, out);
@@ -108,8 +109,8 @@ impl Room {
     /// Once nobody is waited for, newcomers who were kept waiting are heard.
     pub(super) fn open(&mut self, waited: bool, out: &mut Vec<Output>) {
         if waited && self.expected.is_empty() {
-            for gateway in self.gateways.clone() {
-                self.here(gateway, out);
+            for gateway in &self.gateways {
+                self.here(*gateway, out);
             }
         }
     }

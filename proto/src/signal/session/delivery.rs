@@ -3,10 +3,10 @@
 use super::super::code::{ErrorCode, Refusal};
 use super::super::frame::{ServerFrame, UndeliveredReason};
 use super::super::json::Json;
-use super::super::outbox::{Arrival, Offer, Outbox};
+use super::super::outbox::{Arrival, Inbox, Offer, Outbox};
 use super::super::route::{Ack, Content, FromSession, Signal};
 use super::{Output, Phase, Session};
-use crate::id::PeerId;
+use crate::id::{Attach, PeerId};
 use crate::limits;
 use crate::time::Now;
 
@@ -82,7 +82,8 @@ impl Session {
         if self.inboxes.len() >= limits::INBOXES_MAX && !self.inboxes.contains_key(&signal.from) {
             return;
         }
-        match self.inboxes.entry(signal.from).or_default().arrive(signal.id) {
+        let fresh = if self.presented == Attach(0) { Inbox::new(0) } else { Inbox::UNSURE };
+        match self.inboxes.entry(signal.from).or_insert(fresh).arrive(signal.id) {
             Arrival::Next => {
                 let content = &signal.content;
                 let frame = ServerFrame::Signal {
