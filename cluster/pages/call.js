@@ -11,7 +11,7 @@ import { nameOf, noRelay, noteOf, pathWords, qualityWords, whyClosed, whyNot } f
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
-const roomName = decodeURIComponent(location.pathname.replace(/^\/r\//, '').replace(/\/$/, ''));
+const roomName = named(location.pathname.replace(/^\/r\//, '').replace(/\/$/, ''));
 const relayOnly = query.get('policy') === 'relay';
 const tiles = new Tiles($('grid'), $('tile'));
 let room = null;
@@ -358,3 +358,12 @@ document.addEventListener('keydown', (event) => {
 });
 
 if (await openLobby(roomName, query) && query.get('autojoin') === '1') join();
+
+/** A path's last part in plain letters; as it stands where it is no proper encoding of any. */
+function named(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}

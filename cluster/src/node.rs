@@ -4,29 +4,22 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use actix::Addr;
-use actix::dev::SendError;
 use chappe_proto::id::{AppId, Epoch, Generation, NodeId, RoomKey, SessionId, Shard};
 use chappe_proto::limits;
 use chappe_proto::registry::State;
 use chappe_proto::signal::member::{Gateway, Policy};
 use chappe_proto::signal::resume::SealingKeys;
-use chappe_proto::signal::route::ToRoom;
 use chappe_proto::signal::session::World;
 use chappe_proto::time::Mono;
 
 use crate::actor::directory::Directory;
 use crate::actor::edges::EdgesActor;
-use crate::actor::gateway::Sources;
 use crate::actor::proxy::ProxyActor;
-use crate::actor::room::{ProxySays, RoomActor};
+use crate::actor::room::RoomActor;
 use crate::actor::session::SessionActor;
+use crate::actor::sources::Sources;
 use crate::clock;
 use crate::consensus::Registry;
-
-/// The room's owner cannot take a frame right now. Whoever sent it says it again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the room's owner cannot be reached")]
-pub struct Unreachable;
 
 /// A running node.
 pub struct Node {
@@ -42,28 +35,29 @@ pub struct Node {
     pub rooms: Directory<RoomKey, RoomActor>,
     /// The edges that report here.
     pub edges: Addr<EdgesActor>,
-    /// Joins by source address.
-    pub sources: Sources,
+    /// Fresh joins by source address.
+    pub joins: Sources,
+    /// Resumes by source address.
+    pub resumes: Sources,
     world: RwLock<Arc<World>>,
     started: Mono,
-    this: std::sync::Weak<Self>,
 }
 
 impl Node {
     /// Of its parts.
     #[must_use]
     pub fn new(id: NodeId, generation: Generation, registry: Registry, edges: Addr<EdgesActor>) -> Arc<Self> {
-        Arc::new_cyclic(|this| Self {
+        Arc::new(Self {
             gateway: Gateway { node: id, generation },
             registry,
             sessions: Directory::default(),
             proxies: Directory::default(),
             rooms: Directory::default(),
             edges,
-            sources: Sources::default(),
+            joins: Sources::new(limits::JOINS_PER_SEC, limits::JOINS_BURST),
+            resumes: Sources::new(limits::RESUMES_PER_SEC, limits::RESUMES_BURST),
             world: RwLock::default(),
             started: clock::mono(),
-            this: std::sync::Weak::clone(this),
         })
     }
 
@@ -90,20 +84,9 @@ impl Node {
         epoch <= Epoch(1) || clock::mono().since(self.started) >= limits::GRACE_MAX
     }
 
-    /// Hands a frame to its room's owner.
-    ///
-    /// # Errors
-    /// [`Unreachable`]: it has no owner, or one that is too busy.
-    pub fn to_room(&self, frame: ToRoom) -> Result<(), Unreachable> {
-        let node = self.this.upgrade().ok_or(Unreachable)?;
-        let owner = self.registry.state().shard(frame.shard).and_then(|entry| entry.owner);
-        if owner != Some(self.gateway.node) {
-            return Err(Unreachable);
-        }
-        let room = RoomActor::of(&node, &frame.room).ok_or(Unreachable)?;
-        room.try_send(ProxySays(frame)).map_err(|error| match error {
-            SendError::Full(_) | SendError::Closed(_) => Unreachable,
-        })
+    /// Whether this node owns a shard.
+    pub fn owns(&self, shard: Shard) -> bool {
+        self.registry.state().shard(shard).and_then(|entry| entry.owner) == Some(self.gateway.node)
     }
 
     /// An app's policy as rooms and sessions need it.

@@ -87,7 +87,9 @@ impl Config {
         }
         for relay in &self.relays {
             let RelayAddress { bind, advertised, first, last } = *relay;
-            let problem = if bind.is_ipv4() != advertised.is_ipv4() {
+            let problem = if advertised.is_unspecified() {
+                "clients cannot reach an unspecified address: say which they reach (--relay-ip, or --advertise)"
+            } else if bind.is_ipv4() != advertised.is_ipv4() {
                 "the two addresses are of different families"
             } else if first > last {
                 "the range of ports is empty"

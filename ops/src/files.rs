@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use data_encoding::BASE64URL_NOPAD;
 
+/// A shorter secret is none of ours.
+const SECRET_MIN: usize = 32;
+
 /// A directory, held until this is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct Dir {
@@ -68,7 +71,8 @@ impl Dir {
     pub(crate) fn secret(&self, name: &str) -> Result<String> {
         let path = self.join(name);
         match fs::read_to_string(&path) {
-            Ok(text) => Ok(text.trim().to_owned()),
+            Ok(text) if text.trim().len() >= SECRET_MIN => Ok(text.trim().to_owned()),
+            Ok(_) => bail!("{} is cut short: remove it, and another is made", path.display()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let text = BASE64URL_NOPAD.encode(&chappe_cluster::clock::random::<32>());
                 write_private(&path, &format!("{text}\n"))?;
@@ -88,9 +92,11 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
 pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
     let put = || {
         let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(mode).open(path)?;
+        let fresh = path.with_extension("new");
+        let mut file = options.write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()
+        file.sync_all()?;
+        fs::rename(&fresh, path) // whole or not at all
     };
     put().with_context(|| format!("{} cannot be written", path.display()))
 }

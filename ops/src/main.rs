@@ -15,6 +15,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     log::init(cli.log.as_deref());
+    raise_file_limit();
     let result = match cli.command {
         cli::Command::Dev(args) => dev::run(args),
         cli::Command::Edge(args) => edge::run(&args),
@@ -27,5 +28,14 @@ fn main() -> ExitCode {
             log::fail(&error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Each client takes a file descriptor or two, and what a shell allows is often a thousand.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut claims = serde_json::json!({
         "iss": key.key,
         "aud": AUDIENCE,
-        "exp": clock::unix().secs() + args.ttl,
+        "exp": clock::unix().secs().saturating_add(args.ttl),
         "room": args.room,
         "grants": args.grants,
     });

@@ -27,7 +27,7 @@ pub const CONNECTION_MAX: usize = 64;
 /// The longest token (JWT or resume), in bytes.
 pub const TOKEN_MAX: usize = 8 * 1024;
 /// Marks that a `resume` may carry: one for each sender met within the grace.
-pub const MARKS_MAX: usize = 2 * ROOM_CAPACITY_MAX;
+pub const MARKS_MAX: usize = 1_500;
 
 /// Edges that one `probes` frame may name: the SDK measures the first few.
 pub const PROBES_MAX: usize = 16;
@@ -83,6 +83,12 @@ pub const RATE_STRIKES: u32 = 200;
 pub const RESUME_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Joins a source address may make in a burst, and a second for long.
 pub const JOINS_BURST: u32 = 60;
+/// Resumes a source address may make in a burst: a whole office whose network was gone.
+pub const RESUMES_BURST: u32 = 600;
+/// And a second for long.
+pub const RESUMES_PER_SEC: u32 = 100;
+/// Clients that are told to wait are told up to this much more, each another part of it.
+pub const RETRY_JITTER: Duration = Duration::from_millis(500);
 /// Source addresses whose joins are counted at a time.
 pub const JOIN_SOURCES_MAX: usize = 65_536;
 /// See [`JOINS_BURST`].
@@ -105,7 +111,9 @@ pub const MAILBOX: usize = 512;
 
 /// The longest frame between nodes, or between an edge and a node, in bytes: a room's roster at
 /// capacity with metadata goes in pieces below it.
-pub const MESH_FRAME_MAX: usize = 4 * 1024 * 1024;
+pub const MESH_FRAME_MAX: usize = 8 * 1024 * 1024;
+/// The longest health report of an edge, in bytes: a datagram.
+pub const HEALTH_MAX: usize = 64 * 1024;
 /// Directives that wait for one edge: it has been away for long when they are so many, and what they
 /// would end has expired.
 pub const DIRECTIVES_MAX: usize = 4096;
@@ -316,6 +324,10 @@ pub const REGISTRY_STOP_WITHIN: Duration = Duration::from_secs(5);
 
 const _: () = {
     assert!(PAYLOAD_MAX < CLIENT_FRAME_MAX);
+    // A mark is written in at most 40 bytes, beside a resume token.
+    assert!(MARKS_MAX * 40 + METADATA_MAX < CLIENT_FRAME_MAX);
+    // A revocation is written in at most 48.
+    assert!(REVOKED_MAX * 48 < MESH_FRAME_MAX);
     assert!(METADATA_MAX + NAME_MAX < CLIENT_FRAME_MAX);
     assert!(CLIENT_FRAME_MAX < SOCKET_QUEUE_BYTES);
     assert!(UNACKED_BYTES_MAX <= SOCKET_QUEUE_BYTES);

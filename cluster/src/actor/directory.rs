@@ -40,6 +40,11 @@ impl<K: Hash + Eq + Clone, A: Actor> Directory<K, A> {
         Some(addr)
     }
 
+    /// Whether an actor of this name is running.
+    pub fn has(&self, key: &K) -> bool {
+        self.lock().get(key).is_some_and(Addr::connected)
+    }
+
     /// Forgets an actor, unless another has taken its name.
     pub fn remove(&self, key: &K, addr: &Addr<A>) {
         let mut all = self.lock();

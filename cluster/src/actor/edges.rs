@@ -10,7 +10,8 @@ use chappe_proto::id::EdgeId;
 use chappe_proto::limits;
 use chappe_proto::mesh::uplink::{Directive, EdgeHello, Health};
 use chappe_proto::registry::EdgeState;
-use chappe_proto::select::fleet::{Fleet, FleetEvent, Seen};
+use chappe_proto::select::EdgeStatus;
+use chappe_proto::select::fleet::{Fleet, Seen};
 use chappe_proto::signal::session::World;
 use tokio::sync::mpsc;
 
@@ -76,18 +77,14 @@ pub struct ListEdges;
 #[derive(Default)]
 struct Orders {
     link: Option<(u64, mpsc::Sender<Numbered>)>,
+    /// The last one made.
     last: u64,
+    /// The last one handed to the present link.
+    sent: u64,
     pending: VecDeque<Numbered>,
 }
 
 impl Orders {
-    fn send(&self, order: &Numbered) {
-        if let Some((_, way)) = &self.link {
-            // A full or broken way: all that is pending goes out again over the next uplink.
-            let _ = way.try_send(order.clone());
-        }
-    }
-
     fn add(&mut self, edge: &EdgeId, directive: Directive) {
         self.last += 1;
         if self.pending.len() == limits::DIRECTIVES_MAX {
@@ -95,8 +92,18 @@ impl Orders {
             self.pending.pop_front();
         }
         self.pending.push_back((self.last, directive));
-        if let Some(order) = self.pending.back() {
-            self.send(order);
+        self.send();
+    }
+
+    /// Hands on what the link has not been given yet, as far as it takes it.
+    fn send(&mut self) {
+        let Some((_, way)) = &self.link else { return };
+        let sent = self.sent;
+        for order in self.pending.iter().filter(|(seq, _)| *seq > sent) {
+            if way.try_send(order.clone()).is_err() {
+                return; // with the next tick, or over the next link
+            }
+            self.sent = order.0;
         }
     }
 }
@@ -106,6 +113,7 @@ impl Orders {
 pub struct EdgesActor {
     node: Option<Arc<Node>>,
     fleet: Fleet,
+    published: Vec<EdgeStatus>,
     orders: HashMap<EdgeId, Orders>,
 }
 
@@ -115,23 +123,33 @@ pub struct EdgesActor {
 pub struct Serve(pub Arc<Node>);
 
 impl EdgesActor {
-    fn tell(&self, events: Vec<FleetEvent>) {
-        if events.is_empty() {
-            return;
-        }
-        self.publish();
-        for event in events {
-            let lost = match event {
-                FleetEvent::Up(edge) => {
-                    tracing::info!(%edge, "edge is up");
-                    None
-                }
-                FleetEvent::Lost(edge) => {
-                    tracing::warn!(%edge, "edge is lost");
-                    Some(edge)
-                }
+    /// Publishes what sessions need to know, and tells them which edges came and went.
+    fn publish(&mut self) {
+        let Some(node) = &self.node else { return };
+        let state = node.registry.state();
+        let admitted = |edge: &EdgeId| state.edge(edge).is_some_and(|edge| edge.state == EdgeState::Admitted);
+        let edges = self.fleet.statuses(admitted);
+        node.publish(World {
+            sealing: Arc::new(Node::sealing_keys(&state)),
+            secret: state.turn_secrets().newest().map(|(_, secret)| secret.clone()),
+            edges: edges.clone(),
+            nodes: Vec::new(),
+        });
+        let before = std::mem::replace(&mut self.published, edges);
+        let available = |all: &[EdgeStatus], edge: &EdgeId| {
+            all.iter().any(|status| status.edge == *edge && status.available)
+        };
+        for status in &self.published {
+            let edge = &status.edge;
+            let lost = match (available(&before, edge), status.available) {
+                (false, true) => None,
+                (true, false) => Some(edge.clone()),
+                _ => continue,
             };
-            let Some(node) = &self.node else { return };
+            match &lost {
+                None => tracing::info!(%edge, "edge is up"),
+                Some(_) => tracing::warn!(%edge, "edge is lost"),
+            }
             for (_, session) in node.sessions.all() {
                 // One whose mailbox is full asks for `ice` itself when its path fails.
                 let _ = session.try_send(EdgesChanged { lost: lost.clone() });
@@ -139,16 +157,15 @@ impl EdgesActor {
         }
     }
 
-    fn publish(&self) {
-        let Some(node) = &self.node else { return };
-        let state = node.registry.state();
-        let admitted = |edge: &EdgeId| state.edge(edge).is_some_and(|edge| edge.state == EdgeState::Admitted);
-        node.publish(World {
-            sealing: Arc::new(Node::sealing_keys(&state)),
-            secret: state.turn_secrets().newest().map(|(_, secret)| secret.clone()),
-            edges: self.fleet.statuses(admitted),
-            nodes: Vec::new(),
-        });
+    fn tick(&mut self) {
+        let now = clock::now();
+        if self.fleet.poll_timeout() <= now.mono {
+            self.fleet.handle_timeout(now);
+        }
+        for orders in self.orders.values_mut() {
+            orders.send();
+        }
+        self.publish();
     }
 }
 
@@ -157,14 +174,7 @@ impl Actor for EdgesActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(limits::MAILBOX);
-        ctx.run_interval(TICK, |actor, _| {
-            let mut events = Vec::new();
-            let now = clock::now();
-            if actor.fleet.poll_timeout() <= now.mono {
-                actor.fleet.handle_timeout(now, &mut events);
-            }
-            actor.tell(events);
-        });
+        ctx.run_interval(TICK, |actor, _| actor.tick());
     }
 }
 
@@ -182,33 +192,31 @@ impl Handler<LinkSays> for EdgesActor {
 
     fn handle(&mut self, says: LinkSays, _: &mut Self::Context) {
         let (now, number, edge) = (clock::now(), says.link, says.edge);
-        let mut events = Vec::new();
         match says.event {
             LinkEvent::Up { hello, directives } => {
                 let orders = self.orders.entry(edge).or_default();
-                orders.link = Some((number, directives));
-                for order in &orders.pending {
-                    orders.send(order);
-                }
-                self.fleet.handle_hello(now, number, *hello, &mut events);
-                self.publish(); // what it offers may differ from before
+                (orders.link, orders.sent) = (Some((number, directives)), 0);
+                orders.send();
+                self.fleet.handle_hello(now, number, *hello);
+                self.publish();
             }
             LinkEvent::Health(health) => {
-                self.fleet.handle_health(now, number, &edge, *health, &mut events);
+                self.fleet.handle_health(now, number, &edge, *health);
             }
             LinkEvent::Done(seq) => {
                 if let Some(orders) = self.orders.get_mut(&edge) {
                     orders.pending.retain(|(pending, _)| *pending != seq);
+                    orders.send();
                 }
             }
             LinkEvent::Down { goodbye } => {
                 if let Some(orders) = self.orders.get_mut(&edge) {
                     orders.link.take_if(|(link, _)| *link == number);
                 }
-                self.fleet.handle_end(number, &edge, goodbye, &mut events);
+                self.fleet.handle_end(number, &edge, goodbye);
+                self.publish();
             }
         }
-        self.tell(events);
     }
 }
 

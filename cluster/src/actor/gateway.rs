@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Addr;
 use bytestring::ByteString;
@@ -18,7 +19,7 @@ use chappe_proto::signal::resume::{OpenError, ResumeToken};
 use chappe_proto::signal::session::Start;
 use chappe_proto::time::Now;
 
-use super::session::{Resume, SessionActor};
+use super::session::{Begun, Resume, SessionActor};
 use super::socket::Socket;
 use crate::clock;
 use crate::node::Node;
@@ -33,15 +34,15 @@ pub struct Source {
     pub origin: Option<String>,
 }
 
-/// The answer of an existing session to a resume: itself and the attachment.
-pub type ResumeAnswer = Pin<Box<dyn Future<Output = Result<(Addr<SessionActor>, u64), GoneReason>>>>;
+/// The answer of an existing session to a resume.
+pub type ResumeAnswer = Pin<Box<dyn Future<Output = Result<(), GoneReason>>>>;
 
 /// What the first frame comes to.
 pub enum Greeting {
-    /// A session was made for the socket; the number of its attachment.
-    Attached(Addr<SessionActor>, u64),
+    /// A session was made for the socket.
+    Attached(Addr<SessionActor>),
     /// A session of this node is asked to take the socket.
-    Resuming(ResumeAnswer),
+    Resuming(Addr<SessionActor>, ResumeAnswer),
     /// The session cannot be resumed; the client may join afresh on this socket.
     Gone(GoneReason),
     /// Not a join, and answered.
@@ -59,9 +60,11 @@ pub fn greet(node: &Arc<Node>, source: &Source, text: &str, socket: Socket) -> G
         Ok(_) => return Greeting::Refused(Refusal::new(ErrorCode::NotJoined, "the first frame is `join`")),
         Err(refusal) => return Greeting::Refused(refusal),
     };
-    if let Err(wait) = node.sources.take(now.mono, source.ip) {
-        let refusal = Refusal::new(ErrorCode::Busy, "too many joins from this address").retry_after(wait);
-        return Greeting::Refused(refusal);
+    // Who was here before goes before who is new (CLUSTER.md 7).
+    let sources = if join.resume.is_some() { &node.resumes } else { &node.joins };
+    if let Err(wait) = sources.take(now.mono, source.ip) {
+        let refusal = Refusal::new(ErrorCode::Busy, "too many joins from this address");
+        return Greeting::Refused(refusal.retry_after(wait + jitter()));
     }
     match &join.resume {
         Some(resume) => {
@@ -76,14 +79,26 @@ pub fn greet(node: &Arc<Node>, source: &Source, text: &str, socket: Socket) -> G
 }
 
 fn attach(node: &Arc<Node>, start: Start, socket: Socket) -> Greeting {
-    let number = start.member.attach.0;
     match SessionActor::begin(node, start, socket) {
-        Some(session) => Greeting::Attached(session, number),
-        None => {
+        Begun::Here(session) => Greeting::Attached(session),
+        Begun::Already { session, presented, marks, socket } => ask(session, presented, marks, socket),
+        Begun::Full => {
             let refusal = Refusal::new(ErrorCode::Busy, "this node holds as many sessions as it can");
-            Greeting::Refused(refusal.retry_after(std::time::Duration::from_secs(5)))
+            Greeting::Refused(refusal.retry_after(Duration::from_secs(5)))
         }
     }
+}
+
+/// Asks a session to take the socket.
+fn ask(
+    session: Addr<SessionActor>,
+    presented: Attach,
+    marks: BTreeMap<PeerId, u64>,
+    socket: Socket,
+) -> Greeting {
+    let asked = session.send(Resume { presented, marks, socket });
+    let answer = async move { asked.await.unwrap_or(Err(GoneReason::Unknown)) }; // ended just now
+    Greeting::Resuming(session, Box::pin(answer))
 }
 
 /// A return with a resume token (CLUSTER.md 7).
@@ -99,13 +114,7 @@ fn return_to(node: &Arc<Node>, now: Now, resume: &str, join: Join, socket: Socke
         return Greeting::Gone(GoneReason::Revoked);
     }
     if let Some(session) = node.sessions.get(&token.seat.session).filter(Addr::connected) {
-        let asked = session.send(Resume { presented: token.attach, marks: join.marks, socket });
-        return Greeting::Resuming(Box::pin(async move {
-            match asked.await {
-                Ok(answer) => answer.map(|number| (session, number)),
-                Err(_) => Err(GoneReason::Unknown), // ended just now
-            }
-        }));
+        return ask(session, token.attach, join.marks, socket);
     }
     match rebuild(&state, now, token, join) {
         Some(start) => attach(node, start, socket),
@@ -118,7 +127,11 @@ fn return_to(node: &Arc<Node>, now: Now, resume: &str, join: Join, socket: Socke
 fn rebuild(state: &State, now: Now, token: ResumeToken, join: Join) -> Option<Start> {
     let policy = Node::policy(state, &token.room.app)?;
     let member = Member {
-        profile: Profile { identity: token.identity, name: join.name, metadata: join.metadata },
+        profile: Profile {
+            identity: token.identity,
+            name: join.name.or(token.name),
+            metadata: join.metadata.or(token.metadata),
+        },
         // The room may still hold a profile that was changed several times.
         version: now.unix.millis(),
         attach: Attach(token.attach.0 + 1),
@@ -126,8 +139,8 @@ fn rebuild(state: &State, now: Now, token: ResumeToken, join: Join) -> Option<St
         admitted: Some(token.admitted),
         seat: token.seat,
     };
-    let (room, rebuilt) = (token.room, Some(join.marks));
-    Some(Start { room, member, policy, region: None, rebuilt, seed: clock::random() })
+    let (room, region, rebuilt) = (token.room, token.region, Some(join.marks));
+    Some(Start { room, member, policy, region, rebuilt, seed: clock::random() })
 }
 
 /// A fresh join.
@@ -207,33 +220,8 @@ pub fn is_revoked(
         || identity.is_some_and(|identity| state.banned(room, identity, now.unix).is_some())
 }
 
-/// Joins by source address: a token bucket each, IPv6 by /64, since one host has a whole one.
-#[derive(Default)]
-pub struct Sources(std::sync::Mutex<BTreeMap<IpAddr, chappe_proto::signal::bucket::Bucket>>);
-
-impl Sources {
-    /// Takes one join of this address.
-    ///
-    /// # Errors
-    /// How long to wait.
-    pub fn take(&self, now: chappe_proto::time::Mono, ip: IpAddr) -> Result<(), std::time::Duration> {
-        use chappe_proto::signal::bucket::Bucket;
-        let mut buckets = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if buckets.len() >= limits::JOIN_SOURCES_MAX {
-            buckets.retain(|_, bucket| !bucket.is_full(now));
-        }
-        let key = network(ip);
-        if buckets.len() >= limits::JOIN_SOURCES_MAX && !buckets.contains_key(&key) {
-            return Err(std::time::Duration::from_secs(1));
-        }
-        let fresh = || Bucket::new(limits::JOINS_PER_SEC, limits::JOINS_BURST);
-        buckets.entry(key).or_insert_with(fresh).take(now)
-    }
-}
-
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
-        v4 @ IpAddr::V4(_) => v4,
-    }
+/// So that those who were told to wait do not all come back at once.
+fn jitter() -> Duration {
+    let [byte] = clock::random::<1>();
+    limits::RETRY_JITTER * u32::from(byte) / 256
 }

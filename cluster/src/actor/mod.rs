@@ -8,4 +8,5 @@ pub mod proxy;
 pub mod room;
 pub mod session;
 pub mod socket;
+pub mod sources;
 pub mod timer;

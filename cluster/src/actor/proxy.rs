@@ -9,10 +9,9 @@ use chappe_proto::id::{PeerId, RoomKey};
 use chappe_proto::limits;
 use chappe_proto::signal::code::{ErrorCode, Refusal};
 use chappe_proto::signal::proxy::{Output, Proxy};
-use chappe_proto::signal::route::{
-    FromRoom, FromSession, ProxyInput, RoomChange, RoomInput, ToRoom, ToSession,
-};
+use chappe_proto::signal::route::{FromRoom, FromSession, RoomInput, ToRoom, ToSession};
 
+use super::room::{ProxySays, RoomActor};
 use super::session::SessionRef;
 use super::timer::Timer;
 use crate::clock;
@@ -44,6 +43,9 @@ pub struct ProxyActor {
     room: RoomKey,
     machine: Option<Proxy>,
     sessions: HashMap<PeerId, SessionRef>,
+    /// Kept, not looked up for each frame: an address knows that its mailbox is full only while it is
+    /// the same one.
+    owner: Option<Addr<RoomActor>>,
     timer: Timer,
     lingering: Option<SpawnHandle>,
     retired: bool,
@@ -56,7 +58,8 @@ impl ProxyActor {
         node.proxies.get_or_start(room, limits::ROOMS_MAX, || {
             let (node, room) = (Arc::clone(node), room.clone());
             let (machine, timer, lingering) = (None, Timer::default(), None);
-            Self { node, room, machine, sessions: HashMap::new(), timer, lingering, retired: false }.start()
+            let (sessions, owner) = (HashMap::new(), None);
+            Self { node, room, machine, sessions, owner, timer, lingering, retired: false }.start()
         })
     }
 
@@ -76,10 +79,7 @@ impl ProxyActor {
             Output::Room(body) => self.send(body, machine),
             Output::Session(peer, what) => {
                 if let Some(session) = self.sessions.get(&peer) {
-                    session.tell(what.clone());
-                }
-                if matches!(what, ToSession::NotAdmitted(_)) {
-                    self.sessions.remove(&peer);
+                    session.tell(what);
                 }
             }
             Output::Sessions(what, except) => {
@@ -96,20 +96,31 @@ impl ProxyActor {
         }
     }
 
-    fn send(&self, body: RoomInput, machine: &Proxy) {
+    fn send(&mut self, body: RoomInput, machine: &Proxy) {
         let asker = match &body {
             RoomInput::Broadcast { from, .. } => Some(*from),
             RoomInput::Kick { by, .. } => Some(*by),
-            _ => None, // said again until it is answered
+            _ => None, // said again until it is answered, by this proxy or by the sender's session
         };
         let (shard, epoch) = machine.place();
         let frame = ToRoom { room: self.room.clone(), shard, epoch, gateway: self.node.gateway, body };
-        if self.node.to_room(frame).is_err()
+        if !self.hand_over(frame)
             && let Some(session) = asker.and_then(|peer| self.sessions.get(&peer))
         {
             let refusal = Refusal::new(ErrorCode::Unavailable, "the room cannot be reached right now");
             session.tell(ToSession::Error(refusal.retry_after(limits::BUSY_RETRY)));
         }
+    }
+
+    /// Hands a frame to the room's owner. False where there is none, or it is too busy.
+    fn hand_over(&mut self, frame: ToRoom) -> bool {
+        if !self.node.owns(frame.shard) {
+            return false;
+        }
+        if self.owner.as_ref().is_none_or(|owner| !owner.connected()) {
+            self.owner = RoomActor::of(&self.node, &self.room);
+        }
+        self.owner.as_ref().is_some_and(|owner| owner.try_send(ProxySays(frame)).is_ok())
     }
 
     fn linger(&mut self, ctx: &mut Context<Self>) {
@@ -124,7 +135,10 @@ impl ProxyActor {
             actor.retired = true;
             ctx.run_later(FAREWELL, |actor, ctx| {
                 if actor.retired {
-                    actor.run(ctx, |_, out| out.push(Output::Room(RoomInput::Detach)));
+                    // To the owner a successor is the same gateway: it stays attached.
+                    if !actor.node.proxies.has(&actor.room) {
+                        actor.run(ctx, |_, out| out.push(Output::Room(RoomInput::Detach)));
+                    }
                     ctx.stop();
                 }
             });
@@ -184,13 +198,11 @@ impl Handler<RoomSays> for ProxyActor {
     type Result = ();
 
     fn handle(&mut self, says: RoomSays, ctx: &mut Self::Context) {
-        let left = match &says.0.body {
-            ProxyInput::Changed { change: RoomChange::Left { peer, .. }, .. } => Some(*peer),
-            _ => None,
-        };
         self.run(ctx, |machine, out| machine.handle_room(clock::now(), says.0, out));
-        if let Some(peer) = left {
-            self.sessions.remove(&peer);
+        if let Some(machine) = &self.machine
+            && self.sessions.len() > machine.sessions()
+        {
+            self.sessions.retain(|peer, _| machine.attach_of(*peer).is_some());
         }
     }
 }

@@ -24,6 +24,8 @@ use crate::node::Node;
 
 /// A proxy whose mailbox was full is told the whole room again after this.
 const CATCH_UP: Duration = Duration::from_millis(100);
+/// A kick must be committed within this; else whoever asked is told to try again.
+const COMMIT_WITHIN: Duration = Duration::from_secs(5);
 /// A room without people and proxies is kept this long.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -115,14 +117,12 @@ impl RoomActor {
         if gateway != self.node.gateway {
             return; // a node of another life; its proxies will attach again
         }
-        let proxy = match self.proxies.get(&gateway).filter(|proxy| proxy.connected()) {
-            Some(proxy) => proxy.clone(),
-            None => {
-                let Some(proxy) = self.node.proxies.get(&self.key) else { return };
-                self.proxies.insert(gateway, proxy.clone());
-                proxy
-            }
-        };
+        if self.proxies.get(&gateway).is_none_or(|proxy| !proxy.connected()) {
+            let Some(proxy) = self.node.proxies.get(&self.key) else { return };
+            self.proxies.insert(gateway, proxy);
+        }
+        // Kept, not cloned: an address knows that its mailbox is full only while it is the same one.
+        let Some(proxy) = self.proxies.get(&gateway) else { return };
         let frame =
             FromRoom { room: self.key.clone(), shard: self.key.anchor(), epoch: self.machine.epoch(), body };
         if let Err(SendError::Full(_)) = proxy.try_send(RoomSays(frame))
@@ -159,30 +159,32 @@ impl RoomActor {
     fn commit(&self, revocation: Revocation) -> impl Future<Output = bool> + use<> {
         let (node, room) = (Arc::clone(&self.node), self.key.clone());
         async move {
-            let (sessions, until) = (vec![revocation.session], revocation.session_until);
-            let mut commands = vec![Command::Revoke { sessions, banned: None, until }];
-            if let Some(identity) = revocation.identity
-                && revocation.identity_until > clock::now().unix
-            {
-                let (banned, until) = (Some((room, identity)), revocation.identity_until);
-                commands.push(Command::Revoke { sessions: Vec::new(), banned, until });
-            }
-            for command in commands {
-                match node.registry.propose(command).await {
-                    Ok(applied) => match applied.outcome.accepted() {
-                        Ok(_) => {}
-                        Err(refusal) => {
-                            tracing::error!(%refusal, "a kick was refused by the registry");
-                            return false;
-                        }
-                    },
-                    Err(error) => {
-                        tracing::warn!(%error, "a kick could not be committed");
-                        return false;
-                    }
+            let banned = revocation
+                .identity
+                .filter(|_| revocation.identity_until > clock::unix())
+                .map(|identity| (room, identity));
+            let command = Command::Revoke {
+                sessions: vec![revocation.session],
+                banned,
+                until: revocation.session_until,
+                banned_until: Some(revocation.identity_until),
+            };
+            let proposed = tokio::time::timeout(COMMIT_WITHIN, node.registry.propose(command)).await;
+            match proposed.map(|answer| answer.map(|applied| applied.outcome.accepted())) {
+                Ok(Ok(Ok(_))) => true,
+                Ok(Ok(Err(refusal))) => {
+                    tracing::error!(%refusal, "the registry refuses a kick");
+                    false
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "a kick could not be committed");
+                    false
+                }
+                Err(_) => {
+                    tracing::warn!("a kick was not committed in time");
+                    false
                 }
             }
-            true
         }
     }
 

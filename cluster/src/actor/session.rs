@@ -28,7 +28,7 @@ const RETRY: Duration = Duration::from_millis(20);
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct FromSocket {
-    /// The attachment that the socket belongs to.
+    /// Which socket.
     pub number: u64,
     /// What.
     pub word: Word,
@@ -45,7 +45,7 @@ pub enum Word {
 
 /// Another socket brings a resume token of this session.
 #[derive(Message)]
-#[rtype(result = "Result<u64, GoneReason>")]
+#[rtype(result = "Result<(), GoneReason>")]
 pub struct Resume {
     /// The attachment that the token was issued with.
     pub presented: Attach,
@@ -91,6 +91,25 @@ impl SessionRef {
     }
 }
 
+/// What became of a session that was to begin.
+pub enum Begun {
+    /// It has the socket.
+    Here(Addr<SessionActor>),
+    /// Another socket began it a moment ago: ask it.
+    Already {
+        /// The session.
+        session: Addr<SessionActor>,
+        /// The attachment of the token that was brought.
+        presented: Attach,
+        /// The last signal that the client took of each sender.
+        marks: BTreeMap<PeerId, u64>,
+        /// The socket.
+        socket: Socket,
+    },
+    /// The node has too many.
+    Full,
+}
+
 /// The actor.
 pub struct SessionActor {
     node: Arc<Node>,
@@ -98,33 +117,44 @@ pub struct SessionActor {
     room: RoomKey,
     start: Option<Start>,
     machine: Option<Session>,
-    socket: Option<(u64, Socket)>,
+    socket: Option<Socket>,
     proxy: Option<Addr<ProxyActor>>,
     backlog: VecDeque<FromSession>,
+    retrying: bool,
     missed: Arc<AtomicBool>,
     timer: Timer,
 }
 
 impl SessionActor {
-    /// Starts a session with its first socket, on this thread. None where the node has too many.
-    pub fn begin(node: &Arc<Node>, start: Start, socket: Socket) -> Option<Addr<Self>> {
-        let id = start.member.seat.session;
-        let number = start.member.attach.0;
-        node.sessions.get_or_start(&id, limits::SESSIONS_MAX, || {
+    /// Starts a session with its first socket, on this thread.
+    pub fn begin(node: &Arc<Node>, start: Start, socket: Socket) -> Begun {
+        let (id, room) = (start.member.seat.session, start.room.clone());
+        let mut parts = Some((start, socket));
+        let session = node.sessions.get_or_start(&id, limits::SESSIONS_MAX, || {
+            let (start, socket) = parts.take().unzip();
             Self {
                 node: Arc::clone(node),
                 id,
-                room: start.room.clone(),
-                start: Some(start),
+                room,
+                start,
                 machine: None,
-                socket: Some((number, socket)),
+                socket,
                 proxy: None,
                 backlog: VecDeque::new(),
+                retrying: false,
                 missed: Arc::default(),
                 timer: Timer::default(),
             }
             .start()
-        })
+        });
+        match (session, parts) {
+            (Some(session), None) => Begun::Here(session),
+            (Some(session), Some((start, socket))) => {
+                let presented = Attach(start.member.attach.0.saturating_sub(1));
+                Begun::Already { session, presented, marks: start.rebuilt.unwrap_or_default(), socket }
+            }
+            (None, _) => Begun::Full,
+        }
     }
 
     /// Lets the machine do something, and does what it says.
@@ -154,18 +184,14 @@ impl SessionActor {
     ) {
         match output {
             Output::Text(text) => {
-                let Some((_, socket)) = &self.socket else { return };
-                if socket.send(text).is_err() {
-                    let (_, socket) = match self.socket.take() {
-                        Some(full) => full,
-                        None => return,
-                    };
-                    socket.close(CloseCode::Slow);
+                let full = self.socket.take_if(|socket| socket.send(text).is_err());
+                if let Some(full) = full {
+                    full.close(CloseCode::Slow);
                     machine.handle_overflow(clock::now(), out);
                 }
             }
             Output::Close(code) => {
-                if let Some((_, socket)) = self.socket.take() {
+                if let Some(socket) = self.socket.take() {
                     socket.close(code);
                 }
             }
@@ -175,6 +201,9 @@ impl SessionActor {
             }
             Output::Over => {
                 self.node.sessions.remove(&self.id, &ctx.address());
+                if let Some(socket) = self.socket.take() {
+                    socket.release();
+                }
                 if self.backlog.is_empty() {
                     ctx.stop();
                 }
@@ -184,32 +213,40 @@ impl SessionActor {
 
     /// Hands the backlog to the proxy, in order.
     fn flush(&mut self, ctx: &mut Context<Self>) {
+        if self.proxy.as_ref().is_none_or(|proxy| !proxy.connected()) {
+            self.proxy = ProxyActor::of(&self.node, &self.room);
+        }
         while let Some(input) = self.backlog.pop_front() {
             let session = matches!(input, FromSession::Announce { .. })
                 .then(|| SessionRef { addr: ctx.address(), missed: Arc::clone(&self.missed) });
-            let proxy = match &self.proxy {
-                Some(proxy) if proxy.connected() => proxy.clone(),
-                _ => {
-                    let Some(proxy) = ProxyActor::of(&self.node, &self.room) else { return };
-                    self.proxy = Some(proxy.clone());
-                    proxy
-                }
+            let says = SessionSays { session, input };
+            // Kept, not cloned: an address knows that its mailbox is full only while it is the same one.
+            let unsent = match &self.proxy {
+                Some(proxy) => match proxy.try_send(says) {
+                    Err(SendError::Full(unsent) | SendError::Closed(unsent)) => unsent,
+                    Ok(()) => continue,
+                },
+                None => says,
             };
-            if let Err(SendError::Full(said)) = proxy.try_send(SessionSays { session, input }) {
-                self.backlog.push_front(said.input);
-                // What is directed is held by the machine and sent again: it need not wait here.
-                while self.backlog.len() > limits::MAILBOX {
-                    self.backlog.pop_back();
-                }
-                ctx.run_later(RETRY, |actor, ctx| {
-                    actor.flush(ctx);
-                    if actor.backlog.is_empty() && actor.machine.as_ref().is_some_and(Session::is_over) {
-                        ctx.stop();
-                    }
-                });
-                return;
-            }
+            self.backlog.push_front(unsent.input);
+            // What is directed is held by the machine and sent again: it need not wait here.
+            self.backlog.truncate(limits::MAILBOX);
+            self.retry(ctx);
+            return;
         }
+    }
+
+    fn retry(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.retrying, true) {
+            return;
+        }
+        ctx.run_later(RETRY, |actor, ctx| {
+            actor.retrying = false;
+            actor.flush(ctx);
+            if actor.backlog.is_empty() && actor.machine.as_ref().is_some_and(Session::is_over) {
+                ctx.stop();
+            }
+        });
     }
 
     fn fire(&mut self, ctx: &mut Context<Self>) {
@@ -239,7 +276,7 @@ impl Handler<FromSocket> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, from: FromSocket, ctx: &mut Self::Context) {
-        if self.socket.as_ref().is_none_or(|(number, _)| *number != from.number) {
+        if self.socket.as_ref().is_none_or(|socket| socket.number() != from.number) {
             return; // a former socket's
         }
         match from.word {
@@ -255,23 +292,18 @@ impl Handler<FromSocket> for SessionActor {
 }
 
 impl Handler<Resume> for SessionActor {
-    type Result = Result<u64, GoneReason>;
+    type Result = Result<(), GoneReason>;
 
     fn handle(&mut self, resume: Resume, ctx: &mut Self::Context) -> Self::Result {
-        let mut answer = Err(GoneReason::Unknown);
+        let Some(machine) = &mut self.machine else { return Err(GoneReason::Unknown) };
         let mut announced = Vec::new();
-        if let Some(machine) = &mut self.machine {
-            answer = machine.handle_resume(clock::now(), resume.presented, resume.marks, &mut announced);
-        }
-        answer?;
-        if let Some((_, former)) = self.socket.take() {
-            let _ = former.send(ServerFrame::closed(CloseCode::Replaced).text());
+        machine.handle_resume(clock::now(), resume.presented, resume.marks, &mut announced)?;
+        if let Some(former) = self.socket.replace(resume.socket) {
+            let _ = former.send(ServerFrame::closed(CloseCode::Replaced).text()); // it may not read
             former.close(CloseCode::Replaced);
         }
-        let number = self.machine.as_ref().map_or(0, |machine| machine.member().attach.0);
-        self.socket = Some((number, resume.socket));
         self.run(ctx, |_, _, out| out.append(&mut announced));
-        Ok(number)
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@
 //! down from outside.
 
 use std::net::Shutdown;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use actix::dev::SendError;
@@ -56,6 +56,7 @@ struct Queue {
 /// A session's hold on its present socket.
 #[derive(Debug)]
 pub struct Socket {
+    number: u64,
     pump: Addr<Pump>,
     queue: Arc<Queue>,
     cutter: Weak<Cutter>,
@@ -66,21 +67,33 @@ pub struct Socket {
 pub struct Overflow;
 
 impl Socket {
+    /// Tells it from every other socket of this process.
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Enqueues a text.
     ///
     /// # Errors
     /// [`Overflow`]: the client does not read.
     pub fn send(&self, text: ByteString) -> Result<(), Overflow> {
         let len = text.len();
-        let waiting = self.queue.bytes.load(Ordering::Relaxed) + len;
-        if waiting > limits::SOCKET_QUEUE_BYTES
-            || self.queue.frames.load(Ordering::Relaxed) >= limits::SOCKET_QUEUE_FRAMES
-        {
+        let (frames, bytes) =
+            (self.queue.frames.load(Ordering::Relaxed), self.queue.bytes.load(Ordering::Relaxed));
+        // One frame always fits: the welcome of a very large room is longer than the limit.
+        if frames > 0 && (bytes + len > limits::SOCKET_QUEUE_BYTES || frames >= limits::SOCKET_QUEUE_FRAMES) {
             return Err(Overflow);
         }
         self.queue.bytes.fetch_add(len, Ordering::Relaxed);
         self.queue.frames.fetch_add(1, Ordering::Relaxed);
         self.pump.try_send(Outgoing::Text(text)).map_err(|_| Overflow)
+    }
+
+    /// The session has ended and the client was told `gone`: the socket may bring a fresh join.
+    pub fn release(self) {
+        if self.pump.try_send(Outgoing::Release).is_err() {
+            self.cutter.upgrade().inspect(|cutter| cutter.cut());
+        }
     }
 
     /// Asks the pump to close, and sees to it that the connection ends.
@@ -104,13 +117,14 @@ impl Socket {
 enum Outgoing {
     Text(ByteString),
     Close(CloseCode),
+    Release,
 }
 
 enum Phase {
     /// The first frame has not come; or a `gone` or a refusal was answered, and another may come.
     Greeting,
-    /// A session has this socket.
-    Attached(Addr<SessionActor>, u64),
+    /// A session has this socket, or was asked to take it.
+    Attached(Addr<SessionActor>),
     /// Nothing more is read.
     Closing,
 }
@@ -118,10 +132,13 @@ enum Phase {
 /// The actor of one WebSocket connection.
 pub struct Pump {
     node: Arc<Node>,
+    number: u64,
     source: Source,
     queue: Arc<Queue>,
     cutter: Option<Arc<Cutter>>,
     phase: Phase,
+    /// Counts the times that it waited for a join.
+    greetings: u64,
     refusals: u32,
     partial: Vec<u8>,
 }
@@ -139,12 +156,15 @@ pub fn upgrade(
     request: &HttpRequest,
     body: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
+    static NUMBERS: AtomicU64 = AtomicU64::new(0);
     let pump = Pump {
         node: Arc::clone(node),
+        number: NUMBERS.fetch_add(1, Ordering::Relaxed),
         source,
         queue: Arc::default(),
         cutter: request.conn_data::<Arc<Cutter>>().cloned(),
         phase: Phase::Greeting,
+        greetings: 0,
         refusals: 0,
         partial: Vec::new(),
     };
@@ -157,22 +177,30 @@ impl Actor for Pump {
     fn started(&mut self, ctx: &mut Self::Context) {
         // One more for the close that must always fit.
         ctx.set_mailbox_capacity(limits::SOCKET_QUEUE_FRAMES + 8);
-        ctx.run_later(limits::JOIN_WITHIN, |pump, ctx| {
-            if matches!(pump.phase, Phase::Greeting) {
-                pump.close(CloseCode::JoinTimeout, ctx);
-            }
-        });
+        self.await_join(ctx);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        if let Phase::Attached(session, number) = &self.phase {
+        if let Phase::Attached(session) = &self.phase {
             // A full mailbox misses this; the session's own silence timer then ends the socket.
-            let _ = session.try_send(FromSocket { number: *number, word: Word::Lost });
+            let _ = session.try_send(FromSocket { number: self.number, word: Word::Lost });
         }
     }
 }
 
 impl Pump {
+    /// Waits for a join, for so long.
+    fn await_join(&mut self, ctx: &mut WebsocketContext<Self>) {
+        self.phase = Phase::Greeting;
+        self.greetings += 1;
+        let greeting = self.greetings;
+        ctx.run_later(limits::JOIN_WITHIN, move |pump, ctx| {
+            if matches!(pump.phase, Phase::Greeting) && pump.greetings == greeting {
+                pump.close(CloseCode::JoinTimeout, ctx);
+            }
+        });
+    }
+
     fn tell(&self, frame: &ServerFrame<'_>, ctx: &mut WebsocketContext<Self>) {
         ctx.text(frame.text());
     }
@@ -189,11 +217,11 @@ impl Pump {
         ctx.stop();
     }
 
-    fn text(&mut self, text: ByteString, ctx: &mut WebsocketContext<Self>) {
+    fn text(&mut self, text: &ByteString, ctx: &mut WebsocketContext<Self>) {
         match &self.phase {
-            Phase::Greeting => self.greet(&text, ctx),
-            Phase::Attached(session, number) => {
-                let said = FromSocket { number: *number, word: Word::Text(text) };
+            Phase::Greeting => self.greet(text, ctx),
+            Phase::Attached(session) => {
+                let said = FromSocket { number: self.number, word: Word::Text(text.clone()) };
                 match session.try_send(said) {
                     Ok(()) => {}
                     // Read no more until the session has caught up.
@@ -206,7 +234,11 @@ impl Pump {
                             .into_actor(self),
                         );
                     }
-                    Err(SendError::Closed(_)) => self.close(CloseCode::Lost, ctx),
+                    // It has ended, and the client was told: this may be its fresh join.
+                    Err(SendError::Closed(_)) => {
+                        self.await_join(ctx);
+                        self.greet(text, ctx);
+                    }
                 }
             }
             Phase::Closing => {}
@@ -215,17 +247,21 @@ impl Pump {
 
     fn greet(&mut self, text: &str, ctx: &mut WebsocketContext<Self>) {
         let socket = Socket {
+            number: self.number,
             pump: ctx.address(),
             queue: Arc::clone(&self.queue),
             cutter: self.cutter.as_ref().map(Arc::downgrade).unwrap_or_default(),
         };
         match gateway::greet(&self.node, &self.source, text, socket) {
-            Greeting::Attached(session, number) => self.phase = Phase::Attached(session, number),
-            Greeting::Resuming(answer) => {
+            Greeting::Attached(session) => self.phase = Phase::Attached(session),
+            Greeting::Resuming(session, answer) => {
+                self.phase = Phase::Attached(session); // whom to tell if this socket is lost meanwhile
                 let answered = actix::fut::wrap_future::<_, Self>(answer);
-                ctx.wait(actix::ActorFutureExt::map(answered, |answer, pump, ctx| match answer {
-                    Ok((session, number)) => pump.phase = Phase::Attached(session, number),
-                    Err(reason) => pump.tell(&ServerFrame::Gone { reason }, ctx),
+                ctx.wait(actix::ActorFutureExt::map(answered, |answer, pump, ctx| {
+                    if let Err(reason) = answer {
+                        pump.await_join(ctx);
+                        pump.tell(&ServerFrame::Gone { reason }, ctx);
+                    }
                 }));
             }
             Greeting::Gone(reason) => self.tell(&ServerFrame::Gone { reason }, ctx),
@@ -258,7 +294,7 @@ impl Pump {
         self.partial.extend_from_slice(&bytes);
         if last {
             match String::from_utf8(std::mem::take(&mut self.partial)) {
-                Ok(text) => self.text(text.into(), ctx),
+                Ok(text) => self.text(&text.into(), ctx),
                 Err(_) => self.violation(ctx),
             }
         }
@@ -268,11 +304,14 @@ impl Pump {
 impl StreamHandler<Result<ws::Message, ProtocolError>> for Pump {
     fn handle(&mut self, message: Result<ws::Message, ProtocolError>, ctx: &mut Self::Context) {
         match message {
-            Ok(ws::Message::Text(text)) => self.text(text, ctx),
+            Ok(ws::Message::Text(text)) => self.text(&text, ctx),
             Ok(ws::Message::Ping(data)) => ctx.pong(&data),
             Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
             Ok(ws::Message::Continuation(item)) => self.piece(item, ctx),
-            Ok(ws::Message::Close(_)) => ctx.stop(),
+            Ok(ws::Message::Close(reason)) => {
+                ctx.close(reason); // RFC 6455 section 5.5.1: answered in kind
+                ctx.stop();
+            }
             Ok(ws::Message::Binary(_)) => self.violation(ctx),
             Err(ProtocolError::Overflow) => {
                 let message = format!("frame: over {CODEC_FRAME_MAX} bytes; the connection cannot go on");
@@ -296,6 +335,7 @@ impl Handler<Outgoing> for Pump {
                 ctx.text(text);
             }
             Outgoing::Close(code) => self.shut(code, ctx),
+            Outgoing::Release => self.await_join(ctx),
         }
     }
 }

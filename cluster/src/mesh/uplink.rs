@@ -118,6 +118,11 @@ async fn accept(endpoint: Endpoint, context: Context) {
     let places = Arc::new(Semaphore::new(limits::UPLINKS_MAX));
     static LINKS: AtomicU64 = AtomicU64::new(0);
     while let Some(incoming) = endpoint.accept().await {
+        // Who cannot be heard at its address takes no place.
+        if !incoming.remote_address_validated() {
+            let _ = incoming.retry(); // refused by quinn only where it is validated already
+            continue;
+        }
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             incoming.refuse();
             continue;
@@ -174,7 +179,7 @@ fn peer_of(connection: &Connection, cluster: &ClusterId) -> Option<EdgeId> {
     }
 }
 
-/// Writes what the edge offers into the registry, where that is news.
+/// Writes what the edge offers into the registry.
 async fn register(registry: &Registry, hello: &EdgeHello) -> Result<(), LinkError> {
     let refused = |why: String| LinkError::Refused(why);
     let proposed = registry.propose(Command::EdgeUp(hello.clone()));
@@ -217,26 +222,20 @@ async fn converse(
                 let Some((seq, body)) = order else { return Ok(()) }; // another uplink took over
                 frame::write(&mut send, &Down::Directive { seq, body }).await?;
             }
-            said = heard.recv() => match said {
-                Some(Ok(Up::Done { seq })) => tell(context, says(LinkEvent::Done(seq))),
-                Some(Ok(Up::Applied { index })) => tracing::debug!(%edge, %index, "feed applied"),
-                Some(Ok(Up::Hello(_) | Up::Unknown)) => {}
-                Some(Err(error)) => return Err(error.into()),
-                None => return Ok(()),
-            },
+            said = heard.recv() => {
+                let Some(said) = said else { return Ok(()) };
+                if let Up::Done { seq } = said? {
+                    context.edges.send(says(LinkEvent::Done(seq))).await.map_err(|_| LinkError::Stopping)?;
+                }
+            }
             datagram = connection.read_datagram() => {
-                match wire::decode::<Health>(&datagram?, limits::MESH_FRAME_MAX) {
-                    Ok(health) => tell(context, says(LinkEvent::Health(Box::new(health)))),
-                    Err(error) => tracing::warn!(%edge, %error, "a report that cannot be read"),
+                // One that is not read, or that finds the mailbox full, the next one makes good.
+                if let Ok(health) = wire::decode::<Health>(&datagram?, limits::HEALTH_MAX) {
+                    let _ = context.edges.try_send(says(LinkEvent::Health(Box::new(health))));
                 }
             }
         }
     }
-}
-
-fn tell(context: &Context, says: LinkSays) {
-    // The next report, or the next uplink, makes good for one that found the mailbox full.
-    let _ = context.edges.try_send(says);
 }
 
 /// A reading task that ends with its uplink.

@@ -19,7 +19,7 @@ pub(crate) fn session(n: u64) -> SessionId {
 
 /// A command whose effect can be asked for by `n`.
 pub(crate) fn mark(n: u64) -> Command {
-    Command::Revoke { sessions: vec![session(n)], banned: None, until: LATER }
+    Command::Revoke { sessions: vec![session(n)], banned: None, until: LATER, banned_until: None }
 }
 
 pub(crate) fn marked(state: &State, n: u64) -> bool {

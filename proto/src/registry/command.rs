@@ -238,8 +238,11 @@ pub enum Command {
         /// Who stays out of which room.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         banned: Option<(RoomKey, Identity)>,
-        /// Until when: the latest expiry of anything issued to it, or the end of a ban.
+        /// Until when: the latest expiry of anything issued to the sessions.
         until: Unix,
+        /// Until when the identity stays out, where that is another time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        banned_until: Option<Unix>,
     },
     /// A ban is lifted.
     Pardon {

@@ -78,12 +78,14 @@ impl State {
         sessions: &[SessionId],
         banned: Option<(RoomKey, Identity)>,
         until: Unix,
+        banned_until: Option<Unix>,
     ) -> Result<Outcome, Refusal> {
         if sessions.len() > REVOKE_AT_ONCE {
             return Err(Refusal::Full { thing: Thing::Revocation, max: REVOKE_AT_ONCE as u64 });
         }
         let now = self.now;
-        if until <= now {
+        let banned_until = banned_until.unwrap_or(until);
+        if until.max(banned_until) <= now {
             return Ok(Outcome::Done);
         }
         let tables = &mut self.revocations;
@@ -92,8 +94,8 @@ impl State {
         if let Some((room, identity)) = banned {
             make_room(&mut tables.banned, 1, BANNED_MAX, now, Thing::Ban)?;
             let key = Banned(room, identity);
-            let until = tables.banned.get(&key).map_or(until, |held| until.max(*held));
-            tables.banned.insert(key, until);
+            let banned_until = tables.banned.get(&key).map_or(banned_until, |held| banned_until.max(*held));
+            tables.banned.insert(key, banned_until);
         }
         for session in sessions {
             let until = tables.sessions.get(session).map_or(until, |held| until.max(*held));

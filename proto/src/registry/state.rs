@@ -221,7 +221,9 @@ impl State {
             Command::SealingKeyRemove { number } => {
                 Arc::make_mut(&mut self.sealing).remove(Thing::SealingKey, number)
             }
-            Command::Revoke { sessions, banned, until } => self.revoke(&sessions, banned, until),
+            Command::Revoke { sessions, banned, until, banned_until } => {
+                self.revoke(&sessions, banned, until, banned_until)
+            }
             Command::Pardon { room, identity } => self.pardon(room, identity),
             Command::PeersSet(policy) => self.peers_set(policy),
         }

@@ -218,6 +218,7 @@ fn revocations_expire_by_the_registrys_time_and_the_latest_counts() {
         sessions: vec![session(1)],
         banned: Some((room.clone(), who.clone())),
         until: Unix::from_secs(until),
+        banned_until: None,
     };
     log.does(kick(100));
     log.does(kick(50));
@@ -225,6 +226,14 @@ fn revocations_expire_by_the_registrys_time_and_the_latest_counts() {
     assert_eq!(log.0.revoked(&session(1), at(99)), Some(at(100)));
     assert_eq!(log.0.revoked(&session(1), at(100)), None);
     assert_eq!(log.0.banned(&room, &who, at(99)), Some(at(100)));
+    log.does(Command::Revoke {
+        sessions: vec![session(1)],
+        banned: Some((room.clone(), who.clone())),
+        until: at(20),
+        banned_until: Some(at(900)),
+    });
+    assert_eq!(log.0.revoked(&session(1), at(99)), Some(at(100)), "the two have their own ends");
+    assert_eq!(log.0.banned(&room, &who, at(899)), Some(at(900)));
     log.does(Command::Pardon { room: room.clone(), identity: who.clone() });
     assert_eq!(log.0.banned(&room, &who, at(1)), None);
     assert!(log.0.revoked(&session(1), at(1)).is_some(), "a pardon revives no credential");
@@ -238,7 +247,8 @@ fn a_full_table_of_revocations_is_swept_then_refuses() {
         let mut id = [0; 15];
         id[..4].copy_from_slice(&n.to_be_bytes());
         let sessions = vec![SessionId::from_random(id)];
-        let command = Command::Revoke { sessions, banned: None, until: Unix::from_secs(until) };
+        let until = Unix::from_secs(until);
+        let command = Command::Revoke { sessions, banned: None, until, banned_until: None };
         index += 1;
         state.apply(Index(index), Entry { at: Unix::from_secs(at), by: None, note: None, command })
     };
@@ -412,12 +422,14 @@ fn some_command() -> impl Strategy<Value = Command> {
         (
             prop::collection::vec((0u8..6).prop_map(session), 0..4),
             prop::option::of((apps(), who())),
-            0u64..100
+            0u64..100,
+            prop::option::of((0u64..100).prop_map(Unix::from_secs))
         )
-            .prop_map(move |(sessions, banned, until)| Command::Revoke {
+            .prop_map(move |(sessions, banned, until, banned_until)| Command::Revoke {
                 sessions,
                 banned: banned.map(|(app, who)| (room(app), who)),
                 until: Unix::from_secs(until),
+                banned_until,
             }),
         (apps(), who()).prop_map(move |(app, identity)| Command::Pardon { room: room(app), identity }),
         prop::collection::vec(any::<u8>(), 0..3).prop_map(|nets| {

@@ -8,15 +8,6 @@ use crate::limits::EDGE_LOST_AFTER;
 use crate::mesh::uplink::{EdgeHello, Health};
 use crate::time::{Mono, Now};
 
-/// What changed for clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FleetEvent {
-    /// An edge is there.
-    Up(EdgeId),
-    /// An edge was not heard for [`EDGE_LOST_AFTER`], or said goodbye.
-    Lost(EdgeId),
-}
-
 /// One edge as it was last heard.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -39,54 +30,31 @@ pub struct Fleet {
 
 impl Fleet {
     /// An edge has registered over the uplink `link`, which replaces any former one.
-    pub fn handle_hello(&mut self, now: Now, link: u64, hello: EdgeHello, out: &mut Vec<FleetEvent>) {
+    pub fn handle_hello(&mut self, now: Now, link: u64, hello: EdgeHello) {
         let edge = hello.edge.clone();
-        let was_alive = self.edges.get(&edge).is_some_and(|seen| seen.alive);
-        let seen = Seen { hello, health: None, heard: now.mono, alive: true, link };
-        self.edges.insert(edge.clone(), seen);
-        if !was_alive {
-            out.push(FleetEvent::Up(edge));
-        }
+        self.edges.insert(edge, Seen { hello, health: None, heard: now.mono, alive: true, link });
     }
 
     /// A report. One of a former uplink, or older than the last, is dropped.
-    pub fn handle_health(
-        &mut self,
-        now: Now,
-        link: u64,
-        edge: &EdgeId,
-        health: Health,
-        out: &mut Vec<FleetEvent>,
-    ) {
+    pub fn handle_health(&mut self, now: Now, link: u64, edge: &EdgeId, health: Health) {
         let Some(seen) = self.edges.get_mut(edge).filter(|seen| seen.link == link) else { return };
-        if seen.health.as_ref().is_some_and(|last| last.seq >= health.seq) {
-            return;
-        }
-        seen.health = Some(health);
-        seen.heard = now.mono;
-        if !seen.alive {
-            seen.alive = true;
-            out.push(FleetEvent::Up(edge.clone()));
+        if seen.health.as_ref().is_none_or(|last| last.seq < health.seq) {
+            (seen.health, seen.heard, seen.alive) = (Some(health), now.mono, true);
         }
     }
 
     /// An uplink has ended. `goodbye` says that the edge itself stops; otherwise it may be back in a
     /// moment and is waited for.
-    pub fn handle_end(&mut self, link: u64, edge: &EdgeId, goodbye: bool, out: &mut Vec<FleetEvent>) {
-        let Some(seen) = self.edges.get_mut(edge).filter(|seen| seen.link == link) else { return };
-        if goodbye && seen.alive {
-            seen.alive = false;
-            out.push(FleetEvent::Lost(edge.clone()));
+    pub fn handle_end(&mut self, link: u64, edge: &EdgeId, goodbye: bool) {
+        if let Some(seen) = self.edges.get_mut(edge).filter(|seen| seen.link == link) {
+            seen.alive &= !goodbye;
         }
     }
 
-    /// Counts the silent as lost.
-    pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<FleetEvent>) {
-        for (edge, seen) in &mut self.edges {
-            if seen.alive && now.mono.since(seen.heard) >= EDGE_LOST_AFTER {
-                seen.alive = false;
-                out.push(FleetEvent::Lost(edge.clone()));
-            }
+    /// Counts those as lost that were not heard for [`EDGE_LOST_AFTER`].
+    pub fn handle_timeout(&mut self, now: Now) {
+        for seen in self.edges.values_mut() {
+            seen.alive &= now.mono.since(seen.heard) < EDGE_LOST_AFTER;
         }
     }
 
@@ -149,29 +117,42 @@ mod tests {
     #[test]
     fn up_silent_lost_and_back() {
         let mut now = Now { mono: Mono::default(), unix: Unix::default() };
-        let (mut fleet, mut out, edge) = (Fleet::default(), Vec::new(), hello().edge);
-        fleet.handle_hello(now, 1, hello(), &mut out);
-        assert_eq!(std::mem::take(&mut out), [FleetEvent::Up(edge.clone())]);
-        assert!(fleet.statuses(|_| true)[0].available && !fleet.statuses(|_| false)[0].available);
+        let (mut fleet, edge) = (Fleet::default(), hello().edge);
+        let available = |fleet: &Fleet| fleet.statuses(|_| true)[0].available;
+        fleet.handle_hello(now, 1, hello());
+        assert!(available(&fleet) && !fleet.statuses(|_| false)[0].available);
 
         now = now.after(Duration::from_millis(2900));
-        fleet.handle_health(now, 1, &edge, Health { seq: 1, allocations: 50, ..Health::default() }, &mut out);
+        fleet.handle_health(now, 1, &edge, Health { seq: 1, allocations: 50, ..Health::default() });
         now = now.after(Duration::from_millis(2900));
-        fleet.handle_timeout(now, &mut out);
-        assert_eq!(out, []);
-        assert!((fleet.statuses(|_| true)[0].load - 0.5).abs() < 1e-9);
+        fleet.handle_timeout(now);
+        assert!(available(&fleet) && (fleet.statuses(|_| true)[0].load - 0.5).abs() < 1e-9);
         now = now.after(Duration::from_millis(100));
         assert_eq!(fleet.poll_timeout(), now.mono);
-        fleet.handle_timeout(now, &mut out);
-        assert_eq!(std::mem::take(&mut out), [FleetEvent::Lost(edge.clone())]);
+        fleet.handle_timeout(now);
+        assert!(!available(&fleet));
 
-        fleet.handle_health(now, 1, &edge, Health { seq: 1, ..Health::default() }, &mut out);
-        assert_eq!(out, [], "an old report brings nobody back");
-        fleet.handle_hello(now, 2, hello(), &mut out);
-        assert_eq!(std::mem::take(&mut out), [FleetEvent::Up(edge.clone())]);
-        fleet.handle_end(1, &edge, true, &mut out);
-        assert_eq!(out, [], "a former uplink's goodbye");
-        fleet.handle_end(2, &edge, true, &mut out);
-        assert_eq!(out, [FleetEvent::Lost(edge)]);
+        fleet.handle_health(now, 1, &edge, Health { seq: 1, ..Health::default() });
+        assert!(!available(&fleet), "an old report brings nobody back");
+        fleet.handle_hello(now, 2, hello());
+        assert!(available(&fleet));
+        fleet.handle_end(1, &edge, true);
+        assert!(available(&fleet), "a former uplink's goodbye");
+        fleet.handle_end(2, &edge, false);
+        assert!(available(&fleet), "it may be back in a moment");
+        fleet.handle_end(2, &edge, true);
+        assert!(!available(&fleet));
+    }
+
+    #[test]
+    fn an_edge_whose_listeners_fail_their_probe_is_not_handed_out() {
+        let now = Now { mono: Mono::default(), unix: Unix::default() };
+        let (mut fleet, edge) = (Fleet::default(), hello().edge);
+        fleet.handle_hello(now, 1, hello());
+        let failed_listeners = hello().listeners;
+        fleet.handle_health(now, 1, &edge, Health { seq: 1, failed_listeners, ..Health::default() });
+        assert!(!fleet.statuses(|_| true)[0].available);
+        fleet.handle_health(now, 1, &edge, Health { seq: 2, ..Health::default() });
+        assert!(fleet.statuses(|_| true)[0].available);
     }
 }

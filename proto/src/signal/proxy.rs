@@ -132,6 +132,12 @@ impl Proxy {
         self.own.is_empty() && self.leaving.is_empty()
     }
 
+    /// How many sessions of this gateway are in the room, or on their way into it.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.own.len()
+    }
+
     /// How often the roster differed from the owner's at the same change number: a fault, mended.
     #[must_use]
     pub const fn repairs(&self) -> u64 {

@@ -8,8 +8,9 @@ use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
+use super::json::Json;
 use super::member::Seat;
-use crate::id::{Attach, Change, Epoch, Identity, RoomKey};
+use crate::id::{Attach, Change, Epoch, Identity, Region, RoomKey};
 use crate::limits;
 use crate::time::Unix;
 use crate::wire;
@@ -29,6 +30,15 @@ pub struct ResumeToken {
     /// Who it is.
     #[serde(default)]
     pub identity: Option<Identity>,
+    /// The name that it shows.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// What its app put there.
+    #[serde(default)]
+    pub metadata: Option<Json>,
+    /// Where its client is.
+    #[serde(default)]
+    pub region: Option<Region>,
     /// The attachment that it was issued with.
     pub attach: Attach,
     /// When the peer was let in.
@@ -98,6 +108,9 @@ mod tests {
                 token_until: Unix::from_secs(50),
             },
             identity: None,
+            name: Some("Claude".to_owned()),
+            metadata: Some(Json::parse(r#"{"tower": 1}"#).unwrap()),
+            region: None,
             attach: Attach(3),
             admitted: (Epoch(1), Change(9)),
             until: Unix::from_secs(100),

@@ -45,6 +45,8 @@ pub struct Revocation {
     pub identity: Option<Identity>,
     /// before this.
     pub identity_until: Unix,
+    /// Whether that time lies ahead.
+    pub bars_identity: bool,
     /// Whether it is a ban.
     pub ban: bool,
 }
@@ -302,14 +304,16 @@ impl Room {
         let member = &self.present.get(&peer)?.entry.member;
         let longest = limits::RESUME_TTL.max(limits::CREDENTIAL_TTL);
         let token_until = member.seat.token_until;
+        // The token that it came with must not bring it back; a ban outlasts even a fresh one.
+        let barred = if ban { token_until.max(now.unix + longest) } else { token_until };
         Some(Revocation {
             by,
             peer,
             session: member.seat.session,
             session_until: now.unix + longest,
             identity: member.profile.identity.clone(),
-            // The token that it came with must not bring it back; a ban outlasts even a fresh one.
-            identity_until: if ban { token_until.max(now.unix + longest) } else { token_until },
+            bars_identity: barred > now.unix,
+            identity_until: barred,
             ban,
         })
     }
@@ -319,12 +323,28 @@ impl Room {
         if committed {
             let reason = if revocation.ban { LeaveReason::Banned } else { LeaveReason::Kicked };
             self.remove(revocation.peer, reason, out);
+            self.revoke_successor(revocation, out);
         } else if let Some(by) = revocation.by
             && let Some(present) = self.present.get(&by)
         {
             let refusal = Refusal::new(ErrorCode::Unavailable, "the registry cannot commit right now")
                 .retry_after(Duration::from_secs(1));
             out.push(Output::To(present.entry.gateway, ProxyInput::Error { peer: by, refusal }));
+        }
+    }
+
+    /// The same identity has joined again while its revocation was on its way: that session goes too.
+    fn revoke_successor(&self, revocation: &Revocation, out: &mut Vec<Output>) {
+        let Some(identity) = revocation.identity.as_ref().filter(|_| revocation.bars_identity) else {
+            return;
+        };
+        if let Some(peer) = self.identities.get(identity)
+            && let Some(present) = self.present.get(peer)
+        {
+            let (session, peer) = (present.entry.member.seat.session, *peer);
+            // The identity is barred by now: there is no third.
+            let bars_identity = false;
+            out.push(Output::Revoke(Revocation { peer, session, bars_identity, ..revocation.clone() }));
         }
     }
 
@@ -356,5 +376,63 @@ impl Room {
     #[must_use]
     pub fn attach_of(&self, peer: PeerId) -> Option<Attach> {
         self.present.get(&peer).map(|present| present.entry.member.attach)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Generation, NodeId};
+    use crate::signal::member::{Grants, Member, Profile, Seat};
+
+    const NOW: Now = Now { mono: Mono(Duration::from_secs(9)), unix: Unix::from_secs(1_000) };
+    const GATEWAY: Gateway = Gateway { node: NodeId(1), generation: Generation(1) };
+
+    fn announce(room: &mut Room, n: u8, identity: &str, out: &mut Vec<Output>) -> PeerId {
+        let peer = PeerId::from_random([n; 15]);
+        let seat = Seat {
+            peer,
+            session: SessionId::from_random([n; 15]),
+            grants: Grants { admin: true, ..Grants::ANONYMOUS },
+            capacity: None,
+            token_until: Unix::from_secs(2_000),
+        };
+        let identity = Some(Identity::new(identity).unwrap());
+        let profile = Profile { identity, name: None, metadata: None };
+        let (attach, away, admitted) = (Attach(1), false, None);
+        let member = Member { seat, profile, version: 0, attach, away, admitted };
+        let (marks, presented, age_ms) = (BTreeMap::new(), Attach(0), 0);
+        let input = RoomInput::Announce { member, marks, presented, age_ms };
+        room.handle(NOW, GATEWAY, input, &|_, _| false, out);
+        peer
+    }
+
+    fn revocation(out: &[Output]) -> Revocation {
+        let mut all = out.iter().filter_map(|output| match output {
+            Output::Revoke(revocation) => Some(revocation.clone()),
+            _ => None,
+        });
+        all.next_back().expect("a revocation")
+    }
+
+    #[test]
+    fn who_joins_again_while_a_kick_is_committed_goes_too() {
+        let (mut room, mut out) = (Room::new(Epoch(1), Policy::default()), Vec::new());
+        room.handle(NOW, GATEWAY, RoomInput::Attach { held: None }, &|_, _| false, &mut out);
+        let ada = announce(&mut room, 1, "ada", &mut out);
+        let bob = announce(&mut room, 2, "bob", &mut out);
+        let kick = RoomInput::Kick { by: ada, peer: bob, ban: false };
+        room.handle(NOW, GATEWAY, kick, &|_, _| false, &mut out);
+        let first = revocation(&out);
+        let bob_again = announce(&mut room, 3, "bob", &mut out);
+        assert!(room.attach_of(bob).is_none() && room.attach_of(bob_again).is_some());
+
+        room.handle_revoked(&first, true, &mut out);
+        let second = revocation(&out);
+        assert_eq!((second.peer, second.session), (bob_again, SessionId::from_random([3; 15])));
+        out.clear();
+        room.handle_revoked(&second, true, &mut out);
+        assert!(room.attach_of(bob_again).is_none() && room.attach_of(ada).is_some());
+        assert!(!out.iter().any(|output| matches!(output, Output::Revoke(_))), "there is no third");
     }
 }

@@ -15,6 +15,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::bucket::Bucket;
 use super::code::{CloseCode, ErrorCode, LeaveReason, Refusal};
+use super::follow::change_frame;
 use super::frame::{
     ClientFrame, GoneReason, IceReason, LimitsView, PeerView, ServerFrame, UndeliveredReason, Welcome,
 };
@@ -455,6 +456,9 @@ impl Session {
             room: self.room.clone(),
             seat: self.member.seat.clone(),
             identity: self.member.profile.identity.clone(),
+            name: self.member.profile.name.clone(),
+            metadata: self.member.profile.metadata.clone(),
+            region: self.region.clone(),
             attach: self.member.attach,
             admitted,
             until: now.unix + limits::RESUME_TTL,
@@ -493,10 +497,10 @@ impl Session {
                 RoomChange::Left { reason, .. } => {
                     self.gone(GoneReason::from(*reason), reason.close_code(), out);
                 }
-                RoomChange::Updated { .. } => {
-                    if let Some(text) = &news.text {
-                        self.pass(text, out);
-                    }
+                // One who is hidden sees it too, and nobody else.
+                change @ RoomChange::Updated { .. } => {
+                    let text = news.text.clone().unwrap_or_else(|| change_frame(change).text());
+                    self.pass(&text, out);
                 }
                 _ => {} // the answer to an announcement: `admitted` says it
             }

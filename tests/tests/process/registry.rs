@@ -140,3 +140,24 @@ async fn signals_survive_kill_9_once_and_in_order() {
     assert_eq!((ada.welcome["type"].as_str(), ada.peer.as_str()), (Some("rebuilt"), peers.0.as_str()));
     assert_eq!((ben.welcome["type"].as_str(), ben.peer.as_str()), (Some("rebuilt"), peers.1.as_str()));
 }
+
+/// Whom the room itself sends away after a restart may join afresh on the same socket.
+#[tokio::test]
+async fn gone_from_the_room_leaves_the_socket_for_a_fresh_join() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Chappe::dev(dir.path());
+    let mut ada = ByHand::open(node.http).await;
+    let welcome = ada.join(json!({ "room": "room", "identity": "ada" })).await;
+    node.kill_and_restart();
+    // Another window of hers was quicker; what she had before is older.
+    let mut newer = ByHand::open(node.http).await;
+    assert_eq!(newer.join(json!({ "room": "room", "identity": "ada" })).await["type"], "welcome");
+
+    let mut ada = ByHand::open(node.http).await;
+    let gone = ada.join(json!({ "room": "room", "resume": welcome["resume"] })).await;
+    assert_eq!((&gone["type"], &gone["reason"]), (&json!("gone"), &json!("replaced")), "{gone}");
+    let again = ada.join(json!({ "room": "room", "identity": "ada" })).await;
+    assert_eq!(again["type"], "welcome", "{again}");
+    assert_ne!(again["peer"], welcome["peer"]);
+    assert_eq!(newer.hear_a("closed").await["code"], "replaced");
+}
