@@ -342,6 +342,8 @@ const _: () = {
     assert!(ALLOCATIONS_PER_SOURCE < ALLOCATIONS_MAX);
     assert!(CHANNELS_MAX <= PERMISSIONS_MAX);
     assert!(ADOPTED_WITHIN.as_millis() < GRACE.as_millis());
+    // A resume token holds name and metadata, in base64, with less than a kilobyte besides.
+    assert!(METADATA_MAX + NAME_MAX + 1024 < TOKEN_MAX / 4 * 3);
     assert!(WELCOME_WITHIN.as_millis() < JOIN_WITHIN.as_millis());
     assert!(LIFETIME.as_secs() <= LIFETIME_MAX.as_secs());
     assert!(PERMISSION_LIFE.as_secs() <= CHANNEL_LIFE.as_secs());

@@ -15,8 +15,8 @@ use chappe_proto::registry::State;
 use chappe_proto::signal::code::{ErrorCode, Refusal};
 use chappe_proto::signal::frame::{ClientFrame, GoneReason, Join, ServerFrame};
 use chappe_proto::signal::member::{Grants, Member, Profile, Seat};
-use chappe_proto::signal::resume::{OpenError, ResumeToken};
-use chappe_proto::signal::session::Start;
+use chappe_proto::signal::resume::{OpenError, Presented, ResumeToken};
+use chappe_proto::signal::session::{Rebuilt, Start};
 use chappe_proto::time::Now;
 
 use super::session::{Begun, Resume, SessionActor};
@@ -92,7 +92,7 @@ fn attach(node: &Arc<Node>, start: Start, socket: Socket) -> Greeting {
 /// Asks a session to take the socket.
 fn ask(
     session: Addr<SessionActor>,
-    presented: Attach,
+    presented: Presented,
     marks: BTreeMap<PeerId, u64>,
     socket: Socket,
 ) -> Greeting {
@@ -114,7 +114,7 @@ fn return_to(node: &Arc<Node>, now: Now, resume: &str, join: Join, socket: Socke
         return Greeting::Gone(GoneReason::Revoked);
     }
     if let Some(session) = node.sessions.get(&token.seat.session).filter(Addr::connected) {
-        return ask(session, token.attach, join.marks, socket);
+        return ask(session, token.presented(), join.marks, socket);
     }
     match rebuild(&state, now, token, join) {
         Some(start) => attach(node, start, socket),
@@ -126,20 +126,20 @@ fn return_to(node: &Arc<Node>, now: Now, resume: &str, join: Join, socket: Socke
 /// and marks being its client's.
 fn rebuild(state: &State, now: Now, token: ResumeToken, join: Join) -> Option<Start> {
     let policy = Node::policy(state, &token.room.app)?;
+    let presented = token.presented();
+    // What its client says now counts more than what the room still holds, and that more than the token.
+    let says = join.name.is_some() || join.metadata.is_some();
+    let (name, metadata) = (join.name.or(token.name), join.metadata.or(token.metadata));
     let member = Member {
-        profile: Profile {
-            identity: token.identity,
-            name: join.name.or(token.name),
-            metadata: join.metadata.or(token.metadata),
-        },
-        // The room may still hold a profile that was changed several times.
-        version: now.unix.millis(),
-        attach: Attach(token.attach.0 + 1),
+        profile: Profile { identity: token.identity, name, metadata },
+        version: if says { now.unix.millis() } else { 0 },
+        attach: Attach(presented.attach.0 + 1),
         away: false,
         admitted: Some(token.admitted),
         seat: token.seat,
     };
-    let (room, region, rebuilt) = (token.room, token.region, Some(join.marks));
+    let (room, region) = (token.room, token.region);
+    let rebuilt = Some(Rebuilt { presented, marks: join.marks });
     Some(Start { room, member, policy, region, rebuilt, seed: clock::random() })
 }
 

@@ -8,10 +8,11 @@ use std::time::Duration;
 use actix::dev::SendError;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use bytestring::ByteString;
-use chappe_proto::id::{Attach, EdgeId, PeerId, RoomKey, SessionId};
+use chappe_proto::id::{EdgeId, PeerId, RoomKey, SessionId};
 use chappe_proto::limits;
 use chappe_proto::signal::code::CloseCode;
 use chappe_proto::signal::frame::{GoneReason, ServerFrame};
+use chappe_proto::signal::resume::Presented;
 use chappe_proto::signal::route::{FromSession, ToSession};
 use chappe_proto::signal::session::{Output, Session, Start};
 
@@ -47,8 +48,8 @@ pub enum Word {
 #[derive(Message)]
 #[rtype(result = "Result<(), GoneReason>")]
 pub struct Resume {
-    /// The attachment that the token was issued with.
-    pub presented: Attach,
+    /// Which token it is.
+    pub presented: Presented,
     /// The last signal that the client took of each sender.
     pub marks: BTreeMap<PeerId, u64>,
     /// The socket.
@@ -100,7 +101,7 @@ pub enum Begun {
         /// The session.
         session: Addr<SessionActor>,
         /// The attachment of the token that was brought.
-        presented: Attach,
+        presented: Presented,
         /// The last signal that the client took of each sender.
         marks: BTreeMap<PeerId, u64>,
         /// The socket.
@@ -150,8 +151,9 @@ impl SessionActor {
         match (session, parts) {
             (Some(session), None) => Begun::Here(session),
             (Some(session), Some((start, socket))) => {
-                let presented = Attach(start.member.attach.0.saturating_sub(1));
-                Begun::Already { session, presented, marks: start.rebuilt.unwrap_or_default(), socket }
+                let (presented, marks) =
+                    start.rebuilt.map(|back| (back.presented, back.marks)).unwrap_or_default();
+                Begun::Already { session, presented, marks, socket }
             }
             (None, _) => Begun::Full,
         }

@@ -384,7 +384,7 @@ impl Proxy {
             *gateway == self.gateway
                 && member.attach == own.member.attach
                 && member.away == own.member.away
-                && member.version >= own.member.version
+                && (member.version >= own.member.version || member.profile == own.member.profile)
         });
         if same {
             self.answer(peer, out);

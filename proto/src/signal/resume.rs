@@ -20,6 +20,15 @@ const CONTEXT: &[u8] = b"chappe resume token 1";
 /// The registry's sealing keys by number: all open, the highest seals.
 pub type SealingKeys = BTreeMap<u64, [u8; 32]>;
 
+/// By which of a session's tokens its client comes back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Presented {
+    /// The attachment that it was issued with; 0 for a fresh join.
+    pub attach: Attach,
+    /// Who issued it.
+    pub issuer: u64,
+}
+
 /// What a resume token says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResumeToken {
@@ -41,6 +50,10 @@ pub struct ResumeToken {
     pub region: Option<Region>,
     /// The attachment that it was issued with.
     pub attach: Attach,
+    /// The session's life on one gateway that issued it, a random number: after a lost welcome two
+    /// gateways may issue the same attachment.
+    #[serde(default)]
+    pub issuer: u64,
     /// When the peer was let in.
     pub admitted: (Epoch, Change),
     /// Until when it is good.
@@ -59,6 +72,12 @@ pub enum OpenError {
 }
 
 impl ResumeToken {
+    /// Which one it is.
+    #[must_use]
+    pub const fn presented(&self) -> Presented {
+        Presented { attach: self.attach, issuer: self.issuer }
+    }
+
     /// Its text, sealed with the newest key (XChaCha20-Poly1305). `nonce` is random: never one twice.
     /// Nothing when there is no key.
     #[must_use]
@@ -112,6 +131,7 @@ mod tests {
             metadata: Some(Json::parse(r#"{"tower": 1}"#).unwrap()),
             region: None,
             attach: Attach(3),
+            issuer: 7,
             admitted: (Epoch(1), Change(9)),
             until: Unix::from_secs(100),
         }

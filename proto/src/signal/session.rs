@@ -21,7 +21,7 @@ use super::frame::{
 };
 use super::member::{Member, Policy, Profile};
 use super::outbox::{Inbox, Outbox};
-use super::resume::{ResumeToken, SealingKeys};
+use super::resume::{Presented, ResumeToken, SealingKeys};
 use super::route::{ChangeNews, FromSession, RoomChange, ToSession};
 use crate::id::{Attach, Change, EdgeId, Epoch, PeerId, Region, RoomKey};
 use crate::limits;
@@ -56,6 +56,15 @@ pub enum Output {
     Over,
 }
 
+/// What a client brings back.
+#[derive(Debug, Clone)]
+pub struct Rebuilt {
+    /// By which token.
+    pub presented: Presented,
+    /// The last signal that it took of each sender.
+    pub marks: BTreeMap<PeerId, u64>,
+}
+
 /// How a session comes to be.
 #[derive(Debug, Clone)]
 pub struct Start {
@@ -67,8 +76,8 @@ pub struct Start {
     pub policy: Policy,
     /// Where the client is, where its token says so.
     pub region: Option<Region>,
-    /// With a session that is made anew from its resume token: the client's marks.
-    pub rebuilt: Option<BTreeMap<PeerId, u64>>,
+    /// With a session that is made anew from its resume token.
+    pub rebuilt: Option<Rebuilt>,
     /// Random bytes, for the nonces of its resume tokens.
     pub seed: [u8; 32],
 }
@@ -103,8 +112,10 @@ pub struct Session {
     member: Member,
     policy: Policy,
     region: Option<Region>,
-    /// The attachment whose token its client came back with last.
-    presented: Attach,
+    /// Which life of the session this is: tokens of others show that its client was elsewhere.
+    issuer: u64,
+    /// By which token its client came back last.
+    presented: Presented,
     /// The newest attachment whose token its client is known to have: it came back with it, or spoke
     /// after the welcome that brought it.
     confirmed: Attach,
@@ -132,16 +143,18 @@ impl Session {
     /// Starts with a socket attached, and announces itself.
     pub fn new(now: Now, start: Start, out: &mut Vec<Output>) -> Self {
         let rebuilt = start.rebuilt.is_some();
-        let marks = start.rebuilt.unwrap_or_default();
-        let presented = Attach(start.member.attach.0.saturating_sub(1));
+        let (presented, marks) = start.rebuilt.map(|back| (back.presented, back.marks)).unwrap_or_default();
         let (member, announced) = (start.member.clone(), marks.clone());
-        out.push(Output::Proxy(FromSession::Announce { member, marks: announced, presented }));
+        let announce = FromSession::Announce { member, marks: announced, presented: presented.attach };
+        out.push(Output::Proxy(announce));
+        let mut rng = ChaCha12Rng::from_seed(start.seed);
         Self {
             room: start.room,
             member: start.member,
             region: start.region,
+            issuer: rng.next_u64(),
             presented,
-            confirmed: presented,
+            confirmed: presented.attach,
             trusts_counters: rebuilt,
             phase: Phase::Entering(if rebuilt { Entering::Rebuilt } else { Entering::New }),
             unavailable_at: now.mono + limits::WELCOME_WITHIN,
@@ -157,7 +170,7 @@ impl Session {
             probes: BTreeMap::new(),
             offered: Vec::new(),
             refresh_ice_at: Mono::NEVER,
-            rng: ChaCha12Rng::from_seed(start.seed),
+            rng,
         }
     }
 
@@ -181,26 +194,25 @@ impl Session {
 
     // ------------------------------------------------------------------------------- the socket
 
-    /// Another socket takes the session over, with a token of attachment `presented`. The shell
-    /// closes the former socket as [`CloseCode::Replaced`]. The last two tokens that the client is known
-    /// to have are good, and any newer one: so lost welcomes cost nothing, however many. A token that is newer than this session
-    /// was issued on another gateway, where the client was in the meantime: it is answered as
-    /// `rebuilt`.
+    /// Another socket takes the session over, with this token. The shell closes the former socket as
+    /// [`CloseCode::Replaced`]. The last two tokens that the client is known to have are good, and any
+    /// newer one: so lost welcomes cost nothing, however many. One that was issued on another gateway
+    /// shows that the client was there in the meantime: it is answered as `rebuilt`.
     ///
     /// # Errors
     /// [`GoneReason::Replaced`] for an older token.
     pub fn handle_resume(
         &mut self,
         now: Now,
-        presented: Attach,
+        presented: Presented,
         marks: BTreeMap<PeerId, u64>,
         out: &mut Vec<Output>,
     ) -> Result<(), GoneReason> {
         let current = self.member.attach.0;
-        if self.is_over() || presented.0 + 1 < self.confirmed.0 {
+        if self.is_over() || presented.attach.0 + 1 < self.confirmed.0 {
             return Err(GoneReason::Replaced);
         }
-        let lived_elsewhere = presented.0 > current;
+        let lived_elsewhere = presented.issuer != self.issuer && presented != self.presented;
         self.phase = Phase::Entering(match self.phase {
             Phase::Entering(Entering::New) => Entering::New,
             _ if lived_elsewhere => Entering::Rebuilt,
@@ -213,9 +225,9 @@ impl Session {
             self.unacked_bytes = 0;
             self.trusts_counters = true;
         }
-        self.presented = self.presented.max(presented);
-        self.confirmed = self.confirmed.max(presented);
-        self.member.attach = Attach(presented.0.max(current) + 1);
+        self.presented = presented;
+        self.confirmed = self.confirmed.max(presented.attach);
+        self.member.attach = Attach(presented.attach.0.max(current) + 1);
         self.member.away = false;
         self.away_since = Mono::NEVER;
         self.unavailable_at = now.mono + limits::WELCOME_WITHIN;
@@ -347,7 +359,7 @@ impl Session {
     }
 
     fn announce(&self, marks: BTreeMap<PeerId, u64>, out: &mut Vec<Output>) {
-        let (member, presented) = (self.member.clone(), self.presented);
+        let (member, presented) = (self.member.clone(), self.presented.attach);
         out.push(Output::Proxy(FromSession::Announce { member, marks, presented }));
     }
 
@@ -459,6 +471,7 @@ impl Session {
             name: self.member.profile.name.clone(),
             metadata: self.member.profile.metadata.clone(),
             region: self.region.clone(),
+            issuer: self.issuer,
             attach: self.member.attach,
             admitted,
             until: now.unix + limits::RESUME_TTL,

@@ -17,7 +17,7 @@ use chappe_proto::signal::proxy::{self, Proxy};
 use chappe_proto::signal::resume::{OpenError, ResumeToken};
 use chappe_proto::signal::room::{self, Revocation, Room};
 use chappe_proto::signal::route::{FromRoom, FromSession, ProxyInput, RoomInput, Signal, ToRoom, ToSession};
-use chappe_proto::signal::session::{self, Session, Start, World};
+use chappe_proto::signal::session::{self, Rebuilt, Session, Start, World};
 use chappe_proto::signal::token::Claims;
 use chappe_proto::time::{Mono, Now, Unix};
 use chappe_proto::wire;
@@ -298,20 +298,26 @@ impl Cluster {
             return Err(GoneReason::Revoked);
         }
         let Some((session, bound)) = self.nodes[gateway].sessions.get_mut(&peer) else {
-            let profile = Profile { identity: token.identity, name: join.name, metadata: join.metadata };
+            let presented = token.presented();
+            let says = join.name.is_some() || join.metadata.is_some();
+            let profile = Profile {
+                identity: token.identity,
+                name: join.name.or(token.name),
+                metadata: join.metadata.or(token.metadata),
+            };
             let member = Member {
                 seat: token.seat,
                 profile,
-                version: 0,
+                version: if says { self.now.unix.millis() } else { 0 },
                 attach: Attach(token.attach.0 + 1),
                 away: false,
                 admitted: Some(token.admitted),
             };
-            self.start(socket, gateway, member, Some(join.marks));
+            self.start(socket, gateway, member, Some(Rebuilt { presented, marks: join.marks }));
             return Ok(());
         };
         let mut out = Vec::new();
-        session.handle_resume(self.now, token.attach, join.marks, &mut out)?;
+        session.handle_resume(self.now, token.presented(), join.marks, &mut out)?;
         let former = bound.replace(socket);
         if let Some(socket) = self.sockets.get_mut(&socket) {
             socket.session = Some(peer);
@@ -324,7 +330,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn start(&mut self, socket: u32, gateway: usize, member: Member, rebuilt: Option<BTreeMap<PeerId, u64>>) {
+    fn start(&mut self, socket: u32, gateway: usize, member: Member, rebuilt: Option<Rebuilt>) {
         let peer = member.seat.peer;
         let (room, policy, seed) = (self.room.clone(), self.policy, self.random());
         let start = Start { room, member, policy, region: None, rebuilt, seed };

@@ -134,7 +134,7 @@ impl Room {
         (present.entry.gateway, present.entry.presented) = (gateway, presented);
         present.absent_since = away.then(|| present.absent_since.unwrap_or(now.mono));
         let known = &mut present.entry.member;
-        let newer_profile = member.version > known.version;
+        let newer_profile = member.version > known.version && member.profile != known.profile;
         let change = if away {
             (!known.away || moved).then_some(RoomChange::Away { peer, attach, gateway })
         } else {

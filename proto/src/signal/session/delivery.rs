@@ -79,10 +79,13 @@ impl Session {
         if self.socket.is_none() || self.phase != Phase::Present {
             return; // its sender's gateway sends it again when this client is back
         }
+        if self.gone.iter().any(|(peer, _)| *peer == signal.from) {
+            return; // overtaken by the news that its sender has left
+        }
         if self.inboxes.len() >= limits::INBOXES_MAX && !self.inboxes.contains_key(&signal.from) {
             return;
         }
-        let fresh = if self.presented == Attach(0) { Inbox::new(0) } else { Inbox::UNSURE };
+        let fresh = if self.presented.attach == Attach(0) { Inbox::new(0) } else { Inbox::UNSURE };
         match self.inboxes.entry(signal.from).or_insert(fresh).arrive(signal.id) {
             Arrival::Next => {
                 let content = &signal.content;
