@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use chappe_cluster::clock;
+use chappe_proto::stun::Code;
 use chappe_proto::turn::{Client, ClientEvent, Transport};
 
 /// A client and its socket.
@@ -13,7 +14,13 @@ pub(super) struct TurnClient {
     pub(super) socket: UdpSocket,
     pub(super) machine: Client,
     server: SocketAddr,
+    host: IpAddr,
+    credentials: (String, String),
 }
+
+/// Ports that a client tries: coturn remembers a client's port for a while after its allocation was
+/// deleted, and refuses it 437; another port then, as RFC 8656 section 7.3 says.
+const PORTS_MAX: u32 = 8;
 
 impl TurnClient {
     /// A client on a port of its own.
@@ -21,7 +28,27 @@ impl TurnClient {
         let socket = UdpSocket::bind((host, 0)).with_context(|| format!("no UDP socket on {host}"))?;
         let (username, password) = credentials;
         let machine = Client::new(username, password, Transport::Udp, clock::random());
-        Ok(Self { socket, machine, server })
+        Ok(Self { socket, machine, server, host, credentials: credentials.clone() })
+    }
+
+    /// Begins to allocate.
+    pub(super) fn begin(&mut self) {
+        self.machine.allocate(clock::mono(), None, None);
+    }
+
+    /// Waits for the allocation that was begun, and answers where it is relayed from.
+    pub(super) fn allocated(&mut self) -> Result<SocketAddr> {
+        for _ in 0..PORTS_MAX {
+            match self.outcome()? {
+                ClientEvent::Allocated { relayed, .. } => return Ok(relayed),
+                ClientEvent::Refused { code: Code::ALLOCATION_MISMATCH, .. } => {
+                    *self = Self::new(self.host, self.server, &self.credentials)?;
+                    self.begin();
+                }
+                other => bail!("{} to an Allocate: {other:?}", self.server),
+            }
+        }
+        bail!("{} refuses {PORTS_MAX} ports", self.server)
     }
 
     /// Sends what the machine has to send.
@@ -74,11 +101,8 @@ impl TurnClient {
 
     /// Makes its allocation, and answers where it is relayed from.
     pub(super) fn allocate(&mut self) -> Result<SocketAddr> {
-        self.machine.allocate(clock::mono(), None, None);
-        match self.wait()? {
-            ClientEvent::Allocated { relayed, .. } => Ok(relayed),
-            event => bail!("{event:?} where an allocation was due"),
-        }
+        self.begin();
+        self.allocated()
     }
 
     /// Binds a channel.

@@ -1,9 +1,6 @@
 //! Many allocations: how fast they are made, and what they hold.
 
-use anyhow::{Context, Result, bail};
-use chappe_cluster::clock;
-use chappe_proto::stun::Code;
-use chappe_proto::turn::ClientEvent;
+use anyhow::{Context, Result};
 
 use super::Args;
 use super::client::TurnClient;
@@ -13,8 +10,6 @@ use super::server::Server;
 const AT_A_TIME: usize = 32;
 /// Allocations made before memory is looked at: tables and buffers then have their first size.
 const WARM: usize = 64;
-/// Ports that a client tries.
-const PORTS_MAX: u32 = 8;
 
 /// Makes so many allocations, each of a client on a port of its own: a request without credentials that
 /// is answered 401, then one with.
@@ -24,7 +19,7 @@ pub(super) fn allocate(args: &Args, server: &Server, count: usize) -> Result<Vec
         let first = clients.len();
         for index in first..count.min(first + AT_A_TIME) {
             let mut client = TurnClient::new(args.host, server.address, &server.credentials(index))?;
-            client.machine.allocate(clock::mono(), None, None);
+            client.begin();
             client.transmit()?;
             clients.push(client);
         }
@@ -33,27 +28,11 @@ pub(super) fn allocate(args: &Args, server: &Server, count: usize) -> Result<Vec
             client.receive()?;
             client.transmit()?;
         }
-        for (index, client) in clients.iter_mut().enumerate().skip(first) {
-            finish(args, server, index, client).with_context(|| format!("after {first} allocations"))?;
+        for client in &mut clients[first..] {
+            client.allocated().with_context(|| format!("after {first} allocations"))?;
         }
     }
     Ok(clients)
-}
-
-/// Waits for a client's allocation. Coturn remembers a client's port for a while after its allocation was
-/// deleted, and refuses it 437: another port then, as RFC 8656 section 7.3 says.
-fn finish(args: &Args, server: &Server, index: usize, client: &mut TurnClient) -> Result<()> {
-    for _ in 0..PORTS_MAX {
-        match client.outcome()? {
-            ClientEvent::Refused { code: Code::ALLOCATION_MISMATCH, .. } => {
-                *client = TurnClient::new(args.host, server.address, &server.credentials(index))?;
-                client.machine.allocate(clock::mono(), None, None);
-            }
-            ClientEvent::Allocated { .. } => return Ok(()),
-            other => bail!("{other:?}"),
-        }
-    }
-    bail!("refused on {PORTS_MAX} ports")
 }
 
 /// Deletes them.
