@@ -201,13 +201,13 @@ fn bind(config: &Config) -> Result<Bound, StartError> {
     let (mut udp, mut tcp, mut bound) = (Vec::new(), Vec::new(), Vec::new());
     for listener in &config.listeners {
         let local = match listener.transport {
-            Transport::Udp => {
+            Transport::Udp | Transport::Dtls => {
                 let socket = UdpListener::bind(listener.bind)?;
                 let local = socket.local();
                 udp.push(socket);
                 local
             }
-            Transport::Tcp => {
+            Transport::Tcp | Transport::Tls => {
                 let socket = TcpListener::bind(listener.bind)?;
                 let local = socket.local();
                 tcp.push(socket);

@@ -12,7 +12,7 @@ pub enum StartError {
     #[error("an edge needs at least one {0}")]
     Missing(&'static str),
     /// A listener's address cannot be bound.
-    #[error("cannot listen on {address} over {}: {}", name(*transport), cause(.source, address.port()))]
+    #[error("cannot listen on {address} over {}: {}", transport.name(), cause(.source, address.port()))]
     Listener {
         /// Over what.
         transport: Transport,
@@ -72,14 +72,6 @@ impl StartError {
 
     pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { what, source }
-    }
-}
-
-/// A transport's name in texts.
-pub(crate) const fn name(transport: Transport) -> &'static str {
-    match transport {
-        Transport::Udp => "UDP",
-        Transport::Tcp => "TCP",
     }
 }
 

@@ -57,7 +57,7 @@ impl std::fmt::Display for Status {
         writeln!(f, "edge {} in {}, {}", self.edge, self.region, self.build)?;
         for listener in &self.listeners {
             let fine = if self.failed_listeners.contains(listener) { "DOES NOT ANSWER" } else { "answers" };
-            writeln!(f, "  {} {}: {fine}", crate::error::name(listener.transport), listener.address)?;
+            writeln!(f, "  {} {}: {fine}", listener.transport.name(), listener.address)?;
         }
         for uplink in &self.uplinks {
             match uplink {

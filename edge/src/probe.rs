@@ -63,13 +63,13 @@ async fn ask(transport: Transport, to: SocketAddr) -> io::Result<()> {
     let request = binding()?;
     let mut answer = [0; 20];
     match transport {
-        Transport::Udp => {
+        Transport::Udp | Transport::Dtls => {
             let socket = UdpSocket::bind(SocketAddr::new(to.ip(), 0)).await?;
             socket.connect(to).await?;
             socket.send(&request).await?;
             socket.recv(&mut answer).await?;
         }
-        Transport::Tcp => {
+        Transport::Tcp | Transport::Tls => {
             let mut stream = TcpStream::connect(to).await?;
             stream.write_all(&request).await?;
             stream.read_exact(&mut answer).await?;

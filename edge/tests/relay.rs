@@ -57,8 +57,8 @@ fn a_binding_request_tells_the_clients_address() {
         for transport in BOTH {
             let mut client = client(&edge, transport);
             let local = match transport {
-                Transport::Udp => client.udp().local_addr(),
-                Transport::Tcp => client.tcp().local_addr(),
+                Transport::Udp | Transport::Dtls => client.udp().local_addr(),
+                Transport::Tcp | Transport::Tls => client.tcp().local_addr(),
             };
             assert_eq!(client.binding(), local.unwrap());
         }

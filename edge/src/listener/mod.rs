@@ -47,21 +47,19 @@ pub(crate) fn stream_via(index: usize) -> Via {
 /// A nonblocking socket bound to `address`, and the address that it got.
 fn open(transport: Transport, address: SocketAddr) -> Result<(OwnedFd, SocketAddr), StartError> {
     let bind = || -> io::Result<(OwnedFd, SocketAddr)> {
-        let (kind, protocol) = match transport {
-            Transport::Udp => (Type::DGRAM, Protocol::UDP),
-            Transport::Tcp => (Type::STREAM, Protocol::TCP),
-        };
+        let (kind, protocol) =
+            if transport.is_stream() { (Type::STREAM, Protocol::TCP) } else { (Type::DGRAM, Protocol::UDP) };
         let socket = Socket::new(Domain::for_address(address), kind.nonblocking(), Some(protocol))?;
         if address.is_ipv6() {
             // So that 0.0.0.0 and [::] can be listened to side by side.
             socket.set_only_v6(true)?;
         }
-        if transport == Transport::Tcp {
+        if transport.is_stream() {
             // A restart need not wait for the old connections' TIME-WAIT.
             socket.set_reuse_address(true)?;
         }
         socket.bind(&address.into())?;
-        if transport == Transport::Tcp {
+        if transport.is_stream() {
             socket.listen(1024)?;
         }
         let local = socket.local_addr()?.as_socket().unwrap_or(address);

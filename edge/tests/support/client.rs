@@ -42,13 +42,13 @@ impl Client {
     /// A client of the server at `server`, which shares `secret` with whoever issues credentials.
     pub fn new(transport: Transport, server: SocketAddr, secret: &[u8], session: Option<SessionId>) -> Self {
         let road = match transport {
-            Transport::Udp => {
+            Transport::Udp | Transport::Dtls => {
                 let socket = UdpSocket::bind(SocketAddr::new(server.ip(), 0)).unwrap();
                 socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
                 socket.connect(server).unwrap();
                 Road::Udp(socket)
             }
-            Transport::Tcp => {
+            Transport::Tcp | Transport::Tls => {
                 let stream = TcpStream::connect(server).unwrap();
                 stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
                 stream.set_nodelay(true).unwrap();

@@ -153,6 +153,16 @@ pub struct EdgeView {
     /// Takes no new allocations.
     #[serde(default)]
     pub draining: bool,
+    /// Long-term users, of any realm.
+    #[serde(default)]
+    pub users: Vec<TurnUser>,
+    /// Realms besides the edge's own, by the ORIGIN of the clients that are challenged with them.
+    #[serde(default)]
+    pub origins: BTreeMap<String, String>,
+    /// Edges of each family to which new clients are sent (RFC 8489 section 10), where this one is to
+    /// take none.
+    #[serde(default)]
+    pub alternates: Vec<Alternate>,
 }
 
 /// One change of an [`EdgeView`].
@@ -190,9 +200,51 @@ pub enum EdgeChange {
         /// Which.
         draining: bool,
     },
+    /// A long-term user begins, or has other keys from now on.
+    UserSet(TurnUser),
+    /// A long-term user ends, and its allocations with it.
+    UserRemoved {
+        /// Its realm.
+        realm: String,
+        /// Its name.
+        name: String,
+    },
+    /// The realms of origins are these.
+    Origins {
+        /// All of them: realms by origins.
+        origins: BTreeMap<String, String>,
+    },
+    /// New clients are to be sent to these edges, or to nowhere else.
+    Alternates {
+        /// At most one of each family.
+        alternates: Vec<Alternate>,
+    },
     /// What a newer release says; skipped.
     #[serde(other)]
     Unknown,
+}
+
+/// A user of the long-term credential mechanism (RFC 8489 section 9.2): its keys, never its password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnUser {
+    /// The realm that its keys are of.
+    pub realm: String,
+    /// Its name.
+    pub name: String,
+    /// `MD5(name ":" realm ":" password)`, 16 bytes: what `turnadmin -k` prints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub md5: Option<Secret>,
+    /// `SHA-256(name ":" realm ":" password)`, 32 bytes (RFC 8489 section 18.5.1.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Secret>,
+}
+
+/// Where a client is sent by ALTERNATE-SERVER (RFC 8489 section 14.15).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alternate {
+    /// The listener's address.
+    #[serde(with = "wire::text")]
+    pub address: SocketAddr,
 }
 
 /// A shared secret. Never printed.

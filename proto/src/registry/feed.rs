@@ -20,6 +20,7 @@ impl State {
             fleet: self.fleet(),
             peers: (*self.peers).clone(),
             draining: self.drains(edge),
+            ..EdgeView::default()
         }
     }
 

@@ -472,6 +472,16 @@ fn follow(view: &mut EdgeView, change: EdgeChange) {
         EdgeChange::Fleet { relays } => view.fleet = relays,
         EdgeChange::Peers(peers) => view.peers = peers,
         EdgeChange::Draining { draining } => view.draining = draining,
+        EdgeChange::UserSet(user) => {
+            view.users.retain(|held| (&held.realm, &held.name) != (&user.realm, &user.name));
+            view.users.push(user);
+            view.users.sort_by(|a, b| (&a.realm, &a.name).cmp(&(&b.realm, &b.name)));
+        }
+        EdgeChange::UserRemoved { realm, name } => {
+            view.users.retain(|held| (&held.realm, &held.name) != (&realm, &name));
+        }
+        EdgeChange::Origins { origins } => view.origins = origins,
+        EdgeChange::Alternates { alternates } => view.alternates = alternates,
         EdgeChange::Unknown => panic!("the registry says only what it knows"),
     }
 }

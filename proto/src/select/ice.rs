@@ -76,11 +76,9 @@ fn urls(listeners: &[Listener]) -> Vec<String> {
         .into_iter()
         .filter_map(|transport| listeners.iter().find(|listener| listener.transport == transport));
     let turn = of.by_ref().map(|listener| {
-        let transport = match listener.transport {
-            Transport::Udp => "udp",
-            Transport::Tcp => "tcp",
-        };
-        format!("turn:{}?transport={transport}", authority(listener))
+        let scheme = if listener.transport.is_secure() { "turns" } else { "turn" };
+        let transport = if listener.transport.is_stream() { "tcp" } else { "udp" };
+        format!("{scheme}:{}?transport={transport}", authority(listener))
     });
     stun.chain(turn).take(URLS_PER_EDGE).collect()
 }

@@ -16,6 +16,38 @@ pub enum Transport {
     Udp,
     /// A stream of them, ChannelData padded to four bytes (RFC 8656 section 12.5).
     Tcp,
+    /// The same stream within TLS: `turns:`.
+    Tls,
+    /// Datagrams within DTLS (RFC 7350): `turns:` over UDP.
+    Dtls,
+}
+
+impl Transport {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Udp, Self::Tcp, Self::Tls, Self::Dtls];
+
+    /// Whether messages follow each other in a stream, rather than one a datagram.
+    #[must_use]
+    pub const fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls)
+    }
+
+    /// Whether it is encrypted: `turns:` rather than `turn:`.
+    #[must_use]
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Dtls)
+    }
+
+    /// Its name in texts.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Dtls => "DTLS",
+        }
+    }
 }
 
 /// The five-tuple of a client (RFC 8656 section 2.2): what an allocation is known by.

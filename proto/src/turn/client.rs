@@ -222,7 +222,7 @@ impl Client {
         out.extend(number.to_be_bytes());
         out.extend(length.to_be_bytes());
         out.extend(&payload[..usize::from(length)]);
-        if self.transport == Transport::Tcp {
+        if self.transport.is_stream() {
             out.resize(begin + (out.len() - begin).next_multiple_of(4), 0);
         }
     }
@@ -256,7 +256,7 @@ impl Client {
             if pending.due > now {
                 return true;
             }
-            if self.transport == Transport::Tcp || pending.sent >= TRANSMISSIONS {
+            if self.transport.is_stream() || pending.sent >= TRANSMISSIONS {
                 events.push_back(ClientEvent::TimedOut(pending.request.method()));
                 return false;
             }
@@ -306,7 +306,7 @@ impl Client {
                 .finish(),
             _ => writer.finish(),
         };
-        let wait = if self.transport == Transport::Tcp { STREAM_WAIT } else { RTO };
+        let wait = if self.transport.is_stream() { STREAM_WAIT } else { RTO };
         self.transmits.push_back(bytes.clone());
         let authenticated = self.realm.is_some();
         let due = now + wait;

@@ -151,10 +151,7 @@ fn channel_head(number: u16, length: usize, transport: Transport) -> Result<(Hea
     head.bytes[..2].copy_from_slice(&number.to_be_bytes());
     let field = u16::try_from(length).map_err(|_| Drop::Malformed)?;
     head.bytes[2..4].copy_from_slice(&field.to_be_bytes());
-    let pad = match transport {
-        Transport::Udp => 0,
-        Transport::Tcp => padding(length),
-    };
+    let pad = if transport.is_stream() { padding(length) } else { 0 };
     Ok((head, pad))
 }
 

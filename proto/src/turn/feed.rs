@@ -35,7 +35,11 @@ impl Server {
                 self.recheck();
             }
             EdgeChange::Draining { draining } => self.draining = *draining,
-            EdgeChange::Unknown => {}
+            EdgeChange::UserSet(_)
+            | EdgeChange::UserRemoved { .. }
+            | EdgeChange::Origins { .. }
+            | EdgeChange::Alternates { .. }
+            | EdgeChange::Unknown => {}
         }
     }
 

@@ -8,9 +8,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::answer::{Answer, Refusal};
-use super::api::{
-    BindError, EndReason, Event, FiveTuple, Forward, IcmpError, Output, RelayId, Transport, Via,
-};
+use super::api::{BindError, EndReason, Event, FiveTuple, Forward, IcmpError, Output, RelayId, Via};
 use super::authenticate::{Challenge, Request};
 use super::challenge::Challenges;
 use super::config::{Config, Quotas};
@@ -290,7 +288,7 @@ impl Server {
         }
         let client = allocation.client;
         let unwanted = matches!(why, EndReason::Revoked | EndReason::Left);
-        if unwanted && client.transport == Transport::Tcp {
+        if unwanted && client.transport.is_stream() {
             self.outputs.push_back(Output::CloseClient(allocation.via));
         }
         // One that was never answered has not begun for anyone.
