@@ -8,6 +8,7 @@
 pub mod id;
 pub mod limits;
 pub mod mesh;
+pub mod proxy_protocol;
 pub mod registry;
 pub mod select;
 pub mod signal;

@@ -322,6 +322,15 @@ pub const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 /// A node that stops waits this long for the registry to make its last words durable.
 pub const REGISTRY_STOP_WITHIN: Duration = Duration::from_secs(5);
 
+// ---------------------------------------------------------------------------- behind a proxy
+
+/// The longest PROXY protocol header that is read: addresses and what load balancers add (haproxy's
+/// TLS details with a client certificate's name stay under 300 bytes).
+pub const PROXY_HEADER_MAX: usize = 1024;
+/// A proxy sends the header in its first segment (`proxy-protocol.txt` section 2); this allows for some that were
+/// lost.
+pub const PROXY_HEADER_WITHIN: Duration = Duration::from_secs(5);
+
 const _: () = {
     assert!(PAYLOAD_MAX < CLIENT_FRAME_MAX);
     // A mark is written in at most 40 bytes, beside a resume token.
@@ -364,4 +373,6 @@ const _: () = {
 
     assert!(STREAM_MEDIA_BYTES > 65_536 + 64);
     assert!(PROBE_WITHIN.as_millis() < PROBE_EVERY.as_millis());
+    // A header for UNIX sockets, the longest without additions.
+    assert!(PROXY_HEADER_MAX >= 16 + 216);
 };
