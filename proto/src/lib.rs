@@ -1,7 +1,7 @@
 //! Chappe's deterministic machines and the types that cross its wires.
 //!
 //! Nothing in this crate opens a socket, reads a clock, touches a disk, starts a thread or draws a
-//! random number: its dependencies prove it, and `ops/test style` keeps it so. A machine takes
+//! random number: its dependencies prove it, and `tests/purity.rs` keeps it so. A machine takes
 //! [`time::Now`] and bytes (or frames), takes its seed at construction, and returns what is to be
 //! done as data. The shells in `edge` and `cluster` do it.
 
