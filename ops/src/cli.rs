@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, dev, edge, token};
+use crate::{bench, dev, edge, token, turn};
 
 /// A WebRTC signaling cluster with edge relays, in one binary.
 #[derive(Debug, Parser)]
@@ -25,4 +25,6 @@ pub(crate) enum Command {
     Bench(bench::Args),
     /// Make a token for a room, as an app's server would.
     Token(token::Args),
+    /// Keys of long-term users.
+    Turn(turn::Args),
 }

@@ -7,6 +7,7 @@ mod edge;
 mod files;
 mod log;
 mod token;
+mod turn;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         cli::Command::Edge(args) => edge::run(&args),
         cli::Command::Bench(args) => bench::run(&args),
         cli::Command::Token(args) => token::run(&args),
+        cli::Command::Turn(args) => turn::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

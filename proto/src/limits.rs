@@ -331,12 +331,40 @@ pub const PROXY_HEADER_MAX: usize = 1024;
 /// lost.
 pub const PROXY_HEADER_WITHIN: Duration = Duration::from_secs(5);
 
+// ------------------------------------------------------------------------------- long-term users
+
+/// The longest name of a long-term user, in bytes (RFC 8489 section 14.3: fewer than 509).
+pub const TURN_NAME_MAX: usize = 508;
+/// The longest realm, in bytes (RFC 8489 section 14.9: fewer than 128 characters).
+pub const TURN_REALM_MAX: usize = 127;
+/// Long-term users of a cluster: every edge holds all of them.
+pub const TURN_USERS_MAX: usize = 20_000;
+/// Bytes that all of them take in an edge's view: 16,000 users with both keys and names and realms
+/// of 20 bytes. A name that is longer takes the place of others.
+pub const TURN_USERS_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes that one user takes there beside its name and its realm: both keys and the fields' names.
+pub const TURN_USER_BYTES: usize = 88;
+/// Origins that have a realm of their own.
+pub const TURN_ORIGINS_MAX: usize = 256;
+
 const _: () = {
     assert!(PAYLOAD_MAX < CLIENT_FRAME_MAX);
     // A mark is written in at most 40 bytes, beside a resume token.
     assert!(MARKS_MAX * 40 + METADATA_MAX < CLIENT_FRAME_MAX);
     // A revocation is written in at most 48.
     assert!(REVOKED_MAX * 48 < MESH_FRAME_MAX);
+    // And with the fleet's relay ranges, users, origins, prefixes of peers and secrets the whole view
+    // of an edge is one frame.
+    assert!(
+        REVOKED_MAX * 48
+            + EDGES_MAX * EDGE_RELAYS_MAX * 68
+            + TURN_USERS_BYTES
+            + TURN_ORIGINS_MAX * (URL_MAX + TURN_REALM_MAX + 8)
+            + 2 * PEER_PREFIXES_MAX * 64
+            + NUMBERED_SECRETS_MAX * (*SECRET_BYTES.end() + 16)
+            + 4096
+            < MESH_FRAME_MAX
+    );
     assert!(METADATA_MAX + NAME_MAX < CLIENT_FRAME_MAX);
     assert!(CLIENT_FRAME_MAX < SOCKET_QUEUE_BYTES);
     assert!(UNACKED_BYTES_MAX <= SOCKET_QUEUE_BYTES);

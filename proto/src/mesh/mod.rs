@@ -1,3 +1,4 @@
 //! Frames between processes: node to node, and edge to node.
 
 pub mod uplink;
+pub mod user;

@@ -15,3 +15,4 @@ mod network;
 mod registry;
 mod signal;
 mod tls;
+mod turn_key;
