@@ -1,10 +1,12 @@
 //! What an edge is told at its start.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use chappe_proto::id::{EdgeId, Region};
 use chappe_proto::mesh::uplink::{Listener, PeerPolicy, Secret};
 use chappe_proto::turn::{Quotas, RelayAddress, Transport};
+use ipnet::IpNet;
 
 use crate::StartError;
 use crate::uplink::Uplink;
@@ -41,15 +43,94 @@ pub struct ListenAt {
     pub bind: SocketAddr,
     /// The address that clients reach it by, where it is another one. Port 0 stands for the bound port.
     pub advertised: Option<SocketAddr>,
-    /// A hostname to put into URLs instead of the address.
+    /// A hostname to put into URLs instead of the address. For TLS it is also the name that the edge's own
+    /// probe asks for, and checks the certificate against.
     pub hostname: Option<String>,
+    /// The certificate: for TLS and DTLS required, for the others unused.
+    pub certificate: Option<CertificateFiles>,
+    /// For TLS: clients trust the certificate, whatever the edge's own probe says. Else a certificate that a
+    /// browser with the Mozilla roots would refuse has the listener reported as failed, and then nobody is
+    /// handed its URL (browsers would refuse it without a word).
+    pub trusted: bool,
+    /// For TCP and TLS: the load balancers. Where there are any, each connection begins with a header of the
+    /// PROXY protocol, version 2, which is believed from these addresses alone; other addresses' connections
+    /// are closed.
+    pub proxy_from: Vec<IpNet>,
+    /// For TLS: what HTTPS clients of the same port are connected to.
+    pub web: Option<Web>,
+}
+
+/// Where a certificate is. Both files are looked at every two seconds and read again when they have changed,
+/// without dropping anyone; where the new ones are no good, the old certificate stays and the log says why.
+/// Listeners of the same files share one certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CertificateFiles {
+    /// The chain, leaf first, in PEM.
+    pub chain: PathBuf,
+    /// Its private key, in PEM. DTLS takes ECDSA keys alone (P-256 or P-384).
+    pub key: PathBuf,
+}
+
+/// What the HTTPS clients of a TLS listener are connected to. Clients are told apart by the server name that
+/// they ask for, else by ALPN, else by the first bytes that they send inside TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Web {
+    /// Where connections go, decrypted: a server of plain HTTP/1.1. A client counts as one of HTTP when it
+    /// negotiates `http/1.1` by ALPN, or when what it sends first is no STUN message.
+    pub plain: Option<Backend>,
+    /// Where connections go as they are, still encrypted: a server of HTTPS.
+    pub sealed: Option<Sealed>,
+}
+
+/// A server that connections are passed on to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backend {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Whether each connection begins with a PROXY protocol header, version 2, that tells it the client's
+    /// address.
+    pub proxy_header: bool,
+}
+
+/// A server of HTTPS, and the names that it serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// The server.
+    pub backend: Backend,
+    /// The server names (SNI) whose connections it gets; letter case does not matter.
+    pub names: Vec<String>,
 }
 
 impl ListenAt {
     /// A listener that clients reach by the address that it binds.
     #[must_use]
     pub const fn new(transport: Transport, bind: SocketAddr) -> Self {
-        Self { transport, bind, advertised: None, hostname: None }
+        Self {
+            transport,
+            bind,
+            advertised: None,
+            hostname: None,
+            certificate: None,
+            trusted: false,
+            proxy_from: Vec::new(),
+            web: None,
+        }
+    }
+
+    /// What of it contradicts itself.
+    fn contradiction(&self) -> Option<&'static str> {
+        let Self { transport, certificate, proxy_from, web, .. } = self;
+        if transport.is_secure() && certificate.is_none() {
+            Some("it needs a certificate and its private key")
+        } else if !transport.is_stream() && !proxy_from.is_empty() {
+            Some("the PROXY protocol is for TCP and TLS")
+        } else if *transport != Transport::Tls && web.is_some() {
+            Some("only a port of TLS can be shared with HTTPS")
+        } else if web.as_ref().is_some_and(|web| web.sealed.as_ref().is_some_and(|to| to.names.is_empty())) {
+            Some("no server name is passed on to the HTTPS server: name those that it serves")
+        } else {
+            None
+        }
     }
 
     /// As clients reach it, once it is bound to `local`.
@@ -97,6 +178,15 @@ impl Config {
                 continue;
             };
             return Err(StartError::Range { bind, advertised, first, last, problem });
+        }
+        for listener in &self.listeners {
+            if let Some(problem) = listener.contradiction() {
+                return Err(StartError::Contradiction {
+                    transport: listener.transport,
+                    address: listener.bind,
+                    problem,
+                });
+            }
         }
         let told = |listener: &&ListenAt| {
             let reached = listener.advertised.unwrap_or(listener.bind);

@@ -2,8 +2,32 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use chappe_proto::turn::Transport;
+
+/// Why files are no certificate to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// Cannot be read, or is no PEM.
+    #[error("{0}: {1}: give a certificate chain and its private key in PEM, readable by this user")]
+    Unreadable(PathBuf, rustls::pki_types::pem::Error),
+    /// Holds no certificate.
+    #[error("{0} holds no certificate")]
+    Empty(PathBuf),
+    /// The key is not the certificate's, or of an unknown kind.
+    #[error("{0} is not the private key of that certificate: {1}")]
+    Mismatch(PathBuf, rustls::Error),
+    /// DTLS takes no such key.
+    #[error(
+        "{0} is no ECDSA key on P-256 or P-384, and DTLS takes no other: get a certificate with such a key \
+         (certbot: --key-type ecdsa)"
+    )]
+    NotEcdsa(PathBuf),
+    /// A library refuses what it should not: a bug of ours.
+    #[error("{0}")]
+    Refused(String),
+}
 
 /// Why an edge does not start. Each says which address it is about and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +70,26 @@ pub enum StartError {
         last: u16,
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// A listener is told what does not go together.
+    #[error("listener {address} over {}: {problem}", transport.name())]
+    Contradiction {
+        /// Over what.
+        transport: Transport,
+        /// The address to bind.
+        address: SocketAddr,
+        /// What does not.
+        problem: &'static str,
+    },
+    /// A listener's certificate cannot be used.
+    #[error("listener {address} over {}: {source}", transport.name())]
+    Certificate {
+        /// Over what.
+        transport: Transport,
+        /// The address to bind.
+        address: SocketAddr,
+        /// Why.
+        source: CertificateError,
     },
     /// A listener of all addresses does not say by which one clients reach it.
     #[error(

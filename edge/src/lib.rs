@@ -27,9 +27,9 @@ mod token;
 pub mod udp;
 mod uplink;
 
-pub use config::{Config, ListenAt, Source};
+pub use config::{Backend, CertificateFiles, Config, ListenAt, Sealed, Source, Web};
 pub use edge::{Edge, Stuck};
-pub use error::StartError;
+pub use error::{CertificateError, StartError};
 pub use health::Status;
 pub use stats::{SocketCounters, Stats};
 pub use uplink::{LinkState, Node, Tls, TlsError, Uplink};

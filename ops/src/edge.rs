@@ -96,10 +96,8 @@ fn config(args: &Args) -> Result<Config> {
     }
     let listen = |transport| {
         args.listen.iter().map(move |bind| ListenAt {
-            transport,
-            bind: *bind,
             advertised: args.advertise.map(|ip| SocketAddr::new(ip, bind.port())),
-            hostname: None,
+            ..ListenAt::new(transport, *bind)
         })
     };
     let first = args.listen.first().map(SocketAddr::ip);
