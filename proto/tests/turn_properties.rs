@@ -87,7 +87,7 @@ proptest! {
             key[3] ^= 1;
             prop_assert!(!message.verify(&key));
         } else {
-            prop_assert!(!message.has_integrity());
+            prop_assert!(message.integrity().is_none());
         }
     }
 
@@ -266,7 +266,7 @@ impl World {
                 .attribute(attributes::USERNAME, username.as_bytes())
                 .attribute(attributes::REALM, REALM.as_bytes())
                 .attribute(attributes::NONCE, nonce.as_bytes())
-                .integrity(&key.0);
+                .integrity(key.as_slice());
             self.packet(client, &writer.finish());
             if self.nonces[client] == nonce {
                 break;

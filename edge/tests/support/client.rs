@@ -137,7 +137,7 @@ impl Client {
                     .attribute(USERNAME, self.username.as_bytes())
                     .attribute(REALM, realm.as_bytes())
                     .attribute(NONCE, nonce.as_bytes())
-                    .integrity(&key.0);
+                    .integrity(key.as_slice());
             }
             let request = request.finish();
             self.send(&request);

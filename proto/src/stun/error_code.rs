@@ -5,6 +5,8 @@
 pub struct Code(pub u16);
 
 impl Code {
+    /// Another server is to be asked (RFC 8489 section 14.8).
+    pub const TRY_ALTERNATE: Self = Self(300);
     /// The request is malformed (RFC 8489 section 14.8).
     pub const BAD_REQUEST: Self = Self(400);
     /// Credentials are missing or wrong (RFC 8489 section 14.8).
@@ -34,6 +36,7 @@ impl Code {
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
+            Self::TRY_ALTERNATE => "Try Alternate",
             Self::BAD_REQUEST => "Bad Request",
             Self::UNAUTHENTICATED => "Unauthenticated",
             Self::FORBIDDEN => "Forbidden",

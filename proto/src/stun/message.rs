@@ -90,7 +90,8 @@ pub struct BadAttribute(pub u16);
 /// A well-formed message, read in place.
 ///
 /// Of its attributes only those before the first MESSAGE-INTEGRITY or MESSAGE-INTEGRITY-SHA256 are
-/// seen: what comes after is not protected and to be ignored (RFC 8489 sections 14.5 and 14.6).
+/// seen: what comes after is to be ignored, except for a MESSAGE-INTEGRITY-SHA256 after a
+/// MESSAGE-INTEGRITY (RFC 8489 sections 14.5 and 14.6).
 #[derive(Debug, Clone)]
 pub struct Message<'a> {
     /// Its class.
@@ -105,7 +106,9 @@ pub struct Message<'a> {
     /// Where the attributes that count end.
     end: usize,
     /// Where MESSAGE-INTEGRITY begins.
-    pub(super) integrity: Option<usize>,
+    pub(super) sha1: Option<usize>,
+    /// Where the value of MESSAGE-INTEGRITY-SHA256 is.
+    pub(super) sha256: Option<Range<usize>>,
 }
 
 impl<'a> Message<'a> {
@@ -132,9 +135,9 @@ impl<'a> Message<'a> {
             fingerprint: false,
             bytes,
             end: bytes.len(),
-            integrity: None,
+            sha1: None,
+            sha256: None,
         };
-        let mut protected = true;
         let mut at = HEADER;
         while at < bytes.len() {
             let (kind, value) = attribute(bytes, at).ok_or(Malformed)?;
@@ -147,11 +150,14 @@ impl<'a> Message<'a> {
                     message.fingerprint = true;
                     message.end = message.end.min(at);
                 }
-                MESSAGE_INTEGRITY | MESSAGE_INTEGRITY_SHA256 if protected => {
-                    protected = false;
+                // The first of each counts, and MESSAGE-INTEGRITY only before the other.
+                MESSAGE_INTEGRITY if message.end == bytes.len() => {
                     message.end = at;
-                    let sha1 = kind == MESSAGE_INTEGRITY && value.len() == 20;
-                    message.integrity = sha1.then_some(at);
+                    message.sha1 = (value.len() == 20).then_some(at);
+                }
+                MESSAGE_INTEGRITY_SHA256 if message.sha256.is_none() => {
+                    message.end = message.end.min(at);
+                    message.sha256 = Some(value.clone());
                 }
                 _ => {}
             }
@@ -186,12 +192,6 @@ impl<'a> Message<'a> {
     /// The value of the first attribute of this type, of a fixed length.
     pub(super) fn fixed<const N: usize>(&self, kind: u16) -> Result<Option<[u8; N]>, BadAttribute> {
         self.get(kind).map(|value| value.try_into().map_err(|_| BadAttribute(kind))).transpose()
-    }
-
-    /// Whether it has a MESSAGE-INTEGRITY.
-    #[must_use]
-    pub fn has_integrity(&self) -> bool {
-        self.integrity.is_some()
     }
 
     /// Comprehension-required attributes that are not in `known`: what a 420 names (RFC 8489 section

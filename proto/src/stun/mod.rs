@@ -9,15 +9,21 @@ mod error_code;
 mod fingerprint;
 mod frame;
 mod integrity;
+mod key;
 mod message;
+mod nonce_cookie;
 mod writer;
 
 #[cfg(test)]
 mod rfc5769;
+#[cfg(test)]
+mod rfc8489;
 
 pub use classic::ClassicBinding;
 pub use error_code::Code;
 pub use frame::{Malformed, frame, is_stun};
-pub use integrity::Key;
+pub use integrity::Integrity;
+pub use key::{Algorithm, Key, user_hash};
 pub use message::{BadAttribute, Class, HEADER, MAGIC_COOKIE, Message, Method, TransactionId};
+pub use nonce_cookie::{Features, NONCE_COOKIE};
 pub use writer::Writer;

@@ -87,12 +87,12 @@ fn long_term_2_4_both_ways() {
     assert_eq!(message.username(), Ok(Some(username)));
     assert_eq!(message.realm(), Ok(Some(realm)));
     assert_eq!(message.nonce(), Ok(Some(nonce)));
-    assert!(message.verify(&key.0));
+    assert!(message.verify(key.as_slice()));
     let written = Writer::new(Class::Request, Method::BINDING, message.transaction)
         .attribute(USERNAME, username.as_bytes())
         .attribute(NONCE, nonce.as_bytes())
         .attribute(REALM, realm.as_bytes())
-        .integrity(&key.0)
+        .integrity(key.as_slice())
         .finish();
     assert_eq!(written, bytes);
 }

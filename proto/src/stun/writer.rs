@@ -1,8 +1,8 @@
 //! Making a STUN message.
 
-use super::attributes::{FINGERPRINT, MESSAGE_INTEGRITY};
+use super::attributes::{FINGERPRINT, MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256};
 use super::message::{Class, HEADER, MAGIC_COOKIE, Method, TransactionId, message_type};
-use super::{fingerprint, integrity};
+use super::{Integrity, fingerprint, integrity};
 
 /// A message in the making. Attributes are written in the order of the calls.
 #[derive(Debug, Clone)]
@@ -38,10 +38,43 @@ impl Writer {
     /// Adds MESSAGE-INTEGRITY over all that was added before.
     #[must_use]
     pub fn integrity(self, key: &[u8]) -> Self {
-        match integrity::of(&self.bytes, self.bytes.len(), key) {
+        match integrity::sha1(&self.bytes, self.bytes.len(), key) {
             Some(mac) => self.attribute(MESSAGE_INTEGRITY, &mac),
             None => self,
         }
+    }
+
+    /// Adds MESSAGE-INTEGRITY-SHA256 over all that was added before: after MESSAGE-INTEGRITY, where
+    /// there are both.
+    #[must_use]
+    pub fn integrity_sha256(self, key: &[u8]) -> Self {
+        self.integrity_sha256_cut(key, 32)
+    }
+
+    /// The same, of which only `length` bytes are sent: 16 to 32 and a multiple of four, else nothing
+    /// is added. Not for TURN (RFC 8489 section 14.6).
+    #[must_use]
+    pub fn integrity_sha256_cut(self, key: &[u8], length: usize) -> Self {
+        let allowed = integrity::is_sha256_length(length);
+        match integrity::sha256(&self.bytes, self.bytes.len(), length, key).filter(|_| allowed) {
+            Some(mac) => self.attribute(MESSAGE_INTEGRITY_SHA256, &mac[..length]),
+            None => self,
+        }
+    }
+
+    /// Adds either.
+    #[must_use]
+    pub fn protect(self, integrity: Integrity, key: &[u8]) -> Self {
+        match integrity {
+            Integrity::Sha1 => self.integrity(key),
+            Integrity::Sha256 => self.integrity_sha256(key),
+        }
+    }
+
+    /// The bytes that [`Self::finish`] would make now.
+    #[must_use]
+    pub(crate) const fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Adds FINGERPRINT, after which nothing may be added.

@@ -65,7 +65,7 @@ impl Server {
         fingerprint: bool,
     ) {
         let answer = match key {
-            Some(key) => answer.integrity(&key.0),
+            Some(key) => answer.integrity(key.as_slice()),
             None => answer,
         };
         let answer = if fingerprint { answer.fingerprint() } else { answer };

@@ -59,7 +59,7 @@ impl Server {
         via: Via,
         message: &'a Message<'a>,
     ) -> Result<Request<'a>, Challenge> {
-        if !message.has_integrity() {
+        if message.integrity().is_none() {
             return Err(Challenge::Missing);
         }
         let (Ok(Some(username)), Ok(Some(_)), Ok(Some(nonce))) =
@@ -82,7 +82,7 @@ impl Server {
         }
         // An allocation's own key comes first: its secret may be out of force by now.
         let own = allocation.and_then(|id| self.table.get(id));
-        let own = own.filter(|own| &*own.username == username && message.verify(&own.key.0));
+        let own = own.filter(|own| &*own.username == username && message.verify(own.key.as_slice()));
         let key = own.map(|own| own.key).or_else(|| self.credentials.verify(username, message));
         let key = key.ok_or(Challenge::Wrong)?;
         Ok(Request { message, from, via, username, user, key, allocation })

@@ -302,7 +302,7 @@ impl Client {
                 .attribute(USERNAME, self.username.as_bytes())
                 .attribute(REALM, realm.as_bytes())
                 .attribute(NONCE, nonce.as_bytes())
-                .integrity(&key.0)
+                .integrity(key.as_slice())
                 .finish(),
             _ => writer.finish(),
         };
@@ -321,7 +321,7 @@ impl Client {
         // What is not of the server that shares the password is ignored (RFC 8489 section 9.2.5).
         let key = self.realm.as_ref().map(|realm| realm.key);
         let protected = message.class == Class::Success && message.method != Method::BINDING;
-        let genuine = key.map_or(!protected, |key| !protected || message.verify(&key.0));
+        let genuine = key.map_or(!protected, |key| !protected || message.verify(key.as_slice()));
         if method != message.method || !genuine {
             return;
         }

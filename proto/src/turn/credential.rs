@@ -122,7 +122,7 @@ impl Credentials {
     pub(super) fn verify(&self, username: &str, message: &Message<'_>) -> Option<Key> {
         self.secrets.iter().rev().find_map(|(_, secret)| {
             let key = Key::long_term(username, &self.realm, &derive(secret.clone(), username));
-            message.verify(&key.0).then_some(key)
+            message.verify(key.as_slice()).then_some(key)
         })
     }
 }

@@ -138,7 +138,7 @@ fn authenticate(world: &World, name: &str, mut writer: Writer, words: &[&str]) -
         writer = writer.attribute(attributes::NONCE, nonce.unwrap().as_bytes());
     }
     let password = value(words, "password").unwrap_or(&client.password);
-    writer.integrity(&Key::long_term(username, REALM, password).0)
+    writer.integrity(Key::long_term(username, REALM, password).as_slice())
 }
 
 /// Remembers nonce and token of an answer.

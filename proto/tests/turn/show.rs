@@ -116,8 +116,8 @@ fn message(world: &World, tuple: &FiveTuple, bytes: &[u8]) -> String {
     }
     assert!(padding_from <= bytes.len());
     let client = &world.clients[to];
-    if message.has_integrity() {
-        line += if message.verify(&client.key().0) { " integrity" } else { " wrong integrity" };
+    if message.integrity().is_some() {
+        line += if message.verify(client.key().as_slice()) { " integrity" } else { " wrong integrity" };
     }
     if message.fingerprint {
         line += " fingerprint";

@@ -1,9 +1,9 @@
-//! MAPPED-ADDRESS and the XOR- addresses (RFC 8489 sections 14.1 and 14.2, RFC 8656 sections 18.3
-//! and 18.5).
+//! MAPPED-ADDRESS, ALTERNATE-SERVER and the XOR- addresses (RFC 8489 sections 14.1, 14.2 and 14.15,
+//! RFC 8656 sections 18.3 and 18.5).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{MAPPED_ADDRESS, XOR_PEER_ADDRESS};
+use super::{ALTERNATE_SERVER, MAPPED_ADDRESS, XOR_PEER_ADDRESS};
 use crate::stun::message::{BadAttribute, MAGIC_COOKIE, Message, TransactionId};
 use crate::stun::writer::Writer;
 
@@ -71,6 +71,15 @@ impl Message<'_> {
         value.map(|value| read(value).ok_or(BadAttribute(MAPPED_ADDRESS))).transpose()
     }
 
+    /// ALTERNATE-SERVER: where the client is to ask instead.
+    ///
+    /// # Errors
+    /// When it is malformed.
+    pub fn alternate_server(&self) -> Result<Option<SocketAddr>, BadAttribute> {
+        let value = self.get(ALTERNATE_SERVER);
+        value.map(|value| read(value).ok_or(BadAttribute(ALTERNATE_SERVER))).transpose()
+    }
+
     /// The first XOR- address of this type.
     ///
     /// # Errors
@@ -90,6 +99,13 @@ impl Message<'_> {
 }
 
 impl Writer {
+    /// Adds ALTERNATE-SERVER.
+    #[must_use]
+    pub fn alternate_server(self, address: SocketAddr) -> Self {
+        let (value, length) = plain(address);
+        self.attribute(ALTERNATE_SERVER, &value[..usize::from(length)])
+    }
+
     /// Adds an XOR- address of this type.
     #[must_use]
     pub fn xor_address(self, kind: u16, address: SocketAddr) -> Self {

@@ -28,6 +28,13 @@ impl Message<'_> {
         }
     }
 
+    /// The reason phrase of ERROR-CODE: empty where there is none, or it is not UTF-8.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        let phrase = self.get(ERROR_CODE).and_then(|value| value.get(4..)).unwrap_or_default();
+        std::str::from_utf8(phrase).unwrap_or_default()
+    }
+
     /// The types that UNKNOWN-ATTRIBUTES names.
     #[must_use]
     pub fn unknown_attributes(&self) -> Vec<u16> {

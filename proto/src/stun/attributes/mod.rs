@@ -6,6 +6,7 @@ mod authentication;
 mod error;
 mod relay;
 
+pub use authentication::USERNAME_MAX;
 pub use relay::{EvenPort, Family};
 
 /// Where a request came from, not XORed: only in answers to RFC 3489 clients.
@@ -42,6 +43,10 @@ pub const REQUESTED_TRANSPORT: u16 = 0x0019;
 pub const DONT_FRAGMENT: u16 = 0x001A;
 /// HMAC-SHA256 over the message.
 pub const MESSAGE_INTEGRITY_SHA256: u16 = 0x001C;
+/// The algorithm of the request's key.
+pub const PASSWORD_ALGORITHM: u16 = 0x001D;
+/// The hash of user and realm, in the place of USERNAME.
+pub const USERHASH: u16 = 0x001E;
 /// Where a request came from.
 pub const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 /// Names a reserved port.
@@ -50,16 +55,22 @@ pub const RESERVATION_TOKEN: u16 = 0x0022;
 pub const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
 /// Why there is no relayed address of a second family.
 pub const ADDRESS_ERROR_CODE: u16 = 0x8001;
+/// The password algorithms that a server takes.
+pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
 /// An ICMP error that a peer's network sent.
 pub const ICMP: u16 = 0x8004;
 /// The sender's program.
 pub const SOFTWARE: u16 = 0x8022;
+/// Where a client is sent by a 300.
+pub const ALTERNATE_SERVER: u16 = 0x8023;
 /// CRC-32 of the message.
 pub const FINGERPRINT: u16 = 0x8028;
+/// The web origin of the client's page (draft-ietf-tram-stun-origin).
+pub const ORIGIN: u16 = 0x802F;
 
 /// The comprehension-required attributes that this crate understands. A known one where it is not
 /// expected is ignored (RFC 8489 section 6.3); DONT-FRAGMENT is missing, hence answered 420.
-pub const KNOWN: [u16; 20] = [
+pub const KNOWN: [u16; 22] = [
     MAPPED_ADDRESS,
     USERNAME,
     MESSAGE_INTEGRITY,
@@ -76,6 +87,8 @@ pub const KNOWN: [u16; 20] = [
     EVEN_PORT,
     REQUESTED_TRANSPORT,
     MESSAGE_INTEGRITY_SHA256,
+    PASSWORD_ALGORITHM,
+    USERHASH,
     XOR_MAPPED_ADDRESS,
     RESERVATION_TOKEN,
     ADDITIONAL_ADDRESS_FAMILY,
