@@ -71,12 +71,6 @@ impl Writer {
         }
     }
 
-    /// The bytes that [`Self::finish`] would make now.
-    #[must_use]
-    pub(crate) const fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// Adds FINGERPRINT, after which nothing may be added.
     #[must_use]
     pub fn fingerprint(mut self) -> Self {

@@ -33,7 +33,7 @@ mod server;
 mod table;
 
 pub use api::*;
-pub use client::{Client, ClientEvent};
+pub use client::{Authentication, Client, ClientEvent, Exchange, Options as ClientOptions, Outcome};
 pub use config::{Config, Quotas, RelayAddress};
 pub use counters::{AllocationView, Counters, Drop};
 pub use credential::password;
