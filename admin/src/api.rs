@@ -63,31 +63,11 @@ mod tests {
     use actix_web::{App, test};
     use chappe_proto::mesh::uplink::Secret;
 
-    use crate::{Answer, Cluster, Kicked, Mount, Overview, Peer, Registry};
-
-    struct Empty;
-
-    impl Cluster for Empty {
-        fn overview(&self) -> Answer<'_, Overview> {
-            let registry = Registry { term: 1, applied: 2, leads: true };
-            let overview = Overview { build: "x", sessions: 0, rooms: vec![], edges: vec![], registry };
-            Box::pin(async move { overview })
-        }
-        fn room(&self, _: chappe_proto::id::RoomKey) -> Answer<'_, Option<Vec<Peer>>> {
-            Box::pin(async { None })
-        }
-        fn kick(
-            &self,
-            _: chappe_proto::id::RoomKey,
-            _: chappe_proto::id::PeerId,
-            _: bool,
-        ) -> Answer<'_, Kicked> {
-            Box::pin(async { Kicked::NotThere })
-        }
-    }
+    use crate::Mount;
+    use crate::memory::Memory;
 
     async fn status(method: &str, path: &str, token: Option<&str>) -> StatusCode {
-        let mount = Mount::new(Arc::new(Empty), Secret(b"right".to_vec()));
+        let mount = Mount::new(Arc::new(Memory::default()), Secret(b"right".to_vec()));
         let app = test::init_service(App::new().configure(|config| mount.configure(config))).await;
         let mut request = test::TestRequest::with_uri(&format!("/admin/api/v1{path}"));
         request = request.method(method.parse().unwrap());

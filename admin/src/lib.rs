@@ -3,15 +3,20 @@
 
 mod api;
 mod auth;
+#[cfg(test)]
+mod memory;
 mod problem;
+mod turn;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use actix_web::web::{self, ServiceConfig};
 use chappe_proto::id::{AppId, EdgeId, PeerId, Region, RoomKey, RoomName};
-use chappe_proto::mesh::uplink::Secret;
+use chappe_proto::mesh::uplink::{Secret, TurnUser};
+use chappe_proto::registry::{Note, Refusal};
 use serde::Serialize;
 
 /// An answer that is waited for on the thread that asks.
@@ -25,6 +30,31 @@ pub trait Cluster: Send + Sync + 'static {
     fn room(&self, room: RoomKey) -> Answer<'_, Option<Vec<Peer>>>;
     /// Removes a peer, and keeps its identity out with `ban`; committed when it is answered.
     fn kick(&self, room: RoomKey, peer: PeerId, ban: bool) -> Answer<'_, Kicked>;
+    /// The long-term users of the relays.
+    fn turn_users(&self) -> Answer<'_, Result<Vec<TurnUser>, Unavailable>>;
+    /// A long-term user begins, or has other keys; committed when it is answered.
+    fn turn_user_set(&self, user: TurnUser, note: Note) -> Answer<'_, Changed>;
+    /// A long-term user ends, and its allocations; committed when it is answered.
+    fn turn_user_remove(&self, realm: String, name: String, note: Note) -> Answer<'_, Changed>;
+    /// Realms by the origins whose clients are challenged with them.
+    fn turn_origins(&self) -> Answer<'_, Result<BTreeMap<String, String>, Unavailable>>;
+    /// The realms of origins are these; committed when it is answered.
+    fn turn_origins_set(&self, origins: BTreeMap<String, String>, note: Note) -> Answer<'_, Changed>;
+}
+
+/// The registry cannot be asked right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unavailable;
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// It is in force.
+    Done,
+    /// Nothing changed.
+    Refused(Refusal),
+    /// The registry cannot commit right now.
+    Unavailable,
 }
 
 /// What became of a kick.
@@ -124,6 +154,6 @@ impl Mount {
     /// Adds the routes under `/admin/api/v1`.
     pub fn configure(&self, config: &mut ServiceConfig) {
         let scope = web::scope("/admin/api/v1").app_data(web::Data::new(self.clone()));
-        config.service(scope.configure(api::routes));
+        config.service(scope.configure(api::routes).configure(turn::routes));
     }
 }

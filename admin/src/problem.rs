@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
+use chappe_proto::registry::Refusal;
 use serde_json::json;
 
 /// What went wrong, as the client is told.
@@ -11,6 +12,10 @@ pub(crate) enum Problem {
     Unauthorized,
     #[error("{0}")]
     BadName(&'static str),
+    #[error("{field}: {fix}")]
+    Field { field: &'static str, fix: String },
+    #[error("{0}")]
+    Full(String),
     #[error("there is no such {0}")]
     NotFound(&'static str),
     #[error("the registry cannot commit right now; try again")]
@@ -21,7 +26,8 @@ impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::BadName(_) => StatusCode::BAD_REQUEST,
+            Self::BadName(_) | Self::Field { .. } => StatusCode::BAD_REQUEST,
+            Self::Full(_) => StatusCode::CONFLICT,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -30,11 +36,24 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         let status = self.status_code();
         let title = status.canonical_reason().unwrap_or("Error");
-        let body = json!({ "title": title, "status": status.as_u16(), "detail": self.to_string() });
+        let mut body = json!({ "title": title, "status": status.as_u16(), "detail": self.to_string() });
+        if let Self::Field { field, .. } = self {
+            body["field"] = (*field).into();
+        }
         let mut response = HttpResponse::build(status);
         if status == StatusCode::UNAUTHORIZED {
             response.insert_header(("WWW-Authenticate", "Bearer"));
         }
         response.content_type("application/problem+json").body(body.to_string())
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unknown(_) => Self::NotFound("entry in the registry"),
+            Refusal::Invalid(_) => Self::Field { field: "value", fix: refusal.to_string() },
+            refusal => Self::Full(refusal.to_string()),
+        }
     }
 }

@@ -1,17 +1,51 @@
 //! What the admin API sees and does of this node.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use chappe_admin::{Answer, Cluster, Edge, Kicked, Overview, Peer, Registry, Room};
+use chappe_admin::{Answer, Changed, Cluster, Edge, Kicked, Overview, Peer, Registry, Room, Unavailable};
 use chappe_proto::id::{PeerId, RoomKey};
+use chappe_proto::mesh::uplink::TurnUser;
+use chappe_proto::registry::{Command, Note, State};
 
 use crate::actor::edges::ListEdges;
 use crate::actor::room::{ListPeers, Remove};
-use crate::consensus::Role;
+use crate::consensus::{Proposal, Role};
 use crate::node::Node;
+
+/// The registry must have answered within this; else whoever asked is told to try again.
+const REGISTRY_WITHIN: Duration = Duration::from_secs(5);
 
 /// The node, as the admin API knows it.
 pub(crate) struct Admin(pub(crate) Arc<Node>);
+
+impl Admin {
+    /// Commits a change and puts it into the audit log.
+    async fn change(&self, command: Command, note: Note) -> Changed {
+        let proposal = Proposal { note: Some(note), ..command.into() };
+        match tokio::time::timeout(REGISTRY_WITHIN, self.0.registry.propose(proposal)).await {
+            Ok(Ok(applied)) => match applied.outcome.accepted() {
+                Ok(_) => Changed::Done,
+                Err(refusal) => Changed::Refused(refusal),
+            },
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a change could not be committed");
+                Changed::Unavailable
+            }
+            Err(_) => {
+                tracing::warn!("a change was not committed in time");
+                Changed::Unavailable
+            }
+        }
+    }
+
+    /// All that was committed anywhere before the call.
+    async fn state(&self) -> Result<Arc<State>, Unavailable> {
+        let read = tokio::time::timeout(REGISTRY_WITHIN, self.0.registry.linearizable());
+        read.await.map_err(|_| Unavailable)?.map_err(|_| Unavailable)
+    }
+}
 
 impl Cluster for Admin {
     fn overview(&self) -> Answer<'_, Overview> {
@@ -69,5 +103,25 @@ impl Cluster for Admin {
                 Err(_) => Kicked::Unavailable,
             }
         })
+    }
+
+    fn turn_users(&self) -> Answer<'_, Result<Vec<TurnUser>, Unavailable>> {
+        Box::pin(async { Ok(self.state().await?.turn_users().collect()) })
+    }
+
+    fn turn_user_set(&self, user: TurnUser, note: Note) -> Answer<'_, Changed> {
+        Box::pin(self.change(Command::TurnUserSet(user), note))
+    }
+
+    fn turn_user_remove(&self, realm: String, name: String, note: Note) -> Answer<'_, Changed> {
+        Box::pin(self.change(Command::TurnUserRemove { realm, name }, note))
+    }
+
+    fn turn_origins(&self) -> Answer<'_, Result<BTreeMap<String, String>, Unavailable>> {
+        Box::pin(async { Ok(self.state().await?.turn_origins().clone()) })
+    }
+
+    fn turn_origins_set(&self, origins: BTreeMap<String, String>, note: Note) -> Answer<'_, Changed> {
+        Box::pin(self.change(Command::TurnOriginsSet { origins }, note))
     }
 }

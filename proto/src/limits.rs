@@ -344,8 +344,8 @@ pub const TURN_USERS_MAX: usize = 20_000;
 pub const TURN_USERS_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes that one user takes there beside its name and its realm: both keys and the fields' names.
 pub const TURN_USER_BYTES: usize = 88;
-/// Origins that have a realm of their own.
-pub const TURN_ORIGINS_MAX: usize = 256;
+/// Origins that have a realm of their own: all of them are one entry.
+pub const TURN_ORIGINS_MAX: usize = 128;
 
 const _: () = {
     assert!(PAYLOAD_MAX < CLIENT_FRAME_MAX);
@@ -388,6 +388,7 @@ const _: () = {
     assert!(RESERVATION_LIFE.as_secs() >= 30 && PORT_REST.as_secs() >= 120);
     assert!(SHARDS as usize * 13 + 1024 < ENTRY_MAX);
     assert!(ENTRY_MAX < MESH_FRAME_MAX);
+    assert!(TURN_ORIGINS_MAX * (URL_MAX + TURN_REALM_MAX + 8) + 1024 < ENTRY_MAX);
     assert!(SLED_VALUE_MAX * 20 + 4096 < 128 * 1024 - 20);
     assert!(ENTRY_MAX <= APPEND_BYTES_MAX && APPEND_BYTES_MAX <= UNCOMMITTED_BYTES_MAX);
     assert!(LOG_TRAIL < SNAPSHOT_EVERY);

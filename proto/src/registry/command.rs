@@ -1,11 +1,13 @@
 //! What can be asked of the registry. Encoded by [`crate::wire`] as one [`Entry`] of the Raft log.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{AppPolicy, EdgeState, Moves, NodeAddresses, Note};
 use crate::id::{AppId, ClusterId, EdgeId, Generation, Identity, KeyId, NodeId, Region, RoomKey, SessionId};
 use crate::limits::ENTRY_MAX;
-use crate::mesh::uplink::{EdgeHello, PeerPolicy, Secret};
+use crate::mesh::uplink::{EdgeHello, PeerPolicy, Secret, TurnUser};
 use crate::time::Unix;
 use crate::wire::{self, WireError};
 
@@ -253,4 +255,19 @@ pub enum Command {
     },
     /// What peers relays may reach is this.
     PeersSet(PeerPolicy),
+
+    /// A long-term user begins, or has other keys from now on.
+    TurnUserSet(TurnUser),
+    /// A long-term user ends, and its allocations with it.
+    TurnUserRemove {
+        /// Its realm.
+        realm: String,
+        /// Its name.
+        name: String,
+    },
+    /// The realms of origins are these.
+    TurnOriginsSet {
+        /// All of them: realms by origins.
+        origins: BTreeMap<String, String>,
+    },
 }

@@ -20,6 +20,8 @@ impl State {
             fleet: self.fleet(),
             peers: (*self.peers).clone(),
             draining: self.drains(edge),
+            users: self.users.iter().collect(),
+            origins: (*self.origins).clone(),
             ..EdgeView::default()
         }
     }
@@ -58,6 +60,14 @@ impl State {
         }
         if old.peers != new.peers {
             changes.push(EdgeChange::Peers((*new.peers).clone()));
+        }
+        changes.extend(new.users.set_since(&old.users).map(EdgeChange::UserSet));
+        let removed = new.users.removed_since(&old.users);
+        changes.extend(
+            removed.map(|(realm, name)| EdgeChange::UserRemoved { realm: realm.clone(), name: name.clone() }),
+        );
+        if old.origins != new.origins {
+            changes.push(EdgeChange::Origins { origins: (*new.origins).clone() });
         }
         changes
     }

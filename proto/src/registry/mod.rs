@@ -27,6 +27,7 @@ mod shards;
 mod state;
 #[cfg(test)]
 mod tests;
+mod users;
 
 pub use apps::{ApiKey, App, AppPolicy};
 pub use audit::{Audit, Note};

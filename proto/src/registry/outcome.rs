@@ -62,6 +62,8 @@ pub enum Thing {
     PeerPrefix,
     Secret,
     Note,
+    TurnUser,
+    TurnUserBytes,
 }
 
 impl fmt::Display for Thing {
@@ -90,6 +92,8 @@ impl fmt::Display for Thing {
             Self::PeerPrefix => "peer prefix",
             Self::Secret => "secret",
             Self::Note => "audit note",
+            Self::TurnUser => "TURN user",
+            Self::TurnUserBytes => "bytes of TURN users",
         })
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cow::{Map, Ring};
 use super::revocations::Revocations;
+use super::users::Users;
 use super::{
     ApiKey, App, Audit, Cluster, Command, Edge, Entry, Node, Numbered, Outcome, Refusal, RequestId,
     ShardEntry, Thing, VERSION, shards,
@@ -36,6 +37,10 @@ pub struct State {
     pub(super) sealing: Arc<Numbered>,
     pub(super) revocations: Revocations,
     pub(super) peers: Arc<PeerPolicy>,
+    #[serde(default)]
+    pub(super) users: Users,
+    #[serde(default)]
+    pub(super) origins: Arc<BTreeMap<String, String>>,
     pub(super) audit: Ring<Audit>,
     pub(super) requests: Ring<(RequestId, Outcome)>,
 }
@@ -57,6 +62,8 @@ impl Default for State {
             sealing: Arc::default(),
             revocations: Revocations::default(),
             peers: Arc::default(),
+            users: Users::default(),
+            origins: Arc::default(),
             audit: Ring::default(),
             requests: Ring::default(),
         }
@@ -226,6 +233,9 @@ impl State {
             }
             Command::Pardon { room, identity } => self.pardon(room, identity),
             Command::PeersSet(policy) => self.peers_set(policy),
+            Command::TurnUserSet(user) => self.turn_user_set(user),
+            Command::TurnUserRemove { realm, name } => self.turn_user_remove(realm, name),
+            Command::TurnOriginsSet { origins } => self.turn_origins_set(origins),
         }
     }
 

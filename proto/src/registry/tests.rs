@@ -9,7 +9,9 @@ use crate::id::{
     SessionId, Shard,
 };
 use crate::limits::{AUDIT_MAX, REVOKED_MAX, SHARDS};
-use crate::mesh::uplink::{EdgeChange, EdgeHello, EdgeView, Listener, PeerPolicy, RelayRange, Secret};
+use crate::mesh::uplink::{
+    EdgeChange, EdgeHello, EdgeView, Listener, PeerPolicy, RelayRange, Secret, TurnUser,
+};
 use crate::time::Unix;
 use crate::turn::Transport;
 
@@ -367,6 +369,27 @@ fn a_removed_edge_stays_out_until_it_is_forgotten() {
 
 // ------------------------------------------------------------------------------------ properties
 
+fn turn_user(realm: &str, n: u8, password: u8) -> TurnUser {
+    let user = TurnUser::of_password(realm, &format!("u{n}"), &password.to_string());
+    if n == 3 { TurnUser { sha256: None, ..user } } else { user }
+}
+
+fn some_relay_users() -> impl Strategy<Value = Command> {
+    let realm = || prop::sample::select(vec!["", "r", "s"]);
+    prop_oneof![
+        (realm(), 0u8..4, 0u8..3)
+            .prop_map(|(realm, n, password)| turn_user(realm, n, password))
+            .prop_map(Command::TurnUserSet),
+        (realm(), 0u8..4).prop_map(|(realm, n)| {
+            let TurnUser { realm, name, .. } = turn_user(realm, n, 0);
+            Command::TurnUserRemove { realm, name }
+        }),
+        prop::collection::vec((0u8..3, realm()), 0..3).prop_map(|some| Command::TurnOriginsSet {
+            origins: some.into_iter().map(|(n, r)| (format!("https://o{n}"), r.to_owned())).collect()
+        }),
+    ]
+}
+
 /// Ids out of a small space, so that commands meet what others made.
 fn some_command() -> impl Strategy<Value = Command> {
     let node = || (0u64..5).prop_map(NodeId);
@@ -436,6 +459,7 @@ fn some_command() -> impl Strategy<Value = Command> {
             let net = |n| ipnet::IpNet::new(IpAddr::V4(Ipv4Addr::new(10, n, 0, 0)), 16).unwrap();
             Command::PeersSet(PeerPolicy { allow: nets.into_iter().map(net).collect(), deny: vec![] })
         }),
+        some_relay_users(),
     ]
 }
 
