@@ -44,6 +44,8 @@ pub struct Config {
     pub http: Vec<TcpListener>,
     /// HTTPS, where the node speaks TLS itself.
     pub https: Option<http::Secure>,
+    /// HTTPS that an edge decrypts, where it shares its port.
+    pub behind: Option<http::Behind>,
     /// Reverse proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// HTTP worker threads.
@@ -164,6 +166,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         http::Config {
             plain: config.http,
             secure: config.https,
+            behind: config.behind,
             trusted_proxies: config.trusted_proxies,
             workers: config.workers,
             lan: config.lan,

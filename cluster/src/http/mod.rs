@@ -2,28 +2,22 @@
 
 pub mod api;
 pub mod assets;
+mod listen;
+mod proxied;
 pub mod source;
 pub mod tls;
 
-use std::any::Any;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::dev::{Extensions, Server};
-use actix_web::rt::net::TcpStream;
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Route, guard, middleware, web};
+use actix_web::dev::Server;
+use actix_web::{App, HttpRequest, HttpResponse, Route, guard, middleware, web};
 use ipnet::IpNet;
 
 use crate::actor::gateway::Source;
-use crate::actor::socket::{self, Cutter};
+use crate::actor::socket;
 use crate::node::Node;
 
-/// A request must be complete, and a TLS handshake done, within this.
-const REQUEST_WITHIN: Duration = Duration::from_secs(10);
-/// A TCP peer that acknowledges nothing, or whose window stays shut, is given up after this.
-const TCP_GIVE_UP: Duration = Duration::from_secs(30);
 /// Connections of one worker thread.
 const CONNECTIONS_PER_WORKER: usize = 60_000;
 
@@ -33,6 +27,8 @@ pub struct Config {
     pub plain: Vec<TcpListener>,
     /// Bound sockets for HTTPS, with the certificate.
     pub secure: Option<Secure>,
+    /// Bound sockets behind whatever speaks TLS in the node's place: an edge that shares its port.
+    pub behind: Option<Behind>,
     /// Reverse proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Worker threads.
@@ -60,6 +56,16 @@ pub struct Secure {
     pub tls: Arc<rustls::ServerConfig>,
 }
 
+/// HTTPS that somebody else has decrypted: each connection begins with a PROXY protocol version 2 header,
+/// which says whose it is.
+#[derive(Debug, Default)]
+pub struct Behind {
+    /// Bound sockets.
+    pub listeners: Vec<TcpListener>,
+    /// Who may connect to them, beside this machine itself; others are dropped unheard.
+    pub proxies: Vec<IpNet>,
+}
+
 /// What handlers need.
 struct Shared {
     node: Arc<Node>,
@@ -74,7 +80,7 @@ struct Shared {
 pub fn serve(node: Arc<Node>, config: Config) -> std::io::Result<Server> {
     let shared = web::Data::new(Shared { node, trusted_proxies: config.trusted_proxies, lan: config.lan });
     let admin = config.admin;
-    let mut server = HttpServer::new(move || {
+    let app = move || {
         App::new()
             .app_data(web::Data::clone(&shared))
             .wrap(middleware::DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
@@ -82,39 +88,28 @@ pub fn serve(node: Arc<Node>, config: Config) -> std::io::Result<Server> {
             .configure(api::routes)
             .configure(|routes| admin.configure(routes))
             .configure(assets::routes)
-    })
-    .workers(config.workers.max(1))
-    .max_connections(CONNECTIONS_PER_WORKER)
-    .client_request_timeout(REQUEST_WITHIN)
-    .tls_handshake_timeout(REQUEST_WITHIN)
-    .shutdown_timeout(2)
-    .disable_signals()
-    .on_connect(on_connect);
+    };
+    let server = Server::build()
+        .workers(config.workers.max(1))
+        .max_concurrent_connections(CONNECTIONS_PER_WORKER)
+        .shutdown_timeout(2)
+        .disable_signals();
+    let mut listening = listen::Listening::new(server, app);
     for listener in config.plain {
-        server = server.listen(listener)?;
+        listening.plain(listener)?;
     }
     if let Some(secure) = config.secure {
         for listener in secure.listeners {
-            server = server.listen_rustls_0_23(listener, (*secure.tls).clone())?;
+            listening.secure(listener, &secure.tls)?;
         }
     }
-    Ok(server.run())
-}
-
-/// Keeps of each connection what shuts it down from outside, and lets the kernel give up on those
-/// that stopped reading.
-fn on_connect(connection: &dyn Any, data: &mut Extensions) {
-    let stream = connection
-        .downcast_ref::<TcpStream>()
-        .or_else(|| connection.downcast_ref::<TlsStream<TcpStream>>().map(|tls| tls.get_ref().0));
-    let Some(stream) = stream else { return };
-    let socket = socket2::SockRef::from(stream);
-    // A connection without these still works; it is only reaped later.
-    let _ = socket.set_tcp_nodelay(true);
-    let _ = socket.set_tcp_user_timeout(Some(TCP_GIVE_UP));
-    if let Ok(cutter) = Cutter::new(stream) {
-        data.insert(Arc::new(cutter));
+    if let Some(behind) = config.behind {
+        let proxies: Arc<[IpNet]> = behind.proxies.into();
+        for listener in behind.listeners {
+            listening.behind(listener, Arc::clone(&proxies))?;
+        }
     }
+    listening.run()
 }
 
 /// A route for GET, and for HEAD, of whose answer the server sends the headers alone (RFC 9110

@@ -5,6 +5,22 @@ use std::net::{IpAddr, Ipv4Addr};
 use actix_web::HttpRequest;
 use ipnet::IpNet;
 
+/// Whether a connection came by TLS, whoever decrypted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Secured(pub(super) bool);
+
+/// Whether the client's connection is HTTPS: the connection itself, or by the word of a trusted proxy's
+/// `X-Forwarded-Proto`. What decides whether a cookie may be `Secure`, and the scheme of URLs in answers.
+pub fn is_secure(request: &HttpRequest, trusted: &[IpNet]) -> bool {
+    let forwarded = || {
+        let peer = request.peer_addr()?.ip().to_canonical();
+        let by_proxy = trusted.iter().any(|net| net.contains(&peer));
+        by_proxy.then(|| request.headers().get("x-forwarded-proto")?.to_str().ok()).flatten()
+    };
+    request.conn_data::<Secured>().is_some_and(|secured| secured.0)
+        || forwarded().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+}
+
 /// The client's address: the connection's own, unless that is a trusted proxy; then the last address
 /// of `X-Forwarded-For` that is not one. What a stranger writes there is never believed.
 pub fn client_ip(request: &HttpRequest, trusted: &[IpNet]) -> IpAddr {

@@ -148,6 +148,7 @@ async fn start_node(args: &Args, dir: &Dir, address: IpAddr, lan: Option<&Lan>) 
         accept_loss: args.accept_loss,
         http: plain,
         https,
+        behind: None,
         trusted_proxies: args.trusted_proxy.clone(),
         workers: args.workers,
         uplink,

@@ -50,6 +50,7 @@ fn config(args: &Args, listener: TcpListener) -> Result<start::Config> {
         accept_loss: false,
         http: vec![listener],
         https: None,
+        behind: None,
         trusted_proxies: Vec::new(),
         workers: 1,
         uplink: UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("no free UDP port on loopback")?,
