@@ -138,10 +138,12 @@ export class IceServers {
   store({ ice_servers: servers, edges }) {
     this.servers = servers;
     this.edges = edges;
-    for (const { edge, region, urls } of edges) {
+    edges.forEach(({ edge, region, urls }, n) => {
+      // The nth entry of `ice_servers` is the nth edge's: TLS may be at another name than what is measured.
+      const all = edges.length === servers.length ? [...urls, ...[servers[n].urls].flat()] : urls;
       this.#known.delete(edge);
-      this.#known.set(edge, { edge, region, at: urls.map(hostPort).filter(Boolean) });
-    }
+      this.#known.set(edge, { edge, region, at: all.map(hostPort).filter(Boolean) });
+    });
     while (this.#known.size > 64) this.#known.delete(this.#known.keys().next().value);
   }
 

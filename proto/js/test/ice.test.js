@@ -128,6 +128,16 @@ test('the selected pair is digested, and its path is named', () => {
   // An edge that is no longer handed out is still known by its address: it is the one that was lost.
   servers.store({ ice_servers: [], edges: [] });
   assert.equal(servers.edgeOf({ url: 'turn:fra.example:3478?transport=udp' }).edge, 'fra-1');
+  // One that is reached by TLS at another name than the address that is measured, or is not measured at all.
+  servers.store({
+    ice_servers: [
+      { urls: ['turn:192.0.2.9:3478?transport=udp', 'turns:tls.example:443?transport=tcp'] },
+      { urls: 'turns:par.example:443?transport=tcp' },
+    ],
+    edges: [{ edge: 'lon-1', region: 'eu', urls: ['stun:192.0.2.9:3478'] }, { edge: 'par-1', region: 'eu', urls: [] }],
+  });
+  assert.equal(servers.edgeOf({ url: 'turns:tls.example:443?transport=tcp' }).edge, 'lon-1');
+  assert.equal(servers.edgeOf({ url: 'turns:par.example:443?transport=tcp' }).edge, 'par-1');
 });
 
 test('URLs of RFC 7064 and RFC 7065', () => {

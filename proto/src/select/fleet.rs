@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::EdgeStatus;
+use super::ice::turn_urls;
 use crate::id::EdgeId;
 use crate::limits::EDGE_LOST_AFTER;
 use crate::mesh::uplink::{EdgeHello, Health};
@@ -80,7 +81,7 @@ impl Fleet {
             EdgeStatus {
                 edge: edge.clone(),
                 region: seen.hello.region.clone(),
-                available: seen.alive && !listeners.is_empty() && admitted(edge),
+                available: seen.alive && !turn_urls(&listeners).is_empty() && admitted(edge),
                 listeners,
                 load: f64::from(allocations) / f64::from(seen.hello.capacity.max(1)),
             }

@@ -15,6 +15,9 @@ use crate::turn::Transport;
 /// URLs of one edge at most (DESIGN.md 6): each TURN URL is an allocation of every connection.
 pub const URLS_PER_EDGE: usize = 3;
 
+/// The port that firewalls let out where they let nothing else.
+const PORT_OF_FIREWALLS: u16 = 443;
+
 /// What a client is offered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IceOffer {
@@ -32,7 +35,7 @@ impl IceOffer {
         let mut offer = Self::default();
         for edge in edges {
             offer.servers.push(IceServer {
-                urls: urls(&edge.listeners),
+                urls: turn_urls(&edge.listeners),
                 username: Some(username.clone()),
                 credential: Some(credential.clone()),
             });
@@ -70,17 +73,51 @@ pub fn stun_urls(listeners: &[Listener]) -> Vec<String> {
     listeners.iter().filter_map(stun_url).take(1).collect()
 }
 
-fn urls(listeners: &[Listener]) -> Vec<String> {
-    let stun = stun_urls(listeners).into_iter();
-    let mut of = [Transport::Udp, Transport::Tcp]
-        .into_iter()
-        .filter_map(|transport| listeners.iter().find(|listener| listener.transport == transport));
-    let turn = of.by_ref().map(|listener| {
-        let scheme = if listener.transport.is_secure() { "turns" } else { "turn" };
-        let transport = if listener.transport.is_stream() { "tcp" } else { "udp" };
-        format!("{scheme}:{}?transport={transport}", authority(listener))
-    });
-    stun.chain(turn).take(URLS_PER_EDGE).collect()
+/// The `turn:` and `turns:` URLs of an edge that browsers are handed, at most [`URLS_PER_EDGE`]: each is an
+/// allocation on each of a client's networks, so there is one of each way to get through, in the order in
+/// which a client does well to use them.
+///
+/// 1. TURN over UDP, which costs a call nothing. A client asks the same address for its server-reflexive
+///    candidate (libwebrtc makes a STUN server of every TURN server over UDP; RFC 8656 section 7.2 has it in the
+///    answer to an Allocate), so a `stun:` URL of its own would only cost a place.
+/// 2. TURN over TCP, for networks that drop UDP; it needs no certificate that the client must trust.
+/// 3. TURN over TLS, for networks that let nothing but 443 out.
+///
+/// Of several listeners of one transport the one with a hostname goes first, since a name leads clients of
+/// either family to an address of theirs; then, of streams, port 443, which firewalls let out where they
+/// let nothing else; then the order of the configuration. Where a transport is missing, its place goes to the
+/// next listener of another one: the other family's, where there are no hostnames.
+///
+/// DTLS (`turns:…?transport=udp`) is for other clients: no browser speaks it.
+#[must_use]
+pub fn turn_urls(listeners: &[Listener]) -> Vec<String> {
+    let of = |transport| {
+        let mut all: Vec<&Listener> = listeners.iter().filter(|one| one.transport == transport).collect();
+        all.sort_by_key(|one| {
+            (one.hostname.is_none(), one.transport.is_stream() && one.address.port() != PORT_OF_FIREWALLS)
+        });
+        all
+    };
+    let ways = [Transport::Udp, Transport::Tcp, Transport::Tls].map(of);
+    let most = ways.iter().map(Vec::len).max().unwrap_or(0);
+    let mut urls = Vec::new();
+    for nth in 0..most {
+        for listener in ways.iter().filter_map(|way| way.get(nth)) {
+            let url = turn_url(listener);
+            if !urls.contains(&url) {
+                urls.push(url);
+            }
+        }
+    }
+    urls.truncate(URLS_PER_EDGE);
+    urls
+}
+
+/// As RFC 7065 writes it.
+fn turn_url(listener: &Listener) -> String {
+    let scheme = if listener.transport.is_secure() { "turns" } else { "turn" };
+    let transport = if listener.transport.is_stream() { "tcp" } else { "udp" };
+    format!("{scheme}:{}?transport={transport}", authority(listener))
 }
 
 fn stun_url(listener: &Listener) -> Option<String> {
@@ -99,13 +136,54 @@ mod tests {
     use super::*;
     use crate::id::Region;
 
+    fn listener(transport: Transport, address: &str, hostname: Option<&str>) -> Listener {
+        Listener { transport, address: address.parse().unwrap(), hostname: hostname.map(str::to_owned) }
+    }
+
+    #[test]
+    fn one_url_for_each_way_to_get_through() {
+        use Transport::{Dtls, Tcp, Tls, Udp};
+        let name = Some("turn.example");
+        let all = [
+            listener(Dtls, "192.0.2.1:5349", name),
+            listener(Tls, "192.0.2.1:5349", name),
+            listener(Tls, "192.0.2.1:443", name),
+            listener(Tcp, "192.0.2.1:3478", name),
+            listener(Udp, "192.0.2.1:3478", name),
+            listener(Udp, "192.0.2.1:443", name),
+        ];
+        let expected = [
+            "turn:turn.example:3478?transport=udp",
+            "turn:turn.example:3478?transport=tcp",
+            "turns:turn.example:443?transport=tcp",
+        ];
+        assert_eq!(turn_urls(&all), expected);
+        assert_eq!(turn_urls(&all[..1]), Vec::<String>::new(), "no browser speaks DTLS");
+    }
+
+    #[test]
+    fn both_families_where_a_name_says_both_or_a_place_is_free() {
+        use Transport::{Tcp, Tls, Udp};
+        let both = [
+            listener(Udp, "192.0.2.1:3478", None),
+            listener(Udp, "[2001:db8::1]:3478", None),
+            listener(Tls, "192.0.2.1:443", Some("turn.example")),
+            listener(Tls, "[2001:db8::1]:443", Some("turn.example")),
+        ];
+        let expected = [
+            "turn:192.0.2.1:3478?transport=udp",
+            "turns:turn.example:443?transport=tcp",
+            "turn:[2001:db8::1]:3478?transport=udp",
+        ];
+        assert_eq!(turn_urls(&both), expected);
+        let named =
+            [listener(Tcp, "192.0.2.1:443", None), listener(Tcp, "192.0.2.1:3478", Some("turn.example"))];
+        let expected = ["turn:turn.example:3478?transport=tcp", "turn:192.0.2.1:443?transport=tcp"];
+        assert_eq!(turn_urls(&named), expected);
+    }
+
     #[test]
     fn urls_and_credential() {
-        let listener = |transport, address: &str, hostname: Option<&str>| Listener {
-            transport,
-            address: address.parse().unwrap(),
-            hostname: hostname.map(str::to_owned),
-        };
         let edge = EdgeStatus {
             edge: EdgeId::new("e").unwrap(),
             region: Region::new("r").unwrap(),
@@ -121,12 +199,9 @@ mod tests {
         let offer = IceOffer::new(&[&edge], &secret, session, Unix::from_secs(1000));
         assert_eq!(
             offer.servers[0].urls,
-            [
-                "stun:[2001:db8::1]:3478",
-                "turn:[2001:db8::1]:3478?transport=udp",
-                "turn:turn.example:3478?transport=tcp"
-            ]
+            ["turn:[2001:db8::1]:3478?transport=udp", "turn:turn.example:3478?transport=tcp"]
         );
+        assert_eq!(offer.edges[0].urls, ["stun:[2001:db8::1]:3478"]);
         assert_eq!(offer.servers[0].username.as_deref(), Some(format!("4600:{session}").as_str()));
         // As `printf '1433895918:user' | openssl dgst -sha1 -hmac secret -binary | base64` prints it.
         let (username, password) = credential(&secret, "user", Unix::from_secs(1_433_895_918));
