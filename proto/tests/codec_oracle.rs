@@ -7,19 +7,22 @@
     clippy::expect_used,
     clippy::panic,
     clippy::cast_possible_truncation,
-    reason = "a test fails by panic, and makes small numbers of its own"
+    clippy::cognitive_complexity,
+    reason = "a test fails by panic, makes small numbers of its own, and has an arm for each attribute"
 )]
 
 use std::net::{IpAddr, SocketAddr};
 
 use chappe_proto::stun::attributes::{self, EvenPort, Family};
-use chappe_proto::stun::{Class, Code, HEADER, Key, Message, Method, TransactionId, Writer};
+use chappe_proto::stun::{
+    Algorithm, Class, Code, HEADER, Integrity, Key, Message, Method, TransactionId, Writer, user_hash,
+};
 use proptest::prelude::*;
 use stun_types::AddressFamily;
 use stun_types::attribute::{
     AlternateServer, Attribute as _, AttributeFromRaw, AttributeStaticType, ErrorCode, MessageIntegrity,
-    MessageIntegritySha256, Nonce, RawAttribute, Realm, Software, UnknownAttributes, Username,
-    XorMappedAddress,
+    MessageIntegritySha256, Nonce, PasswordAlgorithm, PasswordAlgorithmValue, PasswordAlgorithms,
+    RawAttribute, Realm, Software, UnknownAttributes, Userhash, Username, XorMappedAddress,
 };
 use stun_types::message as theirs;
 use stun_types::message::{
@@ -40,6 +43,9 @@ enum Attribute {
     Username(String),
     Realm(String),
     Nonce(String),
+    UserHash(String, String),
+    Algorithm(bool),
+    Algorithms(Vec<bool>),
     Software(String),
     ErrorCode(u16, String),
     Unknown(Vec<u16>),
@@ -77,6 +83,9 @@ fn attribute() -> impl Strategy<Value = Attribute> {
         words().prop_map(Attribute::Username),
         words().prop_map(Attribute::Realm),
         words().prop_map(Attribute::Nonce),
+        (words(), words()).prop_map(|(user, realm)| Attribute::UserHash(user, realm)),
+        any::<bool>().prop_map(Attribute::Algorithm),
+        prop::collection::vec(any::<bool>(), 1..3).prop_map(Attribute::Algorithms),
         words().prop_map(Attribute::Software),
         (300u16..700, words()).prop_map(|(code, reason)| Attribute::ErrorCode(code, reason)),
         prop::collection::vec(any::<u16>(), 1..8).prop_map(Attribute::Unknown),
@@ -104,7 +113,10 @@ struct Plan {
     method: u16,
     transaction: [u8; 12],
     attributes: Vec<Attribute>,
+    /// Username, realm, password.
     credentials: Option<(String, String, String)>,
+    /// MESSAGE-INTEGRITY with a key by MD5, MESSAGE-INTEGRITY-SHA256 with one by SHA-256, or both.
+    integrity: Vec<Integrity>,
     fingerprint: bool,
 }
 
@@ -113,8 +125,13 @@ fn plan() -> impl Strategy<Value = Plan> {
         prop_oneof![Just(Class::Request), Just(Class::Indication), Just(Class::Success), Just(Class::Error)];
     let credentials = prop::option::of((words(), words(), words()));
     let attributes = prop::collection::vec(attribute(), 0..10);
-    (class, 0u16..0x1000, any::<[u8; 12]>(), attributes, credentials, any::<bool>()).prop_map(
-        |(class, method, transaction, mut attributes, credentials, fingerprint)| {
+    let integrity = prop_oneof![
+        Just(vec![Integrity::Sha1]),
+        Just(vec![Integrity::Sha256]),
+        Just(vec![Integrity::Sha1, Integrity::Sha256])
+    ];
+    (class, 0u16..0x1000, any::<[u8; 12]>(), attributes, credentials, integrity, any::<bool>()).prop_map(
+        |(class, method, transaction, mut attributes, credentials, integrity, fingerprint)| {
             let mut seen = Vec::new();
             attributes.retain(|attribute| {
                 let kind = std::mem::discriminant(attribute);
@@ -122,7 +139,7 @@ fn plan() -> impl Strategy<Value = Plan> {
                 seen.push(kind);
                 !again || matches!(attribute, Attribute::XorPeer(_) | Attribute::Other(..))
             });
-            Plan { class, method, transaction, attributes, credentials, fingerprint }
+            Plan { class, method, transaction, attributes, credentials, integrity, fingerprint }
         },
     )
 }
@@ -133,6 +150,14 @@ fn family(v6: bool) -> Family {
     if v6 { Family::V6 } else { Family::V4 }
 }
 
+fn algorithm(sha256: bool) -> Algorithm {
+    if sha256 { Algorithm::Sha256 } else { Algorithm::Md5 }
+}
+
+fn key(integrity: Integrity, (username, realm, password): &(String, String, String)) -> Key {
+    Key::derive(algorithm(integrity == Integrity::Sha256), username, realm, password)
+}
+
 fn ours(plan: &Plan) -> Vec<u8> {
     let mut writer = Writer::new(plan.class, Method(plan.method), TransactionId(plan.transaction));
     for attribute in &plan.attributes {
@@ -140,6 +165,14 @@ fn ours(plan: &Plan) -> Vec<u8> {
             Attribute::Username(text) => writer.attribute(attributes::USERNAME, text.as_bytes()),
             Attribute::Realm(text) => writer.attribute(attributes::REALM, text.as_bytes()),
             Attribute::Nonce(text) => writer.attribute(attributes::NONCE, text.as_bytes()),
+            Attribute::UserHash(user, realm) => {
+                writer.attribute(attributes::USERHASH, &user_hash(user, realm))
+            }
+            Attribute::Algorithm(sha256) => writer.password_algorithm(algorithm(*sha256)),
+            Attribute::Algorithms(list) => {
+                let list: Vec<_> = list.iter().map(|sha256| algorithm(*sha256)).collect();
+                writer.password_algorithms(&list)
+            }
             Attribute::Software(text) => writer.attribute(attributes::SOFTWARE, text.as_bytes()),
             Attribute::ErrorCode(code, reason) => writer.error_code(Code(*code), reason),
             Attribute::Unknown(kinds) => writer.unknown_attributes(kinds),
@@ -159,8 +192,9 @@ fn ours(plan: &Plan) -> Vec<u8> {
             Attribute::Other(kind, value) => writer.attribute(*kind, value),
         };
     }
-    if let Some((username, realm, password)) = &plan.credentials {
-        writer = writer.integrity(&Key::long_term(username, realm, password).0);
+    for integrity in plan.integrity.iter().filter(|_| plan.credentials.is_some()) {
+        let key = key(*integrity, plan.credentials.as_ref().unwrap());
+        writer = writer.protect(*integrity, key.as_slice());
     }
     if plan.fingerprint { writer.fingerprint().finish() } else { writer.finish() }
 }
@@ -177,6 +211,16 @@ fn ours_reads(plan: &Plan, bytes: &[u8]) {
             Attribute::Username(text) => assert_eq!(message.username(), Ok(Some(&**text))),
             Attribute::Realm(text) => assert_eq!(message.realm(), Ok(Some(&**text))),
             Attribute::Nonce(text) => assert_eq!(message.nonce(), Ok(Some(&**text))),
+            Attribute::UserHash(user, realm) => {
+                assert_eq!(message.user_hash(), Ok(Some(user_hash(user, realm))));
+            }
+            Attribute::Algorithm(sha256) => {
+                assert_eq!(message.password_algorithm(), Ok(Some(algorithm(*sha256))));
+            }
+            Attribute::Algorithms(list) => {
+                let list: Vec<_> = list.iter().map(|sha256| algorithm(*sha256)).collect();
+                assert_eq!(message.password_algorithms(), Ok(Some(list)));
+            }
             Attribute::Software(text) => {
                 assert_eq!(message.get(attributes::SOFTWARE), Some(text.as_bytes()));
             }
@@ -220,10 +264,14 @@ fn ours_reads(plan: &Plan, bytes: &[u8]) {
         }
     }
     assert_eq!(message.attributes().count(), plan.attributes.len());
-    assert_eq!(message.has_integrity(), plan.credentials.is_some());
-    if let Some((username, realm, password)) = &plan.credentials {
-        assert!(message.verify(&Key::long_term(username, realm, password).0));
-        assert!(!message.verify(&Key::long_term(username, realm, "another").0) || password == "another");
+    // Of both MESSAGE-INTEGRITY-SHA256 counts (RFC 8489 section 9.2.4).
+    let expected = plan.credentials.as_ref().and(plan.integrity.last().copied());
+    assert_eq!(message.integrity(), expected);
+    if let (Some(integrity), Some((username, realm, password))) = (expected, &plan.credentials) {
+        let good = (username.clone(), realm.clone(), password.clone());
+        let bad = (username.clone(), realm.clone(), format!("{password}!"));
+        assert!(message.verify(key(integrity, &good).as_slice()));
+        assert!(!message.verify(key(integrity, &bad).as_slice()));
     }
 }
 
@@ -252,6 +300,17 @@ fn their_credentials(username: &str, realm: &str, password: &str) -> MessageInte
     LongTermKeyCredentials::new(username.to_owned(), password.to_owned(), realm.to_owned()).into()
 }
 
+fn their_algorithm(sha256: bool) -> PasswordAlgorithmValue {
+    if sha256 { PasswordAlgorithmValue::SHA256 } else { PasswordAlgorithmValue::MD5 }
+}
+
+fn their_integrity(integrity: Integrity) -> IntegrityAlgorithm {
+    match integrity {
+        Integrity::Sha1 => IntegrityAlgorithm::Sha1,
+        Integrity::Sha256 => IntegrityAlgorithm::Sha256,
+    }
+}
+
 fn by_them(plan: &Plan) -> Vec<u8> {
     let transaction = their_transaction(plan.transaction);
     let kind = MessageType::from_class_method(their_class(plan.class), theirs::Method::new(plan.method));
@@ -261,6 +320,16 @@ fn by_them(plan: &Plan) -> Vec<u8> {
             Attribute::Username(text) => writer.add_attribute(&Username::new(text).unwrap()),
             Attribute::Realm(text) => writer.add_attribute(&Realm::new(text).unwrap()),
             Attribute::Nonce(text) => writer.add_attribute(&Nonce::new(text).unwrap()),
+            Attribute::UserHash(user, realm) => {
+                writer.add_attribute(&Userhash::new(Userhash::compute(user, realm)))
+            }
+            Attribute::Algorithm(sha256) => {
+                writer.add_attribute(&PasswordAlgorithm::new(their_algorithm(*sha256)))
+            }
+            Attribute::Algorithms(list) => {
+                let list: Vec<_> = list.iter().map(|sha256| their_algorithm(*sha256)).collect();
+                writer.add_attribute(&PasswordAlgorithms::new(&list))
+            }
             Attribute::Software(text) => writer.add_attribute(&Software::new(text).unwrap()),
             Attribute::ErrorCode(code, reason) => {
                 writer.add_attribute(&ErrorCode::new(*code, reason).unwrap())
@@ -297,7 +366,9 @@ fn by_them(plan: &Plan) -> Vec<u8> {
     }
     if let Some((username, realm, password)) = &plan.credentials {
         let credentials = their_credentials(username, realm, password);
-        writer.add_message_integrity(&credentials, IntegrityAlgorithm::Sha1).unwrap();
+        for integrity in &plan.integrity {
+            writer.add_message_integrity(&credentials, their_integrity(*integrity)).unwrap();
+        }
     }
     if plan.fingerprint {
         writer.add_fingerprint().unwrap();
@@ -322,6 +393,16 @@ fn they_read(plan: &Plan, bytes: &[u8]) {
             Attribute::Username(text) => assert_eq!(get::<Username>(&message).username(), text),
             Attribute::Realm(text) => assert_eq!(get::<Realm>(&message).realm(), text),
             Attribute::Nonce(text) => assert_eq!(get::<Nonce>(&message).nonce(), text),
+            Attribute::UserHash(user, realm) => {
+                assert_eq!(*get::<Userhash>(&message).hash(), Userhash::compute(user, realm));
+            }
+            Attribute::Algorithm(sha256) => {
+                assert_eq!(get::<PasswordAlgorithm>(&message).algorithm(), their_algorithm(*sha256));
+            }
+            Attribute::Algorithms(list) => {
+                let list: Vec<_> = list.iter().map(|sha256| their_algorithm(*sha256)).collect();
+                assert_eq!(get::<PasswordAlgorithms>(&message).algorithms(), list);
+            }
             Attribute::Software(text) => assert_eq!(get::<Software>(&message).software(), text),
             Attribute::ErrorCode(code, reason) => {
                 let read = get::<ErrorCode>(&message);
@@ -377,7 +458,8 @@ fn they_read(plan: &Plan, bytes: &[u8]) {
     }
     if let Some((username, realm, password)) = &plan.credentials {
         let good = their_credentials(username, realm, password);
-        assert_eq!(message.validate_integrity(&good).unwrap(), IntegrityAlgorithm::Sha1);
+        let counts = their_integrity(*plan.integrity.last().unwrap());
+        assert_eq!(message.validate_integrity(&good).unwrap(), counts);
         let bad = their_credentials(username, realm, &format!("{password}!"));
         assert!(message.validate_integrity(&bad).is_err());
     }
@@ -557,12 +639,14 @@ proptest! {
         }
         agree(&bytes);
         // A bent message that still has its integrity is accepted by both or by none.
-        if let (Ok(mine), Ok(other), Some((username, realm, password))) =
+        if let (Ok(mine), Ok(other), Some(credentials)) =
             (Message::parse(&bytes), theirs::Message::from_bytes(&bytes), &plan.credentials)
         {
-            let verified = mine.verify(&Key::long_term(username, realm, password).0);
-            let credentials = their_credentials(username, realm, password);
-            prop_assert_eq!(verified, other.validate_integrity(&credentials).is_ok());
+            let key = |integrity| key(integrity, credentials);
+            let verified = mine.integrity().is_some_and(|it| mine.verify(key(it).as_slice()));
+            let (username, realm, password) = credentials;
+            let verdict = other.validate_integrity(&their_credentials(username, realm, password));
+            prop_assert_eq!(verified, verdict.is_ok(), "{:02x?}", bytes);
         }
     }
 }
