@@ -8,6 +8,7 @@
     clippy::panic,
     clippy::cast_possible_truncation,
     clippy::cognitive_complexity,
+    clippy::too_many_lines,
     reason = "a test fails by panic, makes small numbers of its own, and has an arm for each attribute"
 )]
 
