@@ -1,0 +1,10 @@
+//! The framing of TCP and TLS streams.
+#![no_main]
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../../../proto/tests/fuzz/input.rs"]
+mod input;
+#[path = "../../../proto/tests/fuzz/framer.rs"]
+mod framer;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| framer::run(data));
