@@ -13,7 +13,7 @@ use std::error::Error;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 
-use chappe_edge::{Config, Edge, ListenAt, Source};
+use chappe_edge::{Config, Credentials, Edge, ListenAt, Source};
 use chappe_proto::id::{EdgeId, Region};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
 use chappe_proto::turn::{Quotas, RelayAddress, Transport};
@@ -34,10 +34,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         relays: vec![RelayAddress { bind, advertised, first: 49152, last: 65535 }],
         realm: "example".to_owned(),
         quotas: Quotas { allocations: 16_384, ..Quotas::default() },
-        source: Source::Standalone {
+        source: Source::Standalone(Credentials {
             secrets: vec![secret],
             peers: PeerPolicy { allow: vec!["127.0.0.0/8".parse()?, "::1/128".parse()?], deny: vec![] },
-        },
+            ..Credentials::default()
+        }),
     })?;
     println!("{}", edge.status()?);
     std::io::stdin().read_to_end(&mut Vec::new())?;

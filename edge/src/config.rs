@@ -1,10 +1,11 @@
 //! What an edge is told at its start.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use chappe_proto::id::{EdgeId, Region};
-use chappe_proto::mesh::uplink::{Listener, PeerPolicy, Secret};
+use chappe_proto::mesh::uplink::{Listener, PeerPolicy, Secret, TurnUser};
 use chappe_proto::turn::{Quotas, RelayAddress, Transport};
 use ipnet::IpNet;
 
@@ -148,13 +149,21 @@ impl ListenAt {
 pub enum Source {
     /// A cluster's nodes, by its registry's feed.
     Uplink(Uplink),
-    /// The command line, for good.
-    Standalone {
-        /// Shared secrets of TURN REST credentials; any of them authenticates.
-        secrets: Vec<Secret>,
-        /// Peers allowed and denied beyond the built-in list.
-        peers: PeerPolicy,
-    },
+    /// Whoever starts the edge, and [`Edge::set_credentials`](crate::Edge::set_credentials) later.
+    Standalone(Credentials),
+}
+
+/// What is in force on an edge that runs alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// Shared secrets of TURN REST credentials; any of them authenticates.
+    pub secrets: Vec<Secret>,
+    /// Long-term users, of any realm.
+    pub users: Vec<TurnUser>,
+    /// Realms besides the edge's own, by the ORIGIN of the clients that are challenged with them.
+    pub origins: BTreeMap<String, String>,
+    /// Peers allowed and denied beyond the built-in list.
+    pub peers: PeerPolicy,
 }
 
 impl Config {

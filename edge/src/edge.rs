@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use mio::{Poll, Waker};
 use tokio::sync::watch;
 
 use crate::command::{Command, Handle};
-use crate::config::{Config, Source};
+use crate::config::{Config, Credentials, Source};
 use crate::driver::Driver;
 use crate::health::{self, Health, Status};
 use crate::listener::{TcpListener, UdpListener};
@@ -32,6 +33,8 @@ pub struct Edge {
     driver: Handle,
     health: Arc<Health>,
     stop: watch::Sender<bool>,
+    /// The number of the credentials in force, where it runs alone.
+    alone: Option<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -39,6 +42,17 @@ pub struct Edge {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the edge's loop does not answer")]
 pub struct Stuck;
+
+/// Why credentials are not in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotSet {
+    /// The edge follows a cluster's registry.
+    #[error("the edge's credentials are those of its cluster")]
+    OfCluster,
+    /// Its loop is stuck.
+    #[error(transparent)]
+    Stuck(#[from] Stuck),
+}
 
 impl Edge {
     /// Binds every listener and starts to serve.
@@ -76,7 +90,7 @@ impl Edge {
         let side = Side {
             uplink: match config.source {
                 Source::Uplink(uplink) => Some((uplink.nodes, uplink.tls.client()?)),
-                Source::Standalone { .. } => None,
+                Source::Standalone(_) => None,
             },
             probed: bound
                 .iter()
@@ -88,7 +102,8 @@ impl Edge {
             health: health.clone(),
             stopped,
         };
-        let mut edge = Self { bound, hello, driver, health, stop, threads: Vec::new() };
+        let alone = view.map(|view| AtomicU64::new(view.index.0));
+        let mut edge = Self { bound, hello, driver, health, stop, alone, threads: Vec::new() };
         edge.spawn("chappe-edge", move || looped.run())?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -109,6 +124,19 @@ impl Edge {
     #[must_use]
     pub fn listeners(&self) -> &[(Listener, SocketAddr)] {
         &self.bound
+    }
+
+    /// Puts other credentials in force on an edge that runs alone, all of them at once. The allocations
+    /// of users that are gone end; those by a secret that is gone go on.
+    ///
+    /// # Errors
+    /// [`NotSet`], and the old ones stay.
+    pub fn set_credentials(&self, credentials: Credentials) -> Result<(), NotSet> {
+        let number = self.alone.as_ref().ok_or(NotSet::OfCluster)?;
+        let index = Index(number.fetch_add(1, Ordering::Relaxed) + 1);
+        let view = Box::new(view(index, credentials, &self.hello));
+        let set = self.driver.ask_blocking(ANSWER_WITHIN, |reply| Command::View(view, reply));
+        set.map(drop).map_err(|_| Stuck.into())
     }
 
     /// How it does, in figures.
@@ -247,11 +275,14 @@ fn hello(config: &Config, bound: &[(Listener, SocketAddr)]) -> EdgeHello {
 
 /// What is in force without a cluster: it is its own fleet.
 fn standalone_view(source: &Source, hello: &EdgeHello) -> Option<EdgeView> {
-    let Source::Standalone { secrets, peers } = source else { return None };
-    Some(EdgeView {
-        secrets: (1..).zip(secrets.iter().cloned()).collect(),
-        fleet: hello.relays.clone(),
-        peers: peers.clone(),
-        ..EdgeView::default()
-    })
+    let Source::Standalone(credentials) = source else { return None };
+    Some(view(Index::default(), credentials.clone(), hello))
+}
+
+/// Credentials as a view, of which a later one has a higher number.
+fn view(index: Index, credentials: Credentials, hello: &EdgeHello) -> EdgeView {
+    let Credentials { secrets, users, origins, peers } = credentials;
+    let fleet = hello.relays.clone();
+    let secrets = (1..).zip(secrets).collect();
+    EdgeView { index, secrets, users, origins, peers, fleet, ..EdgeView::default() }
 }

@@ -27,8 +27,8 @@ mod token;
 pub mod udp;
 mod uplink;
 
-pub use config::{Backend, CertificateFiles, Config, ListenAt, Sealed, Source, Web};
-pub use edge::{Edge, Stuck};
+pub use config::{Backend, CertificateFiles, Config, Credentials, ListenAt, Sealed, Source, Web};
+pub use edge::{Edge, NotSet, Stuck};
 pub use error::{CertificateError, StartError};
 pub use health::Status;
 pub use stats::{SocketCounters, Stats};

@@ -1,26 +1,32 @@
 //! `chappe edge`: a relay by itself.
 #![allow(clippy::print_stdout)]
 
-use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use chappe_edge::{Config, Edge, ListenAt, Source};
+use anyhow::{Result, bail};
+use chappe_edge::{Config, Credentials, Edge, ListenAt, Source};
 use chappe_proto::id::{EdgeId, Region};
 use chappe_proto::limits;
-use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
+use chappe_proto::mesh::uplink::PeerPolicy;
 use chappe_proto::turn::{Quotas, RelayAddress, Transport};
 use ipnet::IpNet;
 
+use crate::credentials::Files;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Serve without a cluster, with the shared secret of a file.
-    #[arg(long, requires = "secret_file")]
+    /// Serve without a cluster, with the credentials of a file; what changes there is in force within
+    /// two seconds.
+    #[arg(long)]
     standalone: bool,
     /// The shared secret of TURN REST credentials (`expiry:name`): one a line, all of them valid.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// Secrets, long-term users, realms of origins and peers, in TOML; `chappe turn key --toml` prints a
+    /// user, and `chappe turn import` writes the file from what coturn has.
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
     /// Where to listen, over UDP and TCP; may be given several times.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:3478")]
     listen: Vec<SocketAddr>,
@@ -66,34 +72,42 @@ const CHALLENGE_BURST: u32 = limits::CHALLENGES_BURST / limits::CHALLENGES_PER_S
 pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.standalone {
         bail!(
-            "an edge of a cluster is started by `chappe dev` for now; by itself: --standalone --secret-file FILE"
+            "an edge of a cluster is started by `chappe dev` for now; by itself: --standalone --secret-file FILE, or --credentials FILE"
         );
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let edge = Edge::start(config(args)?)?;
+    let files = files(args)?;
+    let edge = Edge::start(config(args, files.load()?)?)?;
     // Before the last line is printed: whoever has read it may stop us.
     let stop = runtime.block_on(async { crate::dev::stop_signal() })?;
     for (listener, bound) in edge.listeners() {
         println!("{:?} {bound}, reached by {}", listener.transport, listener.address);
     }
     println!("Ctrl-C stops it.");
-    runtime.block_on(stop);
+    runtime.block_on(async {
+        tokio::select! {
+            () = stop => {}
+            never = files.follow(&edge) => match never {},
+        }
+    });
     edge.stop();
     Ok(())
 }
 
-fn config(args: &Args) -> Result<Config> {
-    let Some(file) = &args.secret_file else { bail!("--standalone needs --secret-file FILE") };
-    let text = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let secrets: Vec<Secret> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(|line| Secret(line.as_bytes().to_vec()))
-        .collect();
-    if secrets.is_empty() {
-        bail!("{} holds no secret: write one, as `openssl rand -hex 32 > {0}` does", file.display());
+/// Where the credentials come from.
+fn files(args: &Args) -> Result<Files> {
+    if args.secret_file.is_none() && args.credentials.is_none() {
+        bail!("--standalone needs --secret-file FILE or --credentials FILE");
     }
+    Ok(Files {
+        secrets: args.secret_file.clone(),
+        credentials: args.credentials.clone(),
+        peers: PeerPolicy { allow: args.allow_peer.clone(), deny: args.deny_peer.clone() },
+        realm: args.realm.clone(),
+    })
+}
+
+fn config(args: &Args, credentials: Credentials) -> Result<Config> {
     let listen = |transport| {
         args.listen.iter().map(move |bind| ListenAt {
             advertised: args.advertise.map(|ip| SocketAddr::new(ip, bind.port())),
@@ -126,9 +140,6 @@ fn config(args: &Args) -> Result<Config> {
             challenges_per_sec: args.challenge_rate,
             ..Quotas::default()
         },
-        source: Source::Standalone {
-            secrets,
-            peers: PeerPolicy { allow: args.allow_peer.clone(), deny: args.deny_peer.clone() },
-        },
+        source: Source::Standalone(credentials),
     })
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cli;
+mod credentials;
 mod dev;
 mod edge;
 mod files;

@@ -344,6 +344,8 @@ pub const TURN_USERS_MAX: usize = 20_000;
 pub const TURN_USERS_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes that one user takes there beside its name and its realm: both keys and the fields' names.
 pub const TURN_USER_BYTES: usize = 88;
+/// The longest file of credentials of an edge that runs alone, in bytes: 300,000 users.
+pub const CREDENTIALS_FILE_MAX: u64 = 64 * 1024 * 1024;
 /// Origins that have a realm of their own: all of them are one entry.
 pub const TURN_ORIGINS_MAX: usize = 128;
 

@@ -10,9 +10,26 @@ use tokio::net::TcpStream;
 /// # Panics
 /// When the server does not answer with HTTP.
 pub async fn request(at: SocketAddr, method: &str, path: &str, bearer: Option<&str>) -> (u16, String) {
+    send(at, method, path, bearer, "").await
+}
+
+/// Sends a request with a body and answers with status and body.
+///
+/// # Panics
+/// When the server does not answer with HTTP.
+pub async fn send(
+    at: SocketAddr,
+    method: &str,
+    path: &str,
+    bearer: Option<&str>,
+    body: &str,
+) -> (u16, String) {
     let mut stream = TcpStream::connect(at).await.unwrap();
     let authorization = bearer.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: {at}\r\n{authorization}Connection: close\r\n\r\n");
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {at}\r\n{authorization}{length}Connection: close\r\n\r\n{body}"
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();

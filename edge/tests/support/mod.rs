@@ -9,7 +9,7 @@ pub mod node;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use chappe_edge::{Config, Edge, ListenAt, Source, StartError};
+use chappe_edge::{Config, Credentials, Edge, ListenAt, Source, StartError};
 use chappe_proto::id::{EdgeId, Region};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
 use chappe_proto::turn::{Quotas, RelayAddress, Transport};
@@ -34,7 +34,11 @@ pub fn standalone(ip: &str) -> Config {
         relays: vec![RelayAddress { bind: ip, advertised: ip, first: 49152, last: 65535 }],
         realm: REALM.to_owned(),
         quotas: Quotas { allocations: 1000, ..Quotas::default() },
-        source: Source::Standalone { secrets: vec![Secret(SECRET.to_vec())], peers: loopback() },
+        source: Source::Standalone(Credentials {
+            secrets: vec![Secret(SECRET.to_vec())],
+            peers: loopback(),
+            ..Credentials::default()
+        }),
     }
 }
 

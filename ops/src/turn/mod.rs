@@ -1,6 +1,6 @@
 //! `chappe turn`: what an operator of relays needs besides the relay.
 
-mod key;
+pub(crate) mod key;
 
 use anyhow::Result;
 

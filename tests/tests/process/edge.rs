@@ -24,9 +24,14 @@ impl Standalone {
     pub(crate) fn start(dir: &Path) -> Self {
         let secret = dir.join("secret");
         fs::write(&secret, format!("{SECRET}\n")).unwrap();
+        Self::with(&["--secret-file", secret.to_str().unwrap()])
+    }
+
+    /// With credentials of the caller's.
+    pub(crate) fn with(args: &[&str]) -> Self {
         let mut command = Command::new(binary());
         command.args(["edge", "--standalone", "--listen", "127.0.0.1:0", "--allow-peer", "127.0.0.0/8"]);
-        let process = Process::start(command.arg("--secret-file").arg(secret));
+        let process = Process::start(command.args(args));
         let text = process.stdout.until("stops it.");
         let at = |transport: &str| {
             let line =
@@ -38,7 +43,7 @@ impl Standalone {
 }
 
 /// What an app's server hands out, by the REST convention.
-fn credentials(secret: &str, from_now: i64) -> (String, String) {
+pub(crate) fn credentials(secret: &str, from_now: i64) -> (String, String) {
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
     let username = format!("{}:somebody", now + from_now);
     let password = password(&Secret(secret.as_bytes().to_vec()), &username);

@@ -8,6 +8,7 @@
 )]
 
 mod coturn;
+mod credentials;
 mod dev;
 mod edge;
 mod kick;
