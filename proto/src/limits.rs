@@ -178,6 +178,14 @@ pub const PORT_CANDIDATES: usize = 4;
 /// Buckets that count unauthenticated answers by source, 8 bytes each: with fewer, spoofed sources
 /// that empty all of them would be cheaper than the link they need to come in on.
 pub const CHALLENGE_BUCKETS: usize = 65_536;
+/// The most that an answer to an unknown sender may be of its request, in tenths, IP and UDP headers
+/// counted: what a spoofed request makes of itself for its victim.
+pub const AMPLIFICATION_TENTHS: usize = 26;
+/// The longest realm of an edge's own, in bytes: a 401 to the shortest Allocate, one of 28 bytes with
+/// REQUESTED-TRANSPORT alone over IPv4, may have 117; header (20), ERROR-CODE (8), NONCE (20) and
+/// REALM's head (4) leave 64 in the form of RFC 5389. Up to 36 bytes the form of RFC 8489 fits too,
+/// with a cookie (13, padded to 16) and PASSWORD-ALGORITHMS (12).
+pub const CHALLENGE_REALM_MAX: usize = 64;
 /// 401 and 438 answers to one source at once: what they amplify is bounded by it.
 pub const CHALLENGES_BURST: u32 = 400;
 /// 401 and 438 answers to one source for long, a second: a room behind one NAT that joins at once

@@ -194,6 +194,12 @@ impl<'a> Message<'a> {
         self.get(kind).map(|value| value.try_into().map_err(|_| BadAttribute(kind))).transpose()
     }
 
+    /// Its length in bytes, header included.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Comprehension-required attributes that are not in `known`: what a 420 names (RFC 8489 section
     /// 6.3.1). The first sixteen, each once.
     #[must_use]

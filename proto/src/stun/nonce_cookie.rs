@@ -34,8 +34,19 @@ impl Features {
     pub fn cookie(self) -> String {
         let mut cookie = String::with_capacity(32);
         cookie.push_str(NONCE_COOKIE);
-        BASE64.encode_append(&[0, 0, self.bits()], &mut cookie);
+        cookie.push_str(self.text());
         cookie
+    }
+
+    /// The 24 bits in base64.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match (self.password_algorithms, self.anonymity) {
+            (false, false) => "AAAA",
+            (true, false) => "AAAB",
+            (false, true) => "AAAC",
+            (true, true) => "AAAD",
+        }
     }
 
     /// The least significant byte of the 24 bits.

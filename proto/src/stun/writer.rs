@@ -71,6 +71,12 @@ impl Writer {
         }
     }
 
+    /// The length in bytes of what was written so far, header included.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Adds FINGERPRINT, after which nothing may be added.
     #[must_use]
     pub fn fingerprint(mut self) -> Self {

@@ -150,9 +150,10 @@ impl Server {
         let id = self.table.insert(Allocation {
             client: *request.from,
             via: request.via,
-            username: request.username.into(),
+            username: request.username.clone(),
+            realm: request.realm.clone(),
             user: request.user.clone(),
-            key: request.key,
+            protection: request.protection,
             relays,
             expires,
             timer: expires,
@@ -202,21 +203,21 @@ impl Server {
     fn answer_allocate(&mut self, id: AllocationId) {
         let Some(allocation) = self.table.get(id) else { return };
         let (client, via) = (allocation.client, allocation.via);
-        let (key, fingerprint) = (allocation.key, allocation.request.fingerprint);
+        let (protection, fingerprint) = (allocation.protection, allocation.request.fingerprint);
         let relayed = allocation.relays.iter().next().and_then(|relay| self.relays.addresses(relay));
         if let Some((relayed, _)) = relayed {
             let answer = self.allocated(allocation);
             let username = allocation.username.to_string();
             let session = allocation.user.session();
             self.counters.allocated += 1;
-            self.answer(client, via, answer, Some(key), fingerprint);
+            self.answer(client, via, answer, Some(protection), fingerprint);
             self.outputs.push_back(Output::Event(Event::Allocated { client, relayed, username, session }));
         } else {
             let code = Code::INSUFFICIENT_CAPACITY;
             let answer = Writer::new(Class::Error, Method::ALLOCATE, allocation.request.transaction)
                 .error_code(code, code.reason());
             self.table.remove(id);
-            self.answer(client, via, answer, Some(key), fingerprint);
+            self.answer(client, via, answer, Some(protection), fingerprint);
             self.refused(client, code);
         }
     }

@@ -1,7 +1,9 @@
 //! One allocation (RFC 8656 section 3.2).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use super::answer::Protection;
 use super::api::{FiveTuple, RelayId, Via};
 use super::channel::Channels;
 use super::credential::User;
@@ -9,7 +11,7 @@ use super::gate::Gate;
 use super::permission::Permissions;
 use crate::mesh::uplink::Traffic;
 use crate::stun::attributes::Family;
-use crate::stun::{Code, Key, TransactionId};
+use crate::stun::{Code, TransactionId};
 use crate::time::Mono;
 
 /// One allocation, from its accepted request on: its relayed sockets may still be asked for.
@@ -18,9 +20,11 @@ pub(super) struct Allocation {
     pub(super) client: FiveTuple,
     pub(super) via: Via,
     pub(super) username: Box<str>,
+    pub(super) realm: Arc<str>,
     pub(super) user: User,
-    /// The key of its username as it was at Allocate: a rotation of the secret leaves it.
-    pub(super) key: Key,
+    /// With the key of its username as it was at Allocate: a rotation of the secret leaves it, and so
+    /// does another password of the user's.
+    pub(super) protection: Protection,
     pub(super) relays: Relayed,
     /// When it ends unless refreshed.
     pub(super) expires: Mono,

@@ -3,7 +3,17 @@
 use super::api::{Event, FiveTuple, Output, Via};
 use super::authenticate::Request;
 use super::server::Server;
-use crate::stun::{BadAttribute, Class, Code, Key, Message, Writer};
+use crate::stun::{BadAttribute, Class, Code, Integrity, Key, Message, Writer};
+
+/// What an answer is protected with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Protection {
+    /// The key of the request, or of the allocation.
+    pub(super) key: Key,
+    /// MESSAGE-INTEGRITY-SHA256 where the request named its algorithm, else MESSAGE-INTEGRITY
+    /// (RFC 8489 section 9.2.4).
+    pub(super) integrity: Integrity,
+}
 
 /// What became of a request that was not refused.
 pub(super) enum Answer {
@@ -55,17 +65,17 @@ impl Request<'_> {
 }
 
 impl Server {
-    /// Sends an answer with the integrity of `key`; a FINGERPRINT where the request had one.
+    /// Sends an answer with its integrity; a FINGERPRINT where the request had one.
     pub(super) fn answer(
         &mut self,
         client: FiveTuple,
         via: Via,
         answer: Writer,
-        key: Option<Key>,
+        protection: Option<Protection>,
         fingerprint: bool,
     ) {
-        let answer = match key {
-            Some(key) => answer.integrity(key.as_slice()),
+        let answer = match protection {
+            Some(Protection { key, integrity }) => answer.protect(integrity, key.as_slice()),
             None => answer,
         };
         let answer = if fingerprint { answer.fingerprint() } else { answer };

@@ -15,9 +15,14 @@ impl Server {
                 Writer::new(Class::Success, message.method, message.transaction)
                     .xor_address(XOR_MAPPED_ADDRESS, from.client)
             }
-            Err(refusal) => refusal.response(message),
+            // Anyone may ask, under anyone's address: hence no reason phrase.
+            Err(refusal) => Writer::new(Class::Error, message.method, message.transaction)
+                .error_code(refusal.code, "")
+                .unknown_attributes(&refusal.unknown),
         };
-        self.answer(*from, via, answer, None, message.fingerprint);
+        if let Err(cause) = self.answer_stranger(*from, via, message, answer) {
+            self.dropped(cause);
+        }
     }
 
     /// Answers a Binding request of RFC 3489, if that is on; whether it was one.

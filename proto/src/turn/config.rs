@@ -3,13 +3,19 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::limits;
+use crate::mesh::user::is_realm;
 
 /// What a TURN server is told at its start; everything that changes later is an
 /// [`EdgeView`](crate::mesh::uplink::EdgeView).
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The realm of the long-term credential mechanism (RFC 8489 section 9.2), at most 127 characters.
+    /// The realm of the long-term credential mechanism (RFC 8489 section 9.2): what a request without
+    /// credentials is challenged with. Of at most [`limits::CHALLENGE_REALM_MAX`] bytes.
     pub realm: String,
+    /// Listeners that challenge with another realm, by the address that clients send to
+    /// ([`FiveTuple::server`](super::FiveTuple::server)); an unspecified address stands for any of its
+    /// family.
+    pub listener_realms: Vec<(SocketAddr, String)>,
     /// Where relayed transport addresses come from. A family without one is answered 440.
     pub relays: Vec<RelayAddress>,
     /// The server's own listeners, bound and advertised: never a peer, whatever the policy says.
@@ -24,8 +30,46 @@ impl Config {
     /// A server of this realm with these relayed addresses and the default quotas.
     #[must_use]
     pub fn new(realm: impl Into<String>, relays: Vec<RelayAddress>) -> Self {
-        Self { realm: realm.into(), relays, listeners: Vec::new(), quotas: Quotas::default(), classic: false }
+        Self {
+            realm: realm.into(),
+            listener_realms: Vec::new(),
+            relays,
+            listeners: Vec::new(),
+            quotas: Quotas::default(),
+            classic: false,
+        }
     }
+
+    /// Whether its realms are such that every client can be challenged with them.
+    ///
+    /// # Errors
+    /// The first realm that is not.
+    pub fn check(&self) -> Result<(), BadRealm> {
+        let own = std::iter::once(&self.realm).chain(self.listener_realms.iter().map(|(_, realm)| realm));
+        for realm in own {
+            if realm.len() > limits::CHALLENGE_REALM_MAX {
+                return Err(BadRealm::TooLong(realm.clone()));
+            }
+            if !is_realm(realm) {
+                return Err(BadRealm::NoRealm(realm.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A realm that clients cannot be challenged with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRealm {
+    /// A 401 with it would be more than 2.6 times the shortest Allocate.
+    #[error(
+        "the realm {0:?} is longer than {max} bytes: a 401 with it would be more than 2.6 times the request",
+        max = limits::CHALLENGE_REALM_MAX
+    )]
+    TooLong(String),
+    /// Empty, or with characters that a quoted string does not have.
+    #[error("the realm {0:?} is empty or has control characters, \" or \\")]
+    NoRealm(String),
 }
 
 /// An address that relayed sockets are bound to, and its ports.

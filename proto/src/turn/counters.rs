@@ -24,13 +24,15 @@ pub enum Drop {
     DeniedPeer,
     /// A 401 or 438 withheld because its source got too many.
     RateLimited,
+    /// An answer withheld because it would be more than 2.6 times a request of an unknown sender.
+    Amplifying,
     /// A retransmission of a request that is already being worked on.
     Duplicate,
 }
 
 impl Drop {
     /// All causes, in the order of [`Counters::drops`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Malformed,
         Self::Unexpected,
         Self::NoAllocation,
@@ -38,6 +40,7 @@ impl Drop {
         Self::NoPermission,
         Self::DeniedPeer,
         Self::RateLimited,
+        Self::Amplifying,
         Self::Duplicate,
     ];
 
@@ -52,6 +55,7 @@ impl Drop {
             Self::NoPermission => "no_permission",
             Self::DeniedPeer => "denied_peer",
             Self::RateLimited => "rate_limited",
+            Self::Amplifying => "amplifying",
             Self::Duplicate => "duplicate",
         }
     }

@@ -11,7 +11,7 @@ use sha1::Sha1;
 
 use crate::id::SessionId;
 use crate::mesh::uplink::Secret;
-use crate::stun::{Key, Message};
+use crate::stun::{Algorithm, Key, Message};
 use crate::time::Unix;
 
 /// Whom a username names: quotas and revocations go by it.
@@ -19,15 +19,27 @@ use crate::time::Unix;
 pub(super) enum User {
     /// A signaling session.
     Session(SessionId),
-    /// Any other name; the whole username where it is an expiry and no more.
+    /// Any other name of the REST form; the whole username where it is an expiry and no more. Its
+    /// credential is good in every realm, hence counts once.
     Name(Arc<str>),
+    /// A long-term user.
+    LongTerm {
+        /// Its realm.
+        realm: Arc<str>,
+        /// Its name.
+        name: Arc<str>,
+    },
 }
 
 impl User {
+    pub(super) fn long_term(realm: &str, name: &str) -> Self {
+        Self::LongTerm { realm: realm.into(), name: name.into() }
+    }
+
     pub(super) const fn session(&self) -> Option<SessionId> {
         match self {
             Self::Session(session) => Some(*session),
-            Self::Name(_) => None,
+            Self::Name(_) | Self::LongTerm { .. } => None,
         }
     }
 }
@@ -73,19 +85,19 @@ fn derive(mut mac: Hmac<Sha1>, username: &str) -> String {
 
 /// The secrets in force and the sessions whose credentials are dead.
 pub(super) struct Credentials {
-    realm: String,
     /// By number, the newest last.
     secrets: Vec<(u64, Hmac<Sha1>)>,
     revoked: AHashMap<SessionId, Unix>,
 }
 
 impl Credentials {
-    pub(super) fn new(realm: String, hash: RandomState) -> Self {
-        Self { realm, secrets: Vec::new(), revoked: AHashMap::with_hasher(hash) }
+    pub(super) fn new(hash: RandomState) -> Self {
+        Self { secrets: Vec::new(), revoked: AHashMap::with_hasher(hash) }
     }
 
-    pub(super) fn realm(&self) -> &str {
-        &self.realm
+    /// Whether usernames of the REST form can authenticate.
+    pub(super) const fn has_secrets(&self) -> bool {
+        !self.secrets.is_empty()
     }
 
     pub(super) fn clear(&mut self) {
@@ -118,10 +130,17 @@ impl Credentials {
         user.session().is_some_and(|session| self.revoked.contains_key(&session))
     }
 
-    /// The key by which this message's integrity is right, of the newest secret first.
-    pub(super) fn verify(&self, username: &str, message: &Message<'_>) -> Option<Key> {
+    /// The key by which this message's integrity is right, of the newest secret first. A secret is in
+    /// force in every realm, and its passwords give a key by either algorithm.
+    pub(super) fn verify(
+        &self,
+        algorithm: Algorithm,
+        username: &str,
+        realm: &str,
+        message: &Message<'_>,
+    ) -> Option<Key> {
         self.secrets.iter().rev().find_map(|(_, secret)| {
-            let key = Key::long_term(username, &self.realm, &derive(secret.clone(), username));
+            let key = Key::derive(algorithm, username, realm, &derive(secret.clone(), username));
             message.verify(key.as_slice()).then_some(key)
         })
     }

@@ -3,8 +3,9 @@
 //! [`Server`] is fed packets and says what to do; `api` has the types that cross. Read `server` first:
 //! it sorts what comes in. Then a file for each request (`binding`, `allocate`, `refresh`,
 //! `create_permission`, `channel_bind`), `data` for the hot path, and what they work on: `table` of
-//! `allocation`s with their `permission`s and `channel`s, `relays` with their `ports`, `credential`s
-//! and `nonce`s, the peer `gate`. [`Client`] is the other side.
+//! `allocation`s with their `permission`s and `channel`s, `relays` with their `ports`, `realm`s,
+//! `credential`s and `nonce`s, the peer `gate`. Who sends a request is found out in `authenticate`; who
+//! is unknown is answered by `unauthenticated`. [`Client`] is the other side.
 
 mod allocate;
 mod allocation;
@@ -27,14 +28,16 @@ mod icmp;
 mod nonce;
 mod permission;
 mod ports;
+mod realm;
 mod refresh;
 mod relays;
 mod server;
 mod table;
+mod unauthenticated;
 
 pub use api::*;
 pub use client::{Authentication, Client, ClientEvent, Exchange, Options as ClientOptions, Outcome};
-pub use config::{Config, Quotas, RelayAddress};
+pub use config::{BadRealm, Config, Quotas, RelayAddress};
 pub use counters::{AllocationView, Counters, Drop};
 pub use credential::password;
 pub use server::Server;

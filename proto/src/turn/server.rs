@@ -9,13 +9,14 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::answer::{Answer, Refusal};
 use super::api::{BindError, EndReason, Event, FiveTuple, Forward, IcmpError, Output, RelayId, Via};
-use super::authenticate::{Challenge, Request};
+use super::authenticate::Request;
 use super::challenge::Challenges;
 use super::config::{Config, Quotas};
 use super::counters::{AllocationView, Counters, Drop};
 use super::credential::{Credentials, User};
 use super::gate::Gate;
 use super::nonce::Nonces;
+use super::realm::Realms;
 use super::relays::Relays;
 use super::table::{AllocationId, Table};
 use crate::id::SessionId;
@@ -35,12 +36,15 @@ pub struct Server {
     pub(super) table: Table,
     pub(super) relays: Relays,
     pub(super) credentials: Credentials,
+    pub(super) realms: Realms,
+    /// Where new clients are sent: at most one of each family.
+    pub(super) alternates: Vec<SocketAddr>,
     pub(super) gate: Gate,
     pub(super) nonces: Nonces,
     pub(super) rng: ChaCha12Rng,
     pub(super) outputs: VecDeque<Output>,
     pub(super) counters: Counters,
-    challenges: Challenges,
+    pub(super) challenges: Challenges,
 }
 
 impl Server {
@@ -55,18 +59,22 @@ impl Server {
             let [a, b, c, d] = std::array::from_fn(|_| rng.next_u64());
             RandomState::with_seeds(a, b, c, d)
         };
-        let Config { realm, relays, listeners, quotas, classic } = config;
+        debug_assert_eq!(config.check(), Ok(()), "a realm to challenge with");
+        let Config { realm, listener_realms, relays, listeners, quotas, classic } = config;
         let own = relays.iter().flat_map(|relay| {
             let range = |address| RelayRange { address, first: relay.first, last: relay.last };
             [range(relay.advertised), range(relay.bind)]
         });
+        let (table, ports, users) = (hash(), hash(), hash());
         Self {
             quotas,
             classic,
             draining: false,
-            table: Table::new(hash()),
-            relays: Relays::new(&relays, hash()),
-            credentials: Credentials::new(realm, hash()),
+            table: Table::new(table),
+            relays: Relays::new(&relays, ports),
+            credentials: Credentials::new(users.clone()),
+            realms: Realms::new(&realm, &listener_realms, users),
+            alternates: Vec::new(),
             gate: Gate::new(own.collect(), listeners, hash()),
             nonces: Nonces::new(nonce_key),
             challenges: Challenges::new(hash(), quotas.challenges_burst, quotas.challenges_per_sec),
@@ -145,7 +153,7 @@ impl Server {
 
     /// Ends a session's allocations: a directive.
     pub fn end(&mut self, now: Now, session: SessionId, why: EndReason) {
-        self.end_session(now, session, why);
+        self.end_user(now, &User::Session(session), why);
     }
 
     /// Allocations now, those included whose sockets are still being bound.
@@ -212,31 +220,11 @@ impl Server {
                 self.handle_timeout(now);
                 match self.authenticate(now, from, via, &message) {
                     Ok(request) => self.request(now, &request),
-                    Err(why) => return self.unauthenticated(now, from, via, &message, why),
+                    Err(why) => return self.unauthenticated(now, from, via, &message, &why),
                 }
             }
             // Responses, unknown methods and other indications are never answered.
             _ => return Err(Drop::Unexpected),
-        }
-        Ok(Forward::None)
-    }
-
-    /// Answers a request whose sender is unknown, unless its source got too many answers.
-    fn unauthenticated(
-        &mut self,
-        now: Now,
-        from: &FiveTuple,
-        via: Via,
-        message: &Message<'_>,
-        why: Challenge,
-    ) -> Result<Forward, Drop> {
-        if !self.challenges.take(now, from.client.ip()) {
-            return Err(Drop::RateLimited);
-        }
-        let answer = self.challenge(now, from.client, message, why);
-        self.answer(*from, via, answer, None, message.fingerprint);
-        if why == Challenge::Wrong {
-            self.refused(*from, why.code());
         }
         Ok(Forward::None)
     }
@@ -254,26 +242,28 @@ impl Server {
         match answer {
             Ok(Answer::Later) => {}
             Ok(Answer::Success(answer)) => {
-                self.answer(*request.from, request.via, answer, Some(request.key), fingerprint);
+                self.answer(*request.from, request.via, answer, Some(request.protection), fingerprint);
             }
             Err(refusal) => {
                 let answer = refusal.response(request.message);
-                self.answer(*request.from, request.via, answer, Some(request.key), fingerprint);
+                self.answer(*request.from, request.via, answer, Some(request.protection), fingerprint);
                 self.refused(*request.from, refusal.code);
             }
         }
     }
 
-    /// The allocation that a request is about: none is 437, another user's 441 (RFC 8656 section 5).
+    /// The allocation that a request is about: none is 437, another user's, or one of
+    /// another realm, 441 (RFC 8656 section 5).
     pub(super) fn own_allocation(&self, request: &Request<'_>) -> Result<AllocationId, Code> {
         let id = request.allocation.ok_or(Code::ALLOCATION_MISMATCH)?;
         let allocation = self.table.get(id).filter(|allocation| allocation.is_active());
         let allocation = allocation.ok_or(Code::ALLOCATION_MISMATCH)?;
-        if &*allocation.username == request.username { Ok(id) } else { Err(Code::WRONG_CREDENTIALS) }
+        let own = *allocation.username == *request.username && allocation.realm == request.realm;
+        if own { Ok(id) } else { Err(Code::WRONG_CREDENTIALS) }
     }
 
-    pub(super) fn end_session(&mut self, now: Now, session: SessionId, why: EndReason) {
-        for id in self.table.of_user(&User::Session(session)).to_vec() {
+    pub(super) fn end_user(&mut self, now: Now, user: &User, why: EndReason) {
+        for id in self.table.of_user(user).to_vec() {
             self.end_allocation(now, id, why);
         }
     }

@@ -65,6 +65,11 @@ macro_rules! transcripts {
 transcripts! {
     stun
     authentication
+    algorithms
+    users
+    realms
+    amplification
+    alternate
     allocate
     families
     refresh

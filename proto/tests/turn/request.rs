@@ -7,17 +7,23 @@
 //!
 //! Requests other than Binding are authenticated; `auth=none` is not, `no=username|realm|nonce` lacks
 //! one, `password=TEXT`, `user=TEXT` and `nonce=TEXT` are others, `stolen=NAME` is another client's
-//! nonce. A client without a nonce fetches one silently. Besides: `again` repeats the last transaction
+//! nonce, `bare-nonce` is its own without the cookie. A client without a nonce fetches one silently.
+//! `realm=TEXT` is another realm, `origin=TEXT` an ORIGIN, `hash` sends USERHASH, `plain` USERNAME,
+//! `key=md5|sha256` names the algorithm of the key, `algorithm=HEX` and `algorithms=HEX` are values of
+//! PASSWORD-ALGORITHM and PASSWORD-ALGORITHMS, none where they are `none`; `mi=sha1|sha256|both|cut`
+//! is the integrity. Besides: `again` repeats the last transaction
 //! id, `fingerprint`, `fingerprint=bad`, `after=TYPE:HEX` follows MESSAGE-INTEGRITY, `trailing=TYPE:HEX` FINGERPRINT, `indication`,
 //! `response`.
 
 use std::net::SocketAddr;
 
 use chappe_proto::stun::attributes::{self, Family};
-use chappe_proto::stun::{Class, Key, Message, Method, TransactionId, Writer};
+use chappe_proto::stun::{
+    Algorithm, Class, Features, Key, Message, Method, TransactionId, Writer, user_hash,
+};
 use chappe_proto::turn::{FiveTuple, Output};
 
-use crate::world::{REALM, World, number, value};
+use crate::world::{World, number, value};
 
 fn raw(writer: Writer, text: &str) -> Writer {
     let (kind, hex) = text.split_once(':').unwrap();
@@ -51,7 +57,9 @@ fn attribute(world: &World, writer: Writer, word: &str) -> Writer {
         "data" => writer.attribute(attributes::DATA, text.as_bytes()),
         "df" => writer.attribute(attributes::DONT_FRAGMENT, &[]),
         "raw" => raw(writer, text),
-        "auth" | "no" | "password" | "user" | "nonce" | "stolen" | "again" | "fingerprint" | "after"
+        "origin" => writer.attribute(attributes::ORIGIN, text.as_bytes()),
+        "realm" | "bare-nonce" | "hash" | "plain" | "key" | "algorithm" | "algorithms" | "mi" | "auth"
+        | "no" | "password" | "user" | "nonce" | "stolen" | "again" | "fingerprint" | "after"
         | "trailing" | "indication" | "response" | "bare" => writer,
         _ => panic!("no attribute: {word}"),
     }
@@ -120,7 +128,7 @@ pub(crate) fn build(world: &mut World, name: &str, method: &str, words: &[&str])
     }
 }
 
-fn authenticate(world: &World, name: &str, mut writer: Writer, words: &[&str]) -> Writer {
+fn authenticate(world: &mut World, name: &str, mut writer: Writer, words: &[&str]) -> Writer {
     let client = &world.clients[name];
     let lacks = value(words, "no").unwrap_or_default();
     let username = value(words, "user").unwrap_or(&client.username);
@@ -128,17 +136,52 @@ fn authenticate(world: &World, name: &str, mut writer: Writer, words: &[&str]) -
         Some(other) => world.clients[other].nonce.as_deref(),
         None => value(words, "nonce").or(client.nonce.as_deref()),
     };
-    if lacks != "username" {
+    let nonce = nonce.unwrap();
+    let nonce = if words.contains(&"bare-nonce") { &nonce[nonce.len() - 16..] } else { nonce };
+    let realm = value(words, "realm").unwrap_or(&client.realm);
+    let features = Features::read(nonce).map(|(features, _)| features).unwrap_or_default();
+    let hidden = client.rfc8489 && features.anonymity && !words.contains(&"plain");
+    if words.contains(&"hash") || hidden {
+        writer = writer.attribute(attributes::USERHASH, &user_hash(username, realm));
+    } else if lacks != "username" {
         writer = writer.attribute(attributes::USERNAME, username.as_bytes());
     }
     if lacks != "realm" {
-        writer = writer.attribute(attributes::REALM, REALM.as_bytes());
+        writer = writer.attribute(attributes::REALM, realm.as_bytes());
     }
     if lacks != "nonce" {
-        writer = writer.attribute(attributes::NONCE, nonce.unwrap().as_bytes());
+        writer = writer.attribute(attributes::NONCE, nonce.as_bytes());
+    }
+    // As a challenge was answered: its list echoed, and the first of it.
+    let offered = client.offered.as_deref().filter(|_| client.rfc8489);
+    let first = offered.map(|list| if list[1] == 2 { Algorithm::Sha256 } else { Algorithm::Md5 });
+    let algorithm = match value(words, "key") {
+        Some("sha256") => Algorithm::Sha256,
+        Some(_) => Algorithm::Md5,
+        None => first.unwrap_or(Algorithm::Md5),
+    };
+    let hex = |name: &str, otherwise: Option<&[u8]>| match value(words, name) {
+        Some("none") => None,
+        Some(hex) => Some(data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap()),
+        None => otherwise.map(<[u8]>::to_vec),
+    };
+    let chosen = algorithm.value();
+    if let Some(value) = hex("algorithm", offered.map(|_| &chosen[..])) {
+        writer = writer.attribute(attributes::PASSWORD_ALGORITHM, &value);
+    }
+    if let Some(value) = hex("algorithms", offered) {
+        writer = writer.attribute(attributes::PASSWORD_ALGORITHMS, &value);
     }
     let password = value(words, "password").unwrap_or(&client.password);
-    writer.integrity(Key::long_term(username, REALM, password).as_slice())
+    let key = Key::derive(algorithm, username, realm, password);
+    let mi = value(words, "mi").unwrap_or(if offered.is_some() { "sha256" } else { "sha1" });
+    world.clients.get_mut(name).unwrap().key = Some(key);
+    match mi {
+        "sha1" => writer.integrity(key.as_slice()),
+        "both" => writer.integrity(key.as_slice()).integrity_sha256(key.as_slice()),
+        "cut" => writer.integrity_sha256_cut(key.as_slice(), 16),
+        _ => writer.integrity_sha256(key.as_slice()),
+    }
 }
 
 /// Remembers nonce and token of an answer.
@@ -147,6 +190,7 @@ pub(crate) fn learn(world: &mut World, tuple: &FiveTuple, bytes: &[u8]) {
     for client in world.clients.values_mut().filter(|client| client.tuple == *tuple) {
         if let Ok(Some(nonce)) = message.nonce() {
             client.nonce = Some(nonce.to_owned());
+            client.offered = message.get(attributes::PASSWORD_ALGORITHMS).map(<[u8]>::to_vec);
         }
         if let Ok(Some(token)) = message.reservation_token() {
             client.token = Some(token);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use chappe_proto::stun::attributes::*;
-use chappe_proto::stun::{Class, Message, Method};
+use chappe_proto::stun::{Algorithm, Class, Integrity, Message, Method};
 use chappe_proto::turn::{Event, FiveTuple, Forward, Output};
 
 use crate::world::World;
@@ -99,7 +99,14 @@ fn message(world: &World, tuple: &FiveTuple, bytes: &[u8]) -> String {
             ERROR_CODE => format!(" {}", message.error_code().unwrap().unwrap().0),
             UNKNOWN_ATTRIBUTES => format!(" UNKNOWN-ATTRIBUTES {:04x?}", message.unknown_attributes()),
             REALM => format!(" REALM {}", text(body)),
-            NONCE => " NONCE".to_owned(),
+            NONCE => match std::str::from_utf8(body).unwrap().strip_prefix("obMatJos2") {
+                Some(features) => format!(" NONCE {}", &features[..4]),
+                None => " NONCE".to_owned(),
+            },
+            PASSWORD_ALGORITHMS => format!(" PASSWORD-ALGORITHMS {}", algorithms(&message)),
+            ALTERNATE_SERVER => {
+                format!(" ALTERNATE-SERVER {}", message.alternate_server().unwrap().unwrap())
+            }
             LIFETIME => format!(" LIFETIME {}", message.lifetime().unwrap().unwrap()),
             DATA => format!(" DATA {}", text(body)),
             RESERVATION_TOKEN => " RESERVATION-TOKEN".to_owned(),
@@ -116,8 +123,10 @@ fn message(world: &World, tuple: &FiveTuple, bytes: &[u8]) -> String {
     }
     assert!(padding_from <= bytes.len());
     let client = &world.clients[to];
-    if message.integrity().is_some() {
-        line += if message.verify(client.key().as_slice()) { " integrity" } else { " wrong integrity" };
+    if let Some(integrity) = message.integrity() {
+        let right = client.key.is_some_and(|key| message.verify(key.as_slice()));
+        line += if right { "" } else { " wrong" };
+        line += if integrity == Integrity::Sha1 { " integrity" } else { " integrity-sha256" };
     }
     if message.fingerprint {
         line += " fingerprint";
@@ -126,6 +135,15 @@ fn message(world: &World, tuple: &FiveTuple, bytes: &[u8]) -> String {
         line += " of another transaction";
     }
     line
+}
+
+fn algorithms(message: &Message<'_>) -> String {
+    let names =
+        message.password_algorithms().unwrap().unwrap().into_iter().map(|algorithm| match algorithm {
+            Algorithm::Md5 => "MD5",
+            Algorithm::Sha256 => "SHA-256",
+        });
+    names.collect::<Vec<_>>().join(",")
 }
 
 /// An XOR- address, undone here by the RFC's words: port with the cookie's first half, IPv4 address

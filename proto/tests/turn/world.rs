@@ -1,10 +1,16 @@
 //! A server, its clients and its clock. The commands:
 //!
-//! - `server [v4|v6|dual|nat] [classic] [ports=N] [QUOTA=N]...` begins anew, at second 0. `nat`, the
+//! - `server [v4|v6|dual|nat] [classic] [users] [realm=TEXT] [listener=ADDRESS=REALM] [ports=N]
+//!   [QUOTA=N]...` begins anew, at second 0, with `users` without a shared secret. `nat`, the
 //!   default, has relays bound at 10.0.0.5 and advertised as 203.0.113.5; peers of 198.51.100.0/24 and
 //!   2001:db8:1::/48 are allowed.
-//! - `client NAME ADDRESS [tcp] [as=USER] [expiry=SECONDS] [secret=N]` introduces a client; its
-//!   username is `expiry:session`, the session being of USER, by default its own.
+//! - `client NAME ADDRESS [tcp|tls|dtls] [at=ADDRESS] [realm=TEXT] [rfc8489] [as=USER]
+//!   [expiry=SECONDS] [secret=N] [username=TEXT] [password=TEXT]` introduces a client, of the listener
+//!   at ADDRESS; its username is `expiry:session`, the session being of USER, by default its own. With
+//!   `rfc8489` it takes what a challenge offers, else it is one of RFC 5389.
+//! - `user REALM NAME PASSWORD [md5|sha256]` sets a long-term user with both keys or one, `remove REALM
+//!   NAME` removes it; `view REALM NAME PASSWORD` is a whole view with this one user and no secret.
+//! - `origins [ORIGIN=REALM]...`, `alternates [ADDRESS]...` replace these.
 //! - `NAME METHOD WORDS...` sends a message: see `request`.
 //! - `NAME datagram HEX`, `NAME data NUMBER TEXT [pad|short]` send other packets.
 //! - `peer ADDRESS to NAME TEXT` is a datagram at NAME's relayed address; `icmp ADDRESS to NAME TYPE
@@ -22,7 +28,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chappe_proto::id::SessionId;
-use chappe_proto::mesh::uplink::{EdgeChange, EdgeView, PeerPolicy, RelayRange, Secret};
+use chappe_proto::mesh::uplink::{Alternate, EdgeChange, EdgeView, PeerPolicy, RelayRange, Secret, TurnUser};
 use chappe_proto::stun::{Key, TransactionId};
 use chappe_proto::time::{Mono, Now, Unix};
 use chappe_proto::turn::{
@@ -41,19 +47,19 @@ pub(crate) struct Client {
     pub(crate) via: Via,
     pub(crate) username: String,
     pub(crate) password: String,
+    pub(crate) realm: String,
+    pub(crate) rfc8489: bool,
     pub(crate) nonce: Option<String>,
+    /// The value of PASSWORD-ALGORITHMS that it got.
+    pub(crate) offered: Option<Vec<u8>>,
+    /// The key of the last request.
+    pub(crate) key: Option<Key>,
     /// Of the last request.
     pub(crate) transaction: TransactionId,
     pub(crate) token: Option<[u8; 8]>,
     relay: Option<RelayId>,
     /// Its relayed address as advertised and as bound.
     relayed: Option<(SocketAddr, SocketAddr)>,
-}
-
-impl Client {
-    pub(crate) fn key(&self) -> Key {
-        Key::long_term(&self.username, REALM, &self.password)
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -125,7 +131,11 @@ impl World {
             _ if words.contains(&"dual") => vec![relay("203.0.113.5", "203.0.113.5"), v6],
             _ => vec![relay("10.0.0.5", "203.0.113.5")],
         };
-        let mut config = Config::new(REALM, relays);
+        let mut config = Config::new(value(words, "realm").unwrap_or(REALM), relays);
+        config.listener_realms.extend(value(words, "listener").map(|text| {
+            let (address, realm) = text.split_once('=').unwrap();
+            (address.parse().unwrap(), realm.to_owned())
+        }));
         config.listeners = vec!["203.0.113.5:3478".parse().unwrap()];
         config.classic = words.contains(&"classic");
         let quotas = &mut config.quotas;
@@ -144,8 +154,8 @@ impl World {
         let now = Now { mono: Mono(Duration::from_secs(100_000)), unix: Unix::from_secs(EPOCH) };
         let allow = ["198.51.100.0/24", "2001:db8:1::/48"].map(|net| net.parse().unwrap());
         let policy = PeerPolicy { allow: allow.into(), deny: Vec::new() };
-        let view =
-            EdgeView { secrets: [(1, secret(1))].into(), peers: policy.clone(), ..EdgeView::default() };
+        let secrets = if words.contains(&"users") { BTreeMap::new() } else { [(1, secret(1))].into() };
+        let view = EdgeView { secrets, peers: policy.clone(), ..EdgeView::default() };
         let mut server = Server::new(config, [7; 32], now);
         server.set_view(now, &view);
         Self {
@@ -205,6 +215,11 @@ impl World {
                 let error = IcmpError { kind, code, mtu: number(mtu) as u32 };
                 self.server.handle_icmp(now, relay, address.parse().unwrap(), error);
             }
+            ["view", realm, name, password] => {
+                let users = vec![TurnUser::of_password(realm, name, password)];
+                let peers = self.policy.clone();
+                self.server.set_view(now, &EdgeView { users, peers, ..EdgeView::default() });
+            }
             ["closed", name] => self.server.handle_closed(now, &self.clients[name].tuple),
             ["leave", user] => self.server.end(now, session(user), EndReason::Left),
             ["ports"] => out.push(format!("{} free", self.server.free_ports(now))),
@@ -243,8 +258,9 @@ impl World {
 
     fn client(&mut self, name: &str, address: &str, rest: &[&str]) {
         let client: SocketAddr = address.parse().unwrap();
-        let transport = if rest.contains(&"tcp") { Transport::Tcp } else { Transport::Udp };
-        let server = "203.0.113.5:3478".parse().unwrap();
+        let of_name = |transport: &Transport| rest.contains(&transport.name().to_lowercase().as_str());
+        let transport = Transport::ALL.into_iter().find(of_name).unwrap_or(Transport::Udp);
+        let server = value(rest, "at").unwrap_or("203.0.113.5:3478").parse().unwrap();
         let expiry = value(rest, "expiry").map_or(3600, number) + EPOCH;
         let user = value(rest, "as").unwrap_or(name);
         let username =
@@ -253,9 +269,13 @@ impl World {
         let client = Client {
             tuple: FiveTuple { transport, client, server },
             via: Via(self.clients.len() as u32),
-            password: password(&secret, &username),
+            password: value(rest, "password").map_or_else(|| password(&secret, &username), str::to_owned),
             username,
+            realm: value(rest, "realm").unwrap_or(REALM).to_owned(),
+            rfc8489: rest.contains(&"rfc8489"),
             nonce: None,
+            offered: None,
+            key: None,
             transaction: TransactionId([0; 12]),
             token: None,
             relay: None,
@@ -273,6 +293,27 @@ impl World {
                 EdgeChange::SecretAdded { number: number(text), secret: secret(number(text)) }
             }
             ["secret", _, text] => EdgeChange::SecretRemoved { number: number(text) },
+            ["user", realm, name, password, ref keys @ ..] => {
+                let mut user = TurnUser::of_password(realm, name, password);
+                if keys.contains(&"md5") {
+                    user.sha256 = None;
+                } else if keys.contains(&"sha256") {
+                    user.md5 = None;
+                }
+                EdgeChange::UserSet(user)
+            }
+            ["remove", realm, name] => {
+                EdgeChange::UserRemoved { realm: realm.to_owned(), name: name.to_owned() }
+            }
+            ["origins", ref pairs @ ..] => {
+                let pair =
+                    |pair: &&str| pair.split_once('=').map(|(origin, realm)| (origin.into(), realm.into()));
+                EdgeChange::Origins { origins: pairs.iter().filter_map(pair).collect() }
+            }
+            ["alternates", ref addresses @ ..] => {
+                let alternate = |address: &&str| Alternate { address: address.parse().unwrap() };
+                EdgeChange::Alternates { alternates: addresses.iter().map(alternate).collect() }
+            }
             ["drain", how] => EdgeChange::Draining { draining: how == "on" },
             ["allow", ref nets @ ..] => {
                 self.policy.allow = nets.iter().map(|net| net.parse().unwrap()).collect();

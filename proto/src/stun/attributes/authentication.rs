@@ -6,11 +6,8 @@ use crate::stun::key::Algorithm;
 use crate::stun::message::{BadAttribute, Message};
 use crate::stun::writer::Writer;
 
-/// The longest USERNAME that a user may have, in bytes: fewer than 509 (RFC 8489 section 14.3; RFC
-/// 5389 had 512).
-pub const USERNAME_MAX: usize = 508;
 /// The longest USERNAME, REALM and NONCE that are read, in bytes (RFC 8489 sections 14.3, 14.9 and
-/// 14.10).
+/// 14.10). A user's name is shorter: [`TURN_NAME_MAX`](crate::limits::TURN_NAME_MAX).
 const QUOTED_MAX: usize = 763;
 /// The longest ORIGIN, in bytes: a scheme, a hostname of 253 and a port.
 const ORIGIN_MAX: usize = 267;

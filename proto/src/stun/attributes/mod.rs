@@ -6,7 +6,6 @@ mod authentication;
 mod error;
 mod relay;
 
-pub use authentication::USERNAME_MAX;
 pub use relay::{EvenPort, Family};
 
 /// Where a request came from, not XORed: only in answers to RFC 3489 clients.

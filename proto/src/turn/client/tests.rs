@@ -1,6 +1,7 @@
 use super::super::{Config, FiveTuple, Forward, Output, RelayAddress, Server, Via, password};
 use super::*;
-use crate::mesh::uplink::{EdgeView, Secret};
+use crate::mesh::uplink::{Alternate, EdgeChange, EdgeView, Secret, TurnUser};
+use crate::stun::{Algorithm, Integrity};
 use crate::time::{Now, Unix};
 
 /// A server and two clients.
@@ -146,4 +147,104 @@ fn what_is_lost_is_sent_again_and_in_the_end_given_up() {
     let mapped = "192.0.2.0:5000".parse().unwrap();
     assert_eq!(pair.run(), [(0, ClientEvent::Mapped(mapped))]);
     assert_eq!(pair.clients[0].poll_timeout(), None);
+}
+
+/// A server with these users, and a client of one of them.
+fn with_users(users: &[TurnUser], options: Options) -> Pair {
+    let mut pair = Pair::new(Transport::Udp);
+    let view = EdgeView { users: users.to_vec(), ..EdgeView::default() };
+    pair.server.set_view(pair.now, &view);
+    let client = Client::new("ada", "secret", Transport::Udp, [9; 32]).with(options);
+    pair.clients[0] = client;
+    pair
+}
+
+#[test]
+fn a_client_takes_what_is_offered_or_none_of_it() {
+    let both = TurnUser::of_password("chappe", "ada", "secret");
+    let md5 = TurnUser { sha256: None, ..both.clone() };
+    let modern = Options::default();
+    let plain = Options { anonymity: false, ..modern.clone() };
+    let old = Options { algorithms: false, anonymity: false, origin: None };
+    let (sha256, sha1) = (Integrity::Sha256, Integrity::Sha1);
+    for (user, options, algorithm, integrity, anonymous) in [
+        (&both, &modern, Algorithm::Sha256, sha256, true),
+        (&both, &plain, Algorithm::Sha256, sha256, false),
+        (&both, &old, Algorithm::Md5, sha1, false),
+        (&md5, &modern, Algorithm::Md5, sha256, true),
+        (&md5, &old, Algorithm::Md5, sha1, false),
+    ] {
+        let mut pair = with_users(std::slice::from_ref(user), options.clone());
+        let now = pair.now.mono;
+        pair.clients[0].allocate(now, None, None);
+        assert!(matches!(pair.run()[..], [(0, ClientEvent::Allocated { .. })]));
+        let expected = Authentication { algorithm, integrity, anonymous };
+        assert_eq!(pair.clients[0].authentication(), Some(expected));
+        assert_eq!(pair.clients[0].realm(), Some("chappe"));
+        pair.clients[0].refresh(now, None);
+        assert_eq!(pair.run(), [(0, ClientEvent::Refreshed { lifetime: 600 })]);
+        // A stale nonce is replaced in either form.
+        pair.now = pair.now.after(Duration::from_secs(3601));
+        pair.clients[0].allocate(pair.now.mono, None, None);
+        assert!(matches!(pair.run()[..], [(0, ClientEvent::Allocated { .. })]));
+    }
+}
+
+#[test]
+fn a_list_that_was_taken_out_is_noticed() {
+    let mut pair = with_users(&[TurnUser::of_password("chappe", "ada", "secret")], Options::default());
+    pair.clients[0].allocate(pair.now.mono, None, None);
+    let request = pair.clients[0].poll_transmit().unwrap();
+    let transaction = Message::parse(&request).unwrap().transaction;
+    let challenge = |nonce: &str| {
+        Writer::new(Class::Error, Method::ALLOCATE, transaction)
+            .error_code(Code::UNAUTHENTICATED, "")
+            .attribute(crate::stun::attributes::REALM, b"chappe")
+            .attribute(crate::stun::attributes::NONCE, nonce.as_bytes())
+            .finish()
+    };
+    pair.clients[0].handle_input(pair.now.mono, &challenge("obMatJos2AAABxyz"));
+    assert_eq!(pair.clients[0].poll_transmit(), None, "RFC 8489 section 9.2.5: not again");
+    let refused = ClientEvent::Refused { method: Method::ALLOCATE, code: Code::UNAUTHENTICATED };
+    assert_eq!(pair.clients[0].poll_event(), Some(refused));
+}
+
+#[test]
+fn exchanges_tell_what_became_of_each_request() {
+    let mut pair = with_users(&[TurnUser::of_password("chappe", "ada", "secret")], Options::default());
+    let now = pair.now.mono;
+    pair.clients[0].allocate(now, None, None);
+    pair.clients[0].poll_transmit();
+    pair.clients[0].handle_timeout(now + RTO);
+    pair.now = pair.now.after(RTO + Duration::from_millis(30));
+    pair.run();
+    let first = pair.clients[0].poll_exchange().unwrap();
+    let outcome = Outcome::Refused { code: Code::UNAUTHENTICATED, reason: String::new() };
+    assert_eq!((first.outcome, first.realm.as_deref()), (outcome, Some("chappe")));
+    assert_eq!((first.elapsed, first.transmissions), (RTO + Duration::from_millis(30), 2));
+    let second = pair.clients[0].poll_exchange().unwrap();
+    assert_eq!((second.method, second.outcome), (Method::ALLOCATE, Outcome::Success));
+    assert_eq!((second.elapsed, second.transmissions), (Duration::ZERO, 1));
+    assert_eq!(pair.clients[0].poll_exchange(), None);
+
+    let software = Writer::new(Class::Error, Method::REFRESH, {
+        pair.clients[0].refresh(pair.now.mono, None);
+        Message::parse(&pair.clients[0].poll_transmit().unwrap()).unwrap().transaction
+    })
+    .error_code(Code::FORBIDDEN, "No")
+    .attribute(crate::stun::attributes::SOFTWARE, b"other 1.0");
+    pair.clients[0].handle_input(pair.now.mono, &software.finish());
+    let third = pair.clients[0].poll_exchange().unwrap();
+    assert_eq!(third.outcome, Outcome::Refused { code: Code::FORBIDDEN, reason: "No".to_owned() });
+    assert_eq!(third.software.as_deref(), Some("other 1.0"));
+}
+
+#[test]
+fn a_client_learns_where_else_to_go() {
+    let mut pair = Pair::new(Transport::Tcp);
+    let address = "203.0.113.9:3478".parse().unwrap();
+    let alternates = vec![Alternate { address }];
+    pair.server.apply(pair.now, &EdgeChange::Alternates { alternates });
+    pair.clients[0].allocate(pair.now.mono, None, None);
+    assert_eq!(pair.run(), [(0, ClientEvent::Redirected(address))]);
 }
