@@ -120,15 +120,23 @@ impl ListenAt {
 
     /// What of it contradicts itself.
     fn contradiction(&self) -> Option<&'static str> {
-        let Self { transport, certificate, proxy_from, web, .. } = self;
+        let Self { transport, certificate, proxy_from, web, hostname, .. } = self;
+        let sealed = web.as_ref().and_then(|web| web.sealed.as_ref());
+        let is_own =
+            |name: &String| hostname.as_ref().is_some_and(|hostname| hostname.eq_ignore_ascii_case(name));
         if transport.is_secure() && certificate.is_none() {
             Some("it needs a certificate and its private key")
         } else if !transport.is_stream() && !proxy_from.is_empty() {
             Some("the PROXY protocol is for TCP and TLS")
         } else if *transport != Transport::Tls && web.is_some() {
             Some("only a port of TLS can be shared with HTTPS")
-        } else if web.as_ref().is_some_and(|web| web.sealed.as_ref().is_some_and(|to| to.names.is_empty())) {
+        } else if sealed.is_some_and(|sealed| sealed.names.is_empty()) {
             Some("no server name is passed on to the HTTPS server: name those that it serves")
+        } else if sealed.is_some_and(|sealed| sealed.names.iter().any(is_own)) {
+            Some(
+                "its hostname is among the names that go to the HTTPS server, which then gets the TURN clients \
+                 too: pass connections on decrypted, or give TURN a name of its own",
+            )
         } else {
             None
         }

@@ -9,6 +9,7 @@ mod orders;
 mod receive;
 mod send;
 mod streams;
+mod web;
 
 use std::io;
 use std::sync::mpsc::Receiver;
@@ -22,7 +23,7 @@ use mio::{Events, Poll};
 use self::eager::Eager;
 use crate::clock::Clock;
 use crate::command::Command;
-use crate::listener::{Streams, TcpListener, UdpListener};
+use crate::listener::{Pipes, Streams, TcpListener, UdpListener};
 use crate::relay::Relays;
 use crate::stats::{Lag, SocketCounters};
 use crate::token::{Ready, token};
@@ -45,6 +46,7 @@ pub(crate) struct Driver {
     udp: Vec<UdpListener>,
     tcp: Vec<TcpListener>,
     streams: Streams,
+    pipes: Pipes,
     relays: Relays,
     inbox: Inbox,
     outbox: Outbox,
@@ -89,6 +91,7 @@ impl Driver {
             udp,
             tcp,
             streams: Streams::default(),
+            pipes: Pipes::default(),
             relays: Relays::default(),
             inbox: Inbox::new(),
             outbox: Outbox::new(),
@@ -201,6 +204,7 @@ impl Driver {
             Ready::Udp(index) => self.udp_ready(now, index),
             Ready::Tcp(index) => self.tcp_ready(now, index),
             Ready::Stream(index) => self.stream_ready(now, index, ending),
+            Ready::Pipe(index) | Ready::Backend(index) => self.pipe_ready(now, index),
             Ready::Commands => self.commands_ready(now),
         };
         if done == Drained::No && !self.again.contains(&ready) {

@@ -16,7 +16,7 @@ use crate::command::{Command, Handle};
 use crate::config::{Config, Credentials, Source};
 use crate::driver::Driver;
 use crate::health::{self, Health, Status};
-use crate::listener::{TcpListener, UdpListener};
+use crate::listener::{Certificates, TcpListener, UdpListener};
 use crate::probe::{self, Probed};
 use crate::stats::Stats;
 use crate::token::{Ready, token};
@@ -64,8 +64,13 @@ impl Edge {
         for relay in &config.relays {
             relay::check(relay.bind).map_err(|source| StartError::Relay { address: relay.bind, source })?;
         }
-        let (udp, tcp, bound) = bind(&config)?;
+        let Bound { udp, tcp, all: bound, certificates } = bind(&config)?;
         let hello = hello(&config, &bound);
+        let probed = config.listeners.iter().zip(&bound);
+        let probed = probed
+            .map(|(told, (listener, local))| Probed::new(told, listener.clone(), *local))
+            .collect::<Result<Vec<Probed>, _>>()
+            .map_err(StartError::system("the probe of a listener"))?;
         let poll = Poll::new().map_err(StartError::system("polling"))?;
         let waker =
             Waker::new(poll.registry(), token(Ready::Commands)).map_err(StartError::system("polling"))?;
@@ -92,10 +97,8 @@ impl Edge {
                 Source::Uplink(uplink) => Some((uplink.nodes, uplink.tls.client()?)),
                 Source::Standalone(_) => None,
             },
-            probed: bound
-                .iter()
-                .map(|(listener, local)| Probed { listener: listener.clone(), local: *local })
-                .collect(),
+            probed,
+            certificates,
             hello: hello.clone(),
             realm: config.realm,
             driver: driver.clone(),
@@ -198,6 +201,7 @@ impl Drop for Edge {
 struct Side {
     uplink: Option<(Vec<uplink::Node>, quinn::ClientConfig)>,
     probed: Vec<Probed>,
+    certificates: Certificates,
     hello: EdgeHello,
     realm: String,
     driver: Handle,
@@ -207,26 +211,36 @@ struct Side {
 
 impl Side {
     fn run(self, runtime: &tokio::runtime::Runtime) {
-        let Self { uplink, probed, hello, realm, driver, health, stopped } = self;
+        let Self { uplink, probed, certificates, hello, realm, driver, health, stopped } = self;
         tokio::task::LocalSet::new().block_on(runtime, async {
+            let follow = certificates.follow(stopped.clone());
             let probes = probe::run(probed, health.clone(), stopped.clone());
             match uplink {
                 Some((nodes, tls)) => {
                     let applied = std::cell::RefCell::new(Index::default());
                     let shared = uplink::Shared { nodes, tls, hello, realm, driver, health, applied };
-                    tokio::join!(probes, uplink::run(shared, stopped));
+                    tokio::join!(follow, probes, uplink::run(shared, stopped));
                 }
-                None => probes.await,
+                None => {
+                    tokio::join!(follow, probes);
+                }
             }
         });
     }
 }
 
-type Bound = (Vec<UdpListener>, Vec<TcpListener>, Vec<(Listener, SocketAddr)>);
+/// The listeners of an edge.
+struct Bound {
+    udp: Vec<UdpListener>,
+    tcp: Vec<TcpListener>,
+    all: Vec<(Listener, SocketAddr)>,
+    certificates: Certificates,
+}
 
 /// Binds every listener.
 fn bind(config: &Config) -> Result<Bound, StartError> {
-    let (mut udp, mut tcp, mut bound) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut udp, mut tcp, mut all) = (Vec::new(), Vec::new(), Vec::new());
+    let mut certificates = Certificates::default();
     for listener in &config.listeners {
         let local = match listener.transport {
             Transport::Udp | Transport::Dtls => {
@@ -236,15 +250,15 @@ fn bind(config: &Config) -> Result<Bound, StartError> {
                 local
             }
             Transport::Tcp | Transport::Tls => {
-                let socket = TcpListener::bind(listener.bind)?;
+                let socket = TcpListener::bind(listener, &mut certificates)?;
                 let local = socket.local();
                 tcp.push(socket);
                 local
             }
         };
-        bound.push((listener.reached(local), local));
+        all.push((listener.reached(local), local));
     }
-    Ok((udp, tcp, bound))
+    Ok(Bound { udp, tcp, all, certificates })
 }
 
 /// What the machine is told.

@@ -1,4 +1,7 @@
-//! The edge asks each of its listeners a Binding request, as a client would.
+//! The edge asks each of its listeners a Binding request, as a client would: over TLS as a browser, which
+//! wants a certificate that it trusts.
+
+mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -6,18 +9,35 @@ use std::{io, mem};
 
 use chappe_proto::limits::{PROBE_EVERY, PROBE_WITHIN};
 use chappe_proto::mesh::uplink::Listener;
+use chappe_proto::proxy_protocol;
 use chappe_proto::turn::Transport;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use self::tls::Check;
+use crate::config::ListenAt;
 use crate::health::Health;
 
 /// A listener, as clients reach it and as this host does.
 pub(crate) struct Probed {
-    pub(crate) listener: Listener,
-    pub(crate) local: SocketAddr,
+    listener: Listener,
+    local: SocketAddr,
+    /// Whether connections begin with a PROXY header.
+    proxied: bool,
+    tls: Option<Check>,
+}
+
+impl Probed {
+    /// A listener that was bound to `local` as it is told to.
+    pub(crate) fn new(told: &ListenAt, listener: Listener, local: SocketAddr) -> io::Result<Self> {
+        let tls = match told.transport {
+            Transport::Tls => Some(Check::new(&listener, (!told.trusted).then(tls::roots))?),
+            _ => None,
+        };
+        Ok(Self { listener, local, proxied: !told.proxy_from.is_empty(), tls })
+    }
 }
 
 /// Probes the listeners until the edge stops.
@@ -32,7 +52,7 @@ pub(crate) async fn run(listeners: Vec<Probed>, health: Arc<Health>, mut stop: w
         }
         let mut failed = Vec::new();
         for probed in &listeners {
-            let answer = timeout(PROBE_WITHIN, ask(probed.listener.transport, reach(probed.local))).await;
+            let answer = timeout(PROBE_WITHIN, ask(probed)).await;
             let reason = match answer {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => error.to_string(),
@@ -59,21 +79,27 @@ fn reach(local: SocketAddr) -> SocketAddr {
 }
 
 /// Asks once.
-async fn ask(transport: Transport, to: SocketAddr) -> io::Result<()> {
+async fn ask(probed: &Probed) -> io::Result<()> {
+    let to = reach(probed.local);
     let request = binding()?;
     let mut answer = [0; 20];
-    match transport {
-        Transport::Udp | Transport::Dtls => {
-            let socket = UdpSocket::bind(SocketAddr::new(to.ip(), 0)).await?;
-            socket.connect(to).await?;
-            socket.send(&request).await?;
-            socket.recv(&mut answer).await?;
+    if probed.listener.transport.is_stream() {
+        let mut stream = TcpStream::connect(to).await?;
+        if probed.proxied {
+            stream.write_all(&proxy_protocol::LOCAL_HEADER).await?;
         }
-        Transport::Tcp | Transport::Tls => {
-            let mut stream = TcpStream::connect(to).await?;
-            stream.write_all(&request).await?;
-            stream.read_exact(&mut answer).await?;
+        match &probed.tls {
+            Some(check) => tls::ask(&mut stream, check, &request, &mut answer).await?,
+            None => {
+                stream.write_all(&request).await?;
+                stream.read_exact(&mut answer).await?;
+            }
         }
+    } else {
+        let socket = UdpSocket::bind(SocketAddr::new(to.ip(), 0)).await?;
+        socket.connect(to).await?;
+        socket.send(&request).await?;
+        socket.recv(&mut answer).await?;
     }
     // A Binding success response (0x0101) with the cookie and the transaction id of the request.
     let fine = answer[..2] == [1, 1] && answer[4..] == request[4..];
@@ -94,6 +120,11 @@ mod tests {
     use super::*;
 
     const ANY: &str = "127.0.0.1:0";
+
+    async fn ask(transport: Transport, address: SocketAddr) -> io::Result<()> {
+        let listener = Listener { transport, address, hostname: None };
+        super::ask(&Probed::new(&ListenAt::new(transport, address), listener, address)?).await
+    }
 
     #[tokio::test]
     async fn a_port_that_nobody_listens_on_does_not_answer() {

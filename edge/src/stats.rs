@@ -14,8 +14,12 @@ use crate::udp::Refusals;
 pub struct Stats {
     /// Allocations now.
     pub allocations: u32,
-    /// TCP streams now.
+    /// Streams now, over TCP and TLS.
     pub streams: u32,
+    /// Of them, those from which no whole message has come yet.
+    pub half_open: u32,
+    /// Connections passed on to web servers now.
+    pub web: u32,
     /// What the TURN machine counts.
     pub turn: Counters,
     /// What the sockets count.
@@ -43,6 +47,11 @@ pub struct SocketCounters {
     pub stream_full: u64,
     /// TCP connections turned away.
     pub refused_streams: u64,
+    /// Connections closed before a whole message had come, to make room for newer ones: of their source, or
+    /// of all.
+    pub half_open_displaced: u64,
+    /// Connections of web clients turned away: too many, of all or of their source, or no way to the server.
+    pub refused_web: u64,
     /// Errors in receiving.
     pub receive_errors: u64,
 }

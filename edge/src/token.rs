@@ -13,6 +13,10 @@ pub(crate) enum Ready {
     Tcp(usize),
     /// A stream.
     Stream(usize),
+    /// A web client's connection.
+    Pipe(usize),
+    /// The connection to its server.
+    Backend(usize),
     /// Other threads' orders.
     Commands,
 }
@@ -27,7 +31,9 @@ pub(crate) const fn token(ready: Ready) -> Token {
         Ready::Udp(index) => (1, index),
         Ready::Tcp(index) => (2, index),
         Ready::Stream(index) => (3, index),
-        Ready::Commands => (4, 0),
+        Ready::Pipe(index) => (4, index),
+        Ready::Backend(index) => (5, index),
+        Ready::Commands => (6, 0),
     };
     Token(kind << KIND | index)
 }
@@ -40,6 +46,8 @@ impl From<Token> for Ready {
             1 => Self::Udp(index),
             2 => Self::Tcp(index),
             3 => Self::Stream(index),
+            4 => Self::Pipe(index),
+            5 => Self::Backend(index),
             _ => Self::Commands,
         }
     }
@@ -56,6 +64,8 @@ mod tests {
             Ready::Udp(1),
             Ready::Tcp(0),
             Ready::Stream(70_000),
+            Ready::Pipe(3),
+            Ready::Backend(3),
             Ready::Commands,
         ] {
             assert_eq!(Ready::from(token(ready)), ready);

@@ -5,49 +5,21 @@
 mod support;
 
 use std::io::Read;
-use std::net::{SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
 
-use chappe_edge::{Config, Edge, ListenAt, Source, Stats};
+use chappe_edge::{Config, Edge, ListenAt, Source};
 use chappe_proto::id::{Index, SessionId};
 use chappe_proto::mesh::uplink::{Directive, Down, EdgeChange, EdgeView, Secret, Up};
 use chappe_proto::time::Unix;
 use chappe_proto::turn::Transport;
 use support::client::{Client, Data, channel_data};
 use support::node::{Certificates, Server};
-use support::{PATIENCE, SECRET, listener, loopback, standalone, start};
+use support::{SECRET, listener, loopback, peer, recv, standalone, start, until};
 
 const BOTH: [Transport; 2] = [Transport::Udp, Transport::Tcp];
 
 fn client(edge: &Edge, transport: Transport) -> Client {
     Client::new(transport, listener(edge, transport), SECRET, None)
-}
-
-fn peer(ip: &str) -> UdpSocket {
-    let socket = UdpSocket::bind(format!("{ip}:0")).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    socket
-}
-
-fn recv(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
-    let mut buffer = vec![0; 65_536];
-    let (len, from) = socket.recv_from(&mut buffer).unwrap();
-    buffer.truncate(len);
-    (buffer, from)
-}
-
-/// Waits until the edge's figures are what is expected of them.
-#[allow(clippy::disallowed_methods, reason = "a test's deadline")]
-fn until(edge: &Edge, expected: impl Fn(&Stats) -> bool) {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let stats = edge.stats().unwrap();
-        if expected(&stats) {
-            return;
-        }
-        assert!(Instant::now() < end, "{stats:?}");
-        std::thread::yield_now();
-    }
 }
 
 #[test]

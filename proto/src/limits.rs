@@ -309,6 +309,38 @@ pub const PROBE_EVERY: Duration = Duration::from_secs(2);
 /// See [`PROBE_EVERY`].
 pub const PROBE_WITHIN: Duration = Duration::from_secs(1);
 
+// ------------------------------------------------------------------------- the edge's connections
+
+/// Connections over TCP, TLS and, counted apart, DTLS from which no whole message has come, at once. One of
+/// TLS takes some 20 KiB: 40 MiB together.
+pub const HALF_OPEN_MAX: usize = 2048;
+/// Of them, those of one source (an IPv4 address, or an IPv6 /64): a room behind one NAT that joins at once.
+pub const HALF_OPEN_PER_SOURCE: usize = 256;
+/// How often a ClientHello whose server name decides is looked at before it is whole: it comes in two or
+/// three segments.
+pub const HELLO_LOOKS: u8 = 32;
+/// Connections passed on to web servers, at once: each takes two file descriptors.
+pub const WEB_MAX: usize = 4096;
+/// Of them, those of one source: an office behind one NAT, six connections a browser.
+pub const WEB_PER_SOURCE: u32 = 512;
+/// A web server must take a connection within this.
+pub const WEB_CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// A web connection whose one side has ended is closed when nothing comes from the other for this long.
+pub const WEB_HALF_CLOSED_FOR: Duration = Duration::from_secs(60);
+/// A web connection whose receiver takes nothing for this long is dead (TCP_USER_TIMEOUT): longer than a
+/// browser's tab sleeps between two reads.
+pub const WEB_UNACKED_FOR: Duration = Duration::from_secs(120);
+/// A silent web connection is asked whether it lives after this long (TCP keepalive), four times 15 s apart.
+pub const WEB_KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// DTLS associations at once.
+pub const DTLS_MAX: usize = 16_384;
+/// Of them, those of one source.
+pub const DTLS_PER_SOURCE: u32 = 1024;
+/// Datagrams of one DTLS flight that wait in an association.
+pub const DTLS_QUEUE: usize = 32;
+/// The key of the cookies that a DTLS ClientHello must echo changes this often; the one before counts too.
+pub const DTLS_COOKIE_LIFE: Duration = Duration::from_secs(60);
+
 // ---------------------------------------------------------------------------- rooms over many nodes
 
 /// A proxy compares its roster with the owner's this often (CLUSTER.md 5).
@@ -411,6 +443,8 @@ const _: () = {
     assert!(KEYS_PER_APP >= 2 && NUMBERED_SECRETS_MAX >= 2);
 
     assert!(STREAM_MEDIA_BYTES > 65_536 + 64);
+    assert!(HALF_OPEN_PER_SOURCE < HALF_OPEN_MAX && HALF_OPEN_MAX < STREAMS_MAX && HALF_OPEN_MAX < DTLS_MAX);
+    assert!(HALF_OPEN_PER_SOURCE < STREAMS_PER_SOURCE as usize && WEB_PER_SOURCE as usize <= WEB_MAX);
     assert!(PROBE_WITHIN.as_millis() < PROBE_EVERY.as_millis());
     // A header for UNIX sockets, the longest without additions.
     assert!(PROXY_HEADER_MAX >= 16 + 216);

@@ -24,6 +24,9 @@ const V4_LEN: usize = 12;
 const V6_LEN: usize = 36;
 const UNIX_LEN: usize = 216;
 
+/// The header of a connection of a proxy's own, as its health checks are (section 2.2).
+pub const LOCAL_HEADER: [u8; FIXED] = *b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
 /// A header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
@@ -211,6 +214,7 @@ mod tests {
             read(&bytes).map(|header| header.unwrap().addresses)
         };
         assert_eq!(header(0x20, 0x00, &[]), Ok(None));
+        assert_eq!(read(&LOCAL_HEADER), Ok(Some(Header { len: FIXED, addresses: None })));
         assert_eq!(header(0x20, 0x11, &[1; 12]), Ok(None), "LOCAL: the addresses are to be ignored");
         assert_eq!(header(0x21, 0x00, &[9; 3]), Ok(None));
         assert_eq!(header(0x21, 0x31, &[0; 216]), Ok(None));

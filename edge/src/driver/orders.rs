@@ -51,6 +51,8 @@ impl Driver {
         Stats {
             allocations: u32::try_from(self.server.allocations()).unwrap_or(u32::MAX),
             streams: u32::try_from(self.streams.len()).unwrap_or(u32::MAX),
+            half_open: u32::try_from(self.streams.half_open()).unwrap_or(u32::MAX),
+            web: u32::try_from(self.pipes.len()).unwrap_or(u32::MAX),
             turn: self.server.counters().clone(),
             sockets: self.counters,
             loop_lag: self.lag.longest(),

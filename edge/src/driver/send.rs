@@ -28,7 +28,7 @@ impl Driver {
                 },
                 Road::Stream(index) => {
                     if let Some(stream) = self.streams.get(index)
-                        && stream.client == client
+                        && stream.client() == client
                     {
                         let body = &self.inbox.bytes(slot, end)[start..][body];
                         stream.media(head.as_slice(), body, pad);
@@ -91,7 +91,7 @@ impl Driver {
             }
             Road::Stream(index) => {
                 if let Some(stream) = self.streams.get(index)
-                    && stream.client == *client
+                    && stream.client() == *client
                 {
                     stream.control(bytes);
                     self.touch(index);

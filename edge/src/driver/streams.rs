@@ -9,7 +9,7 @@ use chappe_proto::time::{Mono, Now};
 use chappe_proto::turn::FiveTuple;
 
 use super::{Drained, Driver};
-use crate::listener::{Accepted, Got, Overdue, stream_via};
+use crate::listener::{Accepted, Got, HTTP, Overdue, TcpListener, stream_via};
 use crate::token::{Ready, token};
 
 /// Streams are looked through for overdue ones this often.
@@ -21,14 +21,17 @@ impl Driver {
         for _ in 0..STREAM_BURST {
             let Some(listener) = self.tcp.get(index) else { return Drained::Yes };
             let name = |stream| token(Ready::Stream(stream));
-            match self.streams.accept(listener, self.poll.registry(), name, now.mono) {
-                Accepted::Stream => self.sweep = self.sweep.min(now.mono + SWEEP_EVERY),
+            match self.streams.accept(listener, index, self.poll.registry(), name, now.mono) {
+                Accepted::Stream { displaced } => {
+                    self.sweep_soon(now);
+                    self.displace(displaced);
+                }
                 Accepted::Refused => self.counters.refused_streams += 1,
                 Accepted::Nothing => return Drained::Yes,
                 Accepted::Exhausted => {
                     // Tried again at the next sweep, when a stream or an allocation may have ended.
                     self.counters.refused_streams += 1;
-                    self.sweep = self.sweep.min(now.mono + SWEEP_EVERY);
+                    self.sweep_soon(now);
                     return Drained::Yes;
                 }
             }
@@ -44,15 +47,28 @@ impl Driver {
             if stream.doomed {
                 return Drained::Yes;
             }
-            let client = stream.client;
-            match stream.read(&mut self.inbox) {
+            let got = self.streams.read(index, &self.tcp, ending, &mut self.inbox);
+            if self.streams.get(index).is_some_and(|stream| stream.wants_write()) {
+                self.touch(index);
+            }
+            match got {
                 Got::Nothing => return Drained::Yes,
                 Got::End => {
                     self.doom(index);
                     return Drained::Yes;
                 }
+                Got::Refused => {
+                    self.counters.refused_streams += 1;
+                    self.doom(index);
+                    return Drained::Yes;
+                }
+                Got::Displaced(other) => self.displace(Some(other)),
+                Got::Web(backend) => {
+                    self.pass_to_web(now, index, backend, None);
+                    return Drained::Yes;
+                }
                 Got::Bytes { slot, len, more } => {
-                    self.stream_bytes(now, index, &client, slot, len);
+                    self.stream_bytes(now, index, slot, len);
                     // A read that leaves room has emptied the stream (epoll(7)): another would be in vain.
                     if !more && !ending {
                         return Drained::Yes;
@@ -64,7 +80,15 @@ impl Driver {
     }
 
     /// Handles the messages among a stream's unread bytes, and keeps the rest.
-    fn stream_bytes(&mut self, now: Now, index: usize, client: &FiveTuple, slot: usize, len: usize) {
+    fn stream_bytes(&mut self, now: Now, index: usize, slot: usize, len: usize) {
+        let Some(stream) = self.streams.get(index) else { return };
+        let client = &stream.client();
+        if stream.is_half_open()
+            && let Some(backend) = self.tcp.get(stream.listener).and_then(TcpListener::plain_web)
+            && is_web(stream.alpn(), self.inbox.bytes(slot, len))
+        {
+            return self.pass_to_web(now, index, backend, Some((slot, len)));
+        }
         let mut start = 0;
         loop {
             match stun::frame(&self.inbox.bytes(slot, len)[start..]) {
@@ -76,9 +100,7 @@ impl Driver {
                 Err(stun::Malformed) => return self.doom(index),
             }
         }
-        if let Some(stream) = self.streams.get(index) {
-            stream.keep(&self.inbox.bytes(slot, len)[start..], start > 0, now.mono);
-        }
+        self.streams.keep(index, &self.inbox.bytes(slot, len)[start..], start > 0, now.mono);
     }
 
     /// A stream takes more.
@@ -123,6 +145,19 @@ impl Driver {
         }
     }
 
+    /// Has streams looked through within a second.
+    pub(super) fn sweep_soon(&mut self, now: Now) {
+        self.sweep = self.sweep.min(now.mono + SWEEP_EVERY);
+    }
+
+    /// Closes a stream that another has displaced.
+    fn displace(&mut self, index: Option<usize>) {
+        if let Some(index) = index {
+            self.counters.half_open_displaced += 1;
+            self.doom(index);
+        }
+    }
+
     /// Closes overdue streams, and tries again to accept what could not be.
     pub(super) fn sweep(&mut self, now: Now) {
         let mut overdue = Vec::new();
@@ -139,7 +174,7 @@ impl Driver {
                 self.server.list(now).map(|allocation| *allocation.client).collect();
             for index in idle {
                 match self.streams.get(index) {
-                    Some(stream) if holders.contains(&stream.client) => stream.excuse(now.mono),
+                    Some(stream) if holders.contains(&stream.client()) => stream.excuse(now.mono),
                     _ => overdue.push(index),
                 }
             }
@@ -147,9 +182,20 @@ impl Driver {
         for index in overdue {
             self.doom(index);
         }
-        self.sweep = if self.streams.len() == 0 { Mono::NEVER } else { now.mono + SWEEP_EVERY };
+        self.pipes.sweep(self.poll.registry(), now.mono);
+        let any = self.streams.len() + self.pipes.len() > 0;
+        self.sweep = if any { now.mono + SWEEP_EVERY } else { Mono::NEVER };
         for index in 0..self.tcp.len() {
             self.ready(now, Ready::Tcp(index), false);
         }
+    }
+}
+
+/// Whether what a connection has agreed on, or else what it sends first, is a web client's. A STUN message
+/// begins with 0 to 3 (RFC 7983 section 7), and ChannelData cannot come first.
+fn is_web(alpn: Option<&[u8]>, first: &[u8]) -> bool {
+    match alpn {
+        Some(protocol) => protocol == HTTP,
+        None => first.first().is_some_and(|byte| *byte > 3),
     }
 }

@@ -1,13 +1,23 @@
 //! What clients reach: UDP sockets, TCP sockets and their streams.
 
+mod certificate;
+mod half_open;
+mod hello;
+mod opening;
 mod outgoing;
 mod stream;
+mod streams;
 mod tcp;
+mod tls;
 mod udp;
+mod web;
 
+pub(crate) use certificate::{Certificates, HTTP};
 pub(crate) use stream::{Got, Overdue, Stream};
-pub(crate) use tcp::{Accepted, Streams, TcpListener};
+pub(crate) use streams::{Accepted, Streams};
+pub(crate) use tcp::TcpListener;
 pub(crate) use udp::UdpListener;
+pub(crate) use web::{Pipes, Pumped};
 
 use std::io;
 use std::net::SocketAddr;

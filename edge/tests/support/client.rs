@@ -24,9 +24,15 @@ pub enum Data {
     Indication(SocketAddr, Vec<u8>),
 }
 
+/// Bytes both ways.
+pub trait Duplex: Read + Write {}
+
+impl<T: Read + Write> Duplex for T {}
+
 enum Road {
     Udp(UdpSocket),
     Tcp(TcpStream, Vec<u8>),
+    Stream(Box<dyn Duplex>, Vec<u8>),
 }
 
 /// A TURN client.
@@ -55,6 +61,15 @@ impl Client {
                 Road::Tcp(stream, Vec::new())
             }
         };
+        Self::with(road, secret, session)
+    }
+
+    /// A client on a stream that stands.
+    pub fn over(stream: impl Duplex + 'static, secret: &[u8]) -> Self {
+        Self::with(Road::Stream(Box::new(stream), Vec::new()), secret, None)
+    }
+
+    fn with(road: Road, secret: &[u8], session: Option<SessionId>) -> Self {
         let user = session.map_or("someone".to_owned(), |session| session.to_string());
         let username = format!("{FAR}:{user}");
         let password = password(&Secret(secret.to_vec()), &username);
@@ -65,7 +80,7 @@ impl Client {
     pub fn udp(&self) -> &UdpSocket {
         match &self.road {
             Road::Udp(socket) => socket,
-            Road::Tcp(..) => panic!("over TCP"),
+            _ => panic!("not over UDP"),
         }
     }
 
@@ -73,7 +88,7 @@ impl Client {
     pub fn tcp(&mut self) -> &mut TcpStream {
         match &mut self.road {
             Road::Tcp(stream, _) => stream,
-            Road::Udp(_) => panic!("over UDP"),
+            _ => panic!("not over TCP"),
         }
     }
 
@@ -82,6 +97,10 @@ impl Client {
         match &mut self.road {
             Road::Udp(socket) => assert_eq!(socket.send(bytes).unwrap(), bytes.len()),
             Road::Tcp(stream, _) => stream.write_all(bytes).unwrap(),
+            Road::Stream(stream, _) => {
+                stream.write_all(bytes).unwrap();
+                stream.flush().unwrap();
+            }
         }
     }
 
@@ -94,15 +113,8 @@ impl Client {
                 buffer.truncate(len);
                 buffer
             }
-            Road::Tcp(stream, rest) => loop {
-                if let Some(len) = stun::frame(rest).unwrap() {
-                    return rest.drain(..len).collect();
-                }
-                let mut buffer = [0; 4096];
-                let len = stream.read(&mut buffer).unwrap();
-                assert!(len > 0, "the server closed the stream");
-                rest.extend(&buffer[..len]);
-            },
+            Road::Tcp(stream, rest) => next(stream, rest),
+            Road::Stream(stream, rest) => next(stream, rest),
         }
     }
 
@@ -207,10 +219,23 @@ impl Client {
     /// Sends data on a channel, padded over a stream.
     pub fn send_on(&mut self, channel: u16, data: &[u8]) {
         let mut bytes = channel_data(channel, data);
-        if let Road::Tcp(..) = self.road {
+        if !matches!(self.road, Road::Udp(_)) {
             bytes.resize(bytes.len().next_multiple_of(4), 0);
         }
         self.send(&bytes);
+    }
+}
+
+/// The next message of a stream.
+fn next(stream: &mut (impl Read + ?Sized), rest: &mut Vec<u8>) -> Vec<u8> {
+    loop {
+        if let Some(len) = stun::frame(rest).unwrap() {
+            return rest.drain(..len).collect();
+        }
+        let mut buffer = [0; 4096];
+        let len = stream.read(&mut buffer).unwrap();
+        assert!(len > 0, "the server closed the stream");
+        rest.extend(&buffer[..len]);
     }
 }
 

@@ -5,11 +5,12 @@
 
 pub mod client;
 pub mod node;
+pub mod tls;
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
-use chappe_edge::{Config, Credentials, Edge, ListenAt, Source, StartError};
+use chappe_edge::{Config, Credentials, Edge, ListenAt, Source, StartError, Stats};
 use chappe_proto::id::{EdgeId, Region};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
 use chappe_proto::turn::{Quotas, RelayAddress, Transport};
@@ -50,6 +51,35 @@ pub fn loopback() -> PeerPolicy {
 /// Starts an edge.
 pub fn start(config: Config) -> Edge {
     Edge::start(config).unwrap_or_else(|error: StartError| panic!("{error}"))
+}
+
+/// Waits until the edge's figures are what is expected of them.
+#[allow(clippy::disallowed_methods, reason = "a test's deadline")]
+pub fn until(edge: &Edge, expected: impl Fn(&Stats) -> bool) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let stats = edge.stats().unwrap();
+        if expected(&stats) {
+            return;
+        }
+        assert!(Instant::now() < end, "{stats:?}");
+        std::thread::yield_now();
+    }
+}
+
+/// A peer's socket.
+pub fn peer(ip: &str) -> UdpSocket {
+    let socket = UdpSocket::bind(format!("{ip}:0")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket
+}
+
+/// What a peer receives next, and from whom.
+pub fn recv(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = vec![0; 65_536];
+    let (len, from) = socket.recv_from(&mut buffer).unwrap();
+    buffer.truncate(len);
+    (buffer, from)
 }
 
 /// The bound address of an edge's listener.

@@ -1,0 +1,218 @@
+//! Listeners' certificates, read again from disk when they change, without dropping anyone: they are asked
+//! for at each handshake.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use rustls::crypto::ring::{Ticketer, default_provider};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SignatureAlgorithm};
+use tokio::sync::watch;
+
+use crate::config::CertificateFiles;
+use crate::error::CertificateError;
+
+/// The files are looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// ALPN names of what a TURN listener speaks (RFC 7443 section 3). A client need not name any.
+const STUN: [&[u8]; 2] = [b"stun.turn", b"stun.nat-discovery"];
+/// The ALPN name of HTTP/1.1, which a listener offers that is shared with a plain HTTP server.
+pub(crate) const HTTP: &[u8] = b"http/1.1";
+
+/// What tells that a file has changed.
+type Stamp = [Option<(SystemTime, u64)>; 2];
+
+/// The certificate of some files, as they are by now.
+#[derive(Debug)]
+pub(crate) struct Certificate {
+    files: CertificateFiles,
+    /// Whether a DTLS listener has it too.
+    ecdsa: bool,
+    current: RwLock<Arc<CertifiedKey>>,
+    seen: Mutex<Stamp>,
+}
+
+impl Certificate {
+    /// Reads the files; `ecdsa` when DTLS needs the key.
+    fn read(files: &CertificateFiles, ecdsa: bool) -> Result<Self, CertificateError> {
+        let seen = stamp(files);
+        let loaded = load(files, ecdsa)?;
+        Ok(Self {
+            files: files.clone(),
+            ecdsa,
+            current: RwLock::new(Arc::new(loaded)),
+            seen: Mutex::new(seen),
+        })
+    }
+
+    /// As it is by now.
+    pub(crate) fn current(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the files again where they have changed. New ones that are no good are logged, once; the old
+    /// certificate stays.
+    fn look(&self) {
+        let stamp = stamp(&self.files);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == stamp {
+            return;
+        }
+        *seen = stamp;
+        match load(&self.files, self.ecdsa) {
+            Ok(fresh) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+                tracing::info!(file = %self.files.chain.display(), "certificate reloaded");
+            }
+            Err(error) => tracing::error!(%error, "the new certificate is no good; the old one stays"),
+        }
+    }
+
+    /// What TLS handshakes go by. `web` when HTTP/1.1 is offered besides.
+    pub(crate) fn server(self: &Arc<Self>, web: bool) -> Result<Arc<ServerConfig>, CertificateError> {
+        let refused = |error: rustls::Error| CertificateError::Refused(error.to_string());
+        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(refused)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Resolver(self.clone())));
+        config.alpn_protocols = STUN.iter().copied().chain(web.then_some(HTTP)).map(<[u8]>::to_vec).collect();
+        config.ticketer = Ticketer::new().map_err(refused)?;
+        config.send_tls13_tickets = 1;
+        Ok(Arc::new(config))
+    }
+}
+
+#[derive(Debug)]
+struct Resolver(Arc<Certificate>);
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.current())
+    }
+}
+
+/// All certificates of an edge.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Certificates(BTreeMap<CertificateFiles, Arc<Certificate>>);
+
+impl Certificates {
+    /// The certificate of these files, read where no listener before had them. `ecdsa` when it is for DTLS.
+    pub(crate) fn get(
+        &mut self,
+        files: &CertificateFiles,
+        ecdsa: bool,
+    ) -> Result<Arc<Certificate>, CertificateError> {
+        if let Some(known) = self.0.get(files)
+            && (known.ecdsa || !ecdsa)
+        {
+            return Ok(known.clone());
+        }
+        let fresh = Arc::new(Certificate::read(files, ecdsa)?);
+        self.0.insert(files.clone(), fresh.clone());
+        Ok(fresh)
+    }
+
+    /// Reads again what has changed.
+    fn look(&self) {
+        for certificate in self.0.values() {
+            certificate.look();
+        }
+    }
+
+    /// Keeps them as the files are, until the edge stops.
+    pub(crate) async fn follow(self, mut stop: watch::Receiver<bool>) {
+        if self.0.is_empty() {
+            return;
+        }
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => self.look(),
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+}
+
+fn stamp(files: &CertificateFiles) -> Stamp {
+    let stamp = |path: &Path| {
+        let meta = fs::metadata(path).ok()?;
+        Some((meta.modified().ok()?, meta.len()))
+    };
+    [stamp(&files.chain), stamp(&files.key)]
+}
+
+fn load(files: &CertificateFiles, ecdsa: bool) -> Result<CertifiedKey, CertificateError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |error| CertificateError::Unreadable(path, error)
+    };
+    let chain = CertificateDer::pem_file_iter(&files.chain)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(unreadable(&files.chain))?;
+    if chain.is_empty() {
+        return Err(CertificateError::Empty(files.chain.clone()));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(unreadable(&files.key))?;
+    let certified = CertifiedKey::from_der(chain, key, &default_provider())
+        .map_err(|error| CertificateError::Mismatch(files.key.clone(), error))?;
+    if ecdsa && certified.key.algorithm() != SignatureAlgorithm::ECDSA {
+        return Err(CertificateError::NotEcdsa(files.key.clone()));
+    }
+    Ok(certified)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(files: &CertificateFiles, key: &rcgen::KeyPair) -> CertificateDer<'static> {
+        let params = rcgen::CertificateParams::new(vec!["turn.test".to_owned()]).unwrap();
+        let certificate = params.self_signed(key).unwrap();
+        fs::write(&files.chain, certificate.pem()).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
+        certificate.der().clone()
+    }
+
+    fn files(directory: &tempfile::TempDir) -> CertificateFiles {
+        CertificateFiles { chain: directory.path().join("chain.pem"), key: directory.path().join("key.pem") }
+    }
+
+    #[test]
+    fn changed_files_are_read_again_and_bad_ones_leave_the_old_certificate() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = files(&directory);
+        let first = write(&files, &rcgen::KeyPair::generate().unwrap());
+        let mut all = Certificates::default();
+        let certificate = all.get(&files, true).unwrap();
+        assert!(Arc::ptr_eq(&certificate, &all.get(&files, false).unwrap()), "one for all that share it");
+        assert_eq!(certificate.current().cert[0], first);
+        fs::write(&files.key, "no key").unwrap();
+        all.look();
+        assert_eq!(certificate.current().cert[0], first);
+        let second = write(&files, &rcgen::KeyPair::generate().unwrap());
+        all.look();
+        assert_eq!(certificate.current().cert[0], second);
+    }
+
+    #[test]
+    fn files_that_are_no_good_say_which_and_why() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = files(&directory);
+        let error = |ecdsa| Certificates::default().get(&files, ecdsa).unwrap_err().to_string();
+        assert!(error(false).contains("chain.pem"), "{}", error(false));
+        write(&files, &rcgen::KeyPair::generate().unwrap());
+        fs::write(&files.key, rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        assert!(error(false).contains("key.pem is not the private key"), "{}", error(false));
+        fs::write(&files.chain, "").unwrap();
+        assert!(error(false).contains("holds no certificate"), "{}", error(false));
+        write(&files, &rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap());
+        assert!(error(true).contains("no ECDSA key"), "{}", error(true));
+    }
+}
