@@ -196,6 +196,7 @@ impl Config {
             };
             return Err(StartError::Range { bind, advertised, first, last, problem });
         }
+        chappe_proto::turn::Config::new(&self.realm, Vec::new()).check()?;
         for listener in &self.listeners {
             if let Some(problem) = listener.contradiction() {
                 return Err(StartError::Contradiction {

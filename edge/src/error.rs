@@ -35,6 +35,9 @@ pub enum StartError {
     /// Nothing to listen to, or no address for relayed sockets.
     #[error("an edge needs at least one {0}")]
     Missing(&'static str),
+    /// Clients cannot be challenged with the realm.
+    #[error("{0}: give another one (--realm)")]
+    Realm(#[from] chappe_proto::turn::BadRealm),
     /// A listener's address cannot be bound.
     #[error("cannot listen on {address} over {}: {}", transport.name(), cause(.source, address.port()))]
     Listener {

@@ -69,3 +69,11 @@ fn a_stopped_edge_frees_its_ports() {
     config.listeners = vec![ListenAt::new(Transport::Udp, udp), ListenAt::new(Transport::Tcp, tcp)];
     start(config);
 }
+
+#[test]
+fn a_realm_that_no_401_has_room_for_is_named() {
+    let mut config = standalone("127.0.0.1");
+    config.realm = "r".repeat(65);
+    let text = Edge::start(config).unwrap_err().to_string();
+    assert!(text.contains("longer than 64 bytes") && text.contains("--realm"), "{text}");
+}
