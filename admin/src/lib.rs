@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use actix_web::web::{self, ServiceConfig};
 use chappe_proto::id::{AppId, EdgeId, PeerId, Region, RoomKey, RoomName};
-use chappe_proto::mesh::uplink::{Secret, TurnUser};
+use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::registry::{Note, Refusal};
 use serde::Serialize;
 
@@ -40,6 +40,13 @@ pub trait Cluster: Send + Sync + 'static {
     fn turn_origins(&self) -> Answer<'_, Result<BTreeMap<String, String>, Unavailable>>;
     /// The realms of origins are these; committed when it is answered.
     fn turn_origins_set(&self, origins: BTreeMap<String, String>, note: Note) -> Answer<'_, Changed>;
+    /// A shared secret of TURN REST credentials is accepted, and issues from now on; one that is in
+    /// force already stays as it is. Committed when it is answered.
+    fn turn_secret_add(&self, secret: Secret, note: Note) -> Answer<'_, Changed>;
+    /// What peers the operator allows and denies.
+    fn turn_peers(&self) -> Answer<'_, Result<PeerPolicy, Unavailable>>;
+    /// What peers are allowed and denied is this; committed when it is answered.
+    fn turn_peers_set(&self, peers: PeerPolicy, note: Note) -> Answer<'_, Changed>;
 }
 
 /// The registry cannot be asked right now.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use chappe_proto::id::{Index, PeerId, RoomKey};
-use chappe_proto::mesh::uplink::TurnUser;
+use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::registry::{Command, Entry, Note, State};
 use chappe_proto::time::Unix;
 
@@ -65,5 +65,25 @@ impl Cluster for Memory {
 
     fn turn_origins_set(&self, origins: BTreeMap<String, String>, note: Note) -> Answer<'_, Changed> {
         self.change(Command::TurnOriginsSet { origins }, note)
+    }
+
+    fn turn_secret_add(&self, secret: Secret, note: Note) -> Answer<'_, Changed> {
+        let (held, number) = self.with(|state| {
+            let secrets = state.turn_secrets();
+            (secrets.all().values().any(|held| *held == secret), secrets.next())
+        });
+        if held {
+            return Box::pin(async { Changed::Done });
+        }
+        self.change(Command::TurnSecretAdd { number, secret }, note)
+    }
+
+    fn turn_peers(&self) -> Answer<'_, Result<PeerPolicy, Unavailable>> {
+        let peers = self.with(|state| state.peers().clone());
+        Box::pin(async { Ok(peers) })
+    }
+
+    fn turn_peers_set(&self, peers: PeerPolicy, note: Note) -> Answer<'_, Changed> {
+        self.change(Command::PeersSet(peers), note)
     }
 }

@@ -1,11 +1,11 @@
-//! `/admin/api/v1/turn`: long-term users of the relays, and realms by origin.
+//! `/admin/api/v1/turn`: long-term users of the relays, realms by origin, shared secrets, peers.
 
 use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Bytes, Data, Json, Path, PayloadConfig, Query, ServiceConfig};
-use chappe_proto::limits::ENTRY_MAX;
-use chappe_proto::mesh::uplink::{Secret, TurnUser};
+use chappe_proto::limits::{ENTRY_MAX, SECRET_BYTES};
+use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::mesh::user::{BadUser, is_realm};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,10 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .route("/turn/realms/{realm}/users/{name}", web::put().to(set))
         .route("/turn/realms/{realm}/users/{name}", web::delete().to(remove))
         .route("/turn/origins", web::get().to(origins))
-        .route("/turn/origins", web::put().to(set_origins));
+        .route("/turn/origins", web::put().to(set_origins))
+        .route("/turn/secrets", web::post().to(add_secret))
+        .route("/turn/peers", web::get().to(peers))
+        .route("/turn/peers", web::put().to(set_peers));
 }
 
 impl From<Unavailable> for Problem {
@@ -166,6 +169,35 @@ async fn set_origins(operator: Operator, mount: Data<Mount>, body: Bytes) -> Res
     })
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewSecret {
+    secret: String,
+}
+
+async fn add_secret(operator: Operator, mount: Data<Mount>, body: Bytes) -> Result<HttpResponse, Problem> {
+    let NewSecret { secret } = read(&body)?;
+    if !SECRET_BYTES.contains(&secret.len()) {
+        let (min, max) = (SECRET_BYTES.start(), SECRET_BYTES.end());
+        let fix = format!("{min} to {max} bytes: make one by `openssl rand -hex 32`");
+        return Err(Problem::Field { field: "secret", fix });
+    }
+    let note = operator.note("added a shared secret of TURN credentials");
+    answer(mount.cluster.turn_secret_add(Secret(secret.into_bytes()), note).await)
+}
+
+async fn peers(_: Operator, mount: Data<Mount>) -> Result<Json<PeerPolicy>, Problem> {
+    Ok(Json(mount.cluster.turn_peers().await?))
+}
+
+async fn set_peers(operator: Operator, mount: Data<Mount>, body: Bytes) -> Result<HttpResponse, Problem> {
+    let peers: PeerPolicy = read(&body)?;
+    let (allowed, denied) = (peers.allow.len(), peers.deny.len());
+    let note =
+        operator.note(&format!("set the peers of relays: {allowed} allowed, {denied} denied prefixes"));
+    answer(mount.cluster.turn_peers_set(peers, note).await)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -258,6 +290,31 @@ mod tests {
     }
 
     #[actix_rt::test]
+    async fn a_secret_is_added_once_and_shown_nowhere() {
+        let cluster = Arc::new(Memory::default());
+        let post = async |secret: &str| ask(&cluster, "POST", "/secrets", json!({ "secret": secret })).await;
+        let (status, problem) = post("north").await;
+        assert_eq!((status, &problem["field"]), (400, &json!("secret")), "{problem}");
+        for _ in 0..2 {
+            assert_eq!(post("correct horse battery staple").await.0, 204);
+        }
+        assert_eq!(cluster.with(|state| state.turn_secrets().all().len()), 1);
+        let note = cluster.with(|state| state.audit().next().map(|line| line.note.what.clone()));
+        assert_eq!(note.as_deref(), Some("added a shared secret of TURN credentials"));
+    }
+
+    #[actix_rt::test]
+    async fn peers_are_set_as_a_whole() {
+        let cluster = Arc::new(Memory::default());
+        let peers = json!({ "allow": ["10.0.0.0/8"], "deny": ["2001:db8::/32"] });
+        assert_eq!(ask(&cluster, "PUT", "/peers", peers.clone()).await.0, 204);
+        assert_eq!(ask(&cluster, "GET", "/peers", Value::Null).await, (200, peers));
+        let (status, problem) =
+            ask(&cluster, "PUT", "/peers", json!({ "allow": ["10.0.0.0"], "deny": [] })).await;
+        assert_eq!((status, &problem["field"]), (400, &json!("body")), "{problem}");
+    }
+
+    #[actix_rt::test]
     async fn nobody_else_is_answered() {
         let mount = Mount::new(Arc::new(Memory::default()), Secret(b"right".to_vec()));
         let app = test::init_service(App::new().configure(|config| mount.configure(config))).await;
@@ -266,6 +323,8 @@ mod tests {
             ("PUT", "/realms/r/users/a"),
             ("DELETE", "/realms/r/users/a"),
             ("GET", "/origins"),
+            ("POST", "/secrets"),
+            ("PUT", "/peers"),
         ] {
             let request = test::TestRequest::with_uri(&format!("/admin/api/v1/turn{path}"));
             let request = request.method(method.parse().unwrap()).to_request();

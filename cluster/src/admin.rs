@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chappe_admin::{Answer, Changed, Cluster, Edge, Kicked, Overview, Peer, Registry, Room, Unavailable};
 use chappe_proto::id::{PeerId, RoomKey};
-use chappe_proto::mesh::uplink::TurnUser;
+use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::registry::{Command, Note, State};
 
 use crate::actor::edges::ListEdges;
@@ -123,5 +123,25 @@ impl Cluster for Admin {
 
     fn turn_origins_set(&self, origins: BTreeMap<String, String>, note: Note) -> Answer<'_, Changed> {
         Box::pin(self.change(Command::TurnOriginsSet { origins }, note))
+    }
+
+    fn turn_secret_add(&self, secret: Secret, note: Note) -> Answer<'_, Changed> {
+        Box::pin(async move {
+            let Ok(state) = self.state().await else { return Changed::Unavailable };
+            let secrets = state.turn_secrets();
+            if secrets.all().values().any(|held| *held == secret) {
+                return Changed::Done;
+            }
+            // Where another one took the number in between, whoever asked is told and asks again.
+            self.change(Command::TurnSecretAdd { number: secrets.next(), secret }, note).await
+        })
+    }
+
+    fn turn_peers(&self) -> Answer<'_, Result<PeerPolicy, Unavailable>> {
+        Box::pin(async { Ok(self.state().await?.peers().clone()) })
+    }
+
+    fn turn_peers_set(&self, peers: PeerPolicy, note: Note) -> Answer<'_, Changed> {
+        Box::pin(self.change(Command::PeersSet(peers), note))
     }
 }
