@@ -1,5 +1,6 @@
 //! `chappe turn`: what an operator of relays needs besides the relay.
 
+mod import;
 pub(crate) mod key;
 
 use anyhow::Result;
@@ -14,10 +15,13 @@ pub(crate) struct Args {
 enum Command {
     /// Print the key of a long-term user, as `turnadmin -k` does.
     Key(key::Args),
+    /// Take users, secrets, origins and peers over from coturn.
+    Import(import::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.command {
         Command::Key(args) => key::run(args),
+        Command::Import(args) => import::run(args),
     }
 }

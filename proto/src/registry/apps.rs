@@ -99,7 +99,8 @@ impl Default for AppPolicy {
 
 /// Whether a text is an origin as browsers serialize it (RFC 6454 section 6.2): scheme and authority,
 /// lower case, without a path.
-pub(super) fn is_origin(text: &str) -> bool {
+#[must_use]
+pub fn is_origin(text: &str) -> bool {
     let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._:[]".contains(&b);
     text.len() <= URL_MAX
         && text.split_once("://").is_some_and(|(scheme, host)| {

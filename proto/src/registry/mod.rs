@@ -29,7 +29,7 @@ mod state;
 mod tests;
 mod users;
 
-pub use apps::{ApiKey, App, AppPolicy};
+pub use apps::{ApiKey, App, AppPolicy, is_origin};
 pub use audit::{Audit, Note};
 pub use cluster::Cluster;
 pub use command::{Command, Entry, RequestId};
