@@ -5,6 +5,8 @@
 //! it at the end of the turn (or when either is full). Nothing is allocated on the way.
 
 mod eager;
+mod limits;
+mod errors;
 mod orders;
 mod receive;
 mod send;
@@ -17,7 +19,7 @@ use std::time::Duration;
 
 use chappe_proto::id::Index;
 use chappe_proto::time::{Mono, Now};
-use chappe_proto::turn::Server;
+use chappe_proto::turn::{LimitLog, Server};
 use mio::{Events, Poll};
 
 use self::eager::Eager;
@@ -27,7 +29,7 @@ use crate::listener::{Pipes, Streams, TcpListener, UdpListener};
 use crate::relay::Relays;
 use crate::stats::{Lag, SocketCounters};
 use crate::token::{Ready, token};
-use crate::udp::{Inbox, Outbox};
+use crate::udp::{Inbox, Outbox, Target};
 
 /// Whether a socket has no more at present.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,10 @@ pub(crate) struct Driver {
     /// When the streams are looked through next.
     sweep: Mono,
     applied: Index,
+    /// Limits that the sockets keep; the machine has its own.
+    limits: LimitLog,
+    /// Where those packets went that were too long to be sent unfragmented.
+    too_long: Vec<Target>,
     counters: SocketCounters,
     lag: Lag,
     stopping: bool,
@@ -102,6 +108,8 @@ impl Driver {
             touched: Vec::new(),
             sweep: Mono::NEVER,
             applied: Index::default(),
+            limits: LimitLog::default(),
+            too_long: Vec::new(),
             counters: SocketCounters::default(),
             lag: Lag::default(),
             stopping: false,
@@ -166,6 +174,11 @@ impl Driver {
                 Ready::Udp(_) | Ready::Relay(_) if sockets == 1 => self.hot = Some(ready),
                 _ => {}
             }
+            if let Ready::Relay(index) = ready
+                && event.is_error()
+            {
+                self.relay_errors(now, index);
+            }
             self.ready(now, ready, event.is_read_closed() || event.is_error());
         }
         for ready in again.drain(..) {
@@ -191,6 +204,10 @@ impl Driver {
             self.sweep(now);
         }
         self.send();
+        if !self.too_long.is_empty() {
+            self.tell_too_long(now);
+            self.send();
+        }
         self.finish_streams(now);
         let ended = self.clock.now();
         self.lag.note(now.mono, ended.mono);

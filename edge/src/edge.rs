@@ -170,6 +170,7 @@ impl Edge {
             sent: stats.turn.sent,
             received: stats.turn.received,
             drops: stats.drops(),
+            limits: stats.limits(),
             loop_lag_us: health::micros(stats.loop_lag),
             cpu_ms: health::cpu_ms(),
             rss: health::rss(),
@@ -266,6 +267,7 @@ fn machine(config: &Config, bound: &[(Listener, SocketAddr)]) -> turn::Config {
     let mut machine = turn::Config::new(&config.realm, config.relays.clone());
     machine.listeners = bound.iter().flat_map(|(listener, local)| [listener.address, *local]).collect();
     machine.quotas = config.quotas;
+    machine.dont_fragment = crate::udp::can_forbid_fragments();
     machine
 }
 

@@ -44,6 +44,8 @@ pub struct Status {
     pub received: Traffic,
     /// Dropped packets by cause.
     pub drops: BTreeMap<String, u64>,
+    /// How often each limit was met, those that never were left out.
+    pub limits: BTreeMap<String, u64>,
     /// The longest turn of its loop in the last second or two, in microseconds.
     pub loop_lag_us: u32,
     /// CPU time of the process in milliseconds.
@@ -72,7 +74,11 @@ impl std::fmt::Display for Status {
             f,
             "  {} allocations, {} streams, {} packets sent, {} received",
             self.allocations, self.streams, self.sent.packets, self.received.packets
-        )
+        )?;
+        for (limit, count) in &self.limits {
+            writeln!(f, "  limit {limit} met {count} times")?;
+        }
+        Ok(())
     }
 }
 
@@ -128,6 +134,7 @@ impl Health {
             sent: stats.turn.sent,
             received: stats.turn.received,
             drops: stats.drops(),
+            limits: stats.limits(),
             cpu_ms: cpu_ms(),
             rss: rss(),
             loop_lag_us: micros(stats.loop_lag),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chappe_proto::id::Index;
 use chappe_proto::time::Mono;
-use chappe_proto::turn::{Counters, Drop};
+use chappe_proto::turn::{Counters, Drop, Limit};
 
 use crate::udp::Refusals;
 
@@ -22,6 +22,8 @@ pub struct Stats {
     pub web: u32,
     /// What the TURN machine counts.
     pub turn: Counters,
+    /// How often each limit was met, in the order of [`Limit::ALL`].
+    pub limits: [u64; Limit::ALL.len()],
     /// What the sockets count.
     pub sockets: SocketCounters,
     /// The longest turn of the loop in the last second or two.
@@ -67,6 +69,13 @@ impl SocketCounters {
 }
 
 impl Stats {
+    /// How often each limit was met, those that never were left out.
+    #[must_use]
+    pub fn limits(&self) -> BTreeMap<String, u64> {
+        let limits = Limit::ALL.iter().zip(self.limits).filter(|(_, count)| *count > 0);
+        limits.map(|(limit, count)| (limit.name().to_owned(), count)).collect()
+    }
+
     /// Dropped packets by cause, causes that never occurred left out.
     #[must_use]
     pub fn drops(&self) -> BTreeMap<String, u64> {

@@ -389,6 +389,29 @@ pub const CREDENTIALS_FILE_MAX: u64 = 64 * 1024 * 1024;
 /// Origins that have a realm of their own: all of them are one entry.
 pub const TURN_ORIGINS_MAX: usize = 128;
 
+// ------------------------------------------------------------------------------- data of the relay
+
+/// Bits a second that one allocation may have relayed each way, headers included: several streams of
+/// ultra-high definition at once, or a file as fast as most links take it.
+pub const ALLOCATION_BANDWIDTH: u64 = 50_000_000;
+/// What it may have at once after a pause, as time at its bandwidth: the first pictures of all of a
+/// camera's layers, and a probe of the link. No second carries more than twice the bandwidth so.
+pub const BANDWIDTH_BURST: Duration = Duration::from_millis(500);
+/// Bits a second that one edge relays each way, headers included, unless its operator says otherwise:
+/// the network card of a usual server. What exceeds it would be dropped by the card, whoever's it is.
+pub const BANDWIDTH: u64 = 10_000_000_000;
+/// Over this the bandwidth of an edge is shared: short enough that who is cut feels it within a round
+/// trip or two, long enough for a sound packet of everybody (20 ms each) and a picture (33 ms).
+pub const BANDWIDTH_WINDOW: Duration = Duration::from_millis(100);
+/// ICMP errors that one client is told at once: one for each candidate pair of an ICE check.
+pub const ICMP_ERRORS_BURST: u32 = 32;
+/// And one each this long: a peer's network cannot make an edge flood its client.
+pub const ICMP_ERROR_EVERY: Duration = Duration::from_millis(100);
+/// ICMP errors taken from one relayed socket before the next socket has its turn.
+pub const ICMP_BURST: usize = 16;
+/// A limit that is met again and again is told this often, with how often it was met.
+pub const LIMIT_TOLD_EVERY: Duration = Duration::from_secs(10);
+
 const _: () = {
     assert!(PAYLOAD_MAX < CLIENT_FRAME_MAX);
     // A mark is written in at most 40 bytes, beside a resume token.
@@ -442,6 +465,9 @@ const _: () = {
     assert!(2 * SNAPSHOT_EVERY_BYTES + UNCOMMITTED_BYTES_MAX <= LOG_BYTES_MAX);
     assert!(KEYS_PER_APP >= 2 && NUMBERED_SECRETS_MAX >= 2);
 
+    // The longest packet passes a full bucket.
+    assert!(ALLOCATION_BANDWIDTH / 8 * BANDWIDTH_BURST.as_millis() as u64 / 1000 > 2 * 65_536);
+    assert!(ALLOCATION_BANDWIDTH < BANDWIDTH);
     assert!(STREAM_MEDIA_BYTES > 65_536 + 64);
     assert!(HALF_OPEN_PER_SOURCE < HALF_OPEN_MAX && HALF_OPEN_MAX < STREAMS_MAX && HALF_OPEN_MAX < DTLS_MAX);
     assert!(HALF_OPEN_PER_SOURCE < STREAMS_PER_SOURCE as usize && WEB_PER_SOURCE as usize <= WEB_MAX);

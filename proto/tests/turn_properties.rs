@@ -284,7 +284,7 @@ impl World {
     fn check(&self, forward: &Forward, length: usize) {
         match forward {
             Forward::None => {}
-            Forward::ToPeer { relay, peer, body } => {
+            Forward::ToPeer { relay, peer, body, .. } => {
                 assert!(self.open.contains(relay));
                 assert!(body.start <= body.end && body.end <= length);
                 let outside = match peer.ip() {

@@ -54,6 +54,7 @@ impl Driver {
             half_open: u32::try_from(self.streams.half_open()).unwrap_or(u32::MAX),
             web: u32::try_from(self.pipes.len()).unwrap_or(u32::MAX),
             turn: self.server.counters().clone(),
+            limits: self.limits(),
             sockets: self.counters,
             loop_lag: self.lag.longest(),
             applied: self.applied,

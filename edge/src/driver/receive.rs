@@ -9,7 +9,7 @@ use chappe_proto::turn::{FiveTuple, RelayId, Transport, Via};
 
 use super::{Drained, Driver};
 use crate::listener::udp_via;
-use crate::udp::SLOTS;
+use crate::udp::{SLOTS, is_earlier};
 
 impl Driver {
     /// Takes a part of what a UDP listener has.
@@ -56,8 +56,13 @@ impl Driver {
             let count = match self.inbox.receive(socket, asked) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Drained::Yes,
-                Err(_) => {
-                    self.counters.receive_errors += 1;
+                Err(error) => {
+                    // What a packet of this socket met is told here, and no packet is lost for it.
+                    if error.raw_os_error().is_some_and(is_earlier) {
+                        self.relay_errors(now, index);
+                    } else {
+                        self.counters.receive_errors += 1;
+                    }
                     left -= 1;
                     continue;
                 }

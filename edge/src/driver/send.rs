@@ -6,6 +6,7 @@ use chappe_proto::time::Now;
 use chappe_proto::turn::{FiveTuple, Forward, Output, Via};
 
 use super::Driver;
+use super::limits::tell;
 use crate::listener::{Road, udp_via};
 use crate::token::{Ready, token};
 use crate::udp::{Part, Refusals, Target};
@@ -16,10 +17,10 @@ const LISTENER: u32 = 1 << 31;
 impl Driver {
     /// Queues the payload of the packet at `start..end` of a slot for where it goes.
     pub(super) fn forward(&mut self, forward: Forward, slot: usize, start: usize, end: usize) {
-        let (target, head, body, pad) = match forward {
+        let (mut target, head, body, pad) = match forward {
             Forward::None => return,
-            Forward::ToPeer { relay, peer, body } => {
-                (Target { socket: relay.0, to: peer, from: None }, None, body, 0)
+            Forward::ToPeer { relay, peer, body, df } => {
+                (Target { df, ..Target::new(relay.0, peer, None) }, None, body, 0)
             }
             Forward::ToClient { client, via, head, body, pad } => match Road::from(via) {
                 Road::Udp(index) => match self.udp_target(index, &client) {
@@ -38,6 +39,8 @@ impl Driver {
                 }
             },
         };
+        // RFC 8656 section 14: DSCP and ECN stay as they are.
+        target.tos = self.inbox.packet(slot).tos;
         if self.outbox.is_full() {
             self.send_queued();
         }
@@ -49,7 +52,7 @@ impl Driver {
     /// How a client of a UDP listener is reached.
     fn udp_target(&self, index: usize, client: &FiveTuple) -> Option<Target> {
         let from = self.udp.get(index)?.leave_from(client.server);
-        Some(Target { socket: udp_via(index).0 | LISTENER, to: client.client, from })
+        Some(Target::new(udp_via(index).0 | LISTENER, client.client, from))
     }
 
     /// Carries out what the machine asks for.
@@ -74,7 +77,7 @@ impl Driver {
                         self.doom(index);
                     }
                 }
-                Output::Event(event) => tracing::debug!(?event),
+                Output::Event(event) => tell(&event),
             }
         }
     }
@@ -113,6 +116,9 @@ impl Driver {
         let mut refusals = Refusals::default();
         self.outbox.flush(&self.inbox, socket, &mut refusals);
         self.counters.add(refusals);
+        if refusals.too_long > 0 {
+            self.too_long.append(&mut self.outbox.take_too_long());
+        }
     }
 
     /// Sends all that is queued and frees all buffers.

@@ -61,7 +61,9 @@ fn open(ip: IpAddr, ports: &[u16]) -> Result<(Socket, SocketAddr), BindError> {
     let prepared = if v6 { socket.set_only_v6(true) } else { Ok(()) };
     prepared
         .and_then(|()| udp::enable_gro(socket.as_fd()))
-        .and_then(|()| udp::disable_path_mtu_discovery(socket.as_fd(), v6))
+        .and_then(|()| udp::allow_fragments(socket.as_fd(), v6))
+        .and_then(|()| udp::enable_marks(socket.as_fd(), v6))
+        .and_then(|()| udp::enable_errors(socket.as_fd(), v6))
         .map_err(|error| cause(&error))?;
     for port in ports {
         match socket.bind(&SocketAddr::new(ip, *port).into()) {

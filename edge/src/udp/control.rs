@@ -3,29 +3,42 @@
 use std::net::IpAddr;
 
 use super::address::{in_addr, in6_addr, ip_of, ip6_of};
-use super::{UDP_GRO, UDP_SEGMENT, size_of_u32};
+use super::{Target, UDP_GRO, UDP_SEGMENT, size_of_u32};
 
-/// Room for the control messages of one datagram: an `in6_pktinfo` (40 with its header) and a segment
-/// size (24) either way.
+/// Room for the control messages of one datagram: an `in6_pktinfo` (40 with its header) and three
+/// integers (24 each); or an error with the address of who told it (64), and the same integers.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-pub(super) struct Control([u8; 64]);
+pub(super) struct Control([u8; 160]);
 
 impl Control {
     /// How much the kernel may write into one.
     pub(super) const CAPACITY: usize = size_of::<Self>();
 
     pub(super) const fn empty() -> Self {
-        Self([0; 64])
+        Self([0; 160])
     }
 
     /// Writes what a datagram asks for and answers how many bytes that is; zero for a plain one.
-    pub(super) fn write(&mut self, segment: Option<u16>, from: Option<IpAddr>) -> usize {
+    pub(super) fn write(&mut self, segment: Option<u16>, target: &Target) -> usize {
         let mut at = 0;
         if let Some(size) = segment {
             at = self.append(at, libc::SOL_UDP, UDP_SEGMENT, size);
         }
-        match from {
+        let tos = libc::c_int::from(target.tos);
+        if target.to.is_ipv4() {
+            if tos != 0 {
+                at = self.append(at, libc::IPPROTO_IP, libc::IP_TOS, tos);
+            }
+        } else {
+            if tos != 0 {
+                at = self.append(at, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, tos);
+            }
+            if target.df {
+                at = self.append::<libc::c_int>(at, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1);
+            }
+        }
+        match target.from {
             Some(IpAddr::V4(ip)) => {
                 let info = libc::in_pktinfo {
                     ipi_ifindex: 0,
@@ -47,7 +60,7 @@ impl Control {
         let size = size_of_u32::<T>();
         // SAFETY: pure arithmetic on sizes.
         let (space, len) = unsafe { (libc::CMSG_SPACE(size) as usize, libc::CMSG_LEN(size) as usize) };
-        assert!(at + space <= Self::CAPACITY, "room for an address and a segment size");
+        assert!(at + space <= Self::CAPACITY, "room for an address and three integers");
         // SAFETY: `at + space` bytes lie within the array (asserted). `at` is a sum of CMSG_SPACEs, which
         // are multiples of 8, and the array is aligned to 8, so the header is aligned. CMSG_DATA points
         // just behind the header, where `space` leaves room for a `T`; it is written unaligned.
@@ -67,6 +80,10 @@ pub(super) struct Told {
     pub(super) segment: Option<u16>,
     /// The address of this host that it came to.
     pub(super) local: Option<IpAddr>,
+    /// Its DSCP and ECN: the whole byte of the header.
+    pub(super) tos: u8,
+    /// What error a datagram met, where it comes from the error queue.
+    pub(super) error: Option<libc::sock_extended_err>,
 }
 
 /// Reads the control messages of a received datagram.
@@ -89,6 +106,14 @@ pub(super) unsafe fn read(header: &libc::msghdr) -> Told {
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     told.local = value::<libc::in6_pktinfo>(message).map(|info| ip6_of(&info));
+                }
+                (libc::IPPROTO_IP, libc::IP_TOS) => told.tos = value::<u8>(message).unwrap_or(0),
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                    let class = value::<libc::c_int>(message).and_then(|class| u8::try_from(class).ok());
+                    told.tos = class.unwrap_or(0);
+                }
+                (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) => {
+                    told.error = value::<libc::sock_extended_err>(message);
                 }
                 _ => {}
             }

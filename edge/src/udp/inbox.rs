@@ -31,6 +31,8 @@ pub struct Packet {
     pub len: usize,
     /// The length of each segment but the last, which may be shorter; `len` when it is no train.
     pub segment: usize,
+    /// Its DSCP and ECN (the IPv4 TOS, the IPv6 traffic class), where the socket was asked to tell.
+    pub tos: u8,
 }
 
 /// What `recvmmsg` reads and writes besides the packets themselves.
@@ -143,7 +145,7 @@ impl Inbox {
                 Some(size) if size > 0 => usize::from(size).min(len),
                 _ => len,
             };
-            Packet { from, local: told.local, len, segment }
+            Packet { from, local: told.local, len, segment, tos: told.tos }
         }
     }
 
@@ -170,6 +172,7 @@ impl Inbox {
             local: None,
             len,
             segment: len,
+            tos: 0,
         });
         self.used += 1;
         Ok((slot, added))

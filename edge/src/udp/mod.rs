@@ -9,6 +9,7 @@
 
 mod address;
 mod control;
+mod errors;
 mod inbox;
 mod outbox;
 mod transmit;
@@ -17,8 +18,10 @@ use inbox::HEADROOM;
 pub use inbox::{Inbox, Packet, SLOTS};
 pub use outbox::{Outbox, Part, Refusals, Target};
 
+pub(crate) use errors::{Cause, is_earlier, take_error};
+
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// The most bytes of payload that one send takes over IPv4 (65535 - 20 - 8); with IPv6's longer header
 /// counted too, so that one figure holds for both.
@@ -52,14 +55,46 @@ pub(crate) fn enable_pktinfo(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()>
     }
 }
 
-/// Clears the DF bit of what is sent, and forgets forged path MTUs (RFC 8656 section 14, and section
-/// 15 for IPv6, where the kernel fragments).
-pub(crate) fn disable_path_mtu_discovery(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+/// Lets packets tell their DSCP and ECN, so that they are sent on with the same (RFC 8656 section 14).
+/// The kernel tells those of IPv4 only where they are not zero.
+pub(crate) fn enable_marks(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    if v6 {
+        set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)
+    } else {
+        set(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)
+    }
+}
+
+/// Keeps the ICMP errors that the socket's datagrams meet, for [`take_error`]. From then on each is
+/// also told once as the error of an unrelated call.
+pub(crate) fn enable_errors(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    if v6 {
+        set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)
+    } else {
+        set(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1)
+    }
+}
+
+/// Clears the DF bit of what is sent (RFC 8656 section 14), and trusts no path MTU that an ICMP error
+/// claims. In IPv6 this host is the only one that fragments, so there it does.
+pub(crate) fn allow_fragments(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
     if v6 {
         set(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)
     } else {
-        set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)
+        set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)
     }
+}
+
+/// Sets the DF bit of what an IPv4 socket sends, until [`allow_fragments`]. There is no way to say so
+/// of one datagram; in IPv6 there is, and it is used.
+pub(crate) fn forbid_fragments(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)
+}
+
+/// Whether the system can send datagrams unfragmented.
+pub(crate) fn can_forbid_fragments() -> bool {
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0));
+    socket.is_ok_and(|socket| forbid_fragments(socket.as_fd()).is_ok())
 }
 
 fn set(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {

@@ -46,6 +46,23 @@ pub struct Target {
     pub to: SocketAddr,
     /// The address of this host that it leaves from, where the socket has several.
     pub from: Option<IpAddr>,
+    /// Its DSCP and ECN (the IPv4 TOS, the IPv6 traffic class).
+    pub tos: u8,
+    /// Not to be fragmented: sent by itself, in IPv4 with the DF bit.
+    pub df: bool,
+}
+
+impl Target {
+    /// Unmarked, and fragmented where needed.
+    #[must_use]
+    pub const fn new(socket: u32, to: SocketAddr, from: Option<IpAddr>) -> Self {
+        Self { socket, to, from, tos: 0, df: false }
+    }
+
+    /// Whether the socket must be told before and after.
+    const fn needs_df_bit(&self) -> bool {
+        self.df && self.to.is_ipv4()
+    }
 }
 
 /// Packets that the kernel did not take, by cause.
@@ -96,6 +113,7 @@ pub struct Outbox {
     pub(super) iovecs: Vec<libc::iovec>,
     pub(super) names: Vec<Name>,
     pub(super) controls: Vec<Control>,
+    pub(super) too_long: Vec<Target>,
 }
 
 impl Default for Outbox {
@@ -117,6 +135,7 @@ impl Outbox {
             iovecs: Vec::with_capacity(PIECES),
             names: Vec::with_capacity(MESSAGES),
             controls: Vec::with_capacity(MESSAGES),
+            too_long: Vec::new(),
         }
     }
 
@@ -202,7 +221,7 @@ impl Outbox {
                 return from + found;
             }
         }
-        let closed = !self.segments || size == 0 || size > SEGMENT_MAX;
+        let closed = !self.segments || size == 0 || size > SEGMENT_MAX || target.df;
         self.messages.push(Message {
             target,
             segment: size,
@@ -236,6 +255,11 @@ impl Outbox {
         self.pieces.push(Piece { at, len, next: END });
     }
 
+    /// Where those went that were too long to be sent unfragmented, since the last call.
+    pub(crate) fn take_too_long(&mut self) -> Vec<Target> {
+        std::mem::take(&mut self.too_long)
+    }
+
     /// Sends everything. `socket` finds the socket of a name; packets of a name that it does not find
     /// are dropped without being counted.
     pub fn flush<'a>(
@@ -246,10 +270,17 @@ impl Outbox {
     ) {
         let mut at = 0;
         while let Some(first) = self.messages.get(at) {
-            let name = first.target.socket;
-            let run = self.messages[at..].iter().take_while(|message| message.target.socket == name).count();
+            let (name, df) = (first.target.socket, first.target.needs_df_bit());
+            let same = |target: &Target| target.socket == name && target.needs_df_bit() == df;
+            let run = self.messages[at..].iter().take_while(|message| same(&message.target)).count();
             if let Some(fd) = socket(name) {
-                self.send(fd.as_raw_fd(), at..at + run, inbox, refusals);
+                // Nothing goes out without the bit that was asked for.
+                if !df || super::forbid_fragments(fd).is_ok() {
+                    self.send(fd.as_raw_fd(), at..at + run, inbox, refusals);
+                }
+                if df && super::allow_fragments(fd, false).is_err() {
+                    refusals.other += 1;
+                }
             }
             at += run;
         }

@@ -37,7 +37,7 @@ fn wait(socket: &UdpSocket) {
 }
 
 fn target(to: &UdpSocket) -> Target {
-    Target { socket: 7, to: to.local_addr().unwrap(), from: None }
+    Target::new(7, to.local_addr().unwrap(), None)
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_socket_of_all_addresses_tells_and_keeps_the_one_that_was_used() {
         receive(&mut inbox, &server, 1);
         let packet = inbox.packet(0);
         assert_eq!(packet.local, Some(ip));
-        let back = Target { socket: 0, to: packet.from, from: packet.local };
+        let back = Target::new(0, packet.from, packet.local);
         outbox.push_copy(back, b"pong");
         outbox.push_copy(back, b"ping");
         outbox.flush(&inbox, |_| Some(server.as_fd()), &mut Refusals::default());

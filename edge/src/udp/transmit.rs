@@ -4,27 +4,35 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::RawFd;
 
-use super::Inbox;
+use super::{Inbox, is_earlier};
 use super::address::Name;
 use super::control::Control;
 use super::outbox::{IN_SCRATCH, Outbox, Piece, Refusals};
+
+/// How often a packet is tried again after a call that told what earlier ones met.
+const TRIES: u8 = 2;
 
 impl Outbox {
     /// Sends a run of messages that leave by one socket.
     pub(super) fn send(&mut self, fd: RawFd, run: Range<usize>, inbox: &Inbox, refusals: &mut Refusals) {
         self.describe(run.clone(), inbox);
         let mut done = 0;
-        let mut retried = false;
+        let mut tries = 0;
         while done < run.len() {
             match self.call(fd, done) {
                 Ok(sent) => {
                     done += sent.max(1);
-                    retried = false;
+                    tries = 0;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     let message = &self.messages[run.start + done];
                     let packets = u64::try_from(message.count).unwrap_or(u64::MAX);
+                    // What an earlier packet met is told here; this one was not tried.
+                    if tries < TRIES && error.raw_os_error().is_some_and(is_earlier) {
+                        tries += 1;
+                        continue;
+                    }
                     match error.raw_os_error() {
                         // The card cannot checksum (EIO), or the path is narrower than a segment (EINVAL).
                         Some(code @ (libc::EIO | libc::EINVAL)) if message.count > 1 => {
@@ -33,13 +41,11 @@ impl Outbox {
                             self.send_each(fd, run.start + done, inbox, refusals);
                         }
                         Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => refusals.full += packets,
-                        Some(libc::EMSGSIZE) => refusals.too_long += packets,
-                        // An ICMP error of an earlier packet is told here once; this packet was not tried.
-                        Some(libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EPROTO)
-                            if !retried =>
-                        {
-                            retried = true;
-                            continue;
+                        Some(libc::EMSGSIZE) => {
+                            refusals.too_long += packets;
+                            if message.target.df {
+                                self.too_long.push(message.target);
+                            }
                         }
                         Some(
                             libc::ECONNREFUSED
@@ -51,7 +57,7 @@ impl Outbox {
                         _ => refusals.other += packets,
                     }
                     done += 1;
-                    retried = false;
+                    tries = 0;
                 }
             }
         }
@@ -68,9 +74,10 @@ impl Outbox {
             let (name, name_len) = Name::new(message.target.to);
             self.names.push(name);
             let mut control_len = 0;
-            if segment.is_some() || message.target.from.is_some() {
+            let target = &message.target;
+            if segment.is_some() || target.from.is_some() || target.tos != 0 || target.df {
                 let mut control = Control::empty();
-                control_len = control.write(segment, message.target.from);
+                control_len = control.write(segment, target);
                 self.controls.push(control);
             }
             let mut piece = self.pieces.get(message.first as usize);
@@ -135,7 +142,7 @@ impl Outbox {
             piece = self.pieces.get(next as usize);
         }
         let mut control = Control::empty();
-        let control_len = control.write(None, message.target.from);
+        let control_len = control.write(None, &message.target);
         for segment in bytes.chunks(message.segment) {
             let (mut name, name_len) = Name::new(message.target.to);
             let mut iovec =

@@ -34,7 +34,8 @@ pub fn standalone(ip: &str) -> Config {
         listeners: vec![ListenAt::new(Transport::Udp, any), ListenAt::new(Transport::Tcp, any)],
         relays: vec![RelayAddress { bind: ip, advertised: ip, first: 49152, last: 65535 }],
         realm: REALM.to_owned(),
-        quotas: Quotas { allocations: 1000, ..Quotas::default() },
+        // As fast as this machine can.
+        quotas: Quotas { allocations: 1000, allocation_bandwidth: 0, ..Quotas::default() },
         source: Source::Standalone(Credentials {
             secrets: vec![Secret(SECRET.to_vec())],
             peers: loopback(),

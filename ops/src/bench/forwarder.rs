@@ -90,13 +90,13 @@ impl Forwarder {
         let text = String::from_utf8_lossy(&self.inbox.bytes(slot, len)[ORDER.len()..]).into_owned();
         let target = match text.split_once(' ') {
             Some(("peer", to)) => to.parse().ok().and_then(|to| self.relay(to)),
-            Some(("client", to)) => to.parse().ok().map(|to| Target { socket: CLIENTS, to, from: None }),
-            _ => Some(Target { socket: CLIENTS, to: from, from: None }),
+            Some(("client", to)) => to.parse().ok().map(|to| Target::new(CLIENTS, to, None)),
+            _ => Some(Target::new(CLIENTS, from, None)),
         };
         if let Some(target) = target.filter(|_| self.routes.len() < ROUTES_MAX) {
             self.routes.insert(from, target);
             let answer = format!("{ORDER}{text}");
-            self.outbox.push_copy(Target { socket: CLIENTS, to: from, from: None }, answer.as_bytes());
+            self.outbox.push_copy(Target::new(CLIENTS, from, None), answer.as_bytes());
         }
     }
 
@@ -106,6 +106,6 @@ impl Forwarder {
         socket.set_nonblocking(true).ok()?;
         self.relays.push(socket);
         let name = u32::try_from(self.relays.len()).ok()?;
-        Some(Target { socket: name, to, from: None })
+        Some(Target::new(name, to, None))
     }
 }

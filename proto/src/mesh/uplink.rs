@@ -306,6 +306,9 @@ pub struct Health {
     /// Listeners that did not answer their own probe.
     #[serde(default)]
     pub failed_listeners: Vec<Listener>,
+    /// How often each limit was met.
+    #[serde(default)]
+    pub limits: BTreeMap<String, u64>,
 }
 
 /// A count of packets and of bytes.

@@ -4,8 +4,10 @@ use super::allocation::{self, Allocation, Relayed};
 use super::answer::{Answer, Refusal};
 use super::api::{BindError, Event, Output, RelayId};
 use super::authenticate::Request;
+use super::bandwidth::Meter;
 use super::channel::Channels;
 use super::counters::Drop;
+use super::limit::{Limit, Pace};
 use super::permission::Permissions;
 use super::ports::Wanted;
 use super::relays::Binding;
@@ -13,7 +15,7 @@ use super::server::Server;
 use super::table::AllocationId;
 use crate::limits;
 use crate::mesh::uplink::Traffic;
-use crate::stun::attributes::{Family, XOR_MAPPED_ADDRESS, XOR_RELAYED_ADDRESS};
+use crate::stun::attributes::{DONT_FRAGMENT, Family, XOR_MAPPED_ADDRESS, XOR_RELAYED_ADDRESS};
 use crate::stun::{Class, Code, Message, Method, Writer};
 use crate::time::Now;
 
@@ -29,11 +31,15 @@ struct Wish {
 }
 
 impl Wish {
-    /// Steps 3 to 8 of RFC 8656 section 7.2. Step 4, DONT-FRAGMENT, is an unknown attribute here.
-    fn read(message: &Message<'_>) -> Result<Self, Refusal> {
+    /// Steps 3 to 8 of RFC 8656 section 7.2.
+    fn read(message: &Message<'_>, dont_fragment: bool) -> Result<Self, Refusal> {
         // 3. REQUESTED-TRANSPORT: missing or malformed 400, anything but UDP 442.
         if message.requested_transport()?.ok_or(Code::BAD_REQUEST)? != UDP {
             return Err(Code::UNSUPPORTED_TRANSPORT_PROTOCOL.into());
+        }
+        // 4. Where the system cannot send unfragmented, the attribute is an unknown one.
+        if message.range(DONT_FRAGMENT).is_some() && !dont_fragment {
+            return Err(Refusal { code: Code::UNKNOWN_ATTRIBUTE, unknown: vec![DONT_FRAGMENT] });
         }
         let even = message.even_port()?;
         let token = message.reservation_token()?;
@@ -89,34 +95,44 @@ impl Server {
             self.dropped(Drop::Duplicate);
             return Ok(Answer::Later);
         }
-        let wish = Wish::read(request.message)?;
+        let wish = Wish::read(request.message, self.dont_fragment)?;
         let supported = |family: &Family| self.relays.supports(*family);
         // 6. and 9. A family without a relay address; of two, one suffices.
         if wish.token.is_none() && !wish.families.iter().any(supported) {
             return Err(Code::ADDRESS_FAMILY_NOT_SUPPORTED.into());
         }
-        self.check_quotas(request)?;
-        let (bindings, missing) = self.reserve(now, &wish)?;
+        if let Err((limit, code)) = self.check_quotas(request) {
+            let user = Some(request.username);
+            limit.inspect(|limit| self.limited(now, *limit, user, request.from.client.ip()));
+            return Err(code.into());
+        }
+        let (bindings, missing) = self.reserve(now, request, &wish)?;
         self.begin(now, request, &wish, bindings, missing);
         Ok(Answer::Later)
     }
 
     /// 10. Who has as many as he may gets 486; what the server as a whole cannot do is 508.
-    fn check_quotas(&self, request: &Request<'_>) -> Result<(), Refusal> {
+    fn check_quotas(&self, request: &Request<'_>) -> Result<(), (Option<Limit>, Code)> {
         let quotas = &self.quotas;
-        if self.draining || self.table.len() >= quotas.allocations as usize {
-            return Err(Code::INSUFFICIENT_CAPACITY.into());
+        if self.draining {
+            return Err((None, Code::INSUFFICIENT_CAPACITY));
+        }
+        if self.table.len() >= quotas.allocations as usize {
+            return Err((Some(Limit::Allocations), Code::INSUFFICIENT_CAPACITY));
         }
         let user = self.table.of_user(&request.user).len();
         let source = self.table.of_source(request.from.client.ip());
-        if user >= quotas.per_user as usize || source >= quotas.per_source {
-            return Err(Code::ALLOCATION_QUOTA_REACHED.into());
+        if user >= quotas.per_user as usize {
+            return Err((Some(Limit::AllocationsPerUser), Code::ALLOCATION_QUOTA_REACHED));
+        }
+        if source >= quotas.per_source {
+            return Err((Some(Limit::AllocationsPerSource), Code::ALLOCATION_QUOTA_REACHED));
         }
         Ok(())
     }
 
     /// Holds ports of each wanted family: all are missing 508, one of two an ADDRESS-ERROR-CODE.
-    fn reserve(&mut self, now: Now, wish: &Wish) -> Result<Reserved, Refusal> {
+    fn reserve(&mut self, now: Now, request: &Request<'_>, wish: &Wish) -> Result<Reserved, Refusal> {
         let full = Code::INSUFFICIENT_CAPACITY;
         if let Some(token) = wish.token {
             let binding = self.relays.request_reserved(now.mono, token).ok_or(full)?;
@@ -125,9 +141,12 @@ impl Server {
         let (mut bindings, mut missing) = (Vec::new(), None);
         for family in wish.families.iter().copied() {
             match self.relays.request(now.mono, &mut self.rng, family, wish.port) {
-                Some(binding) => bindings.push(binding),
-                None if self.relays.supports(family) => missing = Some((family, full)),
-                None => missing = Some((family, Code::ADDRESS_FAMILY_NOT_SUPPORTED)),
+                Ok(binding) => bindings.push(binding),
+                Err(limit) if self.relays.supports(family) => {
+                    self.limited(now, limit, Some(request.username), request.from.client.ip());
+                    missing = Some((family, full));
+                }
+                Err(_) => missing = Some((family, Code::ADDRESS_FAMILY_NOT_SUPPORTED)),
             }
         }
         if bindings.is_empty() { Err(full.into()) } else { Ok((bindings, missing)) }
@@ -161,6 +180,8 @@ impl Server {
             channels: Channels::default(),
             sent: Traffic::default(),
             received: Traffic::default(),
+            meters: [Meter::new(now.mono, &self.bandwidth); 2],
+            icmp: Pace::default(),
             request: allocation::Request {
                 transaction: request.message.transaction,
                 lifetime: wish.lifetime,
@@ -195,7 +216,11 @@ impl Server {
         }
         allocation.request.token = bound.token.map(Box::new);
         allocation.request.pending -= 1;
-        if allocation.is_active() {
+        let active = allocation.is_active();
+        if !bound.kept {
+            self.limited_allocation(now, Limit::Ports, id);
+        }
+        if active {
             self.answer_allocate(id);
         }
     }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::answer::Protection;
 use super::api::{FiveTuple, RelayId, Via};
+use super::bandwidth::Meter;
 use super::channel::Channels;
 use super::credential::User;
 use super::gate::Gate;
+use super::limit::Pace;
 use super::permission::Permissions;
 use crate::mesh::uplink::Traffic;
 use crate::stun::attributes::Family;
@@ -34,6 +36,10 @@ pub(super) struct Allocation {
     pub(super) channels: Channels,
     pub(super) sent: Traffic,
     pub(super) received: Traffic,
+    /// What it has of the bandwidth, to peers and to the client.
+    pub(super) meters: [Meter; 2],
+    /// ICMP errors that it is told.
+    pub(super) icmp: Pace,
     pub(super) request: Request,
 }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::limit::Limit;
 use crate::id::SessionId;
 
 /// How a client reaches the server.
@@ -100,6 +101,9 @@ pub enum Forward {
         peer: SocketAddr,
         /// The payload.
         body: Range<usize>,
+        /// Not to be fragmented on its way: DF in IPv4, no Fragment header in IPv6 (RFC 8656 sections 14
+        /// and 15).
+        df: bool,
     },
     /// To a client: `head`, then the payload, then `pad` zero bytes.
     ToClient {
@@ -216,6 +220,18 @@ pub enum Event {
         client: FiveTuple,
         /// The error code, 300 to 699.
         code: u16,
+    },
+    /// A limit was met: at once, and again after
+    /// [`LIMIT_TOLD_EVERY`](crate::limits::LIMIT_TOLD_EVERY).
+    Limited {
+        /// Which one.
+        limit: Limit,
+        /// How often since it was told last, this one included.
+        count: u64,
+        /// The user that met it now, where it is known.
+        user: Option<String>,
+        /// The address of the client that met it now.
+        source: IpAddr,
     },
 }
 

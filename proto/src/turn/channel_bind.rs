@@ -4,6 +4,7 @@ use super::answer::{Answer, Refusal};
 use super::authenticate::Request;
 use super::channel;
 use super::gate::Verdict;
+use super::limit::Limit;
 use super::server::Server;
 use crate::stun::Code;
 use crate::stun::attributes::{Family, XOR_PEER_ADDRESS};
@@ -30,8 +31,12 @@ impl Server {
         if !self.gate.allows(peer) {
             return Err(Code::FORBIDDEN.into());
         }
-        let full = !bound && allocation.channels.count(now.mono) >= self.quotas.channels;
-        if full || allocation.permissions.count_with(now.mono, &[peer.ip()]) > self.quotas.permissions {
+        if !bound && allocation.channels.count(now.mono) >= self.quotas.channels {
+            self.limited_allocation(now, Limit::Channels, id);
+            return Err(Code::INSUFFICIENT_CAPACITY.into());
+        }
+        if allocation.permissions.count_with(now.mono, &[peer.ip()]) > self.quotas.permissions {
+            self.limited_allocation(now, Limit::Permissions, id);
             return Err(Code::INSUFFICIENT_CAPACITY.into());
         }
         let some_ports = self.gate.address(peer.ip()) == Verdict::SomePorts;

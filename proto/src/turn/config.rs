@@ -24,6 +24,8 @@ pub struct Config {
     pub quotas: Quotas,
     /// Answers RFC 3489 Binding requests, which have no magic cookie. Off: silence.
     pub classic: bool,
+    /// Datagrams can be sent unfragmented. Off: DONT-FRAGMENT is answered 420 (RFC 8656 section 7.2).
+    pub dont_fragment: bool,
 }
 
 impl Config {
@@ -37,6 +39,7 @@ impl Config {
             listeners: Vec::new(),
             quotas: Quotas::default(),
             classic: false,
+            dont_fragment: true,
         }
     }
 
@@ -98,6 +101,12 @@ pub struct Quotas {
     pub permissions: usize,
     /// Channels of one allocation; beyond it 508.
     pub channels: usize,
+    /// Bits a second of one allocation, each way, headers included; beyond it packets are dropped. Zero is
+    /// no limit.
+    pub allocation_bandwidth: u64,
+    /// Bits a second of the whole server, each way, headers included; beyond it what is above an
+    /// allocation's fair share is dropped. Zero is no limit.
+    pub bandwidth: u64,
     /// 401 and 438 answers that one source gets at once; beyond it silence.
     pub challenges_burst: u32,
     /// 401 and 438 answers a second that one source gets for long.
@@ -112,6 +121,8 @@ impl Default for Quotas {
             per_source: limits::ALLOCATIONS_PER_SOURCE,
             permissions: limits::PERMISSIONS_MAX,
             channels: limits::CHANNELS_MAX,
+            allocation_bandwidth: limits::ALLOCATION_BANDWIDTH,
+            bandwidth: limits::BANDWIDTH,
             challenges_burst: limits::CHALLENGES_BURST,
             challenges_per_sec: limits::CHALLENGES_PER_SEC,
         }

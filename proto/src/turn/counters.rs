@@ -22,17 +22,21 @@ pub enum Drop {
     NoPermission,
     /// The peer gate denies the peer.
     DeniedPeer,
-    /// A 401 or 438 withheld because its source got too many.
+    /// A 401 or 438 withheld because its source got too many, or an ICMP error because its client did.
     RateLimited,
     /// An answer withheld because it would be more than 2.6 times a request of an unknown sender.
     Amplifying,
     /// A retransmission of a request that is already being worked on.
     Duplicate,
+    /// More than one allocation may have relayed.
+    AllocationBandwidth,
+    /// More than the whole server may relay, and above the allocation's fair share.
+    Bandwidth,
 }
 
 impl Drop {
     /// All causes, in the order of [`Counters::drops`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Malformed,
         Self::Unexpected,
         Self::NoAllocation,
@@ -42,6 +46,8 @@ impl Drop {
         Self::RateLimited,
         Self::Amplifying,
         Self::Duplicate,
+        Self::AllocationBandwidth,
+        Self::Bandwidth,
     ];
 
     /// Its name in figures.
@@ -57,6 +63,8 @@ impl Drop {
             Self::RateLimited => "rate_limited",
             Self::Amplifying => "amplifying",
             Self::Duplicate => "duplicate",
+            Self::AllocationBandwidth => "allocation_bandwidth",
+            Self::Bandwidth => "bandwidth",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::answer::{Answer, Refusal};
 use super::authenticate::Request;
 use super::gate::Verdict;
+use super::limit::Limit;
 use super::server::Server;
 use crate::stun::Code;
 use crate::stun::attributes::Family;
@@ -20,6 +21,7 @@ impl Server {
         }
         let limit = self.quotas.permissions;
         if peers.len() > limit {
+            self.limited_allocation(now, Limit::Permissions, id);
             return Err(Code::INSUFFICIENT_CAPACITY.into());
         }
         let allocation = self.table.get_mut(id).ok_or(Code::ALLOCATION_MISMATCH)?;
@@ -36,6 +38,7 @@ impl Server {
         }
         let ips: Vec<IpAddr> = peers.iter().map(SocketAddr::ip).collect();
         if allocation.permissions.count_with(now.mono, &ips) > limit {
+            self.limited_allocation(now, Limit::Permissions, id);
             return Err(Code::INSUFFICIENT_CAPACITY.into());
         }
         for (peer, some_ports) in verdicts {

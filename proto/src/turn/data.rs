@@ -9,10 +9,11 @@ use rand_chacha::rand_core::Rng;
 
 use super::allocation::count;
 use super::api::{FiveTuple, Forward, Head, RelayId, Transport};
+use super::bandwidth::Way;
 use super::counters::Drop;
 use super::server::Server;
 use super::table::AllocationId;
-use crate::stun::attributes::{DATA, Family, KNOWN, XOR_PEER_ADDRESS};
+use crate::stun::attributes::{DATA, DONT_FRAGMENT, Family, KNOWN, XOR_PEER_ADDRESS};
 use crate::stun::{HEADER, MAGIC_COOKIE, Message, TransactionId, attributes};
 use crate::time::Now;
 
@@ -40,7 +41,7 @@ impl Server {
             return Err(Drop::NoPermission);
         }
         let peer = channel.peer;
-        self.relay(now, id, peer, body)
+        self.relay(now, id, peer, body, false)
     }
 
     /// A Send indication of a client: what is wrong with it is dropped without a word.
@@ -57,7 +58,12 @@ impl Server {
         let peer = message.xor_address(XOR_PEER_ADDRESS).ok().flatten().ok_or(Drop::Malformed)?;
         let body = message.range(DATA).ok_or(Drop::Malformed)?;
         self.check_permission(now, id, peer)?;
-        self.relay(now, id, peer, body)
+        let df = message.range(DONT_FRAGMENT).is_some();
+        // Unknown where it cannot be done, and an indication with an unknown attribute is dropped.
+        if df && !self.dont_fragment {
+            return Err(Drop::Unexpected);
+        }
+        self.relay(now, id, peer, body, df)
     }
 
     /// A datagram from a peer.
@@ -89,13 +95,17 @@ impl Server {
         id: AllocationId,
         peer: SocketAddr,
         body: Range<usize>,
+        df: bool,
     ) -> Result<Forward, Drop> {
         let length = body.len();
+        self.admit(now, id, Way::ToPeer, length, peer.is_ipv4())?;
         let allocation = self.table.get_mut(id).ok_or(Drop::NoAllocation)?;
         let relay = allocation.relays.get(Family::of(peer)).ok_or(Drop::NoPermission)?;
         count(&mut allocation.sent, length);
         count(&mut self.counters.sent, length);
-        let Some(other) = self.relays.at(peer) else { return Ok(Forward::ToPeer { relay, peer, body }) };
+        let Some(other) = self.relays.at(peer) else {
+            return Ok(Forward::ToPeer { relay, peer, body, df });
+        };
         let other = self.relays.owner(other).ok_or(Drop::NoAllocation)?;
         let (advertised, bound) = self.relays.addresses(relay).ok_or(Drop::NoAllocation)?;
         // The other side sees the address that it gave a permission to.
@@ -128,6 +138,7 @@ impl Server {
             self.rng.fill_bytes(&mut transaction);
             data_head(peer, length, TransactionId(transaction))?
         };
+        self.admit(now, id, Way::ToClient, length, peer.is_ipv4())?;
         if let Some(allocation) = self.table.get_mut(id) {
             count(&mut allocation.received, length);
         }

@@ -3,15 +3,16 @@
 //! [`Server`] is fed packets and says what to do; `api` has the types that cross. Read `server` first:
 //! it sorts what comes in. Then a file for each request (`binding`, `allocate`, `refresh`,
 //! `create_permission`, `channel_bind`), `data` for the hot path, and what they work on: `table` of
-//! `allocation`s with their `permission`s and `channel`s, `relays` with their `ports`, `realm`s,
-//! `credential`s and `nonce`s, the peer `gate`. Who sends a request is found out in `authenticate`; who
-//! is unknown is answered by `unauthenticated`. [`Client`] is the other side.
+//! `allocation`s with their `permission`s and `channel`s, `relays` with their `ports`, `bandwidth` and the
+//! other `limit`s, `realm`s, `credential`s and `nonce`s, the peer `gate`. Who sends a request is found out
+//! in `authenticate`; who is unknown is answered by `unauthenticated`. [`Client`] is the other side.
 
 mod allocate;
 mod allocation;
 mod answer;
 mod api;
 mod authenticate;
+mod bandwidth;
 mod binding;
 mod challenge;
 mod channel;
@@ -25,6 +26,7 @@ mod data;
 mod feed;
 mod gate;
 mod icmp;
+mod limit;
 mod nonce;
 mod permission;
 mod ports;
@@ -40,4 +42,5 @@ pub use client::{Authentication, Client, ClientEvent, Exchange, Options as Clien
 pub use config::{BadRealm, Config, Quotas, RelayAddress};
 pub use counters::{AllocationView, Counters, Drop};
 pub use credential::password;
+pub use limit::{Limit, LimitLog};
 pub use server::Server;

@@ -10,6 +10,7 @@ use slab::Slab;
 
 use super::api::{BindError, RelayId};
 use super::config::RelayAddress;
+use super::limit::Limit;
 use super::ports::{Ports, Wanted};
 use super::table::AllocationId;
 use crate::limits;
@@ -108,25 +109,27 @@ impl Relays {
         self.pools.iter_mut().map(|pool| pool.free(now)).sum()
     }
 
-    /// Asks for a relayed socket of a family; `None` when it has no port of the wanted kind left.
+    /// Asks for a relayed socket of a family; refused when it has no port of the wanted kind left, or
+    /// too many are reserved.
     pub(super) fn request(
         &mut self,
         now: Mono,
         rng: &mut ChaCha12Rng,
         family: Family,
         wanted: Wanted,
-    ) -> Option<Binding> {
+    ) -> Result<Binding, Limit> {
         self.end_reservations(now);
         if wanted == Wanted::EvenAndNext && self.reserved.len() >= limits::RESERVATIONS_MAX {
-            return None;
+            return Err(Limit::Reservations);
         }
         let roomy = |pools: &mut Vec<Ports>| {
             let of_family = pools.iter_mut().enumerate().filter(|(_, pool)| pool.family() == family);
             of_family.map(|(index, pool)| (pool.free(now), index)).max().map(|(_, index)| index)
         };
-        let index = roomy(&mut self.pools)?;
-        let ports = self.pools.get_mut(index)?.hold(now, rng, wanted, limits::PORT_CANDIDATES);
-        (!ports.is_empty()).then(|| self.bind(index, ports, wanted))?
+        let index = roomy(&mut self.pools).ok_or(Limit::Ports)?;
+        let pool = self.pools.get_mut(index).ok_or(Limit::Ports)?;
+        let ports = pool.hold(now, rng, wanted, limits::PORT_CANDIDATES);
+        (!ports.is_empty()).then(|| self.bind(index, ports, wanted)).flatten().ok_or(Limit::Ports)
     }
 
     /// Asks for the port that a token names.

@@ -10,11 +10,13 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::answer::{Answer, Refusal};
 use super::api::{BindError, EndReason, Event, FiveTuple, Forward, IcmpError, Output, RelayId, Via};
 use super::authenticate::Request;
+use super::bandwidth::Bandwidth;
 use super::challenge::Challenges;
 use super::config::{Config, Quotas};
 use super::counters::{AllocationView, Counters, Drop};
 use super::credential::{Credentials, User};
 use super::gate::Gate;
+use super::limit::{Limit, LimitLog};
 use super::nonce::Nonces;
 use super::realm::Realms;
 use super::relays::Relays;
@@ -32,6 +34,7 @@ use crate::time::{Mono, Now};
 pub struct Server {
     pub(super) quotas: Quotas,
     pub(super) classic: bool,
+    pub(super) dont_fragment: bool,
     pub(super) draining: bool,
     pub(super) table: Table,
     pub(super) relays: Relays,
@@ -44,6 +47,8 @@ pub struct Server {
     pub(super) rng: ChaCha12Rng,
     pub(super) outputs: VecDeque<Output>,
     pub(super) counters: Counters,
+    pub(super) limits: LimitLog,
+    pub(super) bandwidth: Bandwidth,
     pub(super) challenges: Challenges,
 }
 
@@ -60,7 +65,7 @@ impl Server {
             RandomState::with_seeds(a, b, c, d)
         };
         debug_assert_eq!(config.check(), Ok(()), "a realm to challenge with");
-        let Config { realm, listener_realms, relays, listeners, quotas, classic } = config;
+        let Config { realm, listener_realms, relays, listeners, quotas, classic, dont_fragment } = config;
         let own = relays.iter().flat_map(|relay| {
             let range = |address| RelayRange { address, first: relay.first, last: relay.last };
             [range(relay.advertised), range(relay.bind)]
@@ -69,6 +74,7 @@ impl Server {
         Self {
             quotas,
             classic,
+            dont_fragment,
             draining: false,
             table: Table::new(table),
             relays: Relays::new(&relays, ports),
@@ -81,6 +87,8 @@ impl Server {
             rng,
             outputs: VecDeque::new(),
             counters: Counters::default(),
+            limits: LimitLog::default(),
+            bandwidth: Bandwidth::new(&quotas),
         }
     }
 
@@ -171,6 +179,12 @@ impl Server {
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// How often each limit was met since the server began, in the order of [`Limit::ALL`].
+    #[must_use]
+    pub const fn limits(&self) -> &[u64; Limit::ALL.len()] {
+        self.limits.totals()
     }
 
     /// Every allocation whose Allocate has been answered, in no order.

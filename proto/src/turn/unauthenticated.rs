@@ -5,6 +5,7 @@
 use super::api::{FiveTuple, Forward, Via};
 use super::authenticate::Challenge;
 use super::counters::Drop;
+use super::limit::Limit;
 use super::nonce::Form;
 use super::server::Server;
 use crate::limits::AMPLIFICATION_TENTHS;
@@ -42,6 +43,7 @@ impl Server {
         why: &Challenge,
     ) -> Result<Forward, Drop> {
         if !self.challenges.take(now, from.client.ip()) {
+            self.limited(now, Limit::Challenges, None, from.client.ip());
             return Err(Drop::RateLimited);
         }
         let answer = self.challenge(now, from, message, why);

@@ -22,8 +22,9 @@ fn text(bytes: &[u8]) -> String {
 pub(crate) fn forward(world: &World, forward: &Forward, packet: &[u8]) -> Option<String> {
     match forward {
         Forward::None => None,
-        Forward::ToPeer { relay, peer, body } => {
-            Some(format!("relay {} to {peer}: {}", relay.0, text(&packet[body.clone()])))
+        Forward::ToPeer { relay, peer, body, df } => {
+            let df = if *df { " df" } else { "" };
+            Some(format!("relay {} to {peer}{df}: {}", relay.0, text(&packet[body.clone()])))
         }
         Forward::ToClient { client, head, body, pad, .. } => {
             let mut whole = head.as_slice().to_vec();
@@ -63,6 +64,11 @@ pub(crate) fn output(world: &World, output: &Output) -> Option<String> {
         }
         Output::Event(Event::Refused { client, code }) => {
             format!("event: {} refused {code}", name(world, client))
+        }
+        Output::Event(Event::Limited { limit, count, user, source }) => {
+            // Usernames are long and full of random letters.
+            let user = if user.is_some() { " of a known user" } else { "" };
+            format!("event: limit {} met {count} times, now by {source}{user}", limit.name())
         }
         other => format!("{other:?}"),
     })

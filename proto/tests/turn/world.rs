@@ -1,6 +1,6 @@
 //! A server, its clients and its clock. The commands:
 //!
-//! - `server [v4|v6|dual|nat] [classic] [users] [realm=TEXT] [listener=ADDRESS=REALM] [ports=N]
+//! - `server [v4|v6|dual|nat] [classic] [nodf] [users] [realm=TEXT] [listener=ADDRESS=REALM] [ports=N]
 //!   [QUOTA=N]...` begins anew, at second 0, with `users` without a shared secret. `nat`, the
 //!   default, has relays bound at 10.0.0.5 and advertised as 203.0.113.5; peers of 198.51.100.0/24 and
 //!   2001:db8:1::/48 are allowed.
@@ -19,7 +19,7 @@
 //!   and `unbound` answer the first that waits.
 //! - `wait SECONDS`, `closed NAME`, `revoke USER`, `leave USER`, `secret add|remove N`, `drain on|off`,
 //!   `allow PREFIX...`, `deny PREFIX...`, `fleet ADDRESS FIRST LAST`.
-//! - `ports`, `allocations`, `drops` print figures.
+//! - `ports`, `allocations`, `drops`, `limits` print figures.
 //!
 //! `$NAME` is NAME's relayed address as advertised, `$NAME.bound` as bound.
 
@@ -32,7 +32,7 @@ use chappe_proto::mesh::uplink::{Alternate, EdgeChange, EdgeView, PeerPolicy, Re
 use chappe_proto::stun::{Key, TransactionId};
 use chappe_proto::time::{Mono, Now, Unix};
 use chappe_proto::turn::{
-    BindError, Config, Drop, EndReason, FiveTuple, IcmpError, Output, RelayAddress, RelayId, Server,
+    BindError, Config, Drop, EndReason, FiveTuple, IcmpError, Limit, Output, RelayAddress, RelayId, Server,
     Transport, Via, password,
 };
 
@@ -138,6 +138,7 @@ impl World {
         }));
         config.listeners = vec!["203.0.113.5:3478".parse().unwrap()];
         config.classic = words.contains(&"classic");
+        config.dont_fragment = !words.contains(&"nodf");
         let quotas = &mut config.quotas;
         for (name, quota) in [
             ("allocations", &mut quotas.allocations),
@@ -147,6 +148,12 @@ impl World {
             ("challenges_per_sec", &mut quotas.challenges_per_sec),
         ] {
             *quota = value(words, name).map_or(*quota, |value| number(value) as u32);
+        }
+        for (name, quota) in [
+            ("bandwidth", &mut quotas.bandwidth),
+            ("allocation_bandwidth", &mut quotas.allocation_bandwidth),
+        ] {
+            *quota = value(words, name).map_or(*quota, number);
         }
         for (name, quota) in [("permissions", &mut quotas.permissions), ("channels", &mut quotas.channels)] {
             *quota = value(words, name).map_or(*quota, |value| number(value) as usize);
@@ -228,6 +235,11 @@ impl World {
                 let drops = Drop::ALL.iter().zip(self.server.counters().drops);
                 let drops = drops.filter(|(_, count)| *count > 0);
                 out.extend(drops.map(|(cause, count)| format!("{} {count}", cause.name())));
+            }
+            ["limits"] => {
+                let limits = Limit::ALL.iter().zip(self.server.limits());
+                let limits = limits.filter(|(_, count)| **count > 0);
+                out.extend(limits.map(|(limit, count)| format!("{} {count}", limit.name())));
             }
             [name, "datagram", hex] => {
                 let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();

@@ -140,7 +140,7 @@ impl Exchange {
             if self.outbox.is_full() {
                 self.flush();
             }
-            let target = Target { socket: name, to, from: None };
+            let target = Target::new(name, to, None);
             self.outbox.push_copy(target, &self.flows[flow].packet);
         }
         self.waiting[flow] = burst;

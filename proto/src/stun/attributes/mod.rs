@@ -68,8 +68,8 @@ pub const FINGERPRINT: u16 = 0x8028;
 pub const ORIGIN: u16 = 0x802F;
 
 /// The comprehension-required attributes that this crate understands. A known one where it is not
-/// expected is ignored (RFC 8489 section 6.3); DONT-FRAGMENT is missing, hence answered 420.
-pub const KNOWN: [u16; 22] = [
+/// expected is ignored (RFC 8489 section 6.3).
+pub const KNOWN: [u16; 23] = [
     MAPPED_ADDRESS,
     USERNAME,
     MESSAGE_INTEGRITY,
@@ -85,6 +85,7 @@ pub const KNOWN: [u16; 22] = [
     REQUESTED_ADDRESS_FAMILY,
     EVEN_PORT,
     REQUESTED_TRANSPORT,
+    DONT_FRAGMENT,
     MESSAGE_INTEGRITY_SHA256,
     PASSWORD_ALGORITHM,
     USERHASH,
