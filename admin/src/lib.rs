@@ -131,6 +131,8 @@ pub struct Edge {
     pub allocations: u32,
     /// Bytes relayed since it started, both ways.
     pub relayed_bytes: u64,
+    /// How often each of its limits was met since it started, those that never were left out.
+    pub limits: BTreeMap<String, u64>,
 }
 
 /// The registry.

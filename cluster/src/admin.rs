@@ -64,6 +64,7 @@ impl Cluster for Admin {
                     alive: seen.alive,
                     allocations: health.allocations,
                     relayed_bytes: health.sent.bytes + health.received.bytes,
+                    limits: health.limits,
                 }
             });
             let status = self.0.registry.status();

@@ -5,8 +5,8 @@
 //! it at the end of the turn (or when either is full). Nothing is allocated on the way.
 
 mod eager;
-mod limits;
 mod errors;
+mod limits;
 mod orders;
 mod receive;
 mod send;

@@ -64,6 +64,26 @@ pub(crate) struct Args {
     /// once. More than that is silence.
     #[arg(long, value_name = "NUMBER", default_value_t = limits::CHALLENGES_PER_SEC)]
     challenge_rate: u32,
+    /// Bits a second that one allocation may have relayed each way, as 50m; 0 is no limit.
+    #[arg(long, value_name = "RATE", default_value = "50m", value_parser = rate)]
+    allocation_bandwidth: u64,
+    /// Bits a second that the edge relays each way, as 10g; beyond it each allocation is held to its fair
+    /// share. 0 is no limit.
+    #[arg(long, value_name = "RATE", default_value = "10g", value_parser = rate)]
+    bandwidth: u64,
+}
+
+/// Bits a second: a number, or one with k, m or g for thousands, millions or billions.
+fn rate(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (text.get(..at), 1_000),
+        Some((at, 'm' | 'M')) => (text.get(..at), 1_000_000),
+        Some((at, 'g' | 'G')) => (text.get(..at), 1_000_000_000),
+        _ => (Some(text), 1),
+    };
+    let number: Option<u64> = digits.and_then(|digits| digits.parse().ok());
+    let rate = number.and_then(|number| number.checked_mul(unit));
+    rate.ok_or_else(|| format!("{text:?} is no rate: write bits a second, as 800k, 50m or 10g"))
 }
 
 /// Seconds of `--challenge-rate` that a source may spend at once.
@@ -138,8 +158,28 @@ fn config(args: &Args, credentials: Credentials) -> Result<Config> {
             per_source: args.source_quota,
             challenges_burst: args.challenge_rate.saturating_mul(CHALLENGE_BURST),
             challenges_per_sec: args.challenge_rate,
+            allocation_bandwidth: args.allocation_bandwidth,
+            bandwidth: args.bandwidth,
             ..Quotas::default()
         },
         source: Source::Standalone(credentials),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
+
+    use super::rate;
+
+    #[test]
+    fn rates_are_bits_a_second_with_or_without_a_unit() {
+        let expected = [("0", 0), ("800k", 800_000), ("50m", 50_000_000), ("10G", 10_000_000_000)];
+        for (text, bits) in expected {
+            assert_eq!(rate(text), Ok(bits));
+        }
+        for text in ["", "m", "-1", "1.5m", "50mb", "99999999999g"] {
+            assert!(rate(text).unwrap_err().contains("10g"), "{text}");
+        }
+    }
 }

@@ -9,11 +9,12 @@
     reason = "a test fails by panic, and makes small numbers of its own"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use chappe_proto::id::SessionId;
+use chappe_proto::limits::PORT_REST;
 use chappe_proto::mesh::uplink::{EdgeChange, EdgeView, PeerPolicy, Secret};
 use chappe_proto::stun::attributes::{self, Family};
 use chappe_proto::stun::{Class, ClassicBinding, HEADER, Key, Message, Method, TransactionId, Writer, frame};
@@ -138,7 +139,9 @@ struct World {
     transactions: u32,
     /// Sockets asked for and not answered.
     waiting: Vec<(RelayId, IpAddr, Vec<u16>)>,
-    open: BTreeSet<RelayId>,
+    open: BTreeMap<RelayId, SocketAddr>,
+    /// Addresses that were in use, and until when.
+    used: BTreeMap<SocketAddr, Mono>,
 }
 
 #[derive(Debug, Clone)]
@@ -245,8 +248,8 @@ impl World {
         view.peers.allow = vec!["198.51.100.0/24".parse().unwrap(), "2001:db8:1::/48".parse().unwrap()];
         server.set_view(now, &view);
         let nonces = std::array::from_fn(|_| String::new());
-        let (tokens, waiting, open) = (Vec::new(), Vec::new(), BTreeSet::new());
-        Self { server, now, nonces, tokens, transactions: 0, waiting, open }
+        let (tokens, waiting, open) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { server, now, nonces, tokens, transactions: 0, waiting, open, used: BTreeMap::new() }
     }
 
     fn writer(&mut self, class: Class, method: Method) -> Writer {
@@ -285,7 +288,7 @@ impl World {
         match forward {
             Forward::None => {}
             Forward::ToPeer { relay, peer, body, .. } => {
-                assert!(self.open.contains(relay));
+                assert!(self.open.contains_key(relay));
                 assert!(body.start <= body.end && body.end <= length);
                 let outside = match peer.ip() {
                     IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_unspecified() && !ip.is_multicast(),
@@ -312,12 +315,18 @@ impl World {
         while let Some(output) = self.server.poll_output() {
             match output {
                 Output::BindRelay { relay, ip, ports } => {
-                    assert!(!self.open.contains(&relay), "an open socket's name");
+                    assert!(!self.open.contains_key(&relay), "an open socket's name");
+                    for address in ports.iter().map(|port| SocketAddr::new(ip, *port)) {
+                        self.is_fresh(address);
+                    }
                     assert!(self.waiting.iter().all(|(waiting, ..)| *waiting != relay));
                     assert!(!ports.is_empty());
                     self.waiting.push((relay, ip, ports));
                 }
-                Output::CloseRelay(relay) => assert!(self.open.remove(&relay), "not open"),
+                Output::CloseRelay(relay) => {
+                    let address = self.open.remove(&relay).expect("open");
+                    self.used.insert(address, self.now.mono);
+                }
                 Output::Send { client, bytes, .. } => {
                     let message = Message::parse(&bytes).unwrap();
                     let index = (0..CLIENTS).find(|index| tuple(*index) == client).unwrap();
@@ -332,13 +341,26 @@ impl World {
         }
     }
 
+    /// A port that is offered is nobody's, was nobody's for two minutes (RFC 8656 section 7.2), and is
+    /// offered once.
+    fn is_fresh(&self, address: SocketAddr) {
+        assert!(self.open.values().all(|open| *open != address), "{address} is in use");
+        let rested = self.used.get(&address).is_none_or(|used| self.now.mono.since(*used) >= PORT_REST);
+        assert!(rested, "{address} was in use just now");
+        let held = |(_, ip, ports): &(RelayId, IpAddr, Vec<u16>)| {
+            *ip == address.ip() && ports.contains(&address.port())
+        };
+        assert!(!self.waiting.iter().any(held), "{address} is being bound");
+    }
+
     fn bound(&mut self, fails: bool) {
         let Some((relay, ip, ports)) = self.waiting.pop() else { return };
         let result = if fails {
             Err(BindError::InUse)
         } else {
-            self.open.insert(relay);
-            Ok(SocketAddr::new(ip, ports[ports.len() - 1]))
+            let address = SocketAddr::new(ip, ports[ports.len() - 1]);
+            self.open.insert(relay, address);
+            Ok(address)
         };
         self.server.handle_bound(self.now, relay, result);
         self.settle();
@@ -500,7 +522,7 @@ proptest! {
         }
         world.wait(3601);
         prop_assert_eq!(world.server.allocations(), 0);
-        prop_assert_eq!(&world.open, &BTreeSet::new());
+        prop_assert_eq!(&world.open, &BTreeMap::new());
         world.wait(120);
         prop_assert_eq!(world.server.free_ports(world.now), 2 * PORTS);
         prop_assert_eq!(world.server.poll_timeout(), None);

@@ -27,8 +27,8 @@ impl UdpListener {
         // Best effort: a system that allows less drops earlier under load, and still serves.
         let _ = socket.set_recv_buffer_size(QUEUE_BYTES);
         let _ = socket.set_send_buffer_size(QUEUE_BYTES);
-        let mut prepared = udp::enable_gro(socket.as_fd())
-            .and_then(|()| udp::enable_marks(socket.as_fd(), local.is_ipv6()));
+        let mut prepared =
+            udp::enable_gro(socket.as_fd()).and_then(|()| udp::enable_marks(socket.as_fd(), local.is_ipv6()));
         if local.ip().is_unspecified() {
             prepared = prepared.and_then(|()| udp::enable_pktinfo(socket.as_fd(), local.is_ipv6()));
         }

@@ -36,8 +36,9 @@ pub(crate) fn take_error(socket: BorrowedFd<'_>) -> Option<SocketError> {
     header.msg_controllen = Control::CAPACITY as _;
     // SAFETY: the header points at locals that live until the call returns, and at no bytes: what the
     // datagram held is of no interest.
-    let received =
-        unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) };
+    let received = unsafe {
+        libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT)
+    };
     if received < 0 {
         return None;
     }

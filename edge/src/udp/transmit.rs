@@ -4,10 +4,10 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::RawFd;
 
-use super::{Inbox, is_earlier};
 use super::address::Name;
 use super::control::Control;
 use super::outbox::{IN_SCRATCH, Outbox, Piece, Refusals};
+use super::{Inbox, is_earlier};
 
 /// How often a packet is tried again after a call that told what earlier ones met.
 const TRIES: u8 = 2;

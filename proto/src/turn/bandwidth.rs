@@ -184,7 +184,8 @@ impl Bandwidth {
         share.passed = 0;
         share.check = self.window - self.window / 4;
         let overloaded = share.overloaded && !paused;
-        let level = if overloaded { self.level(table, way, BANDWIDTH_WINDOW) } else { u32::MAX };
+        let fits = self.window - self.window / 32;
+        let level = if overloaded { self.level(table, way, BANDWIDTH_WINDOW, fits) } else { u32::MAX };
         self.hold(way, level);
     }
 
@@ -192,10 +193,14 @@ impl Bandwidth {
     fn look_again(&mut self, now: Mono, table: &Table, way: Way) {
         let last = self.window - self.window / 16;
         let share = &mut self.shares[way as usize];
-        share.check = if share.check < last { last } else { u64::MAX };
+        // What was left at the window's start, for those who ask for a little more than was expected of
+        // them, is given out while it lasts.
+        let (check, fits) =
+            if share.check < last { (last, self.window - self.window / 64) } else { (u64::MAX, self.window) };
+        share.check = check;
         let elapsed = BANDWIDTH_WINDOW.saturating_sub(share.ends.since(now));
         // A sixteenth at least: of less one cannot tell what the whole will be.
-        let level = self.level(table, way, elapsed.max(BANDWIDTH_WINDOW / 16));
+        let level = self.level(table, way, elapsed.max(BANDWIDTH_WINDOW / 16), fits);
         self.hold(way, level);
     }
 
@@ -206,10 +211,9 @@ impl Bandwidth {
         share.overloaded = level != u32::MAX;
     }
 
-    /// The highest level at which what all allocations are expected to ask for in this window fits, of
-    /// which `elapsed` has passed; `u32::MAX` where all of it fits. A thirty-second is left for those who
-    /// ask for a little more than is expected of them.
-    fn level(&self, table: &Table, way: Way, elapsed: Duration) -> u32 {
+    /// The highest level at which what all allocations are expected to ask for in this window, of which
+    /// `elapsed` has passed, is `fits` bytes at most; `u32::MAX` where all of it is.
+    fn level(&self, table: &Table, way: Way, elapsed: Duration, fits: u64) -> u32 {
         let number = self.shares[way as usize].number;
         let demands: Vec<(u32, u32)> = table
             .iter()
@@ -227,7 +231,7 @@ impl Bandwidth {
         let sum = |level: u32| {
             demands.iter().map(|(passed, expected)| u64::from(level.clamp(*passed, *expected))).sum::<u64>()
         };
-        let fits = (self.window - self.window / 32).max(sum(0));
+        let fits = fits.max(sum(0));
         if sum(u32::MAX) <= fits {
             return u32::MAX;
         }

@@ -149,10 +149,9 @@ impl World {
         ] {
             *quota = value(words, name).map_or(*quota, |value| number(value) as u32);
         }
-        for (name, quota) in [
-            ("bandwidth", &mut quotas.bandwidth),
-            ("allocation_bandwidth", &mut quotas.allocation_bandwidth),
-        ] {
+        for (name, quota) in
+            [("bandwidth", &mut quotas.bandwidth), ("allocation_bandwidth", &mut quotas.allocation_bandwidth)]
+        {
             *quota = value(words, name).map_or(*quota, number);
         }
         for (name, quota) in [("permissions", &mut quotas.permissions), ("channels", &mut quotas.channels)] {

@@ -131,6 +131,10 @@ fn edge(cpu: Option<usize>) -> Result<Server> {
         "1000000",
         "--challenge-rate",
         "1000000",
+        "--allocation-bandwidth",
+        "0",
+        "--bandwidth",
+        "1000g",
     ];
     let child = Child::start_self(&arguments, cpu)?;
     let address = child.wait_for(listening)?;
