@@ -466,7 +466,7 @@ const _: () = {
     assert!(KEYS_PER_APP >= 2 && NUMBERED_SECRETS_MAX >= 2);
 
     // The longest packet passes a full bucket.
-    assert!(ALLOCATION_BANDWIDTH / 8 * BANDWIDTH_BURST.as_millis() as u64 / 1000 > 2 * 65_536);
+    assert!(ALLOCATION_BANDWIDTH as u128 / 8 * BANDWIDTH_BURST.as_millis() / 1000 > 2 * 65_536);
     assert!(ALLOCATION_BANDWIDTH < BANDWIDTH);
     assert!(STREAM_MEDIA_BYTES > 65_536 + 64);
     assert!(HALF_OPEN_PER_SOURCE < HALF_OPEN_MAX && HALF_OPEN_MAX < STREAMS_MAX && HALF_OPEN_MAX < DTLS_MAX);

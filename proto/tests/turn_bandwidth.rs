@@ -130,7 +130,7 @@ fn an_allocation_has_its_bandwidth_for_long_and_half_a_second_of_it_at_once() {
     let rate = 1_000_000 / 8;
     for receive in [false, true] {
         let mut world = World::new(1_000_000, 0, 2);
-        let mut pass = |world: &mut World, number| {
+        let pass = |world: &mut World, number| {
             if receive { world.receive(number, 972) } else { world.send(number, 972) }
         };
         let burst = (0..1000).filter(|_| pass(&mut world, 0)).count() as u64 * 1000;

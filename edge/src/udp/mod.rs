@@ -57,7 +57,10 @@ pub(crate) fn enable_pktinfo(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()>
 
 /// Lets packets tell their DSCP and ECN, so that they are sent on with the same (RFC 8656 section 14).
 /// The kernel tells those of IPv4 only where they are not zero.
-pub(crate) fn enable_marks(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+///
+/// # Errors
+/// What the system says where it cannot.
+pub fn enable_marks(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
     if v6 {
         set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)
     } else {

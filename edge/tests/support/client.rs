@@ -7,7 +7,7 @@ use std::time::Duration;
 use chappe_proto::id::SessionId;
 use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::stun::attributes::{
-    DATA, NONCE, REALM, USERNAME, XOR_MAPPED_ADDRESS, XOR_PEER_ADDRESS, XOR_RELAYED_ADDRESS,
+    DATA, DONT_FRAGMENT, NONCE, REALM, USERNAME, XOR_MAPPED_ADDRESS, XOR_PEER_ADDRESS, XOR_RELAYED_ADDRESS,
 };
 use chappe_proto::stun::{self, Class, Key, Message, Method, TransactionId, Writer};
 use chappe_proto::turn::{Transport, password};
@@ -214,6 +214,13 @@ impl Client {
     pub fn send_to(&mut self, peer: SocketAddr, data: &[u8]) {
         let indication = self.writer(Class::Indication, Method::SEND);
         self.send(&indication.xor_address(XOR_PEER_ADDRESS, peer).attribute(DATA, data).finish());
+    }
+
+    /// The same, with DONT-FRAGMENT where `df`.
+    pub fn send_unfragmented(&mut self, peer: SocketAddr, data: &[u8], df: bool) {
+        let indication = self.writer(Class::Indication, Method::SEND).xor_address(XOR_PEER_ADDRESS, peer);
+        let indication = if df { indication.attribute(DONT_FRAGMENT, &[]) } else { indication };
+        self.send(&indication.attribute(DATA, data).finish());
     }
 
     /// Sends data on a channel, padded over a stream.
