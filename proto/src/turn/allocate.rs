@@ -102,7 +102,7 @@ impl Server {
             return Err(Code::ADDRESS_FAMILY_NOT_SUPPORTED.into());
         }
         if let Err((limit, code)) = self.check_quotas(request) {
-            let user = Some(request.username);
+            let user = Some(&*request.username);
             limit.inspect(|limit| self.limited(now, *limit, user, request.from.client.ip()));
             return Err(code.into());
         }
@@ -143,7 +143,7 @@ impl Server {
             match self.relays.request(now.mono, &mut self.rng, family, wish.port) {
                 Ok(binding) => bindings.push(binding),
                 Err(limit) if self.relays.supports(family) => {
-                    self.limited(now, limit, Some(request.username), request.from.client.ip());
+                    self.limited(now, limit, Some(&request.username), request.from.client.ip());
                     missing = Some((family, full));
                 }
                 Err(_) => missing = Some((family, Code::ADDRESS_FAMILY_NOT_SUPPORTED)),

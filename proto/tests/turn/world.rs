@@ -228,18 +228,7 @@ impl World {
             }
             ["closed", name] => self.server.handle_closed(now, &self.clients[name].tuple),
             ["leave", user] => self.server.end(now, session(user), EndReason::Left),
-            ["ports"] => out.push(format!("{} free", self.server.free_ports(now))),
-            ["allocations"] => out.extend(show::allocations(self)),
-            ["drops"] => {
-                let drops = Drop::ALL.iter().zip(self.server.counters().drops);
-                let drops = drops.filter(|(_, count)| *count > 0);
-                out.extend(drops.map(|(cause, count)| format!("{} {count}", cause.name())));
-            }
-            ["limits"] => {
-                let limits = Limit::ALL.iter().zip(self.server.limits());
-                let limits = limits.filter(|(_, count)| **count > 0);
-                out.extend(limits.map(|(limit, count)| format!("{} {count}", limit.name())));
-            }
+            [what @ ("ports" | "allocations" | "drops" | "limits")] => self.figures(what, out),
             [name, "datagram", hex] => {
                 let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();
                 self.packet(name, &bytes, out);
@@ -263,6 +252,22 @@ impl World {
             _ => {
                 let change = self.change(words);
                 self.server.apply(now, &change);
+            }
+        }
+    }
+
+    fn figures(&mut self, what: &str, out: &mut Vec<String>) {
+        let named = |name: &str, count: u64| (count > 0).then(|| format!("{name} {count}"));
+        match what {
+            "ports" => out.push(format!("{} free", self.server.free_ports(self.now))),
+            "allocations" => out.extend(show::allocations(self)),
+            "drops" => {
+                let drops = Drop::ALL.iter().zip(self.server.counters().drops);
+                out.extend(drops.filter_map(|(cause, count)| named(cause.name(), count)));
+            }
+            _ => {
+                let limits = Limit::ALL.iter().zip(self.server.limits());
+                out.extend(limits.filter_map(|(limit, count)| named(limit.name(), *count)));
             }
         }
     }
