@@ -25,6 +25,6 @@ pub(crate) enum Command {
     Bench(bench::Args),
     /// Make a token for a room, as an app's server would.
     Token(token::Args),
-    /// Keys of long-term users.
+    /// Relays: try one, and what else their operators need.
     Turn(turn::Args),
 }

@@ -5,6 +5,7 @@ mod cli;
 mod credentials;
 mod dev;
 mod edge;
+mod exit;
 mod files;
 mod log;
 mod token;
@@ -27,10 +28,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log::fail(&error);
-            ExitCode::FAILURE
-        }
+        Err(error) => exit::with(&error),
     }
 }
 

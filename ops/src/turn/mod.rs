@@ -1,5 +1,6 @@
 //! `chappe turn`: what an operator of relays needs besides the relay.
 
+mod check;
 mod import;
 pub(crate) mod key;
 
@@ -13,6 +14,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Try a STUN or TURN server, step by step, and say what is wrong with it.
+    Check(Box<check::Args>),
     /// Print the key of a long-term user, as `turnadmin -k` does.
     Key(key::Args),
     /// Take users, secrets, origins and peers over from coturn.
@@ -21,6 +24,7 @@ enum Command {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.command {
+        Command::Check(args) => check::run(args),
         Command::Key(args) => key::run(args),
         Command::Import(args) => import::run(args),
     }

@@ -17,5 +17,6 @@ mod network;
 mod registry;
 mod signal;
 mod tls;
+mod turn_check;
 mod turn_key;
 mod users;

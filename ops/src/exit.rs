@@ -1,0 +1,29 @@
+//! How a command ends that does not just fail.
+
+use std::process::ExitCode;
+
+/// An error with an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Exit {
+    /// What was asked for makes no sense: 2, as clap has it.
+    #[error("{0:#}")]
+    Usage(anyhow::Error),
+    /// The command has said already what went wrong: 1.
+    #[error("something failed")]
+    Told,
+}
+
+/// Ends with this error: says it, unless it was said.
+pub(crate) fn with(error: &anyhow::Error) -> ExitCode {
+    match error.downcast_ref::<Exit>() {
+        Some(Exit::Told) => ExitCode::FAILURE,
+        Some(Exit::Usage(_)) => {
+            crate::log::fail(error);
+            ExitCode::from(2)
+        }
+        None => {
+            crate::log::fail(error);
+            ExitCode::FAILURE
+        }
+    }
+}
