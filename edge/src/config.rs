@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use chappe_proto::id::{EdgeId, Region};
 use chappe_proto::mesh::uplink::{Listener, PeerPolicy, Secret, TurnUser};
-use chappe_proto::turn::{Quotas, RelayAddress, Transport};
+use chappe_proto::turn::{self, Quotas, RelayAddress, Transport};
 use ipnet::IpNet;
 
 use crate::StartError;
@@ -44,6 +44,8 @@ pub struct ListenAt {
     pub bind: SocketAddr,
     /// The address that clients reach it by, where it is another one. Port 0 stands for the bound port.
     pub advertised: Option<SocketAddr>,
+    /// The realm that its clients are challenged with, where it is not the edge's.
+    pub realm: Option<String>,
     /// A hostname to put into URLs instead of the address. For TLS it is also the name that the edge's own
     /// probe asks for, and checks the certificate against.
     pub hostname: Option<String>,
@@ -110,6 +112,7 @@ impl ListenAt {
             transport,
             bind,
             advertised: None,
+            realm: None,
             hostname: None,
             certificate: None,
             trusted: false,
@@ -196,7 +199,10 @@ impl Config {
             };
             return Err(StartError::Range { bind, advertised, first, last, problem });
         }
-        chappe_proto::turn::Config::new(&self.realm, Vec::new()).check()?;
+        let mut realms = turn::Config::new(&self.realm, Vec::new());
+        let realm = |listener: &ListenAt| Some((listener.bind, listener.realm.clone()?));
+        realms.listener_realms = self.listeners.iter().filter_map(realm).collect();
+        realms.check()?;
         for listener in &self.listeners {
             if let Some(problem) = listener.contradiction() {
                 return Err(StartError::Contradiction {

@@ -13,7 +13,7 @@ use mio::{Poll, Waker};
 use tokio::sync::watch;
 
 use crate::command::{Command, Handle};
-use crate::config::{Config, Credentials, Source};
+use crate::config::{Config, Credentials, ListenAt, Source};
 use crate::driver::Driver;
 use crate::health::{self, Health, Status};
 use crate::listener::{Certificates, TcpListener, UdpListener};
@@ -266,6 +266,12 @@ fn bind(config: &Config) -> Result<Bound, StartError> {
 fn machine(config: &Config, bound: &[(Listener, SocketAddr)]) -> turn::Config {
     let mut machine = turn::Config::new(&config.realm, config.relays.clone());
     machine.listeners = bound.iter().flat_map(|(listener, local)| [listener.address, *local]).collect();
+    // A PROXY header says the advertised address, everything else the bound one.
+    let realm = |(told, (listener, local)): (&ListenAt, &(Listener, SocketAddr))| {
+        let realm = told.realm.clone()?;
+        Some([(*local, realm.clone()), (listener.address, realm)])
+    };
+    machine.listener_realms = config.listeners.iter().zip(bound).filter_map(realm).flatten().collect();
     machine.quotas = config.quotas;
     machine.dont_fragment = crate::udp::can_forbid_fragments();
     machine
