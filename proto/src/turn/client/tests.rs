@@ -248,3 +248,31 @@ fn a_client_learns_where_else_to_go() {
     pair.clients[0].allocate(pair.now.mono, None, None);
     assert_eq!(pair.run(), [(0, ClientEvent::Redirected(address))]);
 }
+
+#[test]
+fn a_server_of_rfc_5389_is_served_as_ever() {
+    // With a realm so long that the other form would be too much for a stranger.
+    let realm = "r".repeat(crate::limits::CHALLENGE_REALM_MAX);
+    let mut pair = Pair::new(Transport::Udp);
+    let ip = "203.0.113.5".parse().unwrap();
+    let relays = vec![RelayAddress { bind: ip, advertised: ip, first: 50000, last: 50009 }];
+    let server = |seed| {
+        let mut server = Server::new(Config::new(&*realm, relays.clone()), [seed; 32], pair.now);
+        let secrets = [(1, Secret(b"secret".to_vec()))].into();
+        server.set_view(pair.now, &EdgeView { secrets, ..EdgeView::default() });
+        server
+    };
+    let (first, restarted) = (server(1), server(2));
+    pair.server = first;
+    pair.clients[0].allocate(pair.now.mono, None, None);
+    assert!(matches!(pair.run()[..], [(0, ClientEvent::Allocated { .. })]));
+    let expected = Authentication { algorithm: Algorithm::Md5, integrity: Integrity::Sha1, anonymous: false };
+    assert_eq!(pair.clients[0].authentication(), Some(expected));
+    // A longer request has room for the other form: from its stale nonce on the client uses it.
+    pair.server = restarted;
+    pair.clients[0].allocate(pair.now.mono, None, None);
+    assert!(matches!(pair.run()[..], [(0, ClientEvent::Allocated { .. })]));
+    let expected =
+        Authentication { algorithm: Algorithm::Sha256, integrity: Integrity::Sha256, anonymous: false };
+    assert_eq!(pair.clients[0].authentication(), Some(expected));
+}
