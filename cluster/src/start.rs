@@ -143,7 +143,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let of = |scheme: &'static str, all: &[SocketAddr]| -> Vec<String> {
         all.iter().map(|address| format!("{scheme}://{address}")).collect()
     };
-    let public = [of("https", &https), of("http", &http)].concat();
+    let behind = config.behind.as_ref().map(|behind| behind.urls.clone()).unwrap_or_default();
+    let public = [behind, of("https", &https), of("http", &http)].concat();
     let begun = begin(&registry, &config, NodeAddresses { mesh: vec![uplink], public }).await?;
 
     let edges = EdgesActor::default().start();
@@ -247,14 +248,19 @@ impl Running {
         (&mut self.ended).await.unwrap_or(Ok(()))
     }
 
-    /// Stops: clients are told to resume elsewhere, edges that the node goes, the registry's last
-    /// words are made durable.
-    pub async fn stop(self) {
+    /// Tells clients to resume elsewhere, and serves nobody any more. What carries their connections must
+    /// not end before.
+    pub async fn dismiss(&self) {
         for (_, session) in self.node.sessions.all() {
             // One whose mailbox is full loses its socket without a word, and resumes all the same.
             let _ = session.try_send(Shutdown);
         }
         self.server.stop(true).await; // waits for those farewells, within its own limit
+    }
+
+    /// Stops: clients are dismissed, edges told that the node goes, the registry's last words made durable.
+    pub async fn stop(self) {
+        self.dismiss().await;
         self.uplinks.stop().await;
         drop(self.mesh);
         self.node.registry.stop();

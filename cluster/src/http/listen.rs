@@ -153,3 +153,75 @@ fn on_connect(connection: &dyn Any, data: &mut Extensions) {
         data.insert(Arc::new(cutter));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream as Client};
+
+    use actix_web::{HttpRequest, web};
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+    use super::super::source::is_secure;
+    use super::super::tls;
+    use super::*;
+
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+    fn bound() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        (listener, at)
+    }
+
+    fn answer(mut stream: impl Read + Write) -> String {
+        stream.write_all(GET).unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer); // a missing close_notify is no concern of this test
+        answer
+    }
+
+    #[actix_web::test]
+    async fn plain_and_tls_side_by_side_and_each_knows_which_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let files = tls::Files { certificates: dir.path().join("a.pem"), key: dir.path().join("a.key") };
+        std::fs::write(&files.certificates, made.cert.pem()).unwrap();
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        let app = || {
+            let how = |request: HttpRequest| async move {
+                assert!(request.conn_data::<Arc<Cutter>>().is_some(), "it can be cut from outside");
+                is_secure(&request, &[]).to_string()
+            };
+            App::new().route("/", web::get().to(how))
+        };
+        let ((plain, plain_at), (secure, secure_at)) = (bound(), bound());
+        let mut listening = Listening::new(Server::build().workers(1).disable_signals(), app);
+        listening.plain(plain).unwrap();
+        listening.secure(secure, &tls::follow(files).unwrap()).unwrap();
+        let server = listening.run().unwrap();
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+
+        let der = made.cert.der().clone();
+        let ask = move || {
+            let mut roots = RootCertStore::empty();
+            roots.add(der).unwrap();
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let config = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            let name = ServerName::try_from("localhost").unwrap();
+            let tls = ClientConnection::new(Arc::new(config), name).unwrap();
+            let secure = answer(StreamOwned::new(tls, Client::connect(secure_at).unwrap()));
+            (answer(Client::connect(plain_at).unwrap()), secure)
+        };
+        let (plain, secure) = actix_web::rt::task::spawn_blocking(ask).await.unwrap();
+        assert!(plain.starts_with("HTTP/1.1 200") && plain.ends_with("false"), "{plain}");
+        assert!(secure.starts_with("HTTP/1.1 200") && secure.ends_with("true"), "{secure}");
+        handle.stop(true).await;
+    }
+}

@@ -64,6 +64,8 @@ pub struct Behind {
     pub listeners: Vec<TcpListener>,
     /// Who may connect to them, beside this machine itself; others are dropped unheard.
     pub proxies: Vec<IpNet>,
+    /// Where clients find them, as `https://turn.example`.
+    pub urls: Vec<String>,
 }
 
 /// What handlers need.

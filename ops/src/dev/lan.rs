@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::{Result, bail};
-use chappe_cluster::http::tls::Files;
+use chappe_edge::CertificateFiles;
 use ipnet::IpNet;
 
 use super::lan_ca::LanCa;
@@ -20,7 +20,7 @@ pub(crate) struct Lan {
 
 /// A certificate for the LAN address, and the CA that made it.
 pub(crate) struct LanFiles {
-    pub(crate) files: Files,
+    pub(crate) files: CertificateFiles,
     pub(crate) ca_pem: String,
 }
 
@@ -57,13 +57,13 @@ impl Lan {
         }
     }
 
-    /// A certificate for the address, made anew at each start by a CA that stays.
-    pub(crate) fn certificate(&self, dir: &Dir) -> Result<LanFiles> {
+    /// A certificate for the address and the name, made anew at each start by a CA that stays.
+    pub(crate) fn certificate(&self, dir: &Dir, hostname: Option<&str>) -> Result<LanFiles> {
         let authority = LanCa::open(&dir.subdirectory("lan-ca")?)?;
-        let (certificate, key) = authority.https(self.address)?;
-        let at = Files { certificates: dir.join("lan.pem"), key: dir.join("lan.key") };
+        let (certificate, key) = authority.https(self.address, hostname)?;
+        let at = CertificateFiles { chain: dir.join("lan.pem"), key: dir.join("lan.key") };
         files::write(&at.key, &key, 0o600)?;
-        files::write(&at.certificates, &certificate, 0o644)?;
+        files::write(&at.chain, &certificate, 0o644)?;
         Ok(LanFiles { files: at, ca_pem: authority.pem })
     }
 }

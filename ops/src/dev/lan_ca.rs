@@ -45,12 +45,15 @@ impl LanCa {
         Ok(Self { issuer, pem })
     }
 
-    /// A certificate for HTTPS at this address, and its key, in PEM.
-    pub(super) fn https(&self, address: IpAddr) -> Result<(String, String)> {
+    /// A certificate for HTTPS and TURN over TLS at this address and this name, and its key, in PEM.
+    pub(super) fn https(&self, address: IpAddr, hostname: Option<&str>) -> Result<(String, String)> {
         let key = KeyPair::generate()?;
         let mut params = params("Chappe", CERTIFICATE_LASTS);
         params.subject_alt_names =
             vec![SanType::IpAddress(address), SanType::DnsName("localhost".try_into()?)];
+        if let Some(hostname) = hostname {
+            params.subject_alt_names.push(SanType::DnsName(hostname.try_into()?));
+        }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;

@@ -113,8 +113,9 @@ pub fn turn_urls(listeners: &[Listener]) -> Vec<String> {
     urls
 }
 
-/// As RFC 7065 writes it.
-fn turn_url(listener: &Listener) -> String {
+/// The URL of a listener, as RFC 7065 section 3.1 writes it.
+#[must_use]
+pub fn turn_url(listener: &Listener) -> String {
     let scheme = if listener.transport.is_secure() { "turns" } else { "turn" };
     let transport = if listener.transport.is_stream() { "tcp" } else { "udp" };
     format!("{scheme}:{}?transport={transport}", authority(listener))
