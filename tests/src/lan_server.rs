@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,6 +16,12 @@ use crate::process::{self, Process};
 pub const HTTP: u16 = 8080;
 /// The port of its HTTPS, with `--lan`.
 pub const HTTPS: u16 = 8443;
+/// The port that HTTPS and TURN over TLS share, with a certificate given.
+pub const SHARED: u16 = 443;
+/// The name that the certificate is for. Nobody resolves it: browsers are told by [`RESOLVE`].
+pub const NAME: &str = "relay.test";
+/// The flag by which a browser finds [`NAME`].
+pub const RESOLVE: &str = "--host-resolver-rules=MAP relay.test 10.77.0.1";
 /// The port of STUN and TURN.
 pub const TURN: u16 = 3478;
 
@@ -27,6 +34,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 pub struct LanServer<'a> {
     namespace: &'a Namespace,
     address: Ipv4Addr,
+    /// What the addresses of pages begin with.
+    origin: String,
     options: Vec<String>,
     directory: TempDir,
     process: Process,
@@ -44,6 +53,19 @@ impl<'a> LanServer<'a> {
         Self::start_at(lan.server(), SERVER, &["--lan", "--lan-ip", &SERVER.to_string(), "--https", &https])
     }
 
+    /// Starts one that shares port 443 between HTTPS and TURN over TLS, by that certificate for [`NAME`].
+    pub fn start_shared(lan: &'a Lan, chain: &Path, key: &Path) -> Self {
+        let (https, path) =
+            (SHARED.to_string(), |path: &Path| path.to_str().expect("a plain path").to_owned());
+        let (chain, key) = (path(chain), path(key));
+        let address = SERVER.to_string();
+        let options = ["--bind", &address, "--https", &https, "--hostname", NAME, "--trust-certificate"];
+        let all = [&options[..], &["--certificate", &chain, "--key", &key]].concat();
+        let mut server = Self::start_at(lan.server(), SERVER, &all);
+        server.origin = format!("https://{NAME}");
+        server
+    }
+
     /// Starts one as on a developer's own machine: on loopback, for that namespace alone.
     pub fn start_on_loopback(namespace: &'a Namespace) -> Self {
         Self::start_at(namespace, Ipv4Addr::LOCALHOST, &[])
@@ -53,7 +75,8 @@ impl<'a> LanServer<'a> {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let directory = TempDir::new().expect("a directory for its data");
         let process = spawn(namespace, &options, &directory);
-        let mut server = Self { namespace, address, options, directory, process };
+        let origin = format!("http://{address}:{HTTP}");
+        let mut server = Self { namespace, address, origin, options, directory, process };
         server.until_up();
         server
     }
@@ -65,9 +88,9 @@ impl<'a> LanServer<'a> {
         self.until_up();
     }
 
-    /// The address of the call page of a room.
+    /// The address of a page.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}:{HTTP}{path}", self.address)
+        format!("{}{path}", self.origin)
     }
 
     /// A token for that room, as an app's server makes it.

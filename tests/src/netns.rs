@@ -124,6 +124,26 @@ impl Namespace {
         self.filter("meta l4proto udp drop", "meta l4proto udp drop");
     }
 
+    /// Lets nothing out or in but TCP to that port, as the strictest firewalls do. For good: faults may come
+    /// and go beside it.
+    pub fn only_tcp(&self, port: u16) {
+        let rules = format!(
+            "table inet firewall {{
+                chain output {{
+                    type filter hook output priority 1; policy drop;
+                    oifname lo accept
+                    tcp dport {port} accept
+                }};
+                chain input {{
+                    type filter hook input priority 1; policy drop;
+                    iifname lo accept
+                    tcp sport {port} accept
+                }};
+            }}"
+        );
+        run(self.command("nft").args(["-f", "-"]), &rules);
+    }
+
     /// Drops all TCP to and from that port of the server: neither side is told.
     pub fn black_hole(&self, port: u16) {
         self.filter(&format!("tcp dport {port} drop"), &format!("tcp sport {port} drop"));

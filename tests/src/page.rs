@@ -27,7 +27,7 @@ pub struct Seen {
     pub path: Option<String>,
     /// The selected pair's own candidate: `relay`, `host`, ...
     pub local: Option<String>,
-    /// What is spoken to the relay: `udp`, `tcp`.
+    /// What is spoken to the relay: `udp`, `tcp`, `tls`.
     pub relay_protocol: Option<String>,
     /// The selected pair's remote candidate.
     pub remote: Option<String>,
@@ -64,6 +64,17 @@ const WATCH: &str = "(() => {
         watch.longest = Math.max(watch.longest, watch.gap);
     };
     setInterval(look, 100);
+})()";
+
+/// Notes when the first frame of the first other one was decoded, in milliseconds of Unix time.
+const FIRST_PICTURE: &str = "(() => {
+    window.firstPicture = (async () => {
+        for (;;) {
+            const [peer] = window.chappe.room.peers.values();
+            if (((await peer?.stats())?.framesDecoded ?? 0) > 0) return Date.now();
+            await new Promise((resolve) => setTimeout(resolve, 10));
+        }
+    })();
 })()";
 
 /// Sends numbers to everybody, twenty a second, and notes what comes.
@@ -165,6 +176,23 @@ impl CallPage {
             }
             moving.then_some(())
         });
+    }
+
+    /// Begins to look for the first picture.
+    pub fn expect_picture(&self) {
+        self.page.evaluate(FIRST_PICTURE);
+    }
+
+    /// When the first picture since [`Self::expect_picture`] was decoded, in Unix time; waits for it.
+    pub fn first_picture(&self) -> Duration {
+        let at = self.page.evaluate("window.firstPicture").as_f64().expect("a time");
+        Duration::from_secs_f64(at / 1000.0)
+    }
+
+    /// When the page was asked for, in Unix time: before everything that joining takes.
+    pub fn opened(&self) -> Duration {
+        let at = self.page.evaluate("performance.timeOrigin").as_f64().expect("a time");
+        Duration::from_secs_f64(at / 1000.0)
     }
 
     /// Begins to send numbers to the other one.

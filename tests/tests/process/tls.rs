@@ -1,4 +1,5 @@
-//! HTTPS and WSS by a certificate that is replaced on disk while people are connected.
+//! HTTPS, WSS and TURN over TLS on one port, by a certificate that is replaced on disk while people are
+//! connected.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -46,30 +47,39 @@ fn shown(stream: &Stream) -> CertificateDer<'static> {
     stream.conn.peer_certificates().unwrap()[0].clone().into_owned()
 }
 
-struct Joined(WebSocket<Stream>);
+struct Joined {
+    socket: WebSocket<Stream>,
+    welcome: Value,
+}
 
 impl Joined {
     fn over(stream: Stream) -> Self {
         let (socket, _) = client("wss://localhost/v1/signal", stream).unwrap();
-        let mut this = Self(socket);
+        let mut this = Self { socket, welcome: Value::Null };
         this.say(&json!({ "type": "join", "room": "room" }));
-        assert_eq!(this.hear_a("welcome")["type"], "welcome");
+        this.welcome = this.hear_a("welcome");
         this
     }
 
     fn say(&mut self, frame: &Value) {
-        self.0.send(Message::text(frame.to_string())).unwrap();
+        self.socket.send(Message::text(frame.to_string())).unwrap();
     }
 
     fn hear_a(&mut self, kind: &str) -> Value {
         loop {
-            if let Message::Text(text) = self.0.read().unwrap() {
+            if let Message::Text(text) = self.socket.read().unwrap() {
                 let frame: Value = serde_json::from_str(&text).unwrap();
                 if frame["type"] == kind {
                     return frame;
                 }
             }
         }
+    }
+
+    /// The URLs that it is handed now.
+    fn urls(&mut self) -> Vec<Value> {
+        self.say(&json!({ "type": "ice" }));
+        self.hear_a("ice_servers")["ice_servers"][0]["urls"].as_array().unwrap().clone()
     }
 
     fn lives(&mut self, t: u64) {
@@ -131,6 +141,46 @@ fn a_certificate_is_replaced_and_nobody_is_dropped() {
     }
     ada.lives(2);
     ben.lives(3);
+
+    // The end is told through the port that the edge has, and no other way.
+    assert!(node.process().terminate().success());
+    for mut one in [ada, ben] {
+        assert_eq!(one.hear_a("closed")["resume"], true);
+    }
+}
+
+#[test]
+fn turns_is_handed_out_where_browsers_trust_its_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = certificate();
+    write(dir.path(), &one);
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (pem, key) = (path("certificate.pem"), path("key.pem"));
+    let options = ["--https", "0", "--certificate", &pem, "--key", &key];
+
+    // Nobody's browser trusts what its own key has signed, so its URL would only fail.
+    let node = Chappe::dev_with(&dir.path().join("data"), &options);
+    let mut ada = Joined::over(connect(node.https(), &[&one]).unwrap());
+    let begin = Instant::now();
+    while ada.urls().iter().any(|url| url.as_str().unwrap().starts_with("turns:")) {
+        assert!(begin.elapsed() < SEEN_WITHIN, "an untrusted certificate's URL is handed out");
+        std::thread::sleep(Duration::from_millis(20)); // no event tells of a probe
+    }
+    assert_eq!(ada.urls().len(), 2);
+    drop(node);
+
+    // Unless the operator says that they do.
+    let node =
+        Chappe::dev_with(&dir.path().join("other"), &[&options[..], &["--trust-certificate"]].concat());
+    let at = node.https();
+    let ada = Joined::over(connect(at, &[&one]).unwrap());
+    let urls = [
+        format!("turn:{}?transport=udp", node.turn_udp),
+        format!("turn:{}?transport=tcp", node.turn_tcp),
+        format!("turns:{at}?transport=tcp"),
+    ];
+    assert_eq!(ada.welcome["ice_servers"][0]["urls"], json!(urls));
+    assert_eq!(ada.welcome["edges"][0]["urls"], json!([format!("stun:{}", node.turn_udp)]));
 }
 
 #[test]
@@ -141,8 +191,16 @@ fn a_certificate_that_is_none_is_told_at_once() {
     fs::write(dir.path().join("key.pem"), certificate().signing_key.serialize_pem()).unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (pem, key, data) = (path("certificate.pem"), path("key.pem"), path("data"));
-    let args = ["dev", "--http", "0", "--turn", "0", "--https", "0", "--data", &data];
-    let all = [&args[..], &["--certificate", &pem, "--key", &key]].concat();
+    let args = ["dev", "--http", "0", "--turn", "0", "--data", &data, "--certificate", &pem, "--key", &key];
+    let all = [&args[..], &["--https", "0"]].concat();
     let (ok, _, error) = chappe_tests::process::run(chappe_tests::process::binary(), &all);
     assert!(!ok && error.contains(&key) && error.contains("not the private key"), "{error}");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (ok, _, error) = chappe_tests::process::run(
+        chappe_tests::process::binary(),
+        &[&args[..], &["--https", &port]].concat(),
+    );
+    assert!(!ok && error.contains(&port) && error.contains("in use") && error.contains("--https"), "{error}");
 }
