@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::netns::{Lan, Namespace, SERVER, wait};
+use crate::netns::{Lan, NAME, Namespace, SERVER, wait};
 use crate::process::{self, Process};
 
 /// The port of its web page and signaling: free, since the namespace is its own.
@@ -18,10 +18,6 @@ pub const HTTP: u16 = 8080;
 pub const HTTPS: u16 = 8443;
 /// The port that HTTPS and TURN over TLS share, with a certificate given.
 pub const SHARED: u16 = 443;
-/// The name that the certificate is for. Nobody resolves it: browsers are told by [`RESOLVE`].
-pub const NAME: &str = "relay.test";
-/// The flag by which a browser finds [`NAME`].
-pub const RESOLVE: &str = "--host-resolver-rules=MAP relay.test 10.77.0.1";
 /// The port of STUN and TURN.
 pub const TURN: u16 = 3478;
 
@@ -53,7 +49,8 @@ impl<'a> LanServer<'a> {
         Self::start_at(lan.server(), SERVER, &["--lan", "--lan-ip", &SERVER.to_string(), "--https", &https])
     }
 
-    /// Starts one that shares port 443 between HTTPS and TURN over TLS, by that certificate for [`NAME`].
+    /// Starts one that shares port 443 between HTTPS and TURN over TLS, by that certificate for
+    /// [`NAME`].
     pub fn start_shared(lan: &'a Lan, chain: &Path, key: &Path) -> Self {
         let (https, path) =
             (SHARED.to_string(), |path: &Path| path.to_str().expect("a plain path").to_owned());

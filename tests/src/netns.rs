@@ -1,10 +1,11 @@
 //! A small network for one test: a namespace with a bridge, where the server is, and a namespace for
 //! each client, linked to the bridge by a veth pair. Faults are nftables rules in a client's namespace.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Where the server is in each [`Lan`].
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+
+/// The server's name, which every namespace knows.
+pub const NAME: &str = "relay.test";
 
 /// The number of the next namespace of this process.
 static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -84,7 +88,17 @@ impl Namespace {
         run(Command::new("ip").args(["netns", "add", &name]), "");
         let namespace = Self { name, address };
         namespace.ip(&["link", "set", "lo", "up"]);
+        // `ip netns exec` mounts it over /etc/hosts: browsers ask no name server, of which there is none.
+        let files = namespace.files();
+        fs::create_dir_all(&files).expect("a directory for its hosts file");
+        // Chromium looks up the names in TURN URLs with a dot at their end.
+        let hosts = format!("127.0.0.1 localhost\n{SERVER} {NAME} {NAME}.\n");
+        fs::write(files.join("hosts"), hosts).expect("its hosts file");
         namespace
+    }
+
+    fn files(&self) -> PathBuf {
+        Path::new("/etc/netns").join(&self.name)
     }
 
     /// Its address on the network.
@@ -161,9 +175,11 @@ impl Namespace {
 
     /// Answers all TCP to and from that port of the server by resets: both sides are told at once.
     pub fn reset(&self, port: u16) {
+        // The resets themselves come by here too.
+        let unless_reset = "tcp flags & rst == rst accept";
         self.filter(
-            &format!("tcp dport {port} reject with tcp reset"),
-            &format!("tcp sport {port} reject with tcp reset"),
+            &format!("{unless_reset}\n tcp dport {port} reject with tcp reset"),
+            &format!("{unless_reset}\n tcp sport {port} reject with tcp reset"),
         );
     }
 
@@ -214,6 +230,7 @@ impl Drop for Namespace {
         self.signal(Signal::KILL);
         // The name goes at once; the namespace itself with the last process in it.
         let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+        let _ = fs::remove_dir_all(self.files());
     }
 }
 

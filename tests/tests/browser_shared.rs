@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chappe_tests::chromium::Browser;
-use chappe_tests::lan_server::{LanServer, NAME, RESOLVE, SHARED};
-use chappe_tests::netns::{Lan, Namespace, SERVER, turn, wait};
+use chappe_tests::lan_server::{LanServer, SHARED};
+use chappe_tests::netns::{Lan, NAME, Namespace, SERVER, turn, wait};
 use chappe_tests::page::{CallPage, Guest};
 use data_encoding::BASE64;
 use rcgen::{CertifiedKey, KeyPair, PublicKeyData as _, generate_simple_self_signed};
@@ -81,7 +81,7 @@ struct Two {
 impl Two {
     fn on(lan: &Lan, certificate: &Certificate) -> Self {
         let hosts = [lan.host(), lan.host()];
-        let start = |host| Browser::start(host, &[RESOLVE, &certificate.pin()]);
+        let start = |host| Browser::start(host, &[&certificate.pin()]);
         Self { first: start(&hosts[0]), second: start(&hosts[1]), hosts }
     }
 
@@ -219,7 +219,7 @@ fn a_certificate_is_replaced_under_a_call_over_443_which_then_survives_a_cut() {
     // A third one trusts the new certificate alone: the page, signaling and the relay by it.
     let host = lan.host();
     host.only_tcp(SHARED);
-    let browser = Browser::start(&host, &[RESOLVE, &new.pin()]);
+    let browser = Browser::start(&host, &[&new.pin()]);
     let hedy = CallPage::join(&browser, &server, "tea", HEDY);
     hedy.until_moving(&["Ada", "Grace"], SOON);
     ada.until_moving(&["Grace", "Hedy"], SOON);
