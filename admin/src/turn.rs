@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{self, Bytes, Data, Json, Path, PayloadConfig, Query, ServiceConfig};
 use chappe_proto::limits::{ENTRY_MAX, SECRET_BYTES};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
-use chappe_proto::mesh::user::{BadUser, is_realm};
+use chappe_proto::mesh::user::{BadUser, check_origin_realm};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::{Deserialize, Serialize};
 
@@ -154,8 +154,9 @@ async fn origins(_: Operator, mount: Data<Mount>) -> Result<Json<BTreeMap<String
 
 async fn set_origins(operator: Operator, mount: Data<Mount>, body: Bytes) -> Result<HttpResponse, Problem> {
     let origins: BTreeMap<String, String> = read(&body)?;
-    if let Some((origin, _)) = origins.iter().find(|(_, realm)| !is_realm(realm)) {
-        return Err(Problem::Field { field: "realm", fix: format!("of {origin:?}: {}", BadUser::Realm) });
+    for (origin, realm) in &origins {
+        check_origin_realm(realm)
+            .map_err(|bad| Problem::Field { field: "realm", fix: format!("of {origin:?}: {bad}") })?;
     }
     let note = operator.note(&format!("set the realms of {} origins", origins.len()));
     answer(mount.cluster.turn_origins_set(origins, note).await).map_err(|problem| match problem {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use chappe_edge::Credentials;
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
-use chappe_proto::mesh::user::{BadUser, is_realm};
+use chappe_proto::mesh::user::{BadUser, check_origin_realm};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use ipnet::IpNet;
 use toml::Spanned;
@@ -125,8 +125,8 @@ impl Text<'_> {
         let mut origins = BTreeMap::new();
         for (key, value) in self.table("origins", value)? {
             let realm = self.string("realm", value)?;
-            if !is_realm(realm) {
-                return self.bad(&value.span(), BadUser::Realm.to_string());
+            if let Err(bad) = check_origin_realm(realm) {
+                return self.bad(&value.span(), bad.to_string());
             }
             origins.insert(key.get_ref().to_string(), realm.to_owned());
         }
@@ -219,7 +219,7 @@ mod tests {
                 7,
                 "for the second time",
             ),
-            ("[origins]\n\"https://a\" = \"\"".into(), 2, "a realm has 1 to 127"),
+            ("[origins]\n\"https://a\" = \"\"".into(), 2, "realm has 1 to 64"),
             ("[peers]\nallow = [\"10.0.0.0/33\"]".into(), 2, "no prefix"),
         ] {
             let bad = read(&text).unwrap_err().to_string();

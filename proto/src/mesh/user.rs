@@ -4,7 +4,7 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 
 use super::uplink::{Secret, TurnUser};
-use crate::limits::{TURN_NAME_MAX, TURN_REALM_MAX};
+use crate::limits::{CHALLENGE_REALM_MAX, TURN_NAME_MAX, TURN_REALM_MAX};
 
 /// What is wrong with a [`TurnUser`]; each says what would be right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +45,21 @@ impl BadUser {
 pub fn is_realm(text: &str) -> bool {
     (1..=TURN_REALM_MAX).contains(&text.len())
         && !text.chars().any(|c| c.is_control() || c == '"' || c == '\\')
+}
+
+/// A realm that no client can be challenged with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an origin's realm has 1 to {CHALLENGE_REALM_MAX} bytes of UTF-8, without control characters, \" and \\"
+)]
+pub struct BadOriginRealm;
+
+/// Checks the realm of an origin: one that a 401 has room for.
+///
+/// # Errors
+/// [`BadOriginRealm`].
+pub fn check_origin_realm(text: &str) -> Result<(), BadOriginRealm> {
+    if is_realm(text) && text.len() <= CHALLENGE_REALM_MAX { Ok(()) } else { Err(BadOriginRealm) }
 }
 
 /// Whether a text is a user's name (RFC 8489 section 14.3).

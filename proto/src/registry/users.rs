@@ -10,7 +10,7 @@ use super::cow::Map;
 use super::{Outcome, Refusal, State, Thing};
 use crate::limits::{TURN_ORIGINS_MAX, TURN_USER_BYTES, TURN_USERS_BYTES, TURN_USERS_MAX};
 use crate::mesh::uplink::{Secret, TurnUser};
-use crate::mesh::user::{BadUser, is_realm};
+use crate::mesh::user::{BadUser, check_origin_realm};
 
 /// The users, sorted by realm and name. Written as a list, since MessagePack readers want short keys.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -143,7 +143,7 @@ impl State {
         if origins.keys().any(|origin| !is_origin(origin)) {
             return Err(Refusal::Invalid(Thing::Origin));
         }
-        if origins.values().any(|realm| !is_realm(realm)) {
+        if origins.values().any(|realm| check_origin_realm(realm).is_err()) {
             return Err(Refusal::Invalid(Thing::Realm));
         }
         self.origins = Arc::new(origins);
@@ -155,7 +155,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::id::{EdgeId, Index};
-    use crate::limits::MESH_FRAME_MAX;
+    use crate::limits::{CHALLENGE_REALM_MAX, MESH_FRAME_MAX};
     use crate::mesh::uplink::Down;
     use crate::registry::{Command, Entry};
     use crate::time::Unix;
@@ -197,6 +197,8 @@ mod tests {
         let refused = |thing| Outcome::Refused(Refusal::Invalid(thing));
         assert_eq!(apply(&mut state, origins(&[good, ("example.org", "r")])), refused(Thing::Origin));
         assert_eq!(apply(&mut state, origins(&[("https://a", "")])), refused(Thing::Realm));
+        let long = "r".repeat(CHALLENGE_REALM_MAX + 1);
+        assert_eq!(apply(&mut state, origins(&[("https://a", &long)])), refused(Thing::Realm));
         assert_eq!(state.turn_origins().len(), 1);
         let many = (0..=TURN_ORIGINS_MAX).map(|n| (format!("https://a{n}"), "r".to_owned())).collect();
         let full = Refusal::Full { thing: Thing::Origin, max: TURN_ORIGINS_MAX as u64 };

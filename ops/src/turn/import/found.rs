@@ -5,6 +5,7 @@ use std::fmt;
 
 use chappe_edge::Credentials;
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
+use chappe_proto::mesh::user::check_origin_realm;
 use chappe_proto::registry::is_origin;
 use data_encoding::HEXLOWER_PERMISSIVE;
 
@@ -98,8 +99,8 @@ impl Found {
             self.skip(what, "of another realm than --realm asks for");
         } else if !is_origin(&normal) {
             self.skip(what, "not a web origin, as https://meet.example.org is one");
-        } else if !chappe_proto::mesh::user::is_realm(realm) {
-            self.skip(what, "its realm is no realm");
+        } else if let Err(bad) = check_origin_realm(realm) {
+            self.skip(what, bad.to_string());
         } else {
             self.origins.insert(normal, realm.to_owned());
         }
