@@ -105,10 +105,15 @@ impl Realms {
         self.realms.get_key_value(realm)
     }
 
-    /// The realm that a request of unknown sender is challenged with: its origin's, its listener's, or
+    /// The realm that a request of unknown sender is challenged with: that of the
+    /// first of its origins that has one, its listener's, or
     /// the server's own. Nothing is remembered of it.
-    pub(super) fn default(&self, server: SocketAddr, origin: Option<&str>) -> &Arc<str> {
-        let of_origin = || self.origins.get(&canonical(origin?));
+    pub(super) fn default<'a>(
+        &self,
+        server: SocketAddr,
+        origins: impl IntoIterator<Item = &'a str>,
+    ) -> &Arc<str> {
+        let of_origin = || origins.into_iter().find_map(|origin| self.origins.get(&canonical(origin)));
         let origin = if self.origins.is_empty() { None } else { of_origin() };
         let of_listener = || {
             let is = |listener: &SocketAddr| {

@@ -81,14 +81,13 @@ impl Server {
             // The realm that the client has a password for.
             Challenge::Stale | Challenge::Wrong => message.realm().ok().flatten(),
         };
-        let origin = || message.origin().ok().flatten();
         // An allocation may outlive its realm.
         let held = || self.table.of_client(from).and_then(|id| self.table.get(id)).map(|own| &own.realm);
         let realm = named.and_then(|named| {
             let known = self.realms.get(named).map(|(realm, _)| realm);
             known.or_else(|| held().filter(|held| ***held == *named))
         });
-        let realm = realm.unwrap_or_else(|| self.realms.default(from.server, origin()));
+        let realm = realm.unwrap_or_else(|| self.realms.default(from.server, message.origins()));
         let answer = answer.attribute(REALM, realm.as_bytes());
         let issue = |answer: Writer, form: Form| {
             let answer = answer.attribute(NONCE, self.nonces.issue(now, from.client, form).as_bytes());

@@ -63,8 +63,9 @@ fn read(bytes: &[u8]) {
         assert!(value.start <= value.end && value.end <= bytes.len());
         let _ = message.xor_address(kind);
     }
-    let texts = [message.username(), message.realm(), message.nonce(), message.origin()];
+    let texts = [message.username(), message.realm(), message.nonce()];
     assert!(texts.into_iter().flatten().flatten().all(|text| text.len() <= 763));
+    assert!(message.origins().all(|origin| origin.len() <= 267));
     let _ = (message.error_code(), message.channel_number(), message.lifetime(), message.user_hash());
     let _ = (message.requested_transport(), message.requested_address_family());
     let _ = (message.additional_address_family(), message.even_port(), message.reservation_token());

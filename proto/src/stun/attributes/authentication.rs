@@ -51,12 +51,12 @@ impl<'a> Message<'a> {
         self.text(NONCE, QUOTED_MAX)
     }
 
-    /// ORIGIN: the web origin that the client's page is of.
-    ///
-    /// # Errors
-    /// When it is longer than 267 bytes or not UTF-8.
-    pub fn origin(&self) -> Result<Option<&'a str>, BadAttribute> {
-        self.text(ORIGIN, ORIGIN_MAX)
+    /// Every ORIGIN: the web origins that the client's page is of, one for each frame around it. Those
+    /// that are longer than 267 bytes or not UTF-8 are left out.
+    pub fn origins(&self) -> impl Iterator<Item = &'a str> {
+        let values = self.attributes().filter(|(kind, _)| *kind == ORIGIN);
+        let texts = values.filter_map(|(_, value)| std::str::from_utf8(self.bytes.get(value)?).ok());
+        texts.filter(|text| text.len() <= ORIGIN_MAX)
     }
 
     /// PASSWORD-ALGORITHM: the algorithm of the request's key.

@@ -52,6 +52,9 @@ pub const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 pub const RESERVATION_TOKEN: u16 = 0x0022;
 /// Asks for a relayed address of a second family.
 pub const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
+/// The same by the number that it had in a draft, and still has in coturn and its clients: read, never
+/// written.
+pub const ADDITIONAL_ADDRESS_FAMILY_DRAFT: u16 = 0x8032;
 /// Why there is no relayed address of a second family.
 pub const ADDRESS_ERROR_CODE: u16 = 0x8001;
 /// The password algorithms that a server takes.

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{
-    ADDITIONAL_ADDRESS_FAMILY, CHANNEL_NUMBER, EVEN_PORT, ICMP, LIFETIME, REQUESTED_ADDRESS_FAMILY,
-    REQUESTED_TRANSPORT, RESERVATION_TOKEN,
+    ADDITIONAL_ADDRESS_FAMILY, ADDITIONAL_ADDRESS_FAMILY_DRAFT, CHANNEL_NUMBER, EVEN_PORT, ICMP, LIFETIME,
+    REQUESTED_ADDRESS_FAMILY, REQUESTED_TRANSPORT, RESERVATION_TOKEN,
 };
 use crate::stun::message::{BadAttribute, Message};
 use crate::stun::writer::Writer;
@@ -83,7 +83,8 @@ impl Message<'_> {
     /// # Errors
     /// When it is malformed.
     pub fn additional_address_family(&self) -> Result<Option<Result<Family, u8>>, BadAttribute> {
-        Ok(self.fixed(ADDITIONAL_ADDRESS_FAMILY)?.map(family))
+        let value = self.fixed(ADDITIONAL_ADDRESS_FAMILY)?;
+        Ok(value.or(self.fixed(ADDITIONAL_ADDRESS_FAMILY_DRAFT)?).map(family))
     }
 
     /// EVEN-PORT. Some clients pad its one byte to four and count them: accepted.
