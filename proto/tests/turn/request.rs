@@ -8,7 +8,7 @@
 //! Requests other than Binding are authenticated; `auth=none` is not, `no=username|realm|nonce` lacks
 //! one, `password=TEXT`, `user=TEXT` and `nonce=TEXT` are others, `stolen=NAME` is another client's
 //! nonce, `bare-nonce` is its own without the cookie. A client without a nonce fetches one silently.
-//! `realm=TEXT` is another realm, `origin=TEXT` an ORIGIN, `hash` sends USERHASH, `plain` USERNAME,
+//! `realm=TEXT` is another realm, `says=TEXT` one that the key is not of, `origin=TEXT` an ORIGIN, `hash` sends USERHASH, `plain` USERNAME,
 //! `key=md5|sha256` names the algorithm of the key, `algorithm=HEX` and `algorithms=HEX` are values of
 //! PASSWORD-ALGORITHM and PASSWORD-ALGORITHMS, none where they are `none`; `mi=sha1|sha256|both|cut`
 //! is the integrity. Besides: `again` repeats the last transaction
@@ -58,8 +58,8 @@ fn attribute(world: &World, writer: Writer, word: &str) -> Writer {
         "df" => writer.attribute(attributes::DONT_FRAGMENT, &[]),
         "raw" => raw(writer, text),
         "origin" => writer.attribute(attributes::ORIGIN, text.as_bytes()),
-        "realm" | "bare-nonce" | "hash" | "plain" | "key" | "algorithm" | "algorithms" | "mi" | "auth"
-        | "no" | "password" | "user" | "nonce" | "stolen" | "again" | "fingerprint" | "after"
+        "says" | "realm" | "bare-nonce" | "hash" | "plain" | "key" | "algorithm" | "algorithms" | "mi"
+        | "auth" | "no" | "password" | "user" | "nonce" | "stolen" | "again" | "fingerprint" | "after"
         | "trailing" | "indication" | "response" | "bare" => writer,
         _ => panic!("no attribute: {word}"),
     }
@@ -147,7 +147,8 @@ fn authenticate(world: &mut World, name: &str, mut writer: Writer, words: &[&str
         writer = writer.attribute(attributes::USERNAME, username.as_bytes());
     }
     if lacks != "realm" {
-        writer = writer.attribute(attributes::REALM, realm.as_bytes());
+        let said = value(words, "says").unwrap_or(realm);
+        writer = writer.attribute(attributes::REALM, said.as_bytes());
     }
     if lacks != "nonce" {
         writer = writer.attribute(attributes::NONCE, nonce.as_bytes());
