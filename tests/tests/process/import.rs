@@ -163,6 +163,27 @@ async fn what_coturn_had_works_in_a_cluster_however_often_it_is_sent() {
     assert!(!ok && error.contains("operator's token"), "{error}");
 }
 
+/// Over TLS, by a node's certificate that is trusted because it is said, and by nothing else.
+#[test]
+fn a_cluster_is_reached_over_https_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let [pem, key, config] = ["node.pem", "node.key", "turnserver.conf"].map(|name| dir.path().join(name));
+    fs::write(&pem, own.cert.pem()).unwrap();
+    fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    fs::write(&config, "realm=chappe\nuser=ada:one\n").unwrap();
+    let [pem, key, config] = [&pem, &key, &config].map(|path| path.to_str().unwrap());
+    let data = dir.path().join("data");
+    let node = Chappe::dev_with(&data, &["--https", "0", "--certificate", pem, "--key", key]);
+    let token = data.join("admin-token");
+    let url = format!("https://localhost:{}", node.https().port());
+    let options = ["--config", config, "--to", &url, "--token-file", token.to_str().unwrap()];
+    let (ok, said, error) = import(&[&options[..], &["--ca", pem]].concat());
+    assert!(ok && said.contains("sent     1 user\n"), "{said}{error}");
+    let (ok, _, error) = import(&options);
+    assert!(!ok && error.contains("certificate"), "{error}");
+}
+
 #[test]
 fn what_is_no_database_and_no_configuration_is_told() {
     let dir = tempfile::tempdir().unwrap();
