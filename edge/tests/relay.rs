@@ -184,6 +184,8 @@ fn a_client_that_reads_nothing_loses_old_media_and_holds_nobody_up() {
     (0..20).for_each(|_| answers_quickly());
     send(newest);
     until(&edge, |stats| stats.sockets.stream_full > 0);
+    let stats = edge.stats().unwrap();
+    assert_eq!(stats.limits()["stream_buffer"], stats.sockets.stream_full);
     // What it gets then is whole messages, each newer than the one before, the newest last.
     let mut last = None;
     loop {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chappe_proto::limits::STREAM_BURST;
 use chappe_proto::stun;
 use chappe_proto::time::{Mono, Now};
-use chappe_proto::turn::FiveTuple;
+use chappe_proto::turn::{FiveTuple, Limit};
 
 use super::{Drained, Driver};
 use crate::listener::{Accepted, Got, HTTP, Overdue, TcpListener, stream_via};
@@ -24,7 +24,11 @@ impl Driver {
             match self.streams.accept(listener, index, self.poll.registry(), name, now.mono) {
                 Accepted::Stream { displaced } => {
                     self.sweep_soon(now);
-                    self.displace(displaced);
+                    self.displace(now, displaced);
+                }
+                Accepted::Full(limit, source) => {
+                    self.counters.refused_streams += 1;
+                    self.limited(now, limit, 1, source);
                 }
                 Accepted::Refused => self.counters.refused_streams += 1,
                 Accepted::Nothing => return Drained::Yes,
@@ -59,10 +63,14 @@ impl Driver {
                 }
                 Got::Refused => {
                     self.counters.refused_streams += 1;
+                    if let Some(stream) = self.streams.get(index) {
+                        let source = stream.client().client.ip();
+                        self.limited(now, Limit::StreamsPerSource, 1, source);
+                    }
                     self.doom(index);
                     return Drained::Yes;
                 }
-                Got::Displaced(other) => self.displace(Some(other)),
+                Got::Displaced(other) => self.displace(now, Some(other)),
                 Got::Web(backend) => {
                     self.pass_to_web(now, index, backend, None);
                     return Drained::Yes;
@@ -134,8 +142,13 @@ impl Driver {
         while let Some(index) = self.touched.pop() {
             let Some(stream) = self.streams.get(index) else { continue };
             stream.touched = false;
-            self.counters.stream_full += stream.flush();
-            if stream.doomed
+            let (lost, source) = (stream.flush(), stream.client().client.ip());
+            let doomed = stream.doomed;
+            if lost > 0 {
+                self.counters.stream_full += lost;
+                self.limited(now, Limit::StreamBuffer, lost, source);
+            }
+            if doomed
                 && let Some(client) = self.streams.close(self.poll.registry(), index)
             {
                 self.server.handle_closed(now, &client);
@@ -151,9 +164,13 @@ impl Driver {
     }
 
     /// Closes a stream that another has displaced.
-    fn displace(&mut self, index: Option<usize>) {
+    fn displace(&mut self, now: Now, index: Option<usize>) {
         if let Some(index) = index {
             self.counters.half_open_displaced += 1;
+            if let Some(stream) = self.streams.get(index) {
+                let source = stream.client().client.ip();
+                self.limited(now, Limit::HalfOpen, 1, source);
+            }
             self.doom(index);
         }
     }

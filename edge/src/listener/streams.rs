@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 
 use chappe_proto::limits::{STREAM_UNACKED_FOR, STREAMS_MAX, STREAMS_PER_SOURCE};
 use chappe_proto::time::Mono;
-use chappe_proto::turn::FiveTuple;
+use chappe_proto::turn::{FiveTuple, Limit};
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 use socket2::SockRef;
@@ -28,6 +28,8 @@ pub(crate) enum Accepted {
     /// A stream was taken. Another may have to be closed for it: the oldest that is half open.
     Stream { displaced: Option<usize> },
     /// One was turned away: too many, of all or of its source.
+    Full(Limit, IpAddr),
+    /// One was turned away, or has gone already.
     Refused,
     /// There is none to accept.
     Nothing,
@@ -87,8 +89,11 @@ impl Streams {
         };
         // A proxy's connections are counted by whose they are, which its header tells.
         let of = (!listener.expects_header()).then(|| source(client.ip()));
-        if self.streams.len() >= STREAMS_MAX || of.is_some_and(|of| self.is_full(of)) {
-            return Accepted::Refused;
+        if self.streams.len() >= STREAMS_MAX {
+            return Accepted::Full(Limit::Streams, client.ip());
+        }
+        if of.is_some_and(|of| self.is_full(of)) {
+            return Accepted::Full(Limit::StreamsPerSource, client.ip());
         }
         let Ok(opening) = Opening::new(listener, client.ip()) else { return Accepted::Refused };
         let entry = self.streams.vacant_entry();
