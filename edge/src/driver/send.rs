@@ -40,7 +40,7 @@ impl Driver {
             },
         };
         // RFC 8656 section 14: DSCP and ECN stay as they are.
-        target.tos = self.inbox.packet(slot).tos;
+        target.tos = self.inbox.tos(slot);
         if self.outbox.is_full() {
             self.send_queued();
         }

@@ -148,9 +148,7 @@ impl Driver {
                 self.counters.stream_full += lost;
                 self.limited(now, Limit::StreamBuffer, lost, source);
             }
-            if doomed
-                && let Some(client) = self.streams.close(self.poll.registry(), index)
-            {
+            if doomed && let Some(client) = self.streams.close(self.poll.registry(), index) {
                 self.server.handle_closed(now, &client);
                 self.outputs(now);
                 self.send_queued();

@@ -184,6 +184,11 @@ impl Inbox {
         self.packets[slot]
     }
 
+    /// The DSCP and ECN of what arrived in `slot`.
+    pub(crate) fn tos(&self, slot: usize) -> u8 {
+        self.packets[slot].tos
+    }
+
     /// The first `len` bytes of `slot`.
     #[must_use]
     pub fn bytes(&self, slot: usize, len: usize) -> &[u8] {

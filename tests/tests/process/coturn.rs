@@ -59,6 +59,15 @@ fn coturn_client_over_tcp() {
     passed(&uclient(edge.tcp, &["-t", "-s", "-W", SECRET], "someone", ""));
 }
 
+/// `-g`: DONT-FRAGMENT in Allocate and in each Send.
+#[test]
+fn coturn_client_with_df() {
+    let dir = tempfile::tempdir().unwrap();
+    let edge = Standalone::start(dir.path());
+    passed(&uclient(edge.udp, &["-g", "-W", SECRET], "someone", ""));
+    passed(&uclient(edge.udp, &["-g", "-s", "-W", SECRET], "someone", ""));
+}
+
 /// The secret of another: nothing is relayed.
 #[test]
 fn coturn_client_with_a_wrong_secret() {
