@@ -336,10 +336,14 @@ fn a_phone_on_the_lan_finds_the_secure_page_and_has_a_camera_there() {
     );
     phone.evaluate("document.getElementById('secure').click()");
     phone.until("isSecureContext && location.protocol === 'https:'", SOON);
+    // From here on that one port is enough: TURN over TLS is there too, by the same certificate.
+    host.only_tcp(HTTPS);
     let phone = enter(phone, "Ada");
     let desk = enter(other.page(&format!("https://{SERVER}:{HTTPS}/"), (1280, 800)), "Grace");
     phone.until_moving(&["Grace"], SOON);
     desk.until_moving(&["Ada"], SOON);
+    let seen = phone.sees("Grace");
+    assert_eq!((seen.local.as_deref(), seen.relay_protocol.as_deref()), (Some("relay"), Some("tls")));
     for call in [phone, desk] {
         call.assert_well();
     }

@@ -79,3 +79,42 @@ fn make() -> Result<(String, String)> {
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok((params.self_signed(&pair)?.pem(), pair.serialize_pem()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::RootCertStore;
+    use rustls::client::WebPkiServerVerifier;
+    use rustls::client::danger::ServerCertVerifier as _;
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+
+    use super::*;
+
+    #[test]
+    fn its_certificates_are_for_the_address_and_the_name_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = LanCa::open(dir.path()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let address = "192.0.2.7".parse().unwrap();
+        // The same authority after a restart.
+        let authority = LanCa::open(dir.path()).unwrap();
+        for hostname in [None, Some("desk.example")] {
+            let (pem, _) = authority.https(address, hostname).unwrap();
+            let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+            let now = UnixTime::since_unix_epoch(chappe_cluster::clock::unix().0);
+            let good = |name: &str| {
+                let name = ServerName::try_from(name.to_owned()).unwrap();
+                verifier.verify_server_cert(&certificate, &[], &name, &[], now).is_ok()
+            };
+            assert!(good("192.0.2.7") && good("localhost"));
+            assert_eq!(good("desk.example"), hostname.is_some());
+            assert!(!good("192.0.2.8") && !good("other.example"));
+        }
+    }
+}

@@ -140,3 +140,22 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostname_is_a_dns_name_and_no_address() {
+        assert_eq!(hostname("turn.example").unwrap(), "turn.example");
+        for (wrong, told) in [
+            ("192.0.2.7", "leave the option out"),
+            ("2001:db8::1", "leave the option out"),
+            ("two words", "no DNS name"),
+            ("https://turn.example", "no DNS name"),
+            ("", "no DNS name"),
+        ] {
+            assert!(hostname(wrong).unwrap_err().contains(told), "{wrong}");
+        }
+    }
+}
