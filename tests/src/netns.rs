@@ -158,6 +158,12 @@ impl Namespace {
         run(self.command("nft").args(["-f", "-"]), &rules);
     }
 
+    /// Drops UDP that comes to these ports, as a server's firewall does that was not opened for its relay
+    /// ports.
+    pub fn drop_udp_to(&self, first: u16, last: u16) {
+        self.filter("", &format!("udp dport {first}-{last} drop"));
+    }
+
     /// Drops all TCP to and from that port of the server: neither side is told.
     pub fn black_hole(&self, port: u16) {
         self.filter(&format!("tcp dport {port} drop"), &format!("tcp sport {port} drop"));

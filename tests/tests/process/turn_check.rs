@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chappe_proto::stun::attributes::XOR_MAPPED_ADDRESS;
 use chappe_proto::stun::{Class, Code, Message, Method, TransactionId, Writer};
+use chappe_tests::netns::{Lan, SERVER};
 use chappe_tests::process::{Process, WITHIN, binary, until};
 use rcgen::generate_simple_self_signed;
 use serde_json::Value;
@@ -16,7 +17,12 @@ use crate::edge::{SECRET, Standalone, credentials};
 
 /// Runs a check and returns its exit code and its report.
 fn check(args: &[&str]) -> (i32, Value) {
-    let mut process = Process::start(Command::new(binary()).args(["turn", "check", "--json"]).args(args));
+    report(Command::new(binary()).args(["turn", "check", "--json"]).args(args))
+}
+
+/// Runs a command and returns its exit code and what it printed.
+fn report(command: &mut Command) -> (i32, Value) {
+    let mut process = Process::start(command);
     let code = process.wait(WITHIN).code().unwrap();
     let text = process.stdout.whole();
     let report = serde_json::from_str(&text)
@@ -77,6 +83,10 @@ fn our_own_relay_passes_over_udp_and_tcp() {
         assert_eq!(step(&report, "Binding")["facts"]["nat"], false);
         assert_eq!(step(&report, "Without a password")["facts"]["realm"], "chappe");
         assert_eq!(step(&report, "Allocate")["facts"]["lifetime"], 600);
+        assert_eq!(step(&report, "Allocate")["facts"]["algorithm"], "SHA-256");
+        // UDP and TCP are on ports of their own here, and STUN over UDP tells where the peer is.
+        let outside = if url.ends_with("tcp") { "skipped" } else { "ok" };
+        assert_eq!(step(&report, "Outside peer")["outcome"], outside);
         assert_eq!(step(&report, "IPv6 relay")["facts"]["available"], false);
         let peers = step(&report, "Private peers");
         assert_eq!(peers["outcome"], "ok", "{peers:#}");
@@ -214,6 +224,38 @@ fn an_open_door_is_warned_of() {
     let peers = step(&report, "Private peers");
     assert_eq!((text(peers, "outcome"), text(peers, "text")), ("warning", "allowed: 10.0.0.1"));
     assert!(text(peers, "fix").contains("--allow-peer"), "{peers:#}");
+}
+
+/// What meets no firewall from relay to relay does from outside.
+#[test]
+fn closed_relay_ports_are_found() {
+    let Some(lan) = Lan::new() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let secret = secret(dir.path());
+    let at = format!("{SERVER}:3478");
+    let mut command = lan.server().command(binary());
+    command.args(["edge", "--standalone", "--secret-file", &secret, "--listen", &at]);
+    // Apart from the ports of the clients' own sockets.
+    command.args(["--allow-peer", "10.77.0.0/24", "--min-port", "61000", "--max-port", "65000"]);
+    let edge = Process::start(&mut command);
+    assert!(edge.stdout.until("stops it.").contains(&at));
+    let host = lan.host();
+    let check = || {
+        let mut command = host.command(binary());
+        command.args(["turn", "check", "--json", &format!("turn:{at}"), "--secret-file", &secret]);
+        report(&mut command)
+    };
+    let (code, open) = check();
+    assert_eq!(code, 0, "{open:#}");
+    let outside = step(&open, "Outside peer");
+    assert!(text(&outside["facts"], "peer").starts_with(&host.address().to_string()), "{outside:#}");
+    lan.server().drop_udp_to(61_000, 65_000);
+    let (code, closed) = check();
+    assert_eq!(code, 1, "{closed:#}");
+    let outside = failed(&closed);
+    assert_eq!(outside["name"], "Outside peer");
+    assert!(text(outside, "fix").contains("--min-port"), "{outside:#}");
+    relayed(&closed);
 }
 
 /// A server that sends everybody to another one.

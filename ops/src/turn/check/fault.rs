@@ -18,6 +18,8 @@ pub(super) enum Fault {
     Resolver(String),
     /// This machine has no route of the address's family.
     NoRoute,
+    /// This machine's own firewall lets nothing out.
+    Filtered,
     /// TCP: a reset. UDP: ICMP port unreachable.
     Refused,
     /// TCP: no answer to a SYN.
@@ -50,6 +52,10 @@ pub(super) enum Fault {
     UnreachableRelay(SocketAddr),
     /// Nothing that was sent came out of the other relayed address.
     RelaySilent { relayed: SocketAddr },
+    /// Nothing comes in to the relayed address from outside of the server.
+    RelayClosed { relayed: SocketAddr },
+    /// Nothing that the relay sends comes out to this peer.
+    RelayMute { peer: SocketAddr },
     /// Small packets come through, large ones do not.
     LargeLost { bytes: usize },
     /// Some of what was sent did not come.
@@ -131,6 +137,7 @@ impl From<io::Error> for Fault {
         use io::ErrorKind;
         match error.kind() {
             ErrorKind::ConnectionRefused => Self::Refused,
+            ErrorKind::PermissionDenied => Self::Filtered,
             ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::AddrNotAvailable => {
                 Self::NoRoute
             }
@@ -149,6 +156,7 @@ impl fmt::Display for Fault {
             Self::UnknownName(_) => f.write_str("no such name"),
             Self::Resolver(error) => write!(f, "the resolver says: {error}"),
             Self::NoRoute => f.write_str("no route to this address"),
+            Self::Filtered => f.write_str("this machine may not send there"),
             Self::Refused => f.write_str("refused"),
             Self::NoConnection(wait) | Self::Silent(_, wait) | Self::HandshakeSilent(wait) => {
                 write!(f, "no answer within {:.0} s", wait.as_secs_f64())
@@ -168,6 +176,8 @@ impl fmt::Display for Fault {
             Self::Incomplete(method) => write!(f, "{} answered without an address", method_name(*method)),
             Self::UnreachableRelay(relayed) => write!(f, "relayed {relayed}"),
             Self::RelaySilent { .. } => f.write_str("nothing came through"),
+            Self::RelayClosed { relayed } => write!(f, "nothing reaches {relayed}"),
+            Self::RelayMute { peer } => write!(f, "nothing reaches {peer} from the relay"),
             Self::LargeLost { bytes } => write!(f, "packets of {bytes} bytes do not come through"),
             Self::Loss { sent, received } => write!(f, "{received} of {sent} came"),
             Self::OpenRelay => f.write_str("allocated without credentials"),

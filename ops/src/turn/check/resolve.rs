@@ -43,6 +43,7 @@ pub(super) async fn resolve(target: &Target, wait: Duration) -> (Option<Section>
             let context = Context {
                 server: SocketAddr::new([0; 4].into(), url.port),
                 transport: url.transport,
+                answered: false,
                 username: None,
                 made: false,
                 now: clock::unix(),

@@ -15,7 +15,7 @@ use super::ice_servers::Target;
 use super::progress::Progress;
 use super::report::{Outcome, Section, Step};
 use super::steps::challenge::Challenge;
-use super::steps::{allocate, binding, challenge, connect, peers, relay, second};
+use super::steps::{allocate, binding, challenge, connect, outside, peers, relay, second};
 use super::talk::Talk;
 
 /// Checks that hold allocations at the same time: more would meet quotas that a call does not.
@@ -85,6 +85,7 @@ impl<'a> Check<'a> {
         let context = Context {
             server: self.server,
             transport: self.target.url.transport,
+            answered: self.baseline.is_some(),
             username: credentials.map(|credentials| credentials.username.as_str()),
             made: credentials.is_some_and(|credentials| credentials.made),
             now: clock::unix(),
@@ -155,6 +156,7 @@ impl<'a> Check<'a> {
         relay::run(self, &mut first, &mut second).await;
         allocate::refresh(self, &mut first).await;
         second.release().await;
+        outside::run(self, &mut first).await;
         let six = second::other_family(self, first.relayed).await;
         peers::run(self, &mut first, six).await;
         allocate::delete(self, first).await;

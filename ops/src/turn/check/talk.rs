@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chappe_cluster::clock;
-use chappe_proto::stun::{Class, Message, Method, TransactionId, Writer, is_stun};
+use chappe_proto::stun::{Algorithm, Class, Message, Method, TransactionId, Writer, is_stun};
 use chappe_proto::time::Mono;
 use chappe_proto::turn::{Client, ClientEvent, Transport};
 
@@ -75,6 +75,14 @@ impl Talk {
 
     pub(super) fn local(&self) -> Result<SocketAddr, Fault> {
         self.link.local()
+    }
+
+    /// How its requests are authenticated, once they are: the algorithm of the key.
+    pub(super) fn algorithm(&self) -> Option<&'static str> {
+        self.client.authentication().map(|by| match by.algorithm {
+            Algorithm::Md5 => "MD5",
+            Algorithm::Sha256 => "SHA-256",
+        })
     }
 
     /// Moves the end of all waits.

@@ -83,7 +83,8 @@ pub(in super::super) async fn run(check: &mut Check<'_>, mut talk: Talk) -> Opti
     } else {
         step
     };
-    check.put(step.took(took).fact("relayed", relayed.to_string()).fact("lifetime", lifetime));
+    let step = step.took(took).fact("relayed", relayed.to_string()).fact("lifetime", lifetime);
+    check.put(step.fact("algorithm", talk.algorithm()));
     Some(Allocation { talk, relayed })
 }
 

@@ -1,14 +1,15 @@
-//! Why something failed, and what probably mends it: the one table of it.
+//! Why something failed, and what probably mends it: the one table of it, error codes in `code`.
+
+mod code;
 
 use std::net::{IpAddr, SocketAddr};
 
-use chappe_proto::stun::{Code, Method};
 use chappe_proto::time::Unix;
 use chappe_proto::turn::Transport;
 use serde::Serialize;
 
-use super::certificate::{CertificateFault, span};
-use super::fault::{Fault, Refusal, method_name};
+use super::certificate::CertificateFault;
+use super::fault::{Fault, method_name};
 
 /// Why, in the protocol's terms, and the likely fix in plain words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,6 +24,8 @@ pub(super) struct Context<'a> {
     /// The server, as it was reached.
     pub(super) server: SocketAddr,
     pub(super) transport: Transport,
+    /// It has answered something before.
+    pub(super) answered: bool,
     /// The name that allocations are asked for with.
     pub(super) username: Option<&'a str>,
     /// The password was made here of a shared secret.
@@ -47,6 +50,10 @@ pub(super) fn diagnose(fault: &Fault, context: &Context<'_>) -> Diagnosis {
             "Try again, or give the server's address in place of its name.",
         ),
         Fault::NoRoute => no_route(*server),
+        Fault::Filtered => of(
+            "This machine's own firewall refuses what is sent to the server: this says nothing about the relay.",
+            "Allow it (nft list ruleset shows what is dropped), or try from another machine.",
+        ),
         Fault::Refused | Fault::NoConnection(_) | Fault::Silent(..) => unreached(fault, context),
         Fault::NoBinding => of(
             "The server answers TURN requests and no Binding (coturn: no-stun).",
@@ -78,21 +85,14 @@ pub(super) fn diagnose(fault: &Fault, context: &Context<'_>) -> Diagnosis {
             "A success response lacks an address that its RFC demands.",
             "The server's implementation is at fault: upgrade it.",
         ),
-        Fault::Code(refusal) => refused(refusal, context),
+        Fault::Code(refusal) => code::refused(refusal, context),
         Fault::UnreachableRelay(relayed) => unreachable_relay(*relayed, context),
-        Fault::RelaySilent { .. } | Fault::LargeLost { .. } | Fault::Loss { .. } => relay(fault),
-        Fault::OpenRelay => of(
-            "The server demands no credentials: anybody on the Internet relays through it, at your cost and \
-             in your name.",
-            "Turn the long-term credential mechanism on. coturn: remove no-auth; lt-cred-mech with \
-             use-auth-secret and static-auth-secret.",
-        ),
-        Fault::OpenPeers(_) => of(
-            "Clients may send to these addresses through the relay: to services of the server itself and of \
-             the network behind it, and in a cloud to its metadata, which hands out keys.",
-            "Deny them as peers. Chappe does unless --allow-peer says otherwise; coturn: denied-peer-ip for \
-             10.0.0.0-10.255.255.255, 169.254.0.0-169.254.255.255, 127.0.0.0-127.255.255.255, ::1 and so on.",
-        ),
+        Fault::RelayClosed { .. }
+        | Fault::RelayMute { .. }
+        | Fault::RelaySilent { .. }
+        | Fault::LargeLost { .. }
+        | Fault::Loss { .. } => relay(fault),
+        Fault::OpenRelay | Fault::OpenPeers(_) => open(fault),
         Fault::StillThere => of(
             "After a Refresh with a lifetime of 0 there is no allocation, and what is asked of it is to be answered \
              437 (RFC 8656 section 7.2).",
@@ -144,7 +144,7 @@ fn unreached(fault: &Fault, context: &Context<'_>) -> Diagnosis {
                  does). In a container the port must be published with /udp."
             ),
         ),
-        Fault::Silent(method, _) if *method != Method::BINDING && *method != Method::ALLOCATE => of(
+        Fault::Silent(method, _) if context.answered => of(
             format!("The server answered before, and not this {}.", method_name(*method)),
             "It may have stopped, or the path loses packets: run this again.",
         ),
@@ -252,122 +252,6 @@ fn certificate(fault: &CertificateFault) -> Diagnosis {
     of(why, fix)
 }
 
-/// An error code.
-fn refused(refusal: &Refusal, context: &Context<'_>) -> Diagnosis {
-    let Refusal { method, code, .. } = refusal;
-    match *code {
-        Code::TRY_ALTERNATE => of(
-            "The server sends its clients to another one (ALTERNATE-SERVER), which was followed once already, \
-             or names none.",
-            "Give the URL of the server in the end, and see that servers do not send clients to each other.",
-        ),
-        Code::BAD_REQUEST => of(
-            "The server finds the request malformed.",
-            "A server that does not know RFC 5766 (an old STUN server), or a proxy that changes messages.",
-        ),
-        Code::UNAUTHENTICATED => unauthenticated(context),
-        Code::FORBIDDEN => forbidden(*method, context),
-        Code::UNKNOWN_ATTRIBUTE => of(
-            "The server does not know an attribute that every TURN client sends.",
-            "It is a STUN server, not TURN, or a very old one.",
-        ),
-        Code::ALLOCATION_MISMATCH => of(
-            "The server has no allocation for this five-tuple, or an older one: the client's port changed on the \
-             way, or requests reach different servers.",
-            "A load balancer must send one client's packets to one server, by source address and port; a NAT on \
-             the way must keep its mappings.",
-        ),
-        Code::STALE_NONCE => of(
-            "The server rejects each nonce that it just gave.",
-            "Several servers behind one address do not share their nonces: balance by source address and port.",
-        ),
-        Code::ADDRESS_FAMILY_NOT_SUPPORTED => of(
-            "The server has no relay address of this family.",
-            "Give it one: --relay-ip with Chappe, relay-ip with coturn.",
-        ),
-        Code::WRONG_CREDENTIALS => of(
-            "The allocation was made under another username.",
-            "Use one credential for the life of an allocation.",
-        ),
-        Code::UNSUPPORTED_TRANSPORT_PROTOCOL => {
-            of("The server relays no UDP, which is what WebRTC needs.", "coturn: remove no-udp-relay.")
-        }
-        Code::PEER_ADDRESS_FAMILY_MISMATCH => {
-            of("The peer's family is not the relayed address's.", "Ask for a relay of the peer's family.")
-        }
-        Code::ALLOCATION_QUOTA_REACHED => of(
-            "This user, or this source address, has as many allocations as it may. A page that is closed without \
-             a goodbye holds its own for up to ten minutes.",
-            "Wait, or raise the quota: --user-quota and --source-quota with Chappe, user-quota and total-quota \
-             with coturn. A browser makes several at once: one for each URL and component.",
-        ),
-        Code::INSUFFICIENT_CAPACITY => of(
-            "The server has no relay port left, cannot bind its relay address, or is being drained.",
-            "Widen --min-port to --max-port (min-port, max-port), raise --capacity or the limit of open files, \
-             see that --relay-ip is an address of the machine, or use another server while this one drains.",
-        ),
-        Code(500..600) => of("The server has a fault of its own.", "Look into its log, and try again."),
-        _ => of("The server refuses the request.", "Look into its log."),
-    }
-}
-
-fn unauthenticated(context: &Context<'_>) -> Diagnosis {
-    let Some(username) = context.username else {
-        return of("The server wants credentials.", "Give --user and --password-file, or --secret-file.");
-    };
-    let now = context.now.secs();
-    match rest_expiry(username) {
-        Some(expiry) if expiry < now => of(
-            format!("The username says that it expired {} ago ({}).", span(now - expiry), utc(expiry)),
-            "Get a fresh credential. If it is fresh, the clock of the machine that made it, or of this one, is \
-             wrong.",
-        ),
-        Some(expiry) if context.made => of(
-            format!(
-                "The server does not accept a credential made of this secret, valid until {}.",
-                utc(expiry)
-            ),
-            "Compare the secret with the server's (--secret-file, static-auth-secret; no quotes around it, no \
-             line break within). Or the server wants users and passwords, or its clock is ahead.",
-        ),
-        Some(expiry) => of(
-            format!(
-                "The password does not fit, although the username is valid until {} by this machine's clock.",
-                utc(expiry)
-            ),
-            "The password must be base64(HMAC-SHA1(secret, username)) with the secret of this very server; or \
-             the server's clock is ahead, or its realm (a server with users) is another one.",
-        ),
-        None => of(
-            "The server knows no such user, or the password is another one.",
-            "Check both. A key that `turnadmin -k` made holds only for the realm it was made with. If the server \
-             has a shared secret (use-auth-secret), it takes no plain users: give --secret-file.",
-        ),
-    }
-}
-
-fn forbidden(method: Method, context: &Context<'_>) -> Diagnosis {
-    let peer = method == Method::CREATE_PERMISSION || method == Method::CHANNEL_BIND;
-    let denied =
-        "The server denies the peer: its own relayed address, by which two relayed people reach each other.";
-    match peer {
-        true if context.server.ip().is_loopback() => of(
-            denied,
-            "It is on loopback, which servers do not relay to unless they are told: --allow-peer 127.0.0.0/8 with \
-             Chappe, allow-loopback-peers with coturn.",
-        ),
-        true => of(
-            denied,
-            "If the relayed address is private, the server is behind NAT and does not know its public one: \
-             --advertise with Chappe, external-ip with coturn. Else some denied-peer-ip covers it.",
-        ),
-        false => of(
-            "The server refuses this client by its own rules.",
-            "It may allow certain source addresses or origins only: look into its configuration and log.",
-        ),
-    }
-}
-
 fn unreachable_relay(relayed: SocketAddr, context: &Context<'_>) -> Diagnosis {
     let what = if relayed.ip().is_unspecified() { "unspecified" } else { "private" };
     of(
@@ -381,17 +265,54 @@ fn unreachable_relay(relayed: SocketAddr, context: &Context<'_>) -> Diagnosis {
     )
 }
 
+/// Doors that should be shut.
+fn open(fault: &Fault) -> Diagnosis {
+    match fault {
+        Fault::OpenRelay => of(
+            "The server demands no credentials: anybody on the Internet relays through it, at your cost and \
+             in your name.",
+            "Turn the long-term credential mechanism on. coturn: remove no-auth; lt-cred-mech with \
+             use-auth-secret and static-auth-secret.",
+        ),
+        _ => of(
+            "Clients may send to these addresses through the relay: to services of the server itself and of \
+             the network behind it, and in a cloud to its metadata, which hands out keys.",
+            "Deny them as peers. Chappe does unless --allow-peer says otherwise; coturn: denied-peer-ip for \
+             10.0.0.0-10.255.255.255, 169.254.0.0-169.254.255.255, 127.0.0.0-127.255.255.255, ::1 and so on.",
+        ),
+    }
+}
+
+/// Relay ports that are not open.
+fn closed(why: &str) -> Diagnosis {
+    of(
+        why,
+        format!(
+            "Open the relay ports for UDP, from everywhere: {RELAY_PORTS} unless the server is told others \
+             (--min-port, --max-port; min-port, max-port), in its firewall and at its provider. Behind NAT all of \
+             them must be forwarded too."
+        ),
+    )
+}
+
 /// What was relayed did not come.
 fn relay(fault: &Fault) -> Diagnosis {
     match fault {
-        Fault::RelaySilent { relayed } => of(
-            format!("Allocations succeed, and nothing that is sent to {relayed} comes back from the server."),
+        Fault::RelayClosed { relayed } => closed(&format!(
+            "Allocations succeed, and what is sent to {relayed} from this machine does not come to its client."
+        )),
+        Fault::RelayMute { peer } => of(
             format!(
-                "Open the relay ports for UDP, from everywhere: {RELAY_PORTS} unless the server is told others \
-                 (--min-port, --max-port), in its firewall and at its provider. Behind NAT all of them must be \
-                 forwarded too."
+                "This machine's packets come through the relay, and what the relay sends to {peer} does not."
+            ),
+            format!(
+                "Let the server send UDP from its relay ports ({RELAY_PORTS}) to anywhere: its firewall or its \
+                 provider filters what goes out. A firewall before this machine would do the same."
             ),
         ),
+        Fault::RelaySilent { relayed } => closed(&format!(
+            "Allocations succeed, and nothing that is sent to {relayed} comes back from the server."
+        )),
         Fault::LargeLost { bytes } => of(
             format!(
                 "Packets of 100 bytes come through and those of {bytes} do not: an MTU on the way is too small."
@@ -407,39 +328,20 @@ fn relay(fault: &Fault) -> Diagnosis {
     }
 }
 
-/// The expiry of a username by the REST convention, in seconds of Unix time: what stands before the
-/// first colon, or all of it.
-pub(super) fn rest_expiry(username: &str) -> Option<u64> {
-    let (expiry, _) = username.split_once(':').unwrap_or((username, ""));
-    // Nine digits were 2001: what is shorter is a name that happens to be a number.
-    if expiry.len() < 9 { None } else { expiry.parse().ok() }
-}
-
-/// A moment as `2026-01-31 23:59 UTC`.
-pub(super) fn utc(secs: u64) -> String {
-    // Howard Hinnant's civil_from_days, for days since 1970 only.
-    let days = secs / 86_400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
-    format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", secs % 86_400 / 3600, secs % 3600 / 60)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use chappe_proto::stun::{Code, Method};
+
+    use super::super::fault::Refusal;
     use super::*;
 
     const NOW: Unix = Unix(Duration::from_secs(1_767_225_600)); // 2026-01-01 00:00
 
     fn context(transport: Transport) -> Context<'static> {
         let server = "198.51.100.7:3478".parse().unwrap();
-        Context { server, transport, username: Some("alice"), made: false, now: NOW }
+        Context { server, transport, answered: false, username: Some("alice"), made: false, now: NOW }
     }
 
     fn code(method: Method, code: Code) -> Fault {
@@ -451,6 +353,8 @@ mod tests {
         let silent = Fault::Silent(Method::BINDING, Duration::from_secs(4));
         let fix = diagnose(&silent, &context(Transport::Udp)).fix;
         assert!(fix.contains("UDP port 3478") && fix.contains("provider") && fix.contains("transport=tcp"));
+        let before = Context { answered: true, ..context(Transport::Udp) };
+        assert!(diagnose(&silent, &before).why.contains("answered before"));
         let refused = diagnose(&Fault::Refused, &context(Transport::Tcp));
         assert!(refused.why.contains("nothing listens") && refused.fix.contains("ss -ltnp"), "{refused:?}");
         let refused = diagnose(&Fault::Refused, &context(Transport::Udp));
@@ -514,20 +418,10 @@ mod tests {
         assert!(of(Fault::Certificate(CertificateFault::Expired { ago: 1 })).contains("Renew"));
         let relayed: SocketAddr = "198.51.100.7:50000".parse().unwrap();
         assert!(of(Fault::RelaySilent { relayed }).contains("49152-65535"));
+        assert!(of(Fault::RelayClosed { relayed }).contains("firewall"));
+        assert!(of(Fault::RelayMute { peer: relayed }).contains("goes out"));
         assert!(of(Fault::LargeLost { bytes: 1200 }).contains("MTU"));
         assert!(of(Fault::UnreachableRelay("10.0.0.5:50000".parse().unwrap())).contains("external-ip"));
         assert!(of(Fault::OpenPeers(vec![relayed])).contains("denied-peer-ip"));
-    }
-
-    #[test]
-    fn moments_are_written_in_utc() {
-        for (secs, text) in [
-            (0, "1970-01-01 00:00 UTC"),
-            (951_782_400, "2000-02-29 00:00 UTC"),
-            (1_767_225_599, "2025-12-31 23:59 UTC"),
-            (4_107_542_400, "2100-03-01 00:00 UTC"),
-        ] {
-            assert_eq!(utc(secs), text);
-        }
     }
 }
