@@ -187,8 +187,7 @@ fn coturn_client_that_misbehaves() {
 fn coturn_client_with_df() {
     let dir = tempfile::tempdir().unwrap();
     let edge = Standalone::start(dir.path());
-    passed(&uclient(edge.udp, &["-g", "-W", SECRET], "someone", ""));
-    passed(&uclient(edge.udp, &["-g", "-s", "-W", SECRET], "someone", ""));
+    all_pass(&[(edge.udp, &["-c", "-y", "-g"]), (edge.udp, &["-c", "-y", "-g", "-s"])], &REST);
 }
 
 /// The secret of another: nothing is relayed.
