@@ -17,6 +17,9 @@
 #[path = "../tests/support/client.rs"]
 #[allow(dead_code, unreachable_pub, clippy::panic, reason = "a part of it is used")]
 mod client;
+#[path = "../tests/support/dtls.rs"]
+#[allow(dead_code, unreachable_pub, clippy::panic, clippy::unwrap_used, reason = "a part of it is used")]
+mod dtls;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;

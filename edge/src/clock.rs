@@ -31,6 +31,12 @@ impl Clock {
     }
 }
 
+/// The same moment by this crate's clock and by the standard library's, for libraries that count by that.
+#[allow(clippy::disallowed_methods, reason = "this is the clock module")]
+pub(crate) fn both() -> (Mono, std::time::Instant) {
+    (mono(), std::time::Instant::now())
+}
+
 /// Time since boot, suspension included.
 pub(crate) fn mono() -> Mono {
     Mono(read(ClockId::Boottime))

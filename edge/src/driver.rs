@@ -4,6 +4,7 @@
 //! machine says of each packet where its payload goes; the [`Outbox`] collects that as trains, and sends
 //! it at the end of the turn (or when either is full). Nothing is allocated on the way.
 
+mod dtls;
 mod eager;
 mod errors;
 mod limits;
@@ -19,13 +20,13 @@ use std::time::Duration;
 
 use chappe_proto::id::Index;
 use chappe_proto::time::{Mono, Now};
-use chappe_proto::turn::{LimitLog, Server};
+use chappe_proto::turn::{FiveTuple, LimitLog, Server};
 use mio::{Events, Poll};
 
 use self::eager::Eager;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::command::Command;
-use crate::listener::{Pipes, Streams, TcpListener, UdpListener};
+use crate::listener::{Associations, Effects, Epoch, Pipes, Streams, TcpListener, UdpListener};
 use crate::relay::Relays;
 use crate::stats::{Lag, SocketCounters};
 use crate::token::{Ready, token};
@@ -49,6 +50,11 @@ pub(crate) struct Driver {
     tcp: Vec<TcpListener>,
     streams: Streams,
     pipes: Pipes,
+    associations: Associations,
+    /// What came of the last datagram, and of the last message, of an association: kept for their storage.
+    effects: [Effects; 2],
+    /// Clients whose associations have failed in this turn.
+    dead: Vec<FiveTuple>,
     relays: Relays,
     inbox: Inbox,
     outbox: Outbox,
@@ -89,6 +95,7 @@ impl Driver {
         }
         let mut clock = Clock::new();
         let server = server(clock.now());
+        let (mono, instant) = clock::both();
         Ok(Self {
             poll,
             commands,
@@ -98,6 +105,9 @@ impl Driver {
             tcp,
             streams: Streams::default(),
             pipes: Pipes::default(),
+            associations: Associations::new(Epoch { mono, instant })?,
+            effects: Default::default(),
+            dead: Vec::new(),
             relays: Relays::default(),
             inbox: Inbox::new(),
             outbox: Outbox::new(),
@@ -152,7 +162,8 @@ impl Driver {
         if !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
-        let due = self.server.poll_timeout().unwrap_or(Mono::NEVER).min(self.sweep);
+        let due = [self.server.poll_timeout(), self.associations.poll_timeout(), Some(self.sweep)];
+        let due = due.into_iter().flatten().min().unwrap_or(Mono::NEVER);
         (due != Mono::NEVER).then(|| due.until(now))
     }
 
@@ -200,6 +211,7 @@ impl Driver {
             self.server.handle_timeout(now);
             self.outputs(now);
         }
+        self.dtls_timeouts(now);
         if self.sweep <= now.mono {
             self.sweep(now);
         }

@@ -68,7 +68,11 @@ impl Edge {
         let hello = hello(&config, &bound);
         let probed = config.listeners.iter().zip(&bound);
         let probed = probed
-            .map(|(told, (listener, local))| Probed::new(told, listener.clone(), *local))
+            .map(|(told, (listener, local))| {
+                let files = told.certificate.as_ref();
+                let certificate = files.and_then(|files| certificates.known(files));
+                Probed::new(told, listener.clone(), *local, certificate)
+            })
             .collect::<Result<Vec<Probed>, _>>()
             .map_err(StartError::system("the probe of a listener"))?;
         let poll = Poll::new().map_err(StartError::system("polling"))?;
@@ -245,7 +249,7 @@ fn bind(config: &Config) -> Result<Bound, StartError> {
     for listener in &config.listeners {
         let local = match listener.transport {
             Transport::Udp | Transport::Dtls => {
-                let socket = UdpListener::bind(listener.bind)?;
+                let socket = UdpListener::bind(listener, &mut certificates)?;
                 let local = socket.local();
                 udp.push(socket);
                 local

@@ -1,6 +1,7 @@
 //! The edge asks each of its listeners a Binding request, as a client would: over TLS as a browser, which
 //! wants a certificate that it trusts.
 
+mod dtls;
 mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,9 +17,9 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use self::tls::Check;
 use crate::config::ListenAt;
 use crate::health::Health;
+use crate::listener::Certificate;
 
 /// A listener, as clients reach it and as this host does.
 pub(crate) struct Probed {
@@ -26,17 +27,30 @@ pub(crate) struct Probed {
     local: SocketAddr,
     /// Whether connections begin with a PROXY header.
     proxied: bool,
-    tls: Option<Check>,
+    how: How,
+}
+
+/// What is spoken before STUN.
+enum How {
+    Plain,
+    Tls(tls::Check),
+    Dtls(dtls::Check),
 }
 
 impl Probed {
-    /// A listener that was bound to `local` as it is told to.
-    pub(crate) fn new(told: &ListenAt, listener: Listener, local: SocketAddr) -> io::Result<Self> {
-        let tls = match told.transport {
-            Transport::Tls => Some(Check::new(&listener, (!told.trusted).then(tls::roots))?),
-            _ => None,
+    /// A listener that was bound to `local` as it is told to, with its certificate where it has one.
+    pub(crate) fn new(
+        told: &ListenAt,
+        listener: Listener,
+        local: SocketAddr,
+        certificate: Option<Arc<Certificate>>,
+    ) -> io::Result<Self> {
+        let how = match (told.transport, certificate) {
+            (Transport::Tls, _) => How::Tls(tls::Check::new(&listener, (!told.trusted).then(tls::roots))?),
+            (Transport::Dtls, Some(certificate)) => How::Dtls(dtls::Check::new(certificate)?),
+            _ => How::Plain,
         };
-        Ok(Self { listener, local, proxied: !told.proxy_from.is_empty(), tls })
+        Ok(Self { listener, local, proxied: !told.proxy_from.is_empty(), how })
     }
 }
 
@@ -88,9 +102,9 @@ async fn ask(probed: &Probed) -> io::Result<()> {
         if probed.proxied {
             stream.write_all(&proxy_protocol::LOCAL_HEADER).await?;
         }
-        match &probed.tls {
-            Some(check) => tls::ask(&mut stream, check, &request, &mut answer).await?,
-            None => {
+        match &probed.how {
+            How::Tls(check) => tls::ask(&mut stream, check, &request, &mut answer).await?,
+            _ => {
                 stream.write_all(&request).await?;
                 stream.read_exact(&mut answer).await?;
             }
@@ -98,8 +112,13 @@ async fn ask(probed: &Probed) -> io::Result<()> {
     } else {
         let socket = UdpSocket::bind(SocketAddr::new(to.ip(), 0)).await?;
         socket.connect(to).await?;
-        socket.send(&request).await?;
-        socket.recv(&mut answer).await?;
+        match &probed.how {
+            How::Dtls(check) => dtls::ask(&socket, check, &request, &mut answer).await?,
+            _ => {
+                socket.send(&request).await?;
+                socket.recv(&mut answer).await?;
+            }
+        }
     }
     // A Binding success response (0x0101) with the cookie and the transaction id of the request.
     let fine = answer[..2] == [1, 1] && answer[4..] == request[4..];
@@ -123,7 +142,7 @@ mod tests {
 
     async fn ask(transport: Transport, address: SocketAddr) -> io::Result<()> {
         let listener = Listener { transport, address, hostname: None };
-        super::ask(&Probed::new(&ListenAt::new(transport, address), listener, address)?).await
+        super::ask(&Probed::new(&ListenAt::new(transport, address), listener, address, None)?).await
     }
 
     #[tokio::test]

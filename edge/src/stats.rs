@@ -16,7 +16,9 @@ pub struct Stats {
     pub allocations: u32,
     /// Streams now, over TCP and TLS.
     pub streams: u32,
-    /// Of them, those from which no whole message has come yet.
+    /// DTLS associations now.
+    pub associations: u32,
+    /// Streams and associations from which no whole message has come yet.
     pub half_open: u32,
     /// Connections passed on to web servers now.
     pub web: u32,
@@ -52,6 +54,8 @@ pub struct SocketCounters {
     /// Connections closed before a whole message had come, to make room for newer ones: of their source, or
     /// of all.
     pub half_open_displaced: u64,
+    /// DTLS associations turned away: too many, of all or of their source.
+    pub refused_associations: u64,
     /// Connections of web clients turned away: too many, of all or of their source, or no way to the server.
     pub refused_web: u64,
     /// Errors in receiving.

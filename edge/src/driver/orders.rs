@@ -51,7 +51,9 @@ impl Driver {
         Stats {
             allocations: u32::try_from(self.server.allocations()).unwrap_or(u32::MAX),
             streams: u32::try_from(self.streams.len()).unwrap_or(u32::MAX),
-            half_open: u32::try_from(self.streams.half_open()).unwrap_or(u32::MAX),
+            associations: u32::try_from(self.associations.len()).unwrap_or(u32::MAX),
+            half_open: u32::try_from(self.streams.half_open() + self.associations.half_open())
+                .unwrap_or(u32::MAX),
             web: u32::try_from(self.pipes.len()).unwrap_or(u32::MAX),
             turn: self.server.counters().clone(),
             limits: self.limits(),

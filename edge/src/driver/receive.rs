@@ -33,6 +33,13 @@ impl Driver {
                 let packet = self.inbox.packet(slot);
                 let Some(listener) = self.udp.get(index) else { return Drained::Yes };
                 let server = listener.server(packet.local);
+                if listener.certificate().is_some() {
+                    let client = FiveTuple { transport: Transport::Dtls, client: packet.from, server };
+                    self.each_segment(slot, |driver, slot, start, end| {
+                        driver.dtls_datagram(now, index, &client, slot, start, end);
+                    });
+                    continue;
+                }
                 let client = FiveTuple { transport: Transport::Udp, client: packet.from, server };
                 self.each_segment(slot, |driver, slot, start, end| {
                     driver.client_message(now, &client, udp_via(index), slot, start, end);

@@ -37,6 +37,10 @@ impl Driver {
                     }
                     return;
                 }
+                Road::Dtls(index) => {
+                    let body = start + body.start..start + body.end;
+                    return self.dtls_send(index, &client, head.as_slice(), Some((slot, body)), pad);
+                }
             },
         };
         // RFC 8656 section 14: DSCP and ECN stay as they are.
@@ -50,7 +54,7 @@ impl Driver {
     }
 
     /// How a client of a UDP listener is reached.
-    fn udp_target(&self, index: usize, client: &FiveTuple) -> Option<Target> {
+    pub(super) fn udp_target(&self, index: usize, client: &FiveTuple) -> Option<Target> {
         let from = self.udp.get(index)?.leave_from(client.server);
         Some(Target::new(udp_via(index).0 | LISTENER, client.client, from))
     }
@@ -72,11 +76,11 @@ impl Driver {
                     self.send_queued();
                     self.relays.close(relay);
                 }
-                Output::CloseClient(via) => {
-                    if let Road::Stream(index) = Road::from(via) {
-                        self.doom(index);
-                    }
-                }
+                Output::CloseClient(via) => match Road::from(via) {
+                    Road::Stream(index) => self.doom(index),
+                    Road::Dtls(index) => self.dtls_close(now, index),
+                    Road::Udp(_) => {}
+                },
                 Output::Event(event) => tell(&event),
             }
         }
@@ -92,6 +96,7 @@ impl Driver {
                 }
                 self.outbox.push_copy(target, bytes);
             }
+            Road::Dtls(index) => self.dtls_send(index, client, bytes, None, 0),
             Road::Stream(index) => {
                 if let Some(stream) = self.streams.get(index)
                     && stream.client() == *client

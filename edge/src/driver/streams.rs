@@ -61,12 +61,9 @@ impl Driver {
                     self.doom(index);
                     return Drained::Yes;
                 }
-                Got::Refused => {
+                Got::Limited(limit, source) => {
+                    self.limited(now, limit, 1, source);
                     self.counters.refused_streams += 1;
-                    if let Some(stream) = self.streams.get(index) {
-                        let source = stream.client().client.ip();
-                        self.limited(now, Limit::StreamsPerSource, 1, source);
-                    }
                     self.doom(index);
                     return Drained::Yes;
                 }
@@ -197,8 +194,9 @@ impl Driver {
         for index in overdue {
             self.doom(index);
         }
+        self.sweep_dtls(now);
         self.pipes.sweep(self.poll.registry(), now.mono);
-        let any = self.streams.len() + self.pipes.len() > 0;
+        let any = self.streams.len() + self.associations.len() + self.pipes.len() > 0;
         self.sweep = if any { now.mono + SWEEP_EVERY } else { Mono::NEVER };
         for index in 0..self.tcp.len() {
             self.ready(now, Ready::Tcp(index), false);

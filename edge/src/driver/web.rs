@@ -17,15 +17,21 @@ impl Driver {
         first: Option<(usize, usize)>,
     ) {
         let Some(client) = self.streams.take(index) else { return };
+        let source = client.client.client.ip();
         let first = first.map_or(&[][..], |(slot, len)| self.inbox.bytes(slot, len));
         let names = |pipe| (token(Ready::Pipe(pipe)), token(Ready::Backend(pipe)));
         let opened = self.pipes.open(self.poll.registry(), names, client, backend, first, now.mono);
         match opened {
-            Some(pipe) => {
+            Ok(pipe) => {
                 self.sweep_soon(now);
                 self.ready(now, Ready::Pipe(pipe), false);
             }
-            None => self.counters.refused_web += 1,
+            Err(limit) => {
+                self.counters.refused_web += 1;
+                if let Some(limit) = limit {
+                    self.limited(now, limit, 1, source);
+                }
+            }
         }
     }
 

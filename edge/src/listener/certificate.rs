@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use dimpl::crypto::rust_crypto::default_provider as default_dtls_provider;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -25,6 +27,25 @@ const STUN: [&[u8]; 2] = [b"stun.turn", b"stun.nat-discovery"];
 /// The ALPN name of HTTP/1.1, which a listener offers that is shared with a plain HTTP server.
 pub(crate) const HTTP: &[u8] = b"http/1.1";
 
+/// A certificate with its key, as both protocols want it.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) certified: Arc<CertifiedKey>,
+    pub(crate) key: PrivateKeyDer<'static>,
+}
+
+impl Loaded {
+    /// Whether DTLS can use it.
+    fn check(&self, files: &CertificateFiles) -> Result<(), CertificateError> {
+        let keys = default_dtls_provider().key_provider;
+        let known = keys.load_private_key(self.key.secret_der()).is_ok();
+        if known && self.certified.key.algorithm() == SignatureAlgorithm::ECDSA {
+            return Ok(());
+        }
+        Err(CertificateError::NotEcdsa(files.key.clone()))
+    }
+}
+
 /// What tells that a file has changed.
 type Stamp = [Option<(SystemTime, u64)>; 2];
 
@@ -33,8 +54,8 @@ type Stamp = [Option<(SystemTime, u64)>; 2];
 pub(crate) struct Certificate {
     files: CertificateFiles,
     /// Whether a DTLS listener has it too.
-    ecdsa: bool,
-    current: RwLock<Arc<CertifiedKey>>,
+    ecdsa: AtomicBool,
+    current: RwLock<Arc<Loaded>>,
     seen: Mutex<Stamp>,
 }
 
@@ -45,14 +66,14 @@ impl Certificate {
         let loaded = load(files, ecdsa)?;
         Ok(Self {
             files: files.clone(),
-            ecdsa,
+            ecdsa: AtomicBool::new(ecdsa),
             current: RwLock::new(Arc::new(loaded)),
             seen: Mutex::new(seen),
         })
     }
 
     /// As it is by now.
-    pub(crate) fn current(&self) -> Arc<CertifiedKey> {
+    pub(crate) fn current(&self) -> Arc<Loaded> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -65,7 +86,7 @@ impl Certificate {
             return;
         }
         *seen = stamp;
-        match load(&self.files, self.ecdsa) {
+        match load(&self.files, self.ecdsa.load(Ordering::Relaxed)) {
             Ok(fresh) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
                 tracing::info!(file = %self.files.chain.display(), "certificate reloaded");
@@ -94,7 +115,7 @@ struct Resolver(Arc<Certificate>);
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.current())
+        Some(self.0.current().certified.clone())
     }
 }
 
@@ -109,14 +130,21 @@ impl Certificates {
         files: &CertificateFiles,
         ecdsa: bool,
     ) -> Result<Arc<Certificate>, CertificateError> {
-        if let Some(known) = self.0.get(files)
-            && (known.ecdsa || !ecdsa)
-        {
+        if let Some(known) = self.0.get(files) {
+            if ecdsa {
+                known.current().check(files)?;
+                known.ecdsa.store(true, Ordering::Relaxed);
+            }
             return Ok(known.clone());
         }
         let fresh = Arc::new(Certificate::read(files, ecdsa)?);
         self.0.insert(files.clone(), fresh.clone());
         Ok(fresh)
+    }
+
+    /// The certificate of these files, where a listener has it.
+    pub(crate) fn known(&self, files: &CertificateFiles) -> Option<Arc<Certificate>> {
+        self.0.get(files).cloned()
     }
 
     /// Reads again what has changed.
@@ -148,7 +176,7 @@ fn stamp(files: &CertificateFiles) -> Stamp {
     [stamp(&files.chain), stamp(&files.key)]
 }
 
-fn load(files: &CertificateFiles, ecdsa: bool) -> Result<CertifiedKey, CertificateError> {
+fn load(files: &CertificateFiles, ecdsa: bool) -> Result<Loaded, CertificateError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |error| CertificateError::Unreadable(path, error)
@@ -160,12 +188,13 @@ fn load(files: &CertificateFiles, ecdsa: bool) -> Result<CertifiedKey, Certifica
         return Err(CertificateError::Empty(files.chain.clone()));
     }
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(unreadable(&files.key))?;
-    let certified = CertifiedKey::from_der(chain, key, &default_provider())
+    let certified = CertifiedKey::from_der(chain, key.clone_key(), &default_provider())
         .map_err(|error| CertificateError::Mismatch(files.key.clone(), error))?;
-    if ecdsa && certified.key.algorithm() != SignatureAlgorithm::ECDSA {
-        return Err(CertificateError::NotEcdsa(files.key.clone()));
+    let loaded = Loaded { certified: Arc::new(certified), key };
+    if ecdsa {
+        loaded.check(files)?;
     }
-    Ok(certified)
+    Ok(loaded)
 }
 
 #[cfg(test)]
@@ -192,13 +221,13 @@ mod tests {
         let mut all = Certificates::default();
         let certificate = all.get(&files, true).unwrap();
         assert!(Arc::ptr_eq(&certificate, &all.get(&files, false).unwrap()), "one for all that share it");
-        assert_eq!(certificate.current().cert[0], first);
+        assert_eq!(certificate.current().certified.cert[0], first);
         fs::write(&files.key, "no key").unwrap();
         all.look();
-        assert_eq!(certificate.current().cert[0], first);
+        assert_eq!(certificate.current().certified.cert[0], first);
         let second = write(&files, &rcgen::KeyPair::generate().unwrap());
         all.look();
-        assert_eq!(certificate.current().cert[0], second);
+        assert_eq!(certificate.current().certified.cert[0], second);
     }
 
     #[test]

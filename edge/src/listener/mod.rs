@@ -1,6 +1,8 @@
-//! What clients reach: UDP sockets, TCP sockets and their streams.
+//! What clients reach: UDP sockets with their DTLS associations, TCP sockets with their streams, and the web
+//! servers that some of those are passed on to.
 
 mod certificate;
+mod dtls;
 mod half_open;
 mod hello;
 mod opening;
@@ -12,7 +14,8 @@ mod tls;
 mod udp;
 mod web;
 
-pub(crate) use certificate::{Certificates, HTTP};
+pub(crate) use certificate::{Certificate, Certificates, HTTP};
+pub(crate) use dtls::{Associations, Effects, Epoch, config as dtls_config};
 pub(crate) use stream::{Got, Overdue, Stream};
 pub(crate) use streams::{Accepted, Streams};
 pub(crate) use tcp::TcpListener;
@@ -28,30 +31,44 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::StartError;
 
-/// Marks a [`Via`] as a stream; the others are UDP listeners.
+/// Marks a [`Via`] as a stream.
 const STREAM: u32 = 1 << 31;
+/// Marks a [`Via`] as a DTLS association; those with neither mark are UDP listeners.
+const DTLS: u32 = 1 << 30;
 
-/// The UDP listener or the stream that a [`Via`] names.
+/// The UDP listener, the stream or the association that a [`Via`] names.
 pub(crate) enum Road {
     Udp(usize),
     Stream(usize),
+    Dtls(usize),
 }
 
 impl From<Via> for Road {
     fn from(via: Via) -> Self {
-        let index = (via.0 & !STREAM) as usize;
-        if via.0 & STREAM == 0 { Self::Udp(index) } else { Self::Stream(index) }
+        let index = (via.0 & !(STREAM | DTLS)) as usize;
+        if via.0 & STREAM != 0 {
+            Self::Stream(index)
+        } else if via.0 & DTLS != 0 {
+            Self::Dtls(index)
+        } else {
+            Self::Udp(index)
+        }
     }
 }
 
 /// The name of the `index`th UDP listener.
 pub(crate) fn udp_via(index: usize) -> Via {
-    Via(u32::try_from(index).unwrap_or(0) & !STREAM)
+    Via(u32::try_from(index).unwrap_or(0) & !(STREAM | DTLS))
 }
 
 /// The name of a stream.
 pub(crate) fn stream_via(index: usize) -> Via {
     Via(u32::try_from(index).unwrap_or(0) | STREAM)
+}
+
+/// The name of a DTLS association.
+pub(crate) fn dtls_via(index: usize) -> Via {
+    Via(u32::try_from(index).unwrap_or(0) | DTLS)
 }
 
 /// A nonblocking socket bound to `address`, and the address that it got.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Shutdown};
 
 use chappe_proto::limits::{PROXY_HEADER_WITHIN, STREAM_IDLE, STREAM_MESSAGE_WITHIN};
 use chappe_proto::time::Mono;
-use chappe_proto::turn::FiveTuple;
+use chappe_proto::turn::{FiveTuple, Limit};
 use mio::net::TcpStream;
 
 use super::half_open::Ticket;
@@ -115,7 +115,7 @@ pub(crate) enum Got {
     /// It has ended or failed.
     End,
     /// Its client has too many.
-    Refused,
+    Limited(Limit, IpAddr),
     /// Another stream must be closed for it: the oldest that is half open.
     Displaced(usize),
     /// It is a web client's, to be passed on as it is.

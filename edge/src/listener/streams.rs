@@ -172,7 +172,7 @@ impl Streams {
     fn carried(&mut self, index: usize, client: SocketAddr) -> Option<Got> {
         let of = source(client.ip());
         if self.is_full(of) {
-            return Some(Got::Refused);
+            return Some(Got::Limited(Limit::StreamsPerSource, client.ip()));
         }
         self.count(Some(of));
         let stream = self.streams.get_mut(index)?;

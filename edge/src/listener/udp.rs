@@ -1,13 +1,16 @@
-//! A UDP socket that clients send to.
+//! A UDP socket that clients send to, in the clear or by DTLS.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use chappe_proto::turn::Transport;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 
+use super::certificate::{Certificate, Certificates};
 use super::open;
+use crate::config::ListenAt;
 use crate::{StartError, udp};
 
 /// How much may wait in the socket's queue, in bytes as the kernel counts: every client's packets come
@@ -18,11 +21,21 @@ const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 pub(crate) struct UdpListener {
     socket: UdpSocket,
     local: SocketAddr,
+    /// For DTLS.
+    certificate: Option<Arc<Certificate>>,
 }
 
 impl UdpListener {
-    pub(crate) fn bind(address: SocketAddr) -> Result<Self, StartError> {
-        let (fd, local) = open(Transport::Udp, address)?;
+    pub(crate) fn bind(listen: &ListenAt, certificates: &mut Certificates) -> Result<Self, StartError> {
+        let ListenAt { transport, bind: address, .. } = *listen;
+        let certificate = match &listen.certificate {
+            Some(files) if transport == Transport::Dtls => {
+                let refused = |source| StartError::Certificate { transport, address, source };
+                Some(certificates.get(files, true).map_err(refused)?)
+            }
+            _ => None,
+        };
+        let (fd, local) = open(transport, address)?;
         let socket = socket2::Socket::from(fd);
         // Best effort: a system that allows less drops earlier under load, and still serves.
         let _ = socket.set_recv_buffer_size(QUEUE_BYTES);
@@ -32,8 +45,8 @@ impl UdpListener {
         if local.ip().is_unspecified() {
             prepared = prepared.and_then(|()| udp::enable_pktinfo(socket.as_fd(), local.is_ipv6()));
         }
-        prepared.map_err(|source| StartError::listener(Transport::Udp, address, source))?;
-        Ok(Self { socket: UdpSocket::from_std(socket.into()), local })
+        prepared.map_err(|source| StartError::listener(transport, address, source))?;
+        Ok(Self { socket: UdpSocket::from_std(socket.into()), local, certificate })
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> std::io::Result<()> {
@@ -43,6 +56,11 @@ impl UdpListener {
     /// The address that it is bound to.
     pub(crate) fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The certificate of a listener of DTLS.
+    pub(crate) fn certificate(&self) -> Option<&Arc<Certificate>> {
+        self.certificate.as_ref()
     }
 
     /// The address that a packet came to.

@@ -12,6 +12,7 @@ use chappe_proto::limits::{
 };
 use chappe_proto::proxy_protocol;
 use chappe_proto::time::Mono;
+use chappe_proto::turn::Limit;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
@@ -235,8 +236,9 @@ impl Pipes {
         self.pipes.len()
     }
 
-    /// Passes a client's connection on to `backend`, what it has sent already first. `None` when it is turned
-    /// away: there are too many, or there is no way to the server.
+    /// Passes a client's connection on to `backend`, what it has sent already first. Turned
+    /// away, it is closed: where there are too many the error holds the limit, else there is no way to the
+    /// server.
     pub(crate) fn open(
         &mut self,
         registry: &Registry,
@@ -245,12 +247,17 @@ impl Pipes {
         backend: Backend,
         first: &[u8],
         now: Mono,
-    ) -> Option<usize> {
+    ) -> Result<usize, Option<Limit>> {
         let of = source(client.client.client.ip());
         let held = self.sources.get(&of).copied().unwrap_or(0);
-        if self.pipes.len() >= WEB_MAX || held >= WEB_PER_SOURCE {
+        let limit = match () {
+            () if self.pipes.len() >= WEB_MAX => Some(Limit::Streams),
+            () if held >= WEB_PER_SOURCE => Some(Limit::StreamsPerSource),
+            () => None,
+        };
+        if limit.is_some() {
             let _ = registry.deregister(&mut client.socket);
-            return None;
+            return Err(limit);
         }
         let entry = self.pipes.vacant_entry();
         let (client_name, server_name) = names(entry.key());
@@ -268,7 +275,7 @@ impl Pipes {
             Err(error) => {
                 let _ = registry.deregister(&mut client.socket);
                 self.fails(backend.address, &error);
-                return None;
+                return Err(None);
             }
         };
         let mut up = Way::default();
@@ -288,7 +295,7 @@ impl Pipes {
             moved: now,
         });
         self.sources.insert(of, held + 1);
-        Some(index)
+        Ok(index)
     }
 
     /// Says once that a server takes no connections.

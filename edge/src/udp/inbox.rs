@@ -189,6 +189,13 @@ impl Inbox {
         self.packets[slot].tos
     }
 
+    /// Writes `bytes` over what arrived in `slot`, from `at` on: what was decrypted takes the place of what it
+    /// was decrypted from.
+    pub(crate) fn replace(&mut self, slot: usize, at: usize, bytes: &[u8]) {
+        assert!(slot < SLOTS && at <= SLOT && bytes.len() <= SLOT - at);
+        self.bytes_mut(Self::position(slot, at), bytes.len()).copy_from_slice(bytes);
+    }
+
     /// The first `len` bytes of `slot`.
     #[must_use]
     pub fn bytes(&self, slot: usize, len: usize) -> &[u8] {

@@ -12,6 +12,8 @@ use chappe_proto::stun::attributes::{
 use chappe_proto::stun::{self, Class, Key, Message, Method, TransactionId, Writer};
 use chappe_proto::turn::{Transport, password};
 
+use super::dtls::DtlsClient;
+
 /// An expiry that no test lives to see, and that coturn can read (31 bits).
 const FAR: u64 = 2_000_000_000;
 
@@ -33,6 +35,7 @@ enum Road {
     Udp(UdpSocket),
     Tcp(TcpStream, Vec<u8>),
     Stream(Box<dyn Duplex>, Vec<u8>),
+    Dtls(Box<DtlsClient>),
 }
 
 /// A TURN client.
@@ -69,6 +72,19 @@ impl Client {
         Self::with(Road::Stream(Box::new(stream), Vec::new()), secret, None)
     }
 
+    /// A client on an association that stands.
+    pub fn over_dtls(client: DtlsClient, secret: &[u8]) -> Self {
+        Self::with(Road::Dtls(Box::new(client)), secret, None)
+    }
+
+    /// The association that it sends on.
+    pub fn dtls(&mut self) -> &mut DtlsClient {
+        match &mut self.road {
+            Road::Dtls(client) => client,
+            _ => panic!("not over DTLS"),
+        }
+    }
+
     fn with(road: Road, secret: &[u8], session: Option<SessionId>) -> Self {
         let user = session.map_or("someone".to_owned(), |session| session.to_string());
         let username = format!("{FAR}:{user}");
@@ -97,6 +113,7 @@ impl Client {
         match &mut self.road {
             Road::Udp(socket) => assert_eq!(socket.send(bytes).unwrap(), bytes.len()),
             Road::Tcp(stream, _) => stream.write_all(bytes).unwrap(),
+            Road::Dtls(client) => client.send(bytes),
             Road::Stream(stream, _) => {
                 stream.write_all(bytes).unwrap();
                 stream.flush().unwrap();
@@ -115,6 +132,7 @@ impl Client {
             }
             Road::Tcp(stream, rest) => next(stream, rest),
             Road::Stream(stream, rest) => next(stream, rest),
+            Road::Dtls(client) => client.receive(),
         }
     }
 
@@ -226,7 +244,7 @@ impl Client {
     /// Sends data on a channel, padded over a stream.
     pub fn send_on(&mut self, channel: u16, data: &[u8]) {
         let mut bytes = channel_data(channel, data);
-        if !matches!(self.road, Road::Udp(_)) {
+        if matches!(self.road, Road::Tcp(..) | Road::Stream(..)) {
             bytes.resize(bytes.len().next_multiple_of(4), 0);
         }
         self.send(&bytes);

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 
 pub mod client;
+pub mod dtls;
 pub mod node;
 pub mod tls;
 

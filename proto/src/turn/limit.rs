@@ -35,11 +35,12 @@ pub enum Limit {
     Challenges,
     /// ICMP errors told to one client: dropped.
     IcmpErrors,
-    /// Streams of the whole server: closed.
+    /// Streams of the whole server, and, each counted apart, DTLS associations and connections passed on to
+    /// web servers: closed, or not begun.
     Streams,
-    /// Streams of one source: closed.
+    /// The same of one source.
     StreamsPerSource,
-    /// Streams and DTLS associations whose handshake is not over: closed, or not begun.
+    /// Streams and DTLS associations from which no whole message has come: the oldest is closed.
     HalfOpen,
     /// Bytes that wait for one client's stream: the oldest relayed data is dropped.
     StreamBuffer,
