@@ -201,4 +201,26 @@ proptest! {
             prop_assert_eq!(gate.address(Ipv4Addr::from_bits(probe).into()), Verdict::Denied);
         }
     }
+
+    /// IPv6 prefixes too, of any length, denied and allowed (coturn 6c13608c compared byte by byte).
+    #[test]
+    fn ipv6_prefixes_are_numeric(bits: u128, length in 1u8..=128, probe: u128, near: bool) {
+        let net: IpNet = ipnet::Ipv6Net::new(Ipv6Addr::from_bits(bits), length).unwrap().trunc().into();
+        // Half of the probes share all bits of the prefix but its last one, or that too.
+        let mask = u128::MAX.checked_shr(u32::from(length) - u32::from(near)).unwrap_or(0);
+        let probe = if near { (bits & !mask) | (probe & mask) } else { probe };
+        let ip = Ipv6Addr::from_bits(probe);
+        let inside = (bits ^ probe) >> (128 - u32::from(length)) == 0;
+        let plain = Gate::new(Vec::new(), Vec::new(), hash()).address(ip.into());
+        let mut gate = Gate::new(Vec::new(), Vec::new(), hash());
+        gate.set_policy(PeerPolicy { allow: Vec::new(), deny: vec![net] });
+        prop_assert_eq!(gate.address(ip.into()), if inside { Verdict::Denied } else { plain });
+        gate.set_policy(PeerPolicy { allow: vec![net], deny: Vec::new() });
+        let carries = forms(ip.into()).iter().flatten().count() > 1;
+        if inside && !carries {
+            prop_assert_eq!(gate.address(ip.into()), Verdict::Allowed);
+        } else if !inside {
+            prop_assert_eq!(gate.address(ip.into()), plain);
+        }
+    }
 }
