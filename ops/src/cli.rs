@@ -20,7 +20,7 @@ pub(crate) enum Command {
     /// Run everything on this machine: a node, an edge and the call page.
     Dev(dev::Args),
     /// Run a relay.
-    Edge(edge::Args),
+    Edge(Box<edge::Args>),
     /// Measure what a relayed packet and a signal cost.
     Bench(bench::Args),
     /// Make a token for a room, as an app's server would.

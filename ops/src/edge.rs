@@ -1,17 +1,20 @@
 //! `chappe edge`: a relay by itself.
 #![allow(clippy::print_stdout)]
 
+mod listeners;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use chappe_edge::{Config, Credentials, Edge, ListenAt, Source};
+use chappe_edge::{Config, Credentials, Edge, Source};
 use chappe_proto::id::{EdgeId, Region};
 use chappe_proto::limits;
 use chappe_proto::mesh::uplink::PeerPolicy;
-use chappe_proto::turn::{Quotas, RelayAddress, Transport};
+use chappe_proto::turn::{Quotas, RelayAddress};
 use ipnet::IpNet;
 
+use self::listeners::Listeners;
 use crate::credentials::Files;
 
 #[derive(Debug, clap::Args)]
@@ -27,9 +30,8 @@ pub(crate) struct Args {
     /// user, and `chappe turn import` writes the file from what coturn has.
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
-    /// Where to listen, over UDP and TCP; may be given several times.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:3478")]
-    listen: Vec<SocketAddr>,
+    #[command(flatten)]
+    listeners: Listeners,
     /// The address that clients reach the listeners by, behind 1:1 NAT.
     #[arg(long, value_name = "IP")]
     advertise: Option<IpAddr>,
@@ -128,20 +130,14 @@ fn files(args: &Args) -> Result<Files> {
 }
 
 fn config(args: &Args, credentials: Credentials) -> Result<Config> {
-    let listen = |transport| {
-        args.listen.iter().map(move |bind| ListenAt {
-            advertised: args.advertise.map(|ip| SocketAddr::new(ip, bind.port())),
-            ..ListenAt::new(transport, *bind)
-        })
-    };
-    let first = args.listen.first().map(SocketAddr::ip);
+    let first = args.listeners.listen.first().map(SocketAddr::ip);
     let relays = if args.relay_ip.is_empty() { first.into_iter().collect() } else { args.relay_ip.clone() };
     Ok(Config {
         id: EdgeId::new("standalone")?,
         build: env!("CARGO_PKG_VERSION").to_owned(),
         region: Region::new("here")?,
         coordinates: None,
-        listeners: listen(Transport::Udp).chain(listen(Transport::Tcp)).collect(),
+        listeners: args.listeners.all(args.advertise)?,
         relays: relays
             .into_iter()
             .map(|bind| RelayAddress {
