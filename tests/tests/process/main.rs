@@ -7,6 +7,7 @@
     reason = "helpers of tests; and what is measured here is real time"
 )]
 
+mod abuse;
 mod coturn;
 mod credentials;
 mod dev;
