@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         listeners: vec![ListenAt::new(Transport::Udp, listen), ListenAt::new(Transport::Tcp, listen)],
         relays: vec![RelayAddress { bind, advertised, first: 49152, last: 65535 }],
         realm: "example".to_owned(),
+        classic: false,
         quotas: Quotas { allocations: 16_384, ..Quotas::default() },
         source: Source::Standalone(Credentials {
             secrets: vec![secret],

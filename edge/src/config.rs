@@ -29,6 +29,8 @@ pub struct Config {
     pub relays: Vec<RelayAddress>,
     /// The realm of the long-term credential mechanism (RFC 8489 section 9.2).
     pub realm: String,
+    /// Answers the Binding requests of RFC 3489, which have no magic cookie; else they meet silence.
+    pub classic: bool,
     /// How much anyone may have; `allocations` is also the capacity that nodes are told.
     pub quotas: Quotas,
     /// Where credentials and policy come from.

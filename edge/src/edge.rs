@@ -276,6 +276,7 @@ fn machine(config: &Config, bound: &[(Listener, SocketAddr)]) -> turn::Config {
         Some([(*local, realm.clone()), (listener.address, realm)])
     };
     machine.listener_realms = config.listeners.iter().zip(bound).filter_map(realm).flatten().collect();
+    machine.classic = config.classic;
     machine.quotas = config.quotas;
     machine.dont_fragment = crate::udp::can_forbid_fragments();
     machine

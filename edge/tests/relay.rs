@@ -22,6 +22,24 @@ fn client(edge: &Edge, transport: Transport) -> Client {
     Client::new(transport, listener(edge, transport), SECRET, None)
 }
 
+/// RFC 3489: no magic cookie, a transaction id of 16 bytes, MAPPED-ADDRESS in the answer.
+#[test]
+fn a_classic_binding_request_is_answered_where_that_is_on() {
+    let request = [&[0x00, 0x01, 0x00, 0x00][..], b"sixteen bytes id"].concat();
+    let edge = start(Config { classic: true, ..standalone("127.0.0.1") });
+    let mut client = client(&edge, Transport::Udp);
+    client.send(&request);
+    let answer = client.receive();
+    assert_eq!(answer[..20], [&[0x01, 0x01, 0x00, 0x0C][..], b"sixteen bytes id"].concat());
+    let port = client.udp().local_addr().unwrap().port().to_be_bytes();
+    assert_eq!(answer[20..], [0x00, 0x01, 0x00, 0x08, 0, 1, port[0], port[1], 127, 0, 0, 1]);
+    // Off, it is passed over: the next thing that the client hears is the answer to what came after it.
+    let edge = start(standalone("127.0.0.1"));
+    let mut client = self::client(&edge, Transport::Udp);
+    client.send(&request);
+    assert_eq!(client.binding(), client.udp().local_addr().unwrap());
+}
+
 #[test]
 fn a_binding_request_tells_the_clients_address() {
     for ip in ["127.0.0.1", "[::1]"] {

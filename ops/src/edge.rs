@@ -32,9 +32,9 @@ pub(crate) struct Args {
     credentials: Option<PathBuf>,
     #[command(flatten)]
     listeners: Listeners,
-    /// The address that clients reach the listeners by, behind 1:1 NAT.
+    /// The address that clients reach listeners and relays by, behind 1:1 NAT; one of each family.
     #[arg(long, value_name = "IP")]
-    advertise: Option<IpAddr>,
+    advertise: Vec<IpAddr>,
     /// The address to relay from; the first listener's where it is not given.
     #[arg(long, value_name = "IP")]
     relay_ip: Vec<IpAddr>,
@@ -47,6 +47,9 @@ pub(crate) struct Args {
     /// The realm of the long-term credential mechanism.
     #[arg(long, value_name = "NAME", default_value = "chappe")]
     realm: String,
+    /// Answer the Binding requests of RFC 3489 too, which old phones still send.
+    #[arg(long)]
+    classic_stun: bool,
     /// Peers that may be reached although their addresses are private or special, as 10.0.0.0/8.
     #[arg(long, value_name = "CIDR")]
     allow_peer: Vec<IpNet>,
@@ -103,7 +106,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // Before the last line is printed: whoever has read it may stop us.
     let stop = runtime.block_on(async { crate::dev::stop_signal() })?;
     for (listener, bound) in edge.listeners() {
-        println!("{:?} {bound}, reached by {}", listener.transport, listener.address);
+        println!("{} {bound}, reached by {}", listener.transport.name(), listener.address);
     }
     println!("Ctrl-C stops it.");
     runtime.block_on(async {
@@ -118,6 +121,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Where the credentials come from.
 fn files(args: &Args) -> Result<Files> {
+    let v4 = args.advertise.iter().filter(|ip| ip.is_ipv4()).count();
+    if v4 > 1 || args.advertise.len() - v4 > 1 {
+        bail!("--advertise takes one address of each family");
+    }
     if args.secret_file.is_none() && args.credentials.is_none() {
         bail!("--standalone needs --secret-file FILE or --credentials FILE");
     }
@@ -129,6 +136,11 @@ fn files(args: &Args) -> Result<Files> {
     })
 }
 
+/// The address that one of this family is reached by, where that is another one.
+fn reached(advertised: &[IpAddr], bind: IpAddr) -> Option<IpAddr> {
+    advertised.iter().copied().find(|ip| ip.is_ipv4() == bind.is_ipv4())
+}
+
 fn config(args: &Args, credentials: Credentials) -> Result<Config> {
     let first = args.listeners.listen.first().map(SocketAddr::ip);
     let relays = if args.relay_ip.is_empty() { first.into_iter().collect() } else { args.relay_ip.clone() };
@@ -137,17 +149,18 @@ fn config(args: &Args, credentials: Credentials) -> Result<Config> {
         build: env!("CARGO_PKG_VERSION").to_owned(),
         region: Region::new("here")?,
         coordinates: None,
-        listeners: args.listeners.all(args.advertise)?,
+        listeners: args.listeners.all(|bind| reached(&args.advertise, bind))?,
         relays: relays
             .into_iter()
             .map(|bind| RelayAddress {
                 bind,
-                advertised: args.advertise.filter(|ip| ip.is_ipv4() == bind.is_ipv4()).unwrap_or(bind),
+                advertised: reached(&args.advertise, bind).unwrap_or(bind),
                 first: args.min_port,
                 last: args.max_port,
             })
             .collect(),
         realm: args.realm.clone(),
+        classic: args.classic_stun,
         quotas: Quotas {
             allocations: args.capacity,
             per_user: args.user_quota,

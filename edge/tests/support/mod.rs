@@ -35,6 +35,7 @@ pub fn standalone(ip: &str) -> Config {
         listeners: vec![ListenAt::new(Transport::Udp, any), ListenAt::new(Transport::Tcp, any)],
         relays: vec![RelayAddress { bind: ip, advertised: ip, first: 49152, last: 65535 }],
         realm: REALM.to_owned(),
+        classic: false,
         // As fast as this machine can.
         quotas: Quotas { allocations: 1000, allocation_bandwidth: 0, ..Quotas::default() },
         source: Source::Standalone(Credentials {

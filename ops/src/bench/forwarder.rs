@@ -34,7 +34,7 @@ pub(super) fn run() -> Result<()> {
     let clients = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("no free UDP port on loopback")?;
     enable_gro(clients.as_fd())?;
     clients.set_nonblocking(true)?;
-    println!("Udp {}", clients.local_addr()?);
+    println!("UDP {}", clients.local_addr()?);
     let mut poll = Poll::new()?;
     let mut source = mio::net::UdpSocket::from_std(clients.try_clone()?);
     poll.registry().register(&mut source, Token(0), Interest::READABLE)?;

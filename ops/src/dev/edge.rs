@@ -45,6 +45,7 @@ pub(super) fn start(args: &Args, address: IpAddr, https: Option<&Https>, node: &
             last: args.relay_max_port,
         }],
         realm: "chappe".to_owned(),
+        classic: false,
         quotas: Quotas { allocations: CAPACITY, ..Quotas::default() },
         source: Source::Uplink(Uplink { nodes: vec![chappe_edge::Node { address: node.uplink, name }], tls }),
     };

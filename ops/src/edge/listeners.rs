@@ -52,8 +52,8 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// The listeners, which clients reach by `advertise` where it is given.
-    pub(super) fn all(&self, advertise: Option<IpAddr>) -> Result<Vec<ListenAt>> {
+    /// The listeners, each reached by the address that `advertised` has for the one it binds.
+    pub(super) fn all(&self, advertised: impl Fn(IpAddr) -> Option<IpAddr>) -> Result<Vec<ListenAt>> {
         if self.certificate.is_some() && self.tls_listen.is_empty() && self.dtls_listen.is_empty() {
             bail!("a certificate is for --tls-listen or --dtls-listen: give one of them too");
         }
@@ -61,14 +61,12 @@ impl Listeners {
         let secure = [(Transport::Tls, &self.tls_listen), (Transport::Dtls, &self.dtls_listen)];
         let all = plain.into_iter().chain(secure);
         Ok(all
-            .flat_map(|(transport, binds)| {
-                binds.iter().map(move |bind| self.listener(transport, *bind, advertise))
-            })
+            .flat_map(|(transport, binds)| binds.iter().map(move |bind| (transport, *bind)))
+            .map(|(transport, bind)| self.listener(transport, bind, advertised(bind.ip())))
             .collect())
     }
 
-    fn listener(&self, transport: Transport, bind: SocketAddr, advertise: Option<IpAddr>) -> ListenAt {
-        let reached = advertise.filter(|ip| ip.is_ipv4() == bind.is_ipv4());
+    fn listener(&self, transport: Transport, bind: SocketAddr, reached: Option<IpAddr>) -> ListenAt {
         let files = self.certificate.clone().zip(self.key.clone());
         ListenAt {
             advertised: reached.map(|ip| SocketAddr::new(ip, bind.port())),

@@ -35,7 +35,7 @@ impl Both {
             let line = text.lines().find(|line| line.starts_with(transport)).expect("an IPv6 listener");
             line.split([' ', ',']).nth(1).unwrap().parse().unwrap()
         };
-        Self { six: at("Udp [::1]"), six_tcp: at("Tcp [::1]"), edge }
+        Self { six: at("UDP [::1]"), six_tcp: at("TCP [::1]"), edge }
     }
 
     /// With the secret that the runs here have.

@@ -38,7 +38,7 @@ impl Standalone {
                 text.lines().find(|line| line.starts_with(transport)).unwrap_or_else(|| panic!("{text}"));
             line.split([' ', ',']).nth(1).unwrap().parse().unwrap()
         };
-        Self { udp: at("Udp"), tcp: at("Tcp"), process }
+        Self { udp: at("UDP"), tcp: at("TCP"), process }
     }
 }
 

@@ -90,9 +90,9 @@ fn started(name: &str, address: SocketAddr, way: Way, child: Child, files: Optio
     Server { name: name.to_owned(), address, way, process, _child: Some(child), _files: files }
 }
 
-/// The address in a line `Udp IP:PORT…`.
+/// The address in a line `UDP IP:PORT…`.
 fn listening(line: &str) -> Option<SocketAddr> {
-    line.strip_prefix("Udp ")?.split([',', ' ']).next()?.parse().ok()
+    line.strip_prefix("UDP ")?.split([',', ' ']).next()?.parse().ok()
 }
 
 fn floor(cpu: Option<usize>) -> Result<Server> {
