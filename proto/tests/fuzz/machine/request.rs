@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use chappe_proto::stun::attributes::{self, EvenPort};
-use chappe_proto::stun::{Algorithm, Class, Integrity, Key, Message, Method, Writer, user_hash};
+use chappe_proto::stun::{Algorithm, Class, Integrity, Key, Method, Writer, user_hash};
 
 use super::world::{CLIENTS, World, credentials};
 use crate::input::Input;
@@ -104,7 +104,6 @@ pub(crate) fn send(world: &mut World, client: usize, input: &mut Input<'_>) {
         }
         let writer = attributes(world, client, writer, &mut input);
         let bytes = protect(world, client, writer, method, auth, key);
-        note(world, &bytes);
         let before = world.clients[client].nonce.clone();
         world.packet(client, &bytes);
         if world.clients[client].nonce == before || auth % 10 > 4 {
@@ -116,13 +115,6 @@ pub(crate) fn send(world: &mut World, client: usize, input: &mut Input<'_>) {
     let writer = super::begin(Class::Request, method, 0);
     let _ = attributes(world, client, writer, &mut skipped);
     *input = Input(&start.rest()[start.rest().len() - skipped.rest().len()..]);
-}
-
-/// Remembers whom a request would permit.
-fn note(world: &mut World, bytes: &[u8]) {
-    let Ok(message) = Message::parse(bytes) else { return };
-    let peers = message.peers().flatten().map(|peer| peer.ip()).collect();
-    world.asked.insert(message.transaction.0, peers);
 }
 
 fn protect(world: &World, client: usize, writer: Writer, method: Method, auth: u8, how: u8) -> Vec<u8> {

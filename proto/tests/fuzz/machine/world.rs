@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chappe_proto::id::SessionId;
 use chappe_proto::mesh::uplink::{EdgeChange, PeerPolicy, Secret, TurnUser};
-use chappe_proto::stun::{Algorithm, Class, Key, Method, Writer};
+use chappe_proto::stun::{Algorithm, Class, Key, Message, Method, Writer};
 use chappe_proto::time::{Mono, Now, Unix};
 use chappe_proto::turn::{
     BindError, Config, Counters, FiveTuple, Quotas, RelayAddress, RelayId, Server, Transport, Via, password,
@@ -144,12 +144,20 @@ impl World {
     /// A client's packet, and what becomes of it.
     pub(crate) fn packet(&mut self, client: usize, bytes: &[u8]) {
         self.last = bytes.to_vec();
+        self.note(bytes);
         let via = Via(client as u32);
         let forward = self.server.handle_client(self.now, &tuple(client), via, bytes);
         self.check_forward(&forward, bytes.len(), Some(client), None);
         let unprotected = self.settle();
         // RFC 8489 knows no bound; we promise 2.6 times what came, headers of IPv4 and UDP counted.
         assert!((unprotected + 28) * 10 <= (bytes.len() + 28) * 26, "{unprotected} for {}", bytes.len());
+    }
+
+    /// Remembers whom a request would permit: one that was refused may come again.
+    fn note(&mut self, bytes: &[u8]) {
+        let Ok(message) = Message::parse(bytes) else { return };
+        let peers = message.peers().flatten().map(|peer| peer.ip()).collect();
+        self.asked.insert(message.transaction.0, peers);
     }
 
     /// A peer's packet.
