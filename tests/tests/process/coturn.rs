@@ -10,6 +10,7 @@ use chappe_tests::client::ByHand;
 use chappe_tests::process::{Chappe, Process, binary, run, until};
 use chappe_tests::turn::credentials;
 use chappe_tests::{http, sockets};
+use rcgen::generate_simple_self_signed;
 use serde_json::Value;
 
 use crate::edge::{SECRET, Standalone};
@@ -30,12 +31,16 @@ impl Both {
         args.extend(["--allow-peer", "::1/128"]);
         args.extend(credentials);
         let edge = Standalone::with(&args);
-        let text = edge.process.stdout.text();
-        let at = |transport: &str| {
-            let line = text.lines().find(|line| line.starts_with(transport)).expect("an IPv6 listener");
-            line.split([' ', ',']).nth(1).unwrap().parse().unwrap()
-        };
-        Self { six: at("UDP [::1]"), six_tcp: at("TCP [::1]"), edge }
+        let mut both = Self { six: edge.udp, six_tcp: edge.tcp, edge };
+        (both.six, both.six_tcp) = (both.at("UDP [::1]"), both.at("TCP [::1]"));
+        both
+    }
+
+    /// The listener whose line begins so.
+    fn at(&self, begin: &str) -> SocketAddr {
+        let text = self.edge.process.stdout.text();
+        let line = text.lines().find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{text}"));
+        line.split([' ', ',']).nth(1).unwrap().parse().unwrap()
     }
 
     /// With the secret that the runs here have.
@@ -188,6 +193,45 @@ fn coturn_client_with_df() {
     let dir = tempfile::tempdir().unwrap();
     let edge = Standalone::start(dir.path());
     all_pass(&[(edge.udp, &["-c", "-y", "-g"]), (edge.udp, &["-c", "-y", "-g", "-s"])], &REST);
+}
+
+/// TLS over TCP, of either family. DTLS: edge/tests/dtls.rs, since Debian's client speaks only DTLS 1.0
+/// and is to be taught 1.2 first.
+#[test]
+fn coturn_client_over_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (secret, certificate) = (write("secret", SECRET), write("cert.pem", &own.cert.pem()));
+    let key = write("key.pem", &own.signing_key.serialize_pem());
+    let edge = Both::start(&[
+        "--secret-file",
+        &secret,
+        "--certificate",
+        &certificate,
+        "--key",
+        &key,
+        "--trust-certificate",
+        "--tls-listen",
+        "127.0.0.1:0",
+        "--tls-listen",
+        "[::1]:0",
+    ]);
+    let (tls, tls_six) = (edge.at("TLS 127"), edge.at("TLS [::1]"));
+    all_pass(
+        &[
+            (tls, &["-t", "-S", "-c", "-y", "-z", "50"]),
+            (tls, &["-t", "-S", "-c", "-y", "-s", "-z", "50"]),
+            (tls, &["-t", "-S", "-y", "-Z", "-z", "50"]),
+            (tls, &["-t", "-S", "-c", "-y", "-D", "-z", "50"]),
+            (tls_six, &["-t", "-S", "-c", "-y", "-x", "-z", "50"]),
+        ],
+        &REST,
+    );
 }
 
 /// The secret of another: nothing is relayed.
