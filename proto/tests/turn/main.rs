@@ -93,3 +93,39 @@ fn none_is_forgotten() {
         }
     }
 }
+
+/// Every conformance case from 1 to 60 has a row in README.md, and each file that it names tells of the
+/// case.
+#[test]
+fn every_case_has_its_proof() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/turn");
+    let table = std::fs::read_to_string(dir.join("README.md")).unwrap();
+    let rows: Vec<Vec<&str>> =
+        table.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>()).collect();
+    for case in 1..=60_u32 {
+        let row = rows.iter().find(|row| row.get(1).is_some_and(|first| *first == case.to_string()));
+        let row = row.unwrap_or_else(|| panic!("no row for case {case}"));
+        let files: Vec<&str> = row[3].split('`').skip(1).step_by(2).filter(|it| it.contains('.')).collect();
+        assert!(!files.is_empty(), "case {case} is proved nowhere");
+        for file in files {
+            let transcript = file.ends_with(".txt");
+            let path = if transcript { dir.join(file) } else { dir.join("../../..").join(file) };
+            let text = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("case {case}: no {file}"));
+            assert!(!transcript || tells(&text, case), "case {case} is not in {file}");
+        }
+    }
+}
+
+/// Whether a transcript names a case: `Case 34`, `case 34`, `Cases 23 to 25`.
+fn tells(text: &str, case: u32) -> bool {
+    let comments = text.lines().filter(|line| line.starts_with('#'));
+    comments.flat_map(|line| line.match_indices("ase").map(move |(at, _)| &line[at + 3..])).any(|rest| {
+        let words: Vec<&str> = rest.trim_start_matches('s').split_whitespace().collect();
+        let number = |at: usize| words.get(at)?.trim_end_matches([',', '.', ';', ':']).parse::<u32>().ok();
+        match (number(0), words.get(1), number(2)) {
+            (Some(first), Some(&"to"), Some(last)) => (first..=last).contains(&case),
+            (Some(first), Some(&"and"), Some(last)) => first == case || last == case,
+            (first, ..) => first == Some(case),
+        }
+    })
+}

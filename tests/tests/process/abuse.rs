@@ -2,13 +2,15 @@
 //! requests whose source is a victim's. Figures are printed (`--nocapture`).
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chappe_proto::limits::{CHALLENGES_BURST, CHALLENGES_PER_SEC};
 use chappe_proto::stun::{Class, Method, TransactionId, Writer, attributes};
+use chappe_tests::sockets;
 use chappe_tests::turn::Turn;
 
 use crate::edge::{SECRET, Standalone, credentials};
@@ -173,4 +175,58 @@ async fn a_victim_of_reflection_gets_a_trickle() {
     assert!(packets <= share, "{packets} answers of {sent}, {share} at most");
     assert!(packets >= u64::from(CHALLENGES_BURST) / 2 && sent > 10 * packets, "{packets} of {sent}");
     turn.refresh().await.unwrap();
+}
+
+/// Quotas that were parsed and ignored (resiprocate #484, eturnal): each option bites.
+#[tokio::test]
+async fn each_quota_bites() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    fs::write(&secret, SECRET).unwrap();
+    let secret = secret.to_str().unwrap();
+    let good = credentials(SECRET, 600);
+    for (quota, code) in [("--user-quota", "486"), ("--source-quota", "486"), ("--capacity", "508")] {
+        let edge = Standalone::with(&["--secret-file", secret, quota, "1"]);
+        let mut first = Turn::new(edge.udp, &good).await;
+        first.allocate().await.unwrap();
+        let refused = Turn::new(edge.udp, &good).await.allocate().await.unwrap_err();
+        assert!(format!("{refused:?}").contains(code), "{quota}: {refused:?}");
+    }
+    // One 401 a second, four at once.
+    let edge = Standalone::with(&["--secret-file", secret, "--challenge-rate", "1"]);
+    let socket = source(0, edge.udp);
+    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let begin = Instant::now();
+    for n in 0..50 {
+        socket.send(&datagram(n * 4)).unwrap();
+    }
+    let mut answer = [0; 2048];
+    let answers = std::iter::from_fn(|| socket.recv(&mut answer).ok()).count();
+    let share = 5 + usize::try_from(begin.elapsed().as_secs()).unwrap();
+    assert!((1..=share).contains(&answers), "{answers}");
+}
+
+/// coturn had a passwordless telnet console, a database and a web server beside its relay
+/// (CVE-2018-4056, -4058, -4059, CVE-2020-6061, -6062): here nothing listens but what was asked for, and
+/// HTTP on a TURN port is closed without a word.
+#[test]
+fn nothing_else_listens_and_nothing_else_is_spoken() {
+    let (_dir, edge) = edge();
+    let open: Vec<_> = sockets::of(edge.process.pid())
+        .into_iter()
+        .filter(|socket| socket.listens || (socket.udp && socket.remote.port() == 0))
+        .map(|socket| (socket.udp, socket.local))
+        .collect();
+    assert!(open.iter().all(|it| [(true, edge.udp), (false, edge.tcp)].contains(it)), "{open:?}");
+    assert_eq!(open.len(), 2, "{open:?}");
+    for words in ["GET / HTTP/1.1\r\nHost: edge\r\n\r\n", "POST /admin HTTP/1.1\r\n\r\n", "\r\n", "help\r\n"]
+    {
+        let mut stream = TcpStream::connect(edge.tcp).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.write_all(words.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut heard = Vec::new();
+        let _ = stream.read_to_end(&mut heard); // or it is reset
+        assert!(heard.is_empty(), "{:?}", String::from_utf8_lossy(&heard));
+    }
 }
