@@ -180,6 +180,19 @@ pub struct Credentials {
 }
 
 impl Config {
+    /// Servers that this edge itself reaches, and its clients never by it: nodes and web servers.
+    pub(crate) fn behind(&self) -> impl Iterator<Item = SocketAddr> {
+        let nodes = match &self.source {
+            Source::Uplink(uplink) => uplink.nodes.as_slice(),
+            Source::Standalone(_) => &[],
+        };
+        let web = self.listeners.iter().filter_map(|listener| listener.web.as_ref()).flat_map(|web| {
+            let sealed = web.sealed.as_ref().map(|sealed| sealed.backend.address);
+            [web.plain.map(|plain| plain.address), sealed].into_iter().flatten()
+        });
+        nodes.iter().map(|node| node.address).chain(web)
+    }
+
     /// What can be told wrong without asking the system.
     pub(crate) fn check(&self) -> Result<(), StartError> {
         if self.listeners.is_empty() {

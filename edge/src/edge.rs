@@ -269,7 +269,8 @@ fn bind(config: &Config) -> Result<Bound, StartError> {
 /// What the machine is told.
 fn machine(config: &Config, bound: &[(Listener, SocketAddr)]) -> turn::Config {
     let mut machine = turn::Config::new(&config.realm, config.relays.clone());
-    machine.listeners = bound.iter().flat_map(|(listener, local)| [listener.address, *local]).collect();
+    let own = bound.iter().flat_map(|(listener, local)| [listener.address, *local]);
+    machine.listeners = own.chain(config.behind()).collect();
     // A PROXY header says the advertised address, everything else the bound one.
     let realm = |(told, (listener, local)): (&ListenAt, &(Listener, SocketAddr))| {
         let realm = told.realm.clone()?;

@@ -18,7 +18,8 @@ pub struct Config {
     pub listener_realms: Vec<(SocketAddr, String)>,
     /// Where relayed transport addresses come from. A family without one is answered 440.
     pub relays: Vec<RelayAddress>,
-    /// The server's own listeners, bound and advertised: never a peer, whatever the policy says.
+    /// The server's own listeners, bound and advertised, and the servers that it reaches itself: never a
+    /// peer, whatever the policy says.
     pub listeners: Vec<SocketAddr>,
     /// How much anyone may have.
     pub quotas: Quotas,

@@ -12,6 +12,7 @@ use chappe_proto::limits::{CHALLENGES_BURST, CHALLENGES_PER_SEC};
 use chappe_proto::stun::{Class, Method, TransactionId, Writer, attributes};
 use chappe_tests::sockets;
 use chappe_tests::turn::Turn;
+use rcgen::generate_simple_self_signed;
 
 use crate::edge::{SECRET, Standalone, credentials};
 
@@ -229,4 +230,36 @@ fn nothing_else_listens_and_nothing_else_is_spoken() {
         let _ = stream.read_to_end(&mut heard); // or it is reset
         assert!(heard.is_empty(), "{:?}", String::from_utf8_lossy(&heard));
     }
+}
+
+/// A relay to its operator's own backends (coturn #1946): what the edge itself passes connections on to
+/// is no peer, even where its address is allowed.
+#[tokio::test]
+async fn a_server_behind_the_edge_is_no_peer() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (secret, certificate) = (write("secret", SECRET), write("cert.pem", &own.cert.pem()));
+    let key = write("key.pem", &own.signing_key.serialize_pem());
+    let (behind, beside) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let backend = behind.local_addr().unwrap();
+    let web = ["--tls-listen", "127.0.0.1:0", "--web-backend", &backend.to_string()].map(str::to_owned);
+    let web = web.each_ref().map(String::as_str);
+    let files =
+        ["--secret-file", &secret, "--certificate", &certificate, "--key", &key, "--trust-certificate"];
+    let edge = Standalone::with(&[&files[..], &web].concat());
+    let mut turn = Turn::new(edge.udp, &credentials(SECRET, 600)).await;
+    turn.allocate().await.unwrap();
+    turn.permit(backend).await.unwrap(); // of its address; the port is asked about with each packet
+    turn.send(backend, b"SELECT").await;
+    turn.send(beside.local_addr().unwrap(), b"hello").await;
+    beside.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut data = [0; 100];
+    assert_eq!(beside.recv(&mut data).unwrap(), 5);
+    behind.set_nonblocking(true).unwrap();
+    assert!(behind.recv(&mut data).is_err(), "the backend is reached");
 }
