@@ -350,3 +350,25 @@ fn padding_is_zero_after_longer_messages() {
         }
     }
 }
+
+/// Every test that tests/SECURITY.md names exists.
+#[test]
+fn what_the_list_names_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let list = std::fs::read_to_string(root.join("tests/SECURITY.md")).unwrap();
+    let mut named = 0;
+    for line in list.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let proofs = line.trim_end_matches('|').rsplit(" | ").next().unwrap();
+        let mut file = String::new();
+        for word in proofs.split('`').skip(1).step_by(2) {
+            if word.contains('/') {
+                let path = root.join(word);
+                file = std::fs::read_to_string(path).unwrap_or_else(|_| panic!("no {word}: {line}"));
+            } else {
+                assert!(file.contains(&format!("fn {word}(")), "no {word}: {line}");
+            }
+            named += 1;
+        }
+    }
+    assert!(named > 40, "{named}");
+}
