@@ -11,6 +11,7 @@ mod abuse;
 mod coturn;
 mod credentials;
 mod dev;
+mod differences;
 mod edge;
 mod import;
 mod kick;
