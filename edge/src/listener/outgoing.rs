@@ -201,4 +201,56 @@ mod tests {
         }
         assert_eq!(queue.control(&answer), Err(Stuck));
     }
+
+    /// After any history: messages arrive whole and in order, none of control is lost, what is missing is
+    /// counted, and no more waits than may.
+    #[test]
+    fn any_history_leaves_whole_messages_in_order() {
+        let mut state = 1_u64;
+        let mut random = move |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap() % below
+        };
+        for _ in 0..40 {
+            let (mut queue, mut got) = (Outgoing::default(), Vec::new());
+            let (mut number, mut controls, mut dropped) = (0_u32, 0, 0);
+            for _ in 0..300 {
+                match random(8) {
+                    0 => got.extend(take(&mut queue, random(40_000))),
+                    1 => got.extend(take(&mut queue, random(5))),
+                    2 => {
+                        let mut message = vec![1];
+                        message.extend(number.to_be_bytes());
+                        message.extend([0, 0]);
+                        if queue.control(&message) == Ok(()) {
+                            controls += 1;
+                            number += 1;
+                        }
+                    }
+                    _ => {
+                        let length = u16::try_from(random(3000)).unwrap();
+                        let head = [&[2][..], &number.to_be_bytes(), &length.to_be_bytes()].concat();
+                        queue.media(&head, &vec![7; usize::from(length)], 0);
+                        number += 1;
+                    }
+                }
+                assert!(queue.bytes.len() <= STREAM_MEDIA_BYTES + STREAM_CONTROL_BYTES);
+                dropped += queue.take_dropped();
+            }
+            got.extend(take(&mut queue, usize::MAX));
+            assert!(queue.is_empty());
+            let (mut rest, mut last, mut seen) = (&got[..], None, [0_u64; 3]);
+            while let [kind, a, b, c, d, high, low, tail @ ..] = rest {
+                let number = u32::from_be_bytes([*a, *b, *c, *d]);
+                assert!(last.is_none_or(|last| last < number), "out of order");
+                last = Some(number);
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                assert!(tail[..length].iter().all(|byte| *byte == 7), "torn");
+                seen[usize::from(*kind)] += 1;
+                rest = &tail[length..];
+            }
+            assert!(rest.is_empty());
+            assert_eq!((seen[1], seen[2] + dropped), (controls, u64::from(number) - controls));
+        }
+    }
 }
