@@ -67,7 +67,12 @@ pub(crate) struct Args {
     source_quota: u32,
     /// Answers to unauthenticated requests that one source address gets a second; four times as many at
     /// once. More than that is silence.
-    #[arg(long, value_name = "NUMBER", default_value_t = limits::CHALLENGES_PER_SEC)]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = limits::CHALLENGES_PER_SEC,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     challenge_rate: u32,
     /// Bits a second that one allocation may have relayed each way, as 50m; 0 is no limit.
     #[arg(long, value_name = "RATE", default_value = "50m", value_parser = rate)]
@@ -88,7 +93,15 @@ fn rate(text: &str) -> Result<u64, String> {
     };
     let number: Option<u64> = digits.and_then(|digits| digits.parse().ok());
     let rate = number.and_then(|number| number.checked_mul(unit));
-    rate.ok_or_else(|| format!("{text:?} is no rate: write bits a second, as 800k, 50m or 10g"))
+    let rate =
+        rate.ok_or_else(|| format!("{text:?} is no rate: write bits a second, as 800k, 50m or 10g"))?;
+    if rate != 0 && rate < limits::BANDWIDTH_MIN {
+        return Err(format!(
+            "{text} is {rate} bits a second, too few for one packet: at least {}k, or 0 for no limit",
+            limits::BANDWIDTH_MIN / 1000
+        ));
+    }
+    Ok(rate)
 }
 
 /// Seconds of `--challenge-rate` that a source may spend at once.
@@ -189,6 +202,9 @@ mod tests {
         }
         for text in ["", "m", "-1", "1.5m", "50mb", "99999999999g"] {
             assert!(rate(text).unwrap_err().contains("10g"), "{text}");
+        }
+        for text in ["1", "50", "127999"] {
+            assert!(rate(text).unwrap_err().contains("at least 128k"), "{text}");
         }
     }
 }

@@ -148,6 +148,10 @@ pub const ALLOCATIONS_PER_USER: u32 = 4 * (ROOM_CAPACITY as u32 - 1) * URLS_PER_
 /// Allocations of one source address: a whole room behind one NAT, each at its own limit.
 #[expect(clippy::cast_possible_truncation, reason = "a room's capacity is far below 2^32")]
 pub const ALLOCATIONS_PER_SOURCE: u32 = ROOM_CAPACITY as u32 * ALLOCATIONS_PER_USER;
+/// A user, or a source, may have so many times its allocations if those count too that ended within
+/// [`PORT_REST`]: their ports rest, so that whoever allocates and deletes over and over would have all of
+/// them without ever holding more than its share. A call restarts ICE on each of its networks a few times.
+pub const ALLOCATIONS_CHURN: u32 = 4;
 /// Allocations of one edge, unless its operator says otherwise: the dynamic ports of four relay
 /// addresses.
 pub const ALLOCATIONS_MAX: u32 = 4 * 16_384;
@@ -400,6 +404,9 @@ pub const BANDWIDTH_BURST: Duration = Duration::from_millis(500);
 /// Bits a second that one edge relays each way, headers included, unless its operator says otherwise:
 /// the network card of a usual server. What exceeds it would be dropped by the card, whoever's it is.
 pub const BANDWIDTH: u64 = 10_000_000_000;
+/// The least that either may be set to, but for none at all: one window must hold a packet of 1500 bytes, or
+/// none of that length would ever pass.
+pub const BANDWIDTH_MIN: u64 = 128_000;
 /// Over this the bandwidth of an edge is shared: short enough that who is cut feels it within a round
 /// trip or two, long enough for a sound packet of everybody (20 ms each) and a picture (33 ms).
 pub const BANDWIDTH_WINDOW: Duration = Duration::from_millis(100);
@@ -468,6 +475,7 @@ const _: () = {
     // The longest packet passes a full bucket.
     assert!(ALLOCATION_BANDWIDTH as u128 / 8 * BANDWIDTH_BURST.as_millis() / 1000 > 2 * 65_536);
     assert!(ALLOCATION_BANDWIDTH < BANDWIDTH);
+    assert!(BANDWIDTH_MIN as u128 / 8 * BANDWIDTH_WINDOW.as_millis() / 1000 >= 1500);
     assert!(STREAM_MEDIA_BYTES > 65_536 + 64);
     assert!(HALF_OPEN_PER_SOURCE < HALF_OPEN_MAX && HALF_OPEN_MAX < STREAMS_MAX && HALF_OPEN_MAX < DTLS_MAX);
     assert!(HALF_OPEN_PER_SOURCE < STREAMS_PER_SOURCE as usize && WEB_PER_SOURCE as usize <= WEB_MAX);

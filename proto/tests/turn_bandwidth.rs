@@ -159,6 +159,15 @@ fn what_is_below_every_limit_is_never_held() {
 }
 
 #[test]
+fn the_smallest_limit_is_one() {
+    let mut edge = World::new(0, 1, 1);
+    assert!(!edge.send(0, 100), "none is zero");
+    let mut allocation = World::new(1, 0, 1);
+    assert!(allocation.send(0, 100), "a packet longer than all that is had at once");
+    assert!(!allocation.send(0, 100));
+}
+
+#[test]
 fn no_limit_is_none() {
     let mut world = World::new(0, 0, 1);
     assert!((0..20_000).all(|_| world.send(0, 1200)));

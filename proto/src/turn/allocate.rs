@@ -101,7 +101,7 @@ impl Server {
         if wish.token.is_none() && !wish.families.iter().any(supported) {
             return Err(Code::ADDRESS_FAMILY_NOT_SUPPORTED.into());
         }
-        if let Err((limit, code)) = self.check_quotas(request) {
+        if let Err((limit, code)) = self.check_quotas(now, request) {
             let user = Some(&*request.username);
             limit.inspect(|limit| self.limited(now, *limit, user, request.from.client.ip()));
             return Err(code.into());
@@ -112,7 +112,7 @@ impl Server {
     }
 
     /// 10. Who has as many as he may gets 486; what the server as a whole cannot do is 508.
-    fn check_quotas(&self, request: &Request<'_>) -> Result<(), (Option<Limit>, Code)> {
+    fn check_quotas(&mut self, now: Now, request: &Request<'_>) -> Result<(), (Option<Limit>, Code)> {
         let quotas = &self.quotas;
         if self.draining {
             return Err((None, Code::INSUFFICIENT_CAPACITY));
@@ -120,12 +120,15 @@ impl Server {
         if self.table.len() >= quotas.allocations as usize {
             return Err((Some(Limit::Allocations), Code::INSUFFICIENT_CAPACITY));
         }
-        let user = self.table.of_user(&request.user).len();
-        let source = self.table.of_source(request.from.client.ip());
-        if user >= quotas.per_user as usize {
+        let ip = request.from.client.ip();
+        let reached = |held: u32, ended: u32, quota: u32| {
+            held >= quota || held.saturating_add(ended) >= quota.saturating_mul(limits::ALLOCATIONS_CHURN)
+        };
+        let held = u32::try_from(self.table.of_user(&request.user).len()).unwrap_or(u32::MAX);
+        if reached(held, self.churn.of_user(now.mono, &request.user), quotas.per_user) {
             return Err((Some(Limit::AllocationsPerUser), Code::ALLOCATION_QUOTA_REACHED));
         }
-        if source >= quotas.per_source {
+        if reached(self.table.of_source(ip), self.churn.of_source(now.mono, ip), quotas.per_source) {
             return Err((Some(Limit::AllocationsPerSource), Code::ALLOCATION_QUOTA_REACHED));
         }
         Ok(())

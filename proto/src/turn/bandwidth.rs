@@ -117,7 +117,10 @@ const NANOS: u128 = 1_000_000_000;
 
 impl Bandwidth {
     pub(super) fn new(quotas: &Quotas) -> Self {
-        let within = |bits: u64, time: Duration| low(u128::from(bits / 8) * time.as_nanos() / NANOS);
+        // Zero is no limit: what is limited to less than a byte is not.
+        let bytes = |bits: u64| bits.div_ceil(8);
+        let within =
+            |bits: u64, time: Duration| low((u128::from(bytes(bits)) * time.as_nanos()).div_ceil(NANOS));
         let window = within(quotas.bandwidth, BANDWIDTH_WINDOW);
         let share = || Share {
             number: 1,
@@ -128,7 +131,7 @@ impl Bandwidth {
             overloaded: false,
         };
         Self {
-            rate: quotas.allocation_bandwidth / 8,
+            rate: bytes(quotas.allocation_bandwidth),
             burst: within(quotas.allocation_bandwidth, BANDWIDTH_BURST),
             window,
             shares: [share(), share()],

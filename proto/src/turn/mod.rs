@@ -4,7 +4,7 @@
 //! it sorts what comes in. Then a file for each request (`binding`, `allocate`, `refresh`,
 //! `create_permission`, `channel_bind`), `data` for the hot path, and what they work on: `table` of
 //! `allocation`s with their `permission`s and `channel`s, `relays` with their `ports`, `bandwidth` and the
-//! other `limit`s, `realm`s, `credential`s and `nonce`s, the peer `gate`. Who sends a request is found out
+//! other `limit`s (`churn` is what ended lately), `realm`s, `credential`s and `nonce`s, the peer `gate`. Who sends a request is found out
 //! in `authenticate`; who is unknown is answered by `unauthenticated`. [`Client`] is the other side.
 
 mod allocate;
@@ -17,6 +17,7 @@ mod binding;
 mod challenge;
 mod channel;
 mod channel_bind;
+mod churn;
 mod client;
 mod config;
 mod counters;

@@ -12,6 +12,7 @@ use super::api::{BindError, EndReason, Event, FiveTuple, Forward, IcmpError, Out
 use super::authenticate::Request;
 use super::bandwidth::Bandwidth;
 use super::challenge::Challenges;
+use super::churn::Churn;
 use super::config::{Config, Quotas};
 use super::counters::{AllocationView, Counters, Drop};
 use super::credential::{Credentials, User};
@@ -37,6 +38,7 @@ pub struct Server {
     pub(super) dont_fragment: bool,
     pub(super) draining: bool,
     pub(super) table: Table,
+    pub(super) churn: Churn,
     pub(super) relays: Relays,
     pub(super) credentials: Credentials,
     pub(super) realms: Realms,
@@ -76,6 +78,7 @@ impl Server {
             classic,
             dont_fragment,
             draining: false,
+            churn: Churn::new(table.clone()),
             table: Table::new(table),
             relays: Relays::new(&relays, ports),
             credentials: Credentials::new(users.clone()),
@@ -291,6 +294,7 @@ impl Server {
             }
         }
         let client = allocation.client;
+        self.churn.note(now.mono, allocation.user.clone(), client.client.ip());
         let unwanted = matches!(why, EndReason::Revoked | EndReason::Left);
         if unwanted && client.transport.is_stream() {
             self.outputs.push_back(Output::CloseClient(allocation.via));
