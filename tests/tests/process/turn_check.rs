@@ -258,6 +258,23 @@ fn closed_relay_ports_are_found() {
     relayed(&closed);
 }
 
+/// On the server's own machine the gate, not a firewall, keeps ports that are no relay's out: nothing failed.
+#[test]
+fn a_relay_that_nobody_has_opened_up_passes_on_its_own_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = secret(dir.path());
+    let mut command = Command::new(binary());
+    command.args(["edge", "--standalone", "--secret-file", &secret, "--listen", "127.0.0.1:0"]);
+    let edge = Process::start(&mut command);
+    let text = edge.stdout.until("stops it.");
+    let at = text.lines().find_map(|line| line.strip_prefix("UDP ")?.split(',').next()).unwrap();
+    let (code, report) = check(&[&format!("turn:{at}"), "--secret-file", &secret]);
+    assert_eq!(code, 0, "{report:#}");
+    let outside = step(&report, "Outside peer");
+    assert_eq!(outside["outcome"], "skipped", "{outside:#}");
+    assert!(outside["text"].as_str().unwrap().contains("another machine"), "{outside:#}");
+}
+
 /// A server that sends everybody to another one.
 #[test]
 fn an_alternate_server_is_followed_once() {

@@ -87,6 +87,11 @@ async fn exchange(check: &Check<'_>, allocation: &mut Allocation) -> Result<Step
     }
     let mark: [u8; 16] = clock::random();
     let Some((from, took)) = inward(&socket, talk, *relayed, &mark, patience).await? else {
+        // A server lets only relay ports of its own address in, unless it is told otherwise.
+        if seen.ip() == relayed.ip() {
+            let text = "no other port of the relay's own address is its peer: try from another machine";
+            return Ok(Step::skipped(NAME, text).fact("peer", seen.to_string()));
+        }
         return Err(Fault::RelayClosed { relayed: *relayed });
     };
     if !outward(&socket, talk, from, &mark, patience).await? {
