@@ -1,6 +1,8 @@
 //! What becomes of coturn's options, in plain words: what says the same here, what is so anyway, what
 //! there is not.
 
+use chappe_proto::limits::BANDWIDTH_MIN;
+
 /// What to know about an option that stands in a configuration file; nothing where it says what is so
 /// here anyway.
 pub(super) fn about(name: &str, value: &str) -> Option<String> {
@@ -19,6 +21,11 @@ fn same(name: &str, value: &str) -> Option<String> {
         "listening-ip" => format!("--listen {value}:PORT"),
         "relay-ip" => format!("--relay-ip {value}"),
         "external-ip" => format!("--advertise {}", value.split('/').next().unwrap_or(value)),
+        "tls-listening-port" => format!("give it with each --tls-listen IP:{value}, and --dtls-listen"),
+        "cert" => format!("--certificate {value}, read again when it changes"),
+        "pkey" => format!("--key {value}"),
+        "max-bps" => bandwidth("--allocation-bandwidth", value),
+        "bps-capacity" => bandwidth("--bandwidth", value),
         "min-port" => format!("--min-port {value}"),
         "max-port" => format!("--max-port {value}"),
         "user-quota" if value == "0" => {
@@ -31,6 +38,16 @@ fn same(name: &str, value: &str) -> Option<String> {
         "verbose" | "Verbose" => "--log info, or debug".to_owned(),
         _ => return None,
     })
+}
+
+/// A limit in bytes a second, in bits as an edge takes it.
+fn bandwidth(option: &str, value: &str) -> String {
+    match value.parse::<u64>() {
+        Ok(0) | Err(_) => format!("no limit there; here there is one ({option})"),
+        Ok(bytes) => {
+            format!("{option} {}: bits here, bytes there", bytes.saturating_mul(8).max(BANDWIDTH_MIN))
+        }
+    }
 }
 
 /// The others, by names: what to know of them, and nothing where what they ask for is so anyway.
@@ -50,11 +67,8 @@ const OTHERS: &[(&str, &str)] = &[
         "max-allocate-lifetime channel-lifetime permission-lifetime",
         "the lifetimes are those of RFC 8656 here: 1 hour at most, 10 minutes, 5 minutes",
     ),
-    ("max-bps bps-capacity", "no limit of bandwidth is taken over: set the edge's own"),
-    (
-        "cert pkey pkey-pwd tls-listening-port CA-file",
-        "TLS is set by the edge's own options; the files are read again when they change",
-    ),
+    ("pkey-pwd", "a private key is read without a password here: `openssl pkey` takes it off"),
+    ("CA-file", "clients are not asked for certificates"),
     (
         "cipher-list ec-curve-name dh-file no-tlsv1_2 no-tlsv1_3",
         "TLS is 1.2 and 1.3 with modern ciphers here, and not to be weakened",
@@ -77,7 +91,7 @@ const OTHERS: &[(&str, &str)] = &[
     ),
     (
         "redis-statsdb prometheus prometheus-port prometheus-username-labels",
-        "figures are on the edge's own health page and in the nodes' overview",
+        "figures are in the nodes' overview; limits that are met are in the log",
     ),
     (
         "cli-ip cli-port cli-password web-admin web-admin-ip web-admin-port \
@@ -95,7 +109,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("stun-only no-stun", "STUN and TURN are one here"),
     ("static-auth-secret-file", "put what is in that file into --secret-file"),
     ("listening-device relay-device", "give the device's addresses by --listen and --relay-ip"),
-    ("tcp-proxy-port", "PROXY protocol listeners are set by the edge's own options"),
+    ("tcp-proxy-port", "--proxy-protocol-from CIDR makes PROXY protocol listeners of all TCP and TLS ones"),
     ("allocation-default-address-family", "IPv4 unless the client asks otherwise (RFC 8656)"),
     ("secret-key-file", "decrypts a MySQL database, which is not read"),
     ("server-relay", "not offered"),
@@ -136,5 +150,9 @@ mod tests {
             Some("external-ip: --advertise 192.0.2.1")
         );
         assert_eq!(about("no-cli", ""), None);
+        assert_eq!(
+            about("max-bps", "3000000").as_deref(),
+            Some("max-bps: --allocation-bandwidth 24000000: bits here, bytes there")
+        );
     }
 }
