@@ -69,6 +69,10 @@ impl Tls {
             if !self.unread.is_empty() {
                 let unread = std::mem::take(&mut self.unread);
                 self.decrypt(&unread)?;
+                if self.unread.len() == unread.len() {
+                    // All plaintext was taken: what finds no room now is a handshake message too long to keep.
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
                 continue;
             }
             if self.ended || drained {
@@ -166,5 +170,55 @@ impl Tls {
     pub(crate) fn finish(&mut self, socket: &mut impl Write) -> io::Result<()> {
         self.connection.send_close_notify();
         self.flush(socket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::CertificateFiles;
+    use crate::listener::certificate::Certificates;
+
+    fn tls() -> Tls {
+        let directory = tempfile::tempdir().unwrap();
+        let files =
+            CertificateFiles { chain: directory.path().join("chain"), key: directory.path().join("key") };
+        let made = rcgen::generate_simple_self_signed(vec!["turn.test".to_owned()]).unwrap();
+        std::fs::write(&files.chain, made.cert.pem()).unwrap();
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        let certificate = Certificates::default().get(&files, false).unwrap();
+        Tls::new(certificate.server(false).unwrap()).unwrap()
+    }
+
+    /// A handshake message that says it is of `len` bytes, in records of `piece` bytes each.
+    fn handshake(len: u32, piece: usize, pieces: usize) -> Vec<u8> {
+        let mut message = vec![1];
+        message.extend_from_slice(&len.to_be_bytes()[1..]);
+        message.resize(piece * pieces, 0);
+        let records = message.chunks(piece).flat_map(|part| {
+            let len = u16::try_from(part.len()).unwrap().to_be_bytes();
+            [&[22, 3, 1, len[0], len[1]], part].concat()
+        });
+        records.collect()
+    }
+
+    /// Feeds bytes until they are refused, or until there are none.
+    fn fed(mut bytes: &[u8]) -> io::ErrorKind {
+        let (mut tls, mut cipher, mut into) = (tls(), vec![0; 32 * 1024], vec![0; 4096]);
+        loop {
+            match tls.read(&mut bytes, &mut cipher, &mut into) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return error.kind(),
+                Ok(added) => panic!("{} bytes of nothing", added.len),
+            }
+        }
+    }
+
+    #[test]
+    fn a_handshake_message_too_long_to_keep_ends_the_connection() {
+        for (piece, pieces) in [(16_384, 5), (4000, 20), (100, 700)] {
+            assert_eq!(fed(&handshake(0xffff, piece, pieces)), io::ErrorKind::InvalidData, "{piece}");
+        }
+        assert_eq!(fed(&handshake(0xffff, 16_384, 1)), io::ErrorKind::UnexpectedEof, "not yet too long");
     }
 }
