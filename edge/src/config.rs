@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use chappe_proto::id::{EdgeId, Region};
-use chappe_proto::mesh::uplink::{Listener, PeerPolicy, Secret, TurnUser};
+use chappe_proto::mesh::uplink::{Alternate, Listener, PeerPolicy, Secret, TurnUser};
 use chappe_proto::turn::{self, Quotas, RelayAddress, Transport};
 use ipnet::IpNet;
 
@@ -177,6 +177,9 @@ pub struct Credentials {
     pub origins: BTreeMap<String, String>,
     /// Peers allowed and denied beyond the built-in list.
     pub peers: PeerPolicy,
+    /// Where new clients are sent instead, at most one address of each family (RFC 8489 section 10); those that
+    /// have an allocation stay.
+    pub alternates: Vec<Alternate>,
 }
 
 impl Config {

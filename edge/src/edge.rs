@@ -309,8 +309,8 @@ fn standalone_view(source: &Source, hello: &EdgeHello) -> Option<EdgeView> {
 
 /// Credentials as a view, of which a later one has a higher number.
 fn view(index: Index, credentials: Credentials, hello: &EdgeHello) -> EdgeView {
-    let Credentials { secrets, users, origins, peers } = credentials;
+    let Credentials { secrets, users, origins, peers, alternates } = credentials;
     let fleet = hello.relays.clone();
     let secrets = (1..).zip(secrets).collect();
-    EdgeView { index, secrets, users, origins, peers, fleet, ..EdgeView::default() }
+    EdgeView { index, secrets, users, origins, peers, alternates, fleet, ..EdgeView::default() }
 }

@@ -2,10 +2,11 @@
 //! there: it may be a secret.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use chappe_edge::Credentials;
-use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
+use chappe_proto::mesh::uplink::{Alternate, PeerPolicy, Secret, TurnUser};
 use chappe_proto::mesh::user::{BadUser, check_origin_realm};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use ipnet::IpNet;
@@ -133,6 +134,21 @@ impl Text<'_> {
         Ok(origins)
     }
 
+    fn alternates(&self, value: &Value<'_>) -> Result<Vec<Alternate>, Bad> {
+        let mut alternates: Vec<Alternate> = Vec::new();
+        for (span, text) in self.strings("alternates", value)? {
+            let Ok(address) = text.parse::<SocketAddr>() else {
+                return self
+                    .bad(&span, format!("{text:?} is no IP:PORT: clients are told addresses, not names"));
+            };
+            if alternates.iter().any(|held| held.address.is_ipv4() == address.is_ipv4()) {
+                return self.bad(&span, "one address of each family: clients are sent to one");
+            }
+            alternates.push(Alternate { address });
+        }
+        Ok(alternates)
+    }
+
     fn peers(&self, value: &Value<'_>) -> Result<PeerPolicy, Bad> {
         let mut peers = PeerPolicy::default();
         for (key, value) in self.table("peers", value)? {
@@ -166,9 +182,10 @@ pub(crate) fn read(text: &str) -> Result<Credentials, Bad> {
         match &**key.get_ref() {
             "secrets" => credentials.secrets = file.secrets(value)?,
             "user" => credentials.users = file.users(value)?,
+            "alternates" => credentials.alternates = file.alternates(value)?,
             "origins" => credentials.origins = file.origins(value)?,
             "peers" => credentials.peers = file.peers(value)?,
-            _ => return file.unknown(key, "secrets, [[user]], [origins], [peers]"),
+            _ => return file.unknown(key, "secrets, alternates, [[user]], [origins], [peers]"),
         }
     }
     credentials.users.sort_by(|a, b| (&a.realm, &a.name).cmp(&(&b.realm, &b.name)));
@@ -221,6 +238,8 @@ mod tests {
             ),
             ("[origins]\n\"https://a\" = \"\"".into(), 2, "realm has 1 to 64"),
             ("[peers]\nallow = [\"10.0.0.0/33\"]".into(), 2, "no prefix"),
+            ("alternates = [\"turn.example.org\"]".into(), 1, "no IP:PORT"),
+            ("alternates = [\"192.0.2.1:1\",\n\"192.0.2.2:1\"]".into(), 2, "one address of each family"),
         ] {
             let bad = read(&text).unwrap_err().to_string();
             assert!(bad.starts_with(&format!("line {line}: ")) && bad.contains(problem), "{text}\n{bad}");

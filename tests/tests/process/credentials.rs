@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use chappe_proto::stun::{Class, Code, Message, Method, TransactionId, Writer};
 use chappe_proto::turn::ClientEvent;
 use chappe_tests::process::{binary, run, until};
 use chappe_tests::turn::Turn;
@@ -54,6 +55,31 @@ async fn secrets_are_read_again_and_a_bad_file_changes_nothing() {
     replace(&file, "secrets = [\"another\"]\n");
     until("the repaired file", FILE_WITHIN, async || works("another").await).await;
     assert!(!works("of the file").await);
+}
+
+/// An edge is emptied by its file: who comes is sent elsewhere, who is there stays.
+#[tokio::test]
+async fn new_clients_are_sent_elsewhere_and_those_that_are_there_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("credentials.toml");
+    fs::write(&file, "secrets = [\"one\"]\n").unwrap();
+    let edge = Standalone::with(&["--credentials", file.to_str().unwrap()]);
+    let mut held = allocate(edge.udp, &credentials("one", 600)).await.unwrap();
+    replace(&file, "secrets = [\"one\"]\nalternates = [\"192.0.2.7:3478\"]\n");
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let request = Writer::new(Class::Request, Method::ALLOCATE, TransactionId([7; 12]))
+        .requested_transport(17)
+        .finish();
+    let ask = async || {
+        socket.send_to(&request, edge.udp).await.unwrap();
+        let mut answer = [0; 1500];
+        let (len, _) = socket.recv_from(&mut answer).await.unwrap();
+        let answer = Message::parse(&answer[..len]).unwrap();
+        (answer.error_code().unwrap(), answer.alternate_server().unwrap())
+    };
+    let elsewhere = (Some(Code::TRY_ALTERNATE), Some("192.0.2.7:3478".parse().unwrap()));
+    until("the alternate", FILE_WITHIN, async || ask().await == elsewhere).await;
+    held.refresh().await.unwrap();
 }
 
 #[test]

@@ -136,6 +136,7 @@ impl Found {
                 allow: prefixes(&self.allowed),
                 deny: prefixes(&denied(&self.denied, &self.allowed)),
             },
+            alternates: Vec::new(),
         }
     }
 }

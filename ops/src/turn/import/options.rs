@@ -79,10 +79,11 @@ const OTHERS: &[(&str, &str)] = &[
     ("oauth", "third-party authorization (RFC 7635) is not there yet"),
     ("mobility", "moving allocations (RFC 8016) are not there yet: ICE restarts instead"),
     (
-        "alternate-server tls-alternate-server aux-server alt-listening-port \
+        "tls-alternate-server aux-server alt-listening-port \
          alt-tls-listening-port rfc5780",
         "left out: nodes tell clients which edge to use",
     ),
+    ("alternate-server", "alternates = [\"IP:PORT\"] in the credentials file, one of each family"),
     ("userdb db", "give the SQLite file by --database"),
     (
         "psql-userdb mysql-userdb mongo-userdb redis-userdb sql-userdb",

@@ -69,6 +69,7 @@ mod tests {
                 allow: vec!["10.0.0.0/8".parse().unwrap()],
                 deny: vec!["::/0".parse().unwrap()],
             },
+            alternates: Vec::new(),
         };
         assert_eq!(file::read(&text(&credentials)), Ok(credentials));
         assert_eq!(file::read(&text(&Credentials::default())), Ok(Credentials::default()));
