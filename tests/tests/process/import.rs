@@ -87,6 +87,7 @@ async fn what_coturn_had_works_on_an_edge_that_runs_alone() {
         "note     stale-nonce: a nonce lasts an hour here",
         "note     cli-password: there is no CLI",
         "note     peers: coturn relays to private addresses",
+        "credentials.toml --realm \"example.org\"\n",
     ] {
         assert!(said.contains(line), "no {line:?} in\n{said}");
     }

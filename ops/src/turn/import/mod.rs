@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use chappe_edge::Credentials;
 use found::Found;
 
 #[derive(Debug, clap::Args)]
@@ -59,7 +60,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             bail!("{} is there already: another name, or --force to replace it", path.display());
         }
         out::write(path, &credentials)?;
-        println!("written  {}: chappe edge --standalone --credentials {0}", path.display());
+        let realm = own_realm(&credentials).map_or_else(String::new, |realm| format!(" --realm {realm:?}"));
+        println!("written  {}: chappe edge --standalone --credentials {0}{realm}", path.display());
     }
     if let (Some(url), Some(file)) = (&args.to, &args.token_file) {
         let token = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
@@ -67,6 +69,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("sent     {}", send::all(&mut node, &credentials)?);
     }
     Ok(())
+}
+
+/// What `--realm` must say for clients to be asked for these users' passwords, where one realm is enough.
+fn own_realm(credentials: &Credentials) -> Option<&str> {
+    let realm = &credentials.users.first()?.realm;
+    credentials.users.iter().all(|user| user.realm == *realm).then_some(realm)
 }
 
 fn find(args: &Args) -> Result<Found> {
