@@ -115,6 +115,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let files = files(args)?;
+    let stamps = files.stamps();
     let edge = Edge::start(config(args, files.load()?)?)?;
     // Before the last line is printed: whoever has read it may stop us.
     let stop = runtime.block_on(async { crate::dev::stop_signal() })?;
@@ -125,7 +126,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     runtime.block_on(async {
         tokio::select! {
             () = stop => {}
-            never = files.follow(&edge) => match never {},
+            never = files.follow(&edge, stamps) => match never {},
         }
     });
     edge.stop();

@@ -31,14 +31,15 @@ pub(crate) struct Files {
 }
 
 /// What a file's change shows in.
-type Stamp = Option<(SystemTime, u64, u64)>;
+pub(crate) type Stamp = Option<(SystemTime, u64, u64)>;
 
 impl Files {
     fn paths(&self) -> impl Iterator<Item = &Path> {
         self.secrets.iter().chain(&self.credentials).map(PathBuf::as_path)
     }
 
-    fn stamps(&self) -> Vec<Stamp> {
+    /// What the files' change shows in, now.
+    pub(crate) fn stamps(&self) -> Vec<Stamp> {
         let stamp = |path: &Path| {
             let meta = fs::metadata(path).ok()?;
             Some((meta.modified().ok()?, meta.len(), meta.ino()))
@@ -84,9 +85,9 @@ impl Files {
         Ok(all)
     }
 
-    /// Puts each change of the files in force, as long as it is polled.
-    pub(crate) async fn follow(&self, edge: &Edge) -> Infallible {
-        let mut loaded = self.stamps();
+    /// Puts each change of the files since `loaded` in force, as long as it is polled. The stamps are those of
+    /// before they were read, so that no change falls in between.
+    pub(crate) async fn follow(&self, edge: &Edge, mut loaded: Vec<Stamp>) -> Infallible {
         let mut seen = loaded.clone();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
