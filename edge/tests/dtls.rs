@@ -79,6 +79,23 @@ fn data_goes_through_both_ways_and_in_trains() {
 }
 
 #[test]
+fn a_peers_datagram_that_no_record_holds_is_lost_and_nothing_else() {
+    let authority = Authority::new();
+    let edge = start(secure(&authority, "127.0.0.1"));
+    let mut client = client(&edge);
+    let peer = peer("127.0.0.1");
+    let relayed = client.allocate().unwrap();
+    client.bind(0x4000, peer.local_addr().unwrap()).unwrap();
+    for len in [16_381, 20_000, 65_507] {
+        peer.send_to(&vec![7; len], relayed).unwrap();
+    }
+    peer.send_to(b"whole", relayed).unwrap();
+    assert_eq!(client.data(), Data::Channel(0x4000, b"whole".to_vec()));
+    let stats = edge.stats().unwrap();
+    assert_eq!((stats.associations, stats.drops()), (1, [("too_long".to_owned(), 3)].into()));
+}
+
+#[test]
 fn clients_are_told_apart_and_reach_each_other() {
     let authority = Authority::new();
     let edge = start(secure(&authority, "127.0.0.1"));

@@ -7,7 +7,7 @@ use chappe_proto::time::Now;
 use chappe_proto::turn::{FiveTuple, Limit};
 
 use super::Driver;
-use crate::listener::{Effects, Overdue, dtls_via};
+use crate::listener::{Effects, Overdue, RECORD_MAX, dtls_via};
 
 /// Which of the driver's [`Effects`] is whose.
 const INWARD: usize = 0;
@@ -108,6 +108,11 @@ impl Driver {
     ) {
         let Some((of, listener)) = self.associations.of(index) else { return };
         if of != *client {
+            return;
+        }
+        let body_len = body.as_ref().map_or(0, |(_, body)| body.len());
+        if head.len() + body_len + usize::from(pad) > RECORD_MAX {
+            self.counters.too_long += 1;
             return;
         }
         let mut effects = std::mem::take(&mut self.effects[OUTWARD]);

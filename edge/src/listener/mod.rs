@@ -15,7 +15,7 @@ mod udp;
 mod web;
 
 pub(crate) use certificate::{Certificate, Certificates, HTTP};
-pub(crate) use dtls::{Associations, Effects, Epoch, config as dtls_config};
+pub(crate) use dtls::{Associations, Effects, Epoch, RECORD_MAX, config as dtls_config};
 pub(crate) use stream::{Got, Overdue, Stream};
 pub(crate) use streams::{Accepted, Streams};
 pub(crate) use tcp::TcpListener;

@@ -23,6 +23,8 @@ use super::Overdue;
 use super::certificate::Certificate;
 use super::half_open::{HalfOpen, Ticket, source};
 
+/// The longest message that a record holds (RFC 6347 section 4.1): there are no fragments of data.
+pub(crate) const RECORD_MAX: usize = 1 << 14;
 /// Room for the longest datagram.
 const SCRATCH: usize = 65_536;
 
