@@ -195,6 +195,9 @@ pub const CHALLENGES_BURST: u32 = 400;
 /// 401 and 438 answers to one source for long, a second: a room behind one NAT that joins at once
 /// takes one for each allocation.
 pub const CHALLENGES_PER_SEC: u32 = 100;
+/// Binding answers that one source gets over UDP for each 401 that it could have: they amplify 1.35
+/// times at most, and each browser behind a NAT asks for one every ten seconds.
+pub const BINDINGS_PER_CHALLENGE: u32 = 10;
 
 // ------------------------------------------------------------------------------------ the registry
 

@@ -12,6 +12,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use chappe_proto::limits::{BINDINGS_PER_CHALLENGE, CHALLENGES_BURST, CHALLENGES_PER_SEC};
 use chappe_proto::mesh::uplink::{EdgeView, Secret};
 use chappe_proto::stun::attributes::{self, Family};
 use chappe_proto::stun::{Class, Code, Key, Message, Method, TransactionId, Writer};
@@ -371,4 +372,28 @@ fn what_the_list_names_exists() {
         }
     }
     assert!(named > 40, "{named}");
+}
+
+/// A Binding answer is longer than its request by little, and who spoofs its source has a victim hear it a
+/// bounded number of times; over a stream the source has proved itself.
+#[test]
+fn binding_answers_to_one_source_are_limited() {
+    let mut world = World::new();
+    let request =
+        |n: u32| Writer::new(Class::Request, Method::BINDING, TransactionId([n as u8; 12])).finish();
+    let mut answered = |now: Now, from: &FiveTuple, count: u32| {
+        for n in 0..count {
+            world.server.handle_client(now, from, Via(0), &request(n));
+        }
+        let outputs = std::iter::from_fn(|| world.server.poll_output());
+        outputs.filter(|output| matches!(output, Output::Send { .. })).count() as u32
+    };
+    let (burst, each_second) = (CHALLENGES_BURST * BINDINGS_PER_CHALLENGE, 1000);
+    assert_eq!(each_second, CHALLENGES_PER_SEC * BINDINGS_PER_CHALLENGE);
+    assert_eq!(answered(NOW, &alice(), burst + 500), burst);
+    assert_eq!(answered(NOW.after(Duration::from_secs(1)), &tuple("192.0.2.1:77"), 5000), each_second);
+    assert_eq!(answered(NOW, &tuple("192.0.2.2:5000"), 10), 10, "another source");
+    let stream = FiveTuple { transport: Transport::Tcp, ..alice() };
+    assert_eq!(answered(NOW, &stream, burst + 500), burst + 500);
+    assert_eq!(world.server.counters().drops[Drop::RateLimited as usize], u64::from(500 + 4000_u32));
 }

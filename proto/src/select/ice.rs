@@ -1,16 +1,12 @@
 //! `iceServers` for one session: URLs of the chosen edges, and a credential that names the session.
 
-use data_encoding::BASE64;
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
-
 use super::EdgeStatus;
 use crate::id::{EdgeId, SessionId};
 use crate::limits::CREDENTIAL_TTL;
 use crate::mesh::uplink::{Listener, Secret};
 use crate::signal::frame::{EdgeOffer, IceServer};
 use crate::time::Unix;
-use crate::turn::Transport;
+use crate::turn::{Transport, password};
 
 /// URLs of one edge at most (DESIGN.md 6): each TURN URL is an allocation of every connection.
 pub const URLS_PER_EDGE: usize = 3;
@@ -60,11 +56,8 @@ impl IceOffer {
 #[must_use]
 pub fn credential(secret: &Secret, name: &str, expiry: Unix) -> (String, String) {
     let username = format!("{}:{name}", expiry.secs());
-    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(&secret.0) else {
-        return (username, String::new()); // HMAC takes keys of any length
-    };
-    mac.update(username.as_bytes());
-    (username, BASE64.encode(&mac.finalize().into_bytes()))
+    let credential = password(secret, &username);
+    (username, credential)
 }
 
 /// The `stun:` URLs of an edge's listeners; one is enough to measure it.

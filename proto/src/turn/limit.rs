@@ -33,6 +33,8 @@ pub enum Limit {
     Bandwidth,
     /// 401 and 438 answers to one source: silence.
     Challenges,
+    /// Binding answers to one source over UDP: silence.
+    Bindings,
     /// ICMP errors told to one client: dropped.
     IcmpErrors,
     /// Streams of the whole server, and, each counted apart, DTLS associations and connections passed on to
@@ -48,7 +50,7 @@ pub enum Limit {
 
 impl Limit {
     /// All of them, in the order of [`LimitLog::totals`].
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Allocations,
         Self::AllocationsPerUser,
         Self::AllocationsPerSource,
@@ -59,6 +61,7 @@ impl Limit {
         Self::AllocationBandwidth,
         Self::Bandwidth,
         Self::Challenges,
+        Self::Bindings,
         Self::IcmpErrors,
         Self::Streams,
         Self::StreamsPerSource,
@@ -80,6 +83,7 @@ impl Limit {
             Self::AllocationBandwidth => "allocation_bandwidth",
             Self::Bandwidth => "bandwidth",
             Self::Challenges => "challenges",
+            Self::Bindings => "bindings",
             Self::IcmpErrors => "icmp_errors",
             Self::Streams => "streams",
             Self::StreamsPerSource => "streams_per_source",
@@ -100,7 +104,7 @@ impl Limit {
             Self::Reservations => "a client asks for EVEN-PORT pairs and does not use them",
             Self::AllocationBandwidth => "raise --allocation-bandwidth if one call may use that much",
             Self::Bandwidth => "add an edge, or raise --bandwidth if the link is wider",
-            Self::Challenges => {
+            Self::Challenges | Self::Bindings => {
                 "raise --challenge-rate if many people share the address; else it is attacked or spoofed"
             }
             Self::IcmpErrors => "nothing: a peer's network refuses what its client sends",

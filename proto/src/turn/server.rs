@@ -23,6 +23,7 @@ use super::realm::Realms;
 use super::relays::Relays;
 use super::table::{AllocationId, Table};
 use crate::id::SessionId;
+use crate::limits;
 use crate::mesh::uplink::{EdgeChange, EdgeView, RelayRange};
 use crate::stun::attributes::KNOWN;
 use crate::stun::{Class, Code, Message, Method};
@@ -52,6 +53,7 @@ pub struct Server {
     pub(super) limits: LimitLog,
     pub(super) bandwidth: Bandwidth,
     pub(super) challenges: Challenges,
+    pub(super) bindings: Challenges,
 }
 
 impl Server {
@@ -72,7 +74,7 @@ impl Server {
             let range = |address| RelayRange { address, first: relay.first, last: relay.last };
             [range(relay.advertised), range(relay.bind)]
         });
-        let (table, ports, users) = (hash(), hash(), hash());
+        let (table, ports, users, gate, sources) = (hash(), hash(), hash(), hash(), hash());
         Self {
             quotas,
             classic,
@@ -84,9 +86,14 @@ impl Server {
             credentials: Credentials::new(users.clone()),
             realms: Realms::new(&realm, &listener_realms, users),
             alternates: Vec::new(),
-            gate: Gate::new(own.collect(), listeners, hash()),
+            gate: Gate::new(own.collect(), listeners, gate),
             nonces: Nonces::new(nonce_key),
-            challenges: Challenges::new(hash(), quotas.challenges_burst, quotas.challenges_per_sec),
+            challenges: Challenges::new(sources.clone(), quotas.challenges_burst, quotas.challenges_per_sec),
+            bindings: Challenges::new(
+                sources,
+                quotas.challenges_burst.saturating_mul(limits::BINDINGS_PER_CHALLENGE),
+                quotas.challenges_per_sec.saturating_mul(limits::BINDINGS_PER_CHALLENGE),
+            ),
             rng,
             outputs: VecDeque::new(),
             counters: Counters::default(),
@@ -222,14 +229,13 @@ impl Server {
     /// Sorts STUN messages (RFC 8489 section 6.3).
     fn message(&mut self, now: Now, from: &FiveTuple, via: Via, packet: &[u8]) -> Result<Forward, Drop> {
         let Ok(message) = Message::parse(packet) else {
-            let classic = self.classic_binding(from, via, packet);
-            return if classic { Ok(Forward::None) } else { Err(Drop::Malformed) };
+            return self.classic_binding(now, from, via, packet);
         };
         match (message.class, message.method) {
             (Class::Indication, Method::SEND) => return self.send(now, from, &message),
             // A keep-alive (RFC 8489 section 3.4).
             (Class::Indication, Method::BINDING) => {}
-            (Class::Request, Method::BINDING) => self.binding(from, via, &message),
+            (Class::Request, Method::BINDING) => return self.binding(now, from, via, &message),
             (
                 Class::Request,
                 Method::ALLOCATE | Method::REFRESH | Method::CREATE_PERMISSION | Method::CHANNEL_BIND,
