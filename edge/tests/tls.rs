@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use chappe_edge::{Config, Edge};
+use chappe_proto::limits::HANDSHAKES_BURST_PER_SOURCE;
 use chappe_proto::turn::Transport;
 use support::client::{Client, Data, channel_data};
 use support::tls::{Authority, HOST, connect, handshake, is_closed};
@@ -133,8 +134,22 @@ fn a_new_certificate_is_shown_to_who_comes_and_drops_nobody() {
     let end = std::time::Instant::now() + PATIENCE;
     while handshake(&mut authority.connect(at(&edge), HOST, &[])) != renewed {
         assert!(std::time::Instant::now() < end);
+        // One source may not begin them as fast as it can.
+        std::thread::park_timeout(std::time::Duration::from_millis(30));
     }
     stays.refresh(600).unwrap();
+}
+
+#[test]
+fn one_source_begins_so_many_handshakes_and_no_more() {
+    let authority = Authority::new();
+    let edge = start(secure(&authority, "127.0.0.1"));
+    for _ in 0..HANDSHAKES_BURST_PER_SOURCE + 200 {
+        // The first byte of a record.
+        connect(at(&edge)).write_all(&[22]).unwrap();
+    }
+    until(&edge, |stats| stats.limits().get("handshakes").is_some_and(|met| *met > 50));
+    until(&edge, |stats| stats.streams == 0);
 }
 
 #[test]

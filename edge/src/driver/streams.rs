@@ -51,7 +51,7 @@ impl Driver {
             if stream.doomed {
                 return Drained::Yes;
             }
-            let got = self.streams.read(index, &self.tcp, ending, &mut self.inbox);
+            let got = self.streams.read(index, &self.tcp, ending, &mut self.inbox, now.mono);
             if self.streams.get(index).is_some_and(|stream| stream.wants_write()) {
                 self.touch(index);
             }

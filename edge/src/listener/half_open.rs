@@ -2,17 +2,9 @@
 //! whoever opens many of them displaces their own and not the next caller.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use chappe_proto::limits::{HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE};
-
-/// What is counted as one source: an IPv4 address, or an IPv6 /64, which is what one host can choose from.
-pub(crate) fn source(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
 
 /// One connection's place among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +69,8 @@ impl HalfOpen {
 
 #[cfg(test)]
 mod tests {
+    use chappe_proto::turn::source;
+
     use super::*;
 
     fn ip(text: &str) -> Option<IpAddr> {

@@ -4,6 +4,7 @@
 mod certificate;
 mod dtls;
 mod half_open;
+mod handshakes;
 mod hello;
 mod opening;
 mod outgoing;

@@ -7,12 +7,13 @@ use std::os::fd::AsFd;
 
 use chappe_proto::limits::{STREAM_UNACKED_FOR, STREAMS_MAX, STREAMS_PER_SOURCE};
 use chappe_proto::time::Mono;
-use chappe_proto::turn::{FiveTuple, Limit};
+use chappe_proto::turn::{FiveTuple, Limit, source};
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 use socket2::SockRef;
 
-use super::half_open::{HalfOpen, source};
+use super::half_open::HalfOpen;
+use super::handshakes::Handshakes;
 use super::opening::{Opening, Step};
 use super::stream::Parts;
 use super::tls::Tls;
@@ -42,6 +43,7 @@ pub(crate) struct Streams {
     streams: Slab<Stream>,
     sources: HashMap<IpAddr, u32>,
     half_open: HalfOpen,
+    handshakes: Handshakes,
     cipher: Box<[u8]>,
 }
 
@@ -51,6 +53,7 @@ impl Default for Streams {
             streams: Slab::new(),
             sources: HashMap::new(),
             half_open: HalfOpen::default(),
+            handshakes: Handshakes::default(),
             cipher: vec![0; CIPHER].into_boxed_slice(),
         }
     }
@@ -142,6 +145,7 @@ impl Streams {
         listeners: &[TcpListener],
         ending: bool,
         inbox: &mut Inbox,
+        now: Mono,
     ) -> Got {
         loop {
             let Some(stream) = self.streams.get_mut(index) else { return Got::End };
@@ -161,6 +165,10 @@ impl Streams {
                 Step::Done => {
                     stream.opening = None;
                     let Some(config) = &listener.tls else { continue };
+                    let client = stream.parts.client.client.ip();
+                    if !self.handshakes.take(now, client) {
+                        return Got::Limited(Limit::Handshakes, client);
+                    }
                     let Ok(tls) = Tls::new(config.clone()) else { return Got::End };
                     stream.parts.tls = Some(Box::new(tls));
                 }

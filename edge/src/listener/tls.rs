@@ -60,7 +60,7 @@ impl Tls {
         cipher: &mut [u8],
         into: &mut [u8],
     ) -> io::Result<Added> {
-        let (mut len, mut drained) = (0, false);
+        let (mut len, mut drained, mut blocked) = (0, false, false);
         let more = loop {
             len += self.take(&mut into[len..]);
             if len == into.len() {
@@ -75,7 +75,8 @@ impl Tls {
                 }
                 continue;
             }
-            if self.ended || drained {
+            // Where nothing came of what was read, its end may be all that follows.
+            if self.ended || blocked || (drained && len > 0) {
                 break false;
             }
             match socket.read(cipher) {
@@ -86,7 +87,7 @@ impl Tls {
                     self.decrypt(&cipher[..count])?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => drained = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => blocked = true,
                 Err(error) => return Err(error),
             }
         };

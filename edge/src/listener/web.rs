@@ -12,13 +12,12 @@ use chappe_proto::limits::{
 };
 use chappe_proto::proxy_protocol;
 use chappe_proto::time::Mono;
-use chappe_proto::turn::Limit;
+use chappe_proto::turn::{Limit, source};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 use socket2::{SockRef, TcpKeepalive};
 
-use super::half_open::source;
 use super::stream::Parts;
 use crate::config::Backend;
 

@@ -52,7 +52,7 @@ impl Server {
 
     /// A source may be a victim's, but where a handshake has proved it.
     fn limit_bindings(&mut self, now: Now, from: &FiveTuple) -> Result<(), Drop> {
-        if from.transport != Transport::Udp || self.bindings.take(now, from.client.ip()) {
+        if from.transport != Transport::Udp || self.bindings.take(now.mono, from.client.ip()) {
             return Ok(());
         }
         self.limited(now, Limit::Bindings, None, from.client.ip());

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use ahash::{AHashMap, RandomState};
 
-use super::challenge::source;
 use super::credential::User;
+use super::source_rates::source;
 use crate::limits;
 use crate::time::Mono;
 

@@ -44,13 +44,16 @@ pub enum Limit {
     StreamsPerSource,
     /// Streams and DTLS associations from which no whole message has come: the oldest is closed.
     HalfOpen,
+    /// TLS and, counted apart, DTLS handshakes a second, of the whole server or of one source: closed, or not
+    /// begun.
+    Handshakes,
     /// Bytes that wait for one client's stream: the oldest relayed data is dropped.
     StreamBuffer,
 }
 
 impl Limit {
     /// All of them, in the order of [`LimitLog::totals`].
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Allocations,
         Self::AllocationsPerUser,
         Self::AllocationsPerSource,
@@ -66,6 +69,7 @@ impl Limit {
         Self::Streams,
         Self::StreamsPerSource,
         Self::HalfOpen,
+        Self::Handshakes,
         Self::StreamBuffer,
     ];
 
@@ -88,6 +92,7 @@ impl Limit {
             Self::Streams => "streams",
             Self::StreamsPerSource => "streams_per_source",
             Self::HalfOpen => "half_open",
+            Self::Handshakes => "handshakes",
             Self::StreamBuffer => "stream_buffer",
         }
     }
@@ -110,6 +115,9 @@ impl Limit {
             Self::IcmpErrors => "nothing: a peer's network refuses what its client sends",
             Self::Streams => "add an edge: every stream takes a file descriptor",
             Self::StreamsPerSource => "many people share the address, or it is an attack",
+            Self::Handshakes => {
+                "many people share the address (a load balancer? see --proxy-protocol-from), or it is an attack"
+            }
             Self::HalfOpen => "handshakes begin and do not end: a scan, or an attack",
             Self::StreamBuffer => "nothing: a client reads slower than its peers send",
         }

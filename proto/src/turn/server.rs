@@ -11,7 +11,6 @@ use super::answer::{Answer, Refusal};
 use super::api::{BindError, EndReason, Event, FiveTuple, Forward, IcmpError, Output, RelayId, Via};
 use super::authenticate::Request;
 use super::bandwidth::Bandwidth;
-use super::challenge::Challenges;
 use super::churn::Churn;
 use super::config::{Config, Quotas};
 use super::counters::{AllocationView, Counters, Drop};
@@ -21,6 +20,7 @@ use super::limit::{Limit, LimitLog};
 use super::nonce::Nonces;
 use super::realm::Realms;
 use super::relays::Relays;
+use super::source_rates::SourceRates;
 use super::table::{AllocationId, Table};
 use crate::id::SessionId;
 use crate::limits;
@@ -52,8 +52,8 @@ pub struct Server {
     pub(super) counters: Counters,
     pub(super) limits: LimitLog,
     pub(super) bandwidth: Bandwidth,
-    pub(super) challenges: Challenges,
-    pub(super) bindings: Challenges,
+    pub(super) challenges: SourceRates,
+    pub(super) bindings: SourceRates,
 }
 
 impl Server {
@@ -88,9 +88,15 @@ impl Server {
             alternates: Vec::new(),
             gate: Gate::new(own.collect(), listeners, gate),
             nonces: Nonces::new(nonce_key),
-            challenges: Challenges::new(sources.clone(), quotas.challenges_burst, quotas.challenges_per_sec),
-            bindings: Challenges::new(
+            challenges: SourceRates::keyed(
+                sources.clone(),
+                limits::CHALLENGE_BUCKETS,
+                quotas.challenges_burst,
+                quotas.challenges_per_sec,
+            ),
+            bindings: SourceRates::keyed(
                 sources,
+                limits::CHALLENGE_BUCKETS,
                 quotas.challenges_burst.saturating_mul(limits::BINDINGS_PER_CHALLENGE),
                 quotas.challenges_per_sec.saturating_mul(limits::BINDINGS_PER_CHALLENGE),
             ),

@@ -8,8 +8,8 @@ use slab::Slab;
 
 use super::allocation::Allocation;
 use super::api::FiveTuple;
-use super::challenge::source;
 use super::credential::User;
+use super::source_rates::source;
 use crate::time::Mono;
 
 /// An allocation's place in the table, good until it ends.

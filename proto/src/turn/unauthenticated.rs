@@ -42,7 +42,7 @@ impl Server {
         message: &Message<'_>,
         why: &Challenge,
     ) -> Result<Forward, Drop> {
-        if !self.challenges.take(now, from.client.ip()) {
+        if !self.challenges.take(now.mono, from.client.ip()) {
             self.limited(now, Limit::Challenges, None, from.client.ip());
             return Err(Drop::RateLimited);
         }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use chappe_proto::limits::{DTLS_MAX, DTLS_PER_SOURCE, STREAM_IDLE, STREAM_MESSAGE_WITHIN};
 use chappe_proto::time::Mono;
-use chappe_proto::turn::{FiveTuple, Limit};
+use chappe_proto::turn::{FiveTuple, Limit, source};
 use dimpl::Config;
 use slab::Slab;
 
@@ -21,7 +21,8 @@ use self::association::{Dead, Session};
 use self::front::{COOKIE, ClientHello, Cookies, Verdict, is_dtls, refuse_old};
 use super::Overdue;
 use super::certificate::Certificate;
-use super::half_open::{HalfOpen, Ticket, source};
+use super::half_open::{HalfOpen, Ticket};
+use super::handshakes::Handshakes;
 
 /// The longest message that a record holds (RFC 6347 section 4.1): there are no fragments of data.
 pub(crate) const RECORD_MAX: usize = 1 << 14;
@@ -63,6 +64,7 @@ pub(crate) struct Associations {
     by_client: HashMap<FiveTuple, usize>,
     sources: HashMap<IpAddr, u32>,
     half_open: HalfOpen,
+    handshakes: Handshakes,
     timers: BTreeSet<(Mono, usize)>,
     cookies: Cookies,
     config: Arc<Config>,
@@ -83,6 +85,7 @@ impl Associations {
             by_client: HashMap::new(),
             sources: HashMap::new(),
             half_open: HalfOpen::default(),
+            handshakes: Handshakes::default(),
             timers: BTreeSet::new(),
             cookies,
             config: config().map_err(io::Error::other)?,
@@ -134,6 +137,10 @@ impl Associations {
                     // started over, and has shown that it is there (RFC 6347 section 4.2.8).
                     let same = known.is_some_and(|index| self.all[index].random == hello.random);
                     if !same {
+                        if !self.handshakes.take(now, client.client.ip()) {
+                            received.limited = Some(Limit::Handshakes);
+                            return received;
+                        }
                         received.ended.extend(known.and_then(|index| self.remove(index)));
                         let caller = (listener, certificate, client);
                         self.admit(now, caller, &hello, cookie, effects, &mut received);

@@ -1,19 +1,19 @@
-//! How many unauthenticated answers a source gets: what a spoofed request makes this server send to
-//! its victim is bounded.
+//! What each source may have at once and for long: answers that a spoofed request makes this server send to
+//! its victim, handshakes that cost it a signature.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use ahash::RandomState;
 
-use crate::limits;
-use crate::time::{Mono, Now};
+use crate::time::Mono;
 
 /// What is counted as one source: an IPv4 address, or an IPv6 /64, which is what one host can choose
 /// from at will.
-pub(super) fn source(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
+#[must_use]
+pub fn source(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -26,27 +26,34 @@ struct Bucket {
 
 /// Token buckets in a table of fixed size. Sources that meet in one bucket share it; who shares with
 /// whom is keyed, so that nobody can choose to fill another's.
-pub(super) struct Challenges {
+pub struct SourceRates {
     buckets: Box<[Bucket]>,
     hash: RandomState,
     burst: u32,
     per_sec: u32,
 }
 
-impl Challenges {
-    pub(super) fn new(hash: RandomState, burst: u32, per_sec: u32) -> Self {
+impl SourceRates {
+    /// With so many buckets, of 8 bytes each, whose key is `seed`, which must be secret. Each source may have
+    /// `burst` at once, and `per_sec` a second for long.
+    #[must_use]
+    pub fn new([a, b, c, d]: [u64; 4], buckets: usize, burst: u32, per_sec: u32) -> Self {
+        Self::keyed(RandomState::with_seeds(a, b, c, d), buckets, burst, per_sec)
+    }
+
+    pub(super) fn keyed(hash: RandomState, buckets: usize, burst: u32, per_sec: u32) -> Self {
         let burst = burst.min(u32::MAX / 1000) * 1000;
         let bucket = Bucket { tokens: burst, at: 0 };
-        Self { buckets: vec![bucket; limits::CHALLENGE_BUCKETS].into_boxed_slice(), hash, burst, per_sec }
+        Self { buckets: vec![bucket; buckets].into_boxed_slice(), hash, burst, per_sec }
     }
 
     /// Whether this source may have one more; it is counted.
-    pub(super) fn take(&mut self, now: Now, ip: IpAddr) -> bool {
+    pub fn take(&mut self, now: Mono, ip: IpAddr) -> bool {
         let hash = self.hash.hash_one(source(ip));
         let len = self.buckets.len() as u64;
         let index = usize::try_from(hash % len.max(1)).unwrap_or(0);
         let Some(bucket) = self.buckets.get_mut(index) else { return false };
-        let at = millis(now.mono);
+        let at = millis(now);
         // A thousandth of a token a millisecond is a token a second.
         let gained = at.wrapping_sub(bucket.at).saturating_mul(self.per_sec);
         bucket.tokens = bucket.tokens.saturating_add(gained).min(self.burst);
@@ -54,6 +61,12 @@ impl Challenges {
         let has = bucket.tokens >= 1000;
         bucket.tokens -= if has { 1000 } else { 0 };
         has
+    }
+}
+
+impl std::fmt::Debug for SourceRates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SourceRates({} at once, {} a second)", self.burst / 1000, self.per_sec)
     }
 }
 
@@ -67,29 +80,29 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::time::Unix;
+    use crate::time::{Now, Unix};
 
     #[test]
     fn a_source_gets_its_burst_and_then_its_rate() {
-        let mut challenges = Challenges::new(RandomState::with_seeds(1, 2, 3, 4), 5, 2);
+        let mut rates = SourceRates::new([1, 2, 3, 4], 16, 5, 2);
         let mut now = Now { mono: Mono(Duration::from_secs(100)), unix: Unix::default() };
         let ip = "192.0.2.1".parse().unwrap();
-        assert_eq!((0..100).filter(|_| challenges.take(now, ip)).count(), 5);
-        assert!(challenges.take(now, "192.0.2.2".parse().unwrap()), "another source");
+        assert_eq!((0..100).filter(|_| rates.take(now.mono, ip)).count(), 5);
+        assert!(rates.take(now.mono, "192.0.2.2".parse().unwrap()), "another source");
         now = now.after(Duration::from_millis(499));
-        assert!(!challenges.take(now, ip));
+        assert!(!rates.take(now.mono, ip));
         now = now.after(Duration::from_millis(1));
-        assert!(challenges.take(now, ip));
+        assert!(rates.take(now.mono, ip));
         now = now.after(Duration::from_secs(3600));
-        assert_eq!((0..100).filter(|_| challenges.take(now, ip)).count(), 5);
+        assert_eq!((0..100).filter(|_| rates.take(now.mono, ip)).count(), 5);
     }
 
     #[test]
     fn an_ipv6_source_is_its_64() {
-        let mut challenges = Challenges::new(RandomState::with_seeds(1, 2, 3, 4), 5, 2);
+        let mut rates = SourceRates::new([1, 2, 3, 4], 16, 5, 2);
         let now = Now { mono: Mono(Duration::from_secs(100)), unix: Unix::default() };
         let taken = (0..100_u16)
-            .filter(|low| challenges.take(now, Ipv6Addr::new(0x2a00, 1, 2, 3, 4, 5, 6, *low).into()));
+            .filter(|low| rates.take(now.mono, Ipv6Addr::new(0x2a00, 1, 2, 3, 4, 5, 6, *low).into()));
         assert_eq!(taken.count(), 5);
     }
 }
