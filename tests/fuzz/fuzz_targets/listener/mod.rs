@@ -4,6 +4,8 @@
 pub(crate) mod dtls;
 #[path = "../../../../edge/src/listener/half_open.rs"]
 mod half_open;
+#[path = "../../../../edge/src/listener/handshakes.rs"]
+mod handshakes;
 
 /// As in the edge's stream.rs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
