@@ -90,14 +90,25 @@ impl Outgoing {
         bytes.truncate(to);
     }
 
-    /// Writes until nothing is left or the stream takes no more (`write` says `WouldBlock`).
-    pub(crate) fn flush(&mut self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<()> {
+    /// Writes until nothing is left or the stream takes no more (`write` says `WouldBlock`); `each` message by
+    /// itself, or as much as there is.
+    pub(crate) fn flush(
+        &mut self,
+        each: bool,
+        mut write: impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<()> {
+        let mut lengths = self.messages.iter().map(|message| message.len);
+        // What is written next ends there. Of the first message a part has left already.
+        let mut end = if each { lengths.next().unwrap_or(0) - self.taken } else { self.bytes.len() };
         let mut written = 0;
         let result = loop {
             if written == self.bytes.len() {
                 break Ok(());
             }
-            match write(&self.bytes[written..]) {
+            if written == end {
+                end += lengths.next().unwrap_or(0);
+            }
+            match write(&self.bytes[written..end]) {
                 Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
@@ -143,8 +154,9 @@ mod tests {
     /// What a stream that takes `window` bytes gets.
     fn take(queue: &mut Outgoing, mut window: usize) -> Vec<u8> {
         let mut got = Vec::new();
+        let each = window.is_multiple_of(2);
         queue
-            .flush(|bytes| {
+            .flush(each, |bytes| {
                 let count = window.min(bytes.len());
                 window -= count;
                 got.extend_from_slice(&bytes[..count]);
@@ -165,6 +177,28 @@ mod tests {
         }
         assert_eq!(got, b"headbody!\0\0\0control");
         assert_eq!(queue.take_dropped(), 0);
+    }
+
+    #[test]
+    fn each_message_is_written_by_itself_where_that_is_wanted() {
+        let mut queue = Outgoing::default();
+        for message in [&b"one!"[..], b"two two!", b"three three!"] {
+            queue.control(message).unwrap();
+        }
+        let mut room = 6;
+        let mut got = Vec::new();
+        let mut write = |room: &mut usize, queue: &mut Outgoing| {
+            queue.flush(true, |bytes| {
+                let count = bytes.len().min(*room);
+                *room -= count;
+                got.push(bytes[..count].to_vec());
+                if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+            })
+        };
+        write(&mut room, &mut queue).unwrap();
+        room = 100;
+        write(&mut room, &mut queue).unwrap();
+        assert_eq!(got, [&b"one!"[..], b"tw", b"", b"o two!", b"three three!"]);
     }
 
     #[test]

@@ -214,7 +214,9 @@ impl Stream {
     pub(crate) fn flush(&mut self) -> u64 {
         if !self.blocked {
             let parts = &mut self.parts;
-            if parts.flush().is_err() || self.outgoing.flush(|bytes| parts.write(bytes)).is_err() {
+            // A record for each message: some clients take one for the other (coturn's among them).
+            let each = parts.tls.is_some();
+            if parts.flush().is_err() || self.outgoing.flush(each, |bytes| parts.write(bytes)).is_err() {
                 self.doomed = true;
             }
             self.blocked = !self.outgoing.is_empty() || parts.wants_write();

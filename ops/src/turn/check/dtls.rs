@@ -62,6 +62,8 @@ pub(super) async fn connect(server: SocketAddr, wait: Duration) -> Result<(Dtls,
     };
     let mut answered = false;
     let shaking = async {
+        // A socket that tokio has not yet seen ready takes nothing, and the first flight would be lost.
+        dtls.socket.writable().await?;
         dtls.machine.handle_timeout(now()).map_err(|error| fault(&error))?;
         dtls.drain();
         while !dtls.connected && !dtls.closed {
