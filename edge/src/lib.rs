@@ -23,6 +23,7 @@ mod probe;
 mod relay;
 mod stats;
 mod token;
+pub mod trust;
 #[allow(unsafe_code, reason = "system calls that no safe crate offers; see the module's head")]
 pub mod udp;
 mod uplink;

@@ -46,7 +46,9 @@ impl Probed {
         certificate: Option<Arc<Certificate>>,
     ) -> io::Result<Self> {
         let how = match (told.transport, certificate) {
-            (Transport::Tls, _) => How::Tls(tls::Check::new(&listener, (!told.trusted).then(tls::roots))?),
+            (Transport::Tls, _) => {
+                How::Tls(tls::Check::new(&listener, (!told.trusted).then(crate::trust::web_roots))?)
+            }
             (Transport::Dtls, Some(certificate)) => How::Dtls(dtls::Check::new(certificate)?),
             _ => How::Plain,
         };

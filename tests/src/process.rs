@@ -70,6 +70,16 @@ impl Output {
         self.text()
     }
 
+    /// Waits until a text has come so many times.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn until_times(&self, text: &str, times: usize) {
+        let missing = |state: &mut (String, bool)| state.0.matches(text).count() < times && !state.1;
+        let waited = self.0.1.wait_timeout_while(self.0.0.lock().unwrap(), WITHIN, missing).unwrap();
+        assert!(waited.0.0.matches(text).count() >= times, "no {text:?} {times} times in:\n{}", waited.0.0);
+    }
+
     /// Everything up to the end of the stream.
     ///
     /// # Panics

@@ -95,6 +95,32 @@ fn our_own_relay_passes_over_udp_and_tcp() {
     }
 }
 
+#[test]
+fn our_own_relay_passes_over_tls_and_dtls() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (chain, key) =
+        (write("cert.pem", &own.cert.pem()), write("key.pem", &own.signing_key.serialize_pem()));
+    let secret = secret(dir.path());
+    let files = ["--secret-file", &secret, "--certificate", &chain, "--key", &key, "--trust-certificate"];
+    let listen = ["--tls-listen", "127.0.0.1:0", "--dtls-listen", "127.0.0.1:0"];
+    let edge = Standalone::with(&[&files[..], &listen].concat());
+    let text = edge.process.stdout.text();
+    for (listener, transport) in [("TLS ", "tcp"), ("DTLS ", "udp")] {
+        let line = text.lines().find(|line| line.starts_with(listener)).unwrap();
+        let port = line.split([':', ',']).nth(1).unwrap();
+        let url = format!("turns:127.0.0.1:{port}?transport={transport}");
+        let (code, report) = check(&[&url, "--secret-file", &secret, "--ca", &chain]);
+        assert_eq!((code, &report["ok"]), (0, &true.into()), "{report:#}");
+        relayed(&report);
+    }
+}
+
 /// What people see: 80 columns, no colours where no terminal is, and the credential's secret nowhere.
 #[test]
 fn the_report_is_readable() {

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use chappe_edge::trust::{AnyCertificate, web_roots};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, Error};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -26,54 +25,15 @@ pub(super) struct Handshake {
 
 /// Mozilla's roots, as a browser has them, and the certificates of an operator.
 pub(super) fn trust(own: Vec<CertificateDer<'static>>) -> Result<Trust, Error> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut roots = web_roots();
     for certificate in &own {
         roots.add(certificate.clone())?;
     }
     Ok(Trust { roots, own })
 }
 
-/// Takes every certificate whose key signed the handshake. Nothing is sent over such a connection
-/// before [`super::certificate::judge`] has looked at it.
-#[derive(Debug)]
-struct Later(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Later {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Shakes hands over a connection.
+/// Shakes hands over a connection. Nothing is sent over it before [`super::certificate::judge`] has looked at
+/// the certificate.
 pub(super) async fn connect(
     tcp: TcpStream,
     name: ServerName<'static>,
@@ -84,7 +44,7 @@ pub(super) async fn connect(
         .with_safe_default_protocol_versions()
         .map_err(|error| Fault::Handshake(error.to_string()))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Later(provider)))
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         .with_no_client_auth();
     let connecting = TlsConnector::from(Arc::new(config)).connect(name, tcp);
     let Ok(connected) = tokio::time::timeout(wait, connecting).await else {
