@@ -1,4 +1,5 @@
 //! Frames between processes: node to node, and edge to node.
 
+pub mod node;
 pub mod uplink;
 pub mod user;

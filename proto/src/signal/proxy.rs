@@ -260,6 +260,7 @@ impl Proxy {
                 }
             }
             ProxyInput::Signal(signal) => out.push(Output::Session(signal.to, ToSession::Signal(signal))),
+            ProxyInput::Taken { .. } => {}
             ProxyInput::Ack(ack) => out.push(Output::Session(ack.from, ToSession::Ack(ack))),
             ProxyInput::Undelivered { from, to, id, was_here } => {
                 out.push(Output::Session(from, ToSession::Undelivered { to, id, was_here }));

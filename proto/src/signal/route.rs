@@ -172,6 +172,16 @@ pub enum ProxyInput {
     },
     /// A directed signal for a session of this gateway.
     Signal(Signal),
+    /// The owner has a signal of a session of this gateway, and passed it on or waits for its receiver
+    /// (CLUSTER.md 6: custody).
+    Taken {
+        /// The sender.
+        from: PeerId,
+        /// The receiver.
+        to: PeerId,
+        /// Its id.
+        id: u64,
+    },
     /// An acknowledgement for a session of this gateway.
     Ack(Ack),
     /// A signal of a session of this gateway can never arrive.
@@ -327,6 +337,29 @@ pub struct Ack {
     pub to: PeerId,
     /// The last of them.
     pub id: u64,
+}
+
+/// What one gateway's proxy says to another's around the room's owner (CLUSTER.md 6), which has not taken
+/// custody in time or cannot be reached. Taken only where the receiving proxy's own roster has the sender at
+/// the gateway that speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Direct {
+    /// The room.
+    pub room: RoomKey,
+    /// Who sends.
+    pub gateway: Gateway,
+    /// What.
+    pub body: DirectBody,
+}
+
+/// What goes around an owner: nothing else does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DirectBody {
+    /// A signal for a session there.
+    Signal(Signal),
+    /// An acknowledgement for a session there.
+    Ack(Ack),
 }
 
 /// What a session says to its proxy.

@@ -1,0 +1,335 @@
+//! The mesh: QUIC connections between nodes, one per pair (CLUSTER.md 9). Of two nodes the one with the
+//! lower id connects.
+//!
+//! Each side opens one unidirectional stream per [`Lane`], and writes frames of a 32-bit big-endian length
+//! and [`crate::wire`] bytes: the first of each stream an [`Opening`], then [`Parcel`]s (on the Raft lane,
+//! Raft's own bytes). A parcel that cannot be read is one of a newer release: it is skipped and counted, and
+//! the link stays. So only variants and fields are ever added here, none is renamed or reused.
+
+use serde::{Deserialize, Serialize};
+
+use super::uplink::{EdgeHello, Health};
+use crate::id::{ClusterId, EdgeId, Epoch, Generation, Index, NodeId, PeerId, RoomKey, SessionId, Shard};
+use crate::registry::{Command, Note, Outcome, RequestId};
+use crate::signal::route::{Direct, Entry, FromRoom, ToRoom};
+
+/// The ALPN protocol of a link between nodes.
+pub const ALPN: &[u8] = b"chappe-mesh/1";
+
+/// The newest form of these frames that this release writes; a link speaks the lower of both ends'.
+pub const WIRE: u32 = 1;
+
+/// Streams over which rooms are spread (CLUSTER.md 9): neither one for each room nor one blocking line.
+pub const ROOM_LANES: u8 = 16;
+
+/// What a stream between two nodes is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// Leases, requests, what is observed of edges.
+    Control,
+    /// Raft's messages.
+    Raft,
+    /// Rooms whose hash says so: 0 to [`ROOM_LANES`] - 1.
+    Rooms(u8),
+    /// The numbered feed, to a node that is no member of Raft; opened by the one that follows.
+    Feed,
+}
+
+impl Lane {
+    /// The lane of a room: the same on every node.
+    #[must_use]
+    pub fn of(room: &RoomKey) -> Self {
+        Self::Rooms(u8::try_from(room.anchor().0 % u16::from(ROOM_LANES)).unwrap_or(0))
+    }
+}
+
+/// The first frame of each stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Opening {
+    /// What the stream is for.
+    pub lane: Lane,
+    /// Who opens it.
+    pub hello: Hello,
+}
+
+/// Who a node is. Its id must be the one in its certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its id.
+    pub node: NodeId,
+    /// Its build, as `chappe --version` prints it.
+    pub build: String,
+    /// The newest form of frames that it understands: [`WIRE`].
+    pub wire: u32,
+    /// The newest cluster version that it understands: [`crate::registry::VERSION`].
+    pub speaks: u32,
+    /// The nodes that it has links with: through it they are reached by one hop (CLUSTER.md 9).
+    #[serde(default)]
+    pub reaches: Vec<NodeId>,
+}
+
+/// Something from one node to another. Where they have no link, a node that has one with both passes it on:
+/// once, since it takes parcels for others from their sender alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Parcel {
+    /// Who sends.
+    pub from: NodeId,
+    /// For whom.
+    pub to: NodeId,
+    /// What.
+    pub body: Body,
+}
+
+/// What nodes say to each other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant)]
+pub enum Body {
+    /// A proxy to a room's owner.
+    ToRoom(ToRoom),
+    /// A room's owner to a proxy.
+    FromRoom(FromRoom),
+    /// A proxy to another around the room's owner (CLUSTER.md 6).
+    Direct(Direct),
+
+    /// To the leader, every L/6 (CLUSTER.md 4).
+    Renew {
+        /// The sender's life.
+        generation: Generation,
+        /// Counts its renewals.
+        n: u64,
+    },
+    /// The leader's answer, once a read-index that began after the renewal has completed.
+    Grant {
+        /// The generation that renewed.
+        generation: Generation,
+        /// Which renewal.
+        n: u64,
+        /// What must be applied before the lease counts.
+        index: Index,
+    },
+    /// To the leader: the sender admits nothing in these shards any more, each at the epoch at which it
+    /// was told that it moves. Repeated until they have moved.
+    Released {
+        /// Which.
+        shards: Vec<(Shard, Epoch)>,
+    },
+
+    /// A question that is answered by [`Body::Answer`].
+    Request {
+        /// Names it among its sender's.
+        id: u64,
+        /// What is asked.
+        ask: Ask,
+    },
+    /// The answer to a question.
+    Answer {
+        /// Which.
+        id: u64,
+        /// What.
+        answer: Answer,
+    },
+
+    /// The nodes that the sender has links with, whenever that changes.
+    Reaches(Vec<NodeId>),
+    /// The edges that report to the sender, as it last heard them; once a second, and when one comes or
+    /// goes.
+    Edges(Vec<EdgeReport>),
+    /// A session has left: its allocations end on every edge (DESIGN.md 6).
+    End {
+        /// Which.
+        session: SessionId,
+    },
+}
+
+/// An edge as a node that it reports to hears it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EdgeReport {
+    /// What it offers.
+    pub hello: EdgeHello,
+    /// Its last report.
+    #[serde(default)]
+    pub health: Option<Health>,
+    /// Whether it is heard.
+    pub alive: bool,
+}
+
+/// What a node asks of another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant)]
+pub enum Ask {
+    /// Of the leader: commit this (CLUSTER.md 1: by the cluster's own request, so that the leader stamps it).
+    Propose {
+        /// What.
+        command: Command,
+        /// Names the request, since it is sent again to the next leader.
+        by: RequestId,
+        /// Who asked, for the audit log.
+        #[serde(default)]
+        note: Option<Note>,
+    },
+    /// Of the leader: the index at which a read that begins now is linearizable.
+    Read,
+    /// Of the leader: hand the leadership to this member.
+    Transfer {
+        /// To whom.
+        to: NodeId,
+    },
+    /// Of any node: how it is.
+    Status,
+    /// Of any node: the rooms that it runs.
+    Rooms,
+    /// Of a room's owner: who is in it.
+    Peers {
+        /// Which room.
+        room: RoomKey,
+    },
+    /// Of a room's owner: an operator removes a peer.
+    Kick {
+        /// From which room.
+        room: RoomKey,
+        /// Whom.
+        peer: PeerId,
+        /// And keeps it out.
+        ban: bool,
+    },
+    /// Of the leader: a certificate for the asker's new public key.
+    Certify {
+        /// SubjectPublicKeyInfo, DER.
+        public_key: Vec<u8>,
+    },
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant)]
+pub enum Answer {
+    /// Committed.
+    Applied {
+        /// The index of the entry.
+        index: Index,
+        /// What it came to.
+        outcome: Outcome,
+    },
+    /// A linearizable read may be answered once this is applied.
+    Read {
+        /// The index.
+        index: Index,
+    },
+    /// It is done.
+    Done,
+    /// How a node is.
+    Status(NodeStatus),
+    /// Its rooms and how many are in each.
+    Rooms(Vec<(RoomKey, u32)>),
+    /// Who is in a room; nobody where there is no such room.
+    Peers(Option<Vec<Entry>>),
+    /// There is no such peer or room.
+    NotThere,
+    /// A certificate, DER.
+    Certificate {
+        /// The asker's.
+        certificate: Vec<u8>,
+        /// The authorities that are trusted, DER.
+        authorities: Vec<Vec<u8>>,
+    },
+    /// It cannot be answered.
+    Failed(Failure),
+}
+
+/// Why a question has no answer. What is asked twice by one [`RequestId`] is done once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// The node asked does not lead: ask the one named.
+    #[error("that node does not lead the registry")]
+    NotLeader {
+        /// Who does, where it knows.
+        leader: Option<NodeId>,
+    },
+    /// Too much waits there: ask again.
+    #[error("the node is busy")]
+    Busy,
+    /// The leader's disk is nearly full.
+    #[error("less than 64 MB are free on the leader's disk")]
+    DiskLow,
+    /// The command is longer than an entry may be.
+    #[error("the command is longer than an entry may be")]
+    TooLong,
+    /// It was not carried out, or nobody knows: ask again by the same id.
+    #[error("the outcome is not known")]
+    Lost,
+    /// Anything else, in words.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// How a node is, as it says itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its generation.
+    pub generation: Generation,
+    /// Sockets of clients.
+    pub sessions: u32,
+    /// Of them, those of foreign protocols, which cannot resume.
+    #[serde(default)]
+    pub foreign: u32,
+    /// Rooms that it runs.
+    pub rooms: u32,
+    /// Whether it holds its lease.
+    pub lease: bool,
+    /// The last applied index.
+    pub applied: Index,
+    /// What it is in Raft: `leader`, `follower`, `candidate`, `stand-by`, or `feed` for none.
+    pub role: String,
+    /// The leader that it follows.
+    #[serde(default)]
+    pub leader: Option<NodeId>,
+    /// The term.
+    pub term: u64,
+    /// The nodes that it has links with.
+    pub reaches: Vec<NodeId>,
+    /// The edges that report to it.
+    #[serde(default)]
+    pub edges: Vec<EdgeId>,
+}
+
+/// A frame of the feed (CLUSTER.md 1): the whole registry, then each entry in order, numbered by the Raft
+/// index. So a follower applies what members apply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Feed {
+    /// The follower's word, the only one: everything up to here is applied.
+    Follow {
+        /// 0 where it has nothing.
+        after: Index,
+    },
+    /// A piece of the whole registry at an index, in order.
+    Snapshot {
+        /// At which.
+        index: Index,
+        /// Bytes of [`crate::registry::State::encode`].
+        piece: Vec<u8>,
+        /// Whether it is the last piece.
+        last: bool,
+    },
+    /// The entry at the next index; empty for one of Raft's own.
+    Entry {
+        /// Its index.
+        index: Index,
+        /// Its bytes.
+        data: Vec<u8>,
+    },
+    /// Who leads, where that is known, and in which term: told at once and at each change.
+    Leader {
+        /// The term.
+        term: u64,
+        /// Who.
+        leader: Option<NodeId>,
+    },
+}
