@@ -3,6 +3,10 @@
 
 mod api;
 mod auth;
+mod backup;
+mod cluster;
+pub mod control;
+pub mod health;
 #[cfg(test)]
 mod memory;
 mod problem;
@@ -19,11 +23,14 @@ use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::registry::{Note, Refusal};
 use serde::Serialize;
 
+pub use cluster::ClusterReport;
+pub use control::Control;
+
 /// An answer that is waited for on the thread that asks.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// What the admin API can see and do of a cluster.
-pub trait Cluster: Send + Sync + 'static {
+pub trait Cluster: Control {
     /// The whole at a glance.
     fn overview(&self) -> Answer<'_, Overview>;
     /// Who is in a room; none where nobody is.
@@ -163,6 +170,6 @@ impl Mount {
     /// Adds the routes under `/admin/api/v1`.
     pub fn configure(&self, config: &mut ServiceConfig) {
         let scope = web::scope("/admin/api/v1").app_data(web::Data::new(self.clone()));
-        config.service(scope.configure(api::routes).configure(turn::routes));
+        config.service(scope.configure(api::routes).configure(turn::routes).configure(cluster::routes));
     }
 }

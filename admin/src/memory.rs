@@ -1,18 +1,190 @@
-//! A cluster of nothing but a registry in memory, for tests.
+//! A cluster of nothing but a registry in memory, for tests. What is decided of its members is done at
+//! once.
 
 use std::collections::BTreeMap;
+use std::io::{Seek, Write};
 use std::sync::{Mutex, PoisonError};
 
-use chappe_proto::id::{Index, PeerId, RoomKey};
+use chappe_proto::id::{ClusterId, Generation, Index, NodeId, PeerId, Region, RoomKey};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
-use chappe_proto::registry::{Command, Entry, Note, State};
+use chappe_proto::registry::{Command, Entry, NodeState, Note, State};
 use chappe_proto::time::Unix;
 
-use crate::{Answer, Changed, Cluster, Kicked, Overview, Peer, Registry, Unavailable};
+use crate::control::{
+    AuthorityStatus, Backup, ClusterStatus, Event, Fault, Invitation, InvitationStatus, InvitationWish,
+    Member, MemberOwn, MemberRole, NodeChange, Profile,
+};
+use crate::{Answer, Changed, Cluster, Control, Kicked, Overview, Peer, Registry, Unavailable};
 
-/// The registry.
-#[derive(Default)]
-pub(crate) struct Memory(Mutex<State>);
+/// The registry, and the cluster.
+pub(crate) struct Memory(Mutex<State>, pub(crate) Mutex<ClusterStatus>);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(Mutex::default(), Mutex::new(three_nodes()))
+    }
+}
+
+/// Three nodes in three regions, of which the first leads.
+pub(crate) fn three_nodes() -> ClusterStatus {
+    let member = |node, region| Member {
+        node: NodeId(node),
+        region: Region::new(region).unwrap(),
+        role: if node == 1 { MemberRole::Leader } else { MemberRole::Voter },
+        generation: Generation(1),
+        state: NodeState::Up,
+        since: Unix::from_secs(1),
+        reachable: true,
+        heard_ms: Some(0),
+        build: "0.1.0".to_owned(),
+        weight: 1,
+        draining: false,
+        shards: 1365,
+        lag: Some(0),
+        own: Some(MemberOwn { lease: true, sessions: 10, rooms: 4, ..MemberOwn::default() }),
+        mesh: Vec::new(),
+        public: Vec::new(),
+    };
+    ClusterStatus {
+        id: ClusterId::from_random([7; 15]),
+        name: "memory".to_owned(),
+        version: 1,
+        profile: Profile::Lan,
+        voters_wanted: 3,
+        node: NodeId(1),
+        leader: Some(NodeId(1)),
+        term: 2,
+        committed: Index(10),
+        applied: Index(10),
+        members: vec![member(1, "eu"), member(2, "us"), member(3, "ap")],
+        authorities: vec![AuthorityStatus {
+            number: 1,
+            fingerprint: "00".repeat(32),
+            until: Unix::from_secs(10),
+        }],
+        invitations: Vec::new(),
+    }
+}
+
+type Done<T> = Result<T, Fault>;
+
+impl Memory {
+    /// Asks the cluster.
+    pub(crate) fn members<T>(&self, ask: impl FnOnce(&mut ClusterStatus) -> T) -> T {
+        ask(&mut self.1.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Carries a decision out and keeps its note, where a majority of the voters is reached.
+    fn decide<'a, T: 'a>(
+        &self,
+        note: Note,
+        by: impl FnOnce(&mut ClusterStatus) -> Done<T>,
+    ) -> Answer<'a, Done<T>> {
+        let done = self.members(|status| {
+            let Some(_) = status.leader else {
+                return Err(Fault::Unavailable(crate::health::Health::of(status).problems.remove(0)));
+            };
+            by(status)
+        });
+        if done.is_ok() {
+            drop(self.change(Command::Note, note));
+        }
+        Box::pin(async { done })
+    }
+}
+
+impl Control for Memory {
+    fn status(&self) -> Answer<'_, ClusterStatus> {
+        let status = self.members(|status| status.clone());
+        Box::pin(async { status })
+    }
+
+    fn node_set(&self, node: NodeId, change: NodeChange, note: Note) -> Answer<'_, Done<()>> {
+        self.decide(note, |status| {
+            let held = status.members.iter_mut().find(|member| member.node == node);
+            let held = held.ok_or(Fault::NotThere("node"))?;
+            held.weight = change.weight.unwrap_or(held.weight);
+            held.draining = change.draining.unwrap_or(held.draining);
+            Ok(())
+        })
+    }
+
+    fn node_remove(&self, node: NodeId, note: Note) -> Answer<'_, Done<()>> {
+        self.decide(note, |status| {
+            status.members.retain(|member| member.node != node);
+            Ok(())
+        })
+    }
+
+    fn transfer(&self, to: Option<NodeId>, note: Note) -> Answer<'_, Done<NodeId>> {
+        self.decide(note, |status| {
+            let to = to.unwrap_or(NodeId(2));
+            for member in &mut status.members {
+                member.role = if member.node == to { MemberRole::Leader } else { MemberRole::Voter };
+            }
+            status.leader = Some(to);
+            Ok(to)
+        })
+    }
+
+    fn invite(&self, wish: InvitationWish, note: Note) -> Answer<'_, Done<Invitation>> {
+        self.decide(note, |status| {
+            let (id, until) = (format!("i{}", status.invitations.len()), Unix::default() + wish.ttl);
+            status.invitations.push(InvitationStatus { id: id.clone(), region: wish.region, until });
+            Ok(Invitation { token: format!("chappe-join-{id}-secret"), id, until })
+        })
+    }
+
+    fn invitation_remove(&self, id: String, note: Note) -> Answer<'_, Done<()>> {
+        self.decide(note, |status| {
+            let before = status.invitations.len();
+            status.invitations.retain(|held| held.id != id);
+            if status.invitations.len() < before { Ok(()) } else { Err(Fault::NotThere("invitation")) }
+        })
+    }
+
+    fn authority_rotate(&self, note: Note) -> Answer<'_, Done<u64>> {
+        self.decide(note, |status| {
+            let mut next = status.authorities.last().cloned().ok_or(Fault::NotThere("authority"))?;
+            next.number += 1;
+            status.authorities.push(next);
+            Ok(status.authorities.len() as u64)
+        })
+    }
+
+    fn profile_set(&self, profile: Profile, note: Note) -> Answer<'_, Done<()>> {
+        self.decide(note, |status| {
+            status.profile = profile;
+            Ok(())
+        })
+    }
+
+    fn voters_set(&self, wanted: u8, note: Note) -> Answer<'_, Done<()>> {
+        self.decide(note, |status| {
+            status.voters_wanted = wanted;
+            Ok(())
+        })
+    }
+
+    fn backup(&self, note: Note) -> Answer<'_, Done<Backup>> {
+        self.decide(note, |status| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&backup_bytes()).unwrap();
+            file.rewind().unwrap();
+            Ok(Backup { index: status.applied, file })
+        })
+    }
+
+    fn events(&self) -> Answer<'_, Vec<Event>> {
+        let event = Event { at: Unix::from_secs(1), node: Some(NodeId(3)), text: "joined".to_owned() };
+        Box::pin(async { vec![event] })
+    }
+}
+
+/// What [`Memory`]'s backup holds: longer than what is read at once.
+pub(crate) fn backup_bytes() -> Vec<u8> {
+    (0..700_001_u32).map(|n| n.to_be_bytes()[3]).collect()
+}
 
 impl Memory {
     /// Asks the state.

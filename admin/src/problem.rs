@@ -20,6 +20,8 @@ pub(crate) enum Problem {
     NotFound(&'static str),
     #[error("the registry cannot commit right now; try again")]
     Unavailable,
+    #[error("{0}")]
+    NotNow(String),
 }
 
 impl ResponseError for Problem {
@@ -29,7 +31,7 @@ impl ResponseError for Problem {
             Self::BadName(_) | Self::Field { .. } => StatusCode::BAD_REQUEST,
             Self::Full(_) => StatusCode::CONFLICT,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::NotNow(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

@@ -116,7 +116,7 @@ impl From<BadUser> for Problem {
 
 /// Reads a body. The parser's words name the field and the place; a value only where it is of the
 /// wrong type, and to nobody but its sender.
-fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
+pub(crate) fn read<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem::Field {
         field: "body",
         fix: format!("not the JSON object that is taken here: {error}"),

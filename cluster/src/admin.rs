@@ -1,5 +1,7 @@
 //! What the admin API sees and does of this node.
 
+mod control;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

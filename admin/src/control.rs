@@ -1,0 +1,299 @@
+//! What operators see and decide of the cluster itself: its members, who may join, who leads.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chappe_proto::id::{ClusterId, EdgeId, Generation, Index, NodeId, Region};
+use chappe_proto::registry::{NodeState, Note, Refusal};
+use chappe_proto::time::Unix;
+use serde::{Deserialize, Serialize};
+
+use crate::Answer;
+
+/// What the admin API can see and do of the cluster's members. Every change is committed when it is
+/// answered; what takes longer (a drain, a voter that catches up) is then under way, and seen in
+/// [`Control::status`].
+pub trait Control: Send + Sync + 'static {
+    /// The cluster as this node knows it, which is what can be known without a leader too.
+    fn status(&self) -> Answer<'_, ClusterStatus>;
+    /// A node drains, or takes rooms again; its part of the shards is another one.
+    fn node_set(&self, node: NodeId, change: NodeChange, note: Note) -> Answer<'_, Result<(), Fault>>;
+    /// A node that is down leaves for good: first Raft, where it is a member, then the registry.
+    fn node_remove(&self, node: NodeId, note: Note) -> Answer<'_, Result<(), Fault>>;
+    /// Another member leads: the one named, or the one that is furthest.
+    fn transfer(&self, to: Option<NodeId>, note: Note) -> Answer<'_, Result<NodeId, Fault>>;
+    /// A new node may join, once.
+    fn invite(&self, wish: InvitationWish, note: Note) -> Answer<'_, Result<Invitation, Fault>>;
+    /// An invitation is withdrawn.
+    fn invitation_remove(&self, id: String, note: Note) -> Answer<'_, Result<(), Fault>>;
+    /// A new certificate authority issues from now on: its number. The old one is trusted until
+    /// nobody holds a certificate of it.
+    fn authority_rotate(&self, note: Note) -> Answer<'_, Result<u64, Fault>>;
+    /// The timers are these.
+    fn profile_set(&self, profile: Profile, note: Note) -> Answer<'_, Result<(), Fault>>;
+    /// So many voters are wanted: 3 or 5.
+    fn voters_set(&self, wanted: u8, note: Note) -> Answer<'_, Result<(), Fault>>;
+    /// The whole registry in a file, secrets included.
+    fn backup(&self, note: Note) -> Answer<'_, Result<Backup, Fault>>;
+    /// What happened to the cluster lately as this node saw it, oldest first.
+    fn events(&self) -> Answer<'_, Vec<Event>>;
+}
+
+/// Why something was not done. The words are for operators and say what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// There is no such thing.
+    #[error("there is no such {0}")]
+    NotThere(&'static str),
+    /// Not as things are.
+    #[error("{0}")]
+    Conflict(String),
+    /// The registry refused it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The registry cannot commit or be read now, and why: `no leader: 2 of 3 voters unreachable: …`.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The cluster as a node knows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// Its id.
+    pub id: ClusterId,
+    /// What operators call it.
+    pub name: String,
+    /// The cluster version: what its entries may hold.
+    pub version: u32,
+    /// Its timers.
+    pub profile: Profile,
+    /// How many voters are wanted.
+    pub voters_wanted: u8,
+    /// The node that answers.
+    pub node: NodeId,
+    /// Who leads, where that is known.
+    pub leader: Option<NodeId>,
+    /// The term.
+    pub term: u64,
+    /// The last entry known to be committed.
+    pub committed: Index,
+    /// The last entry applied by the node that answers.
+    pub applied: Index,
+    /// The nodes, by id.
+    pub members: Vec<Member>,
+    /// The certificate authorities that are trusted, oldest first: the last one issues.
+    pub authorities: Vec<AuthorityStatus>,
+    /// Invitations that nobody has used yet.
+    pub invitations: Vec<InvitationStatus>,
+}
+
+impl ClusterStatus {
+    /// A node.
+    #[must_use]
+    pub fn member(&self, node: NodeId) -> Option<&Member> {
+        self.members.iter().find(|member| member.node == node)
+    }
+
+    /// The members that vote.
+    pub fn voters(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.role.votes())
+    }
+}
+
+/// A node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Member {
+    /// Its id.
+    pub node: NodeId,
+    /// Where it stands.
+    pub region: Region,
+    /// What it is to the registry.
+    pub role: MemberRole,
+    /// Counts the starts of its process.
+    pub generation: Generation,
+    /// Whether it is there, as the registry has it.
+    pub state: NodeState,
+    /// Since when.
+    pub since: Unix,
+    /// Whether the node that answers reaches it now, over whatever way.
+    pub reachable: bool,
+    /// Milliseconds since the node that answers last heard it; 0 for itself, none for never.
+    pub heard_ms: Option<u64>,
+    /// Its build.
+    pub build: String,
+    /// Its part of the shards, relative to others'.
+    pub weight: u16,
+    /// Whether it is to own none.
+    pub draining: bool,
+    /// Shards that it owns.
+    pub shards: u32,
+    /// Entries by which its log is behind the leader's, for Raft's members, where the leader could
+    /// be asked.
+    pub lag: Option<u64>,
+    /// What it said itself, where it could be asked.
+    pub own: Option<MemberOwn>,
+    /// Where other nodes and edges reach it.
+    pub mesh: Vec<SocketAddr>,
+    /// Where clients reach it.
+    pub public: Vec<String>,
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct MemberOwn {
+    /// Whether it holds its lease: without one its rooms admit nobody.
+    pub lease: bool,
+    /// Sockets of clients.
+    pub sessions: u32,
+    /// Of them, those of foreign protocols, which cannot resume elsewhere.
+    pub foreign: u32,
+    /// Rooms that it runs.
+    pub rooms: u32,
+    /// The last entry that it has applied.
+    pub applied: Index,
+    /// Its ways to other nodes.
+    pub links: Vec<Link>,
+    /// The edges that report to it.
+    pub edges: Vec<EdgeId>,
+    /// Whether less than 64 MB are free on its disk.
+    pub disk_low: bool,
+    /// When its certificate ends.
+    pub certificate_until: Option<Unix>,
+}
+
+/// A node's way to another.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Link {
+    /// To whom.
+    pub to: NodeId,
+    /// The node in between, where there is no direct link.
+    pub via: Option<NodeId>,
+    /// Round-trip time in milliseconds, of direct links, where it is known.
+    pub rtt_ms: Option<f64>,
+}
+
+/// What a node is to the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemberRole {
+    /// Votes, and leads.
+    Leader,
+    /// Votes.
+    Voter,
+    /// Holds the registry and may become a voter.
+    StandBy,
+    /// Follows the registry's feed.
+    Follower,
+}
+
+impl MemberRole {
+    /// Whether it votes.
+    #[must_use]
+    pub const fn votes(self) -> bool {
+        matches!(self, Self::Leader | Self::Voter)
+    }
+
+    /// As operators read it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Voter => "voter",
+            Self::StandBy => "stand-by",
+            Self::Follower => "follower",
+        }
+    }
+}
+
+/// The timers, by name (CLUSTER.md 8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Members close together.
+    Lan,
+    /// Members over 50 ms apart.
+    Wan,
+}
+
+impl Profile {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lan => "lan",
+            Self::Wan => "wan",
+        }
+    }
+}
+
+/// A certificate authority of the cluster.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AuthorityStatus {
+    /// Its number.
+    pub number: u64,
+    /// SHA-256 of its certificate, in hexadecimal digits.
+    pub fingerprint: String,
+    /// When its certificate ends.
+    pub until: Unix,
+}
+
+/// An invitation that nobody has used yet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InvitationStatus {
+    /// Its id, which is no secret.
+    pub id: String,
+    /// The region in which the node must stand, where one was asked for.
+    pub region: Option<Region>,
+    /// When it ends.
+    pub until: Unix,
+}
+
+/// What invitation is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvitationWish {
+    /// The region in which the node must stand.
+    pub region: Option<Region>,
+    /// How long it is good.
+    pub ttl: Duration,
+}
+
+/// A new invitation: the only time that its token is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Invitation {
+    /// Its id.
+    pub id: String,
+    /// What the new node is given. Secret.
+    pub token: String,
+    /// When it ends.
+    pub until: Unix,
+}
+
+/// What changes of a node; none leaves it as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NodeChange {
+    /// Its part of the shards, relative to others'.
+    pub weight: Option<u16>,
+    /// Whether it is to own none.
+    pub draining: Option<bool>,
+}
+
+/// The whole registry, to be read from where the file stands to its end.
+#[derive(Debug)]
+pub struct Backup {
+    /// Its last entry.
+    pub index: Index,
+    /// Its bytes.
+    pub file: File,
+}
+
+/// Something that happened to the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, by the clock of the node that saw it.
+    pub at: Unix,
+    /// The node that it is about.
+    pub node: Option<NodeId>,
+    /// In words.
+    pub text: String,
+}
