@@ -2,18 +2,25 @@
 // the wait before another attempt, join and resume, moving, and whether the other end is alive.
 
 import { ChappeError } from './emitter.js';
-import { backoff, openFirst, signalUrl } from './socket.js';
+import { Nodes, openWithin } from './nodes.js';
+import { backoff, openFirst } from './socket.js';
 
 /** A socket on which nothing came for this long is asked: half of what a black-holed node may cost. */
 export const ASK_AFTER_MS = 4000;
 /** And is lost when it has not answered within this. */
-export const ANSWER_PING_MS = 2500;
+export const ANSWER_PING_MS = 2000;
 /** The same after a hint that the network changed (CLIENTS.md, life on real devices). */
 export const ANSWER_HINT_MS = 2000;
-/** A join has to be answered within this. */
+/** A join has to be answered within this: given up earlier, it could leave a double of us behind. */
 const ANSWER_JOIN_MS = 10_000;
+/** A resume, which another node may answer as well; a node itself gives its room as long. */
+const ANSWER_RESUME_MS = 5000;
+/** A refusal that names no time is tried again after this. */
+const RETRY_MS = 250;
+/** Who is sent away goes somewhere in this part of the time, so that not all go at once. */
+const SPREAD = 0.7;
 /** The time between two looks at the clock. */
-const TICK_MS = 500;
+const TICK_MS = 250;
 /** A look that comes this much late: the device has slept. */
 const SLEPT_MS = 3000;
 /** An attempt that has taken this long may be hanging in a network that is no more. */
@@ -51,13 +58,12 @@ export class Connector {
   #host;
   #clock;
   #random;
-  #urls;
-  #nodes = [];
+  #nodes;
   #resume = null;
   #live = null;
   #trying = null;
-  #moveTo = null;
   #attempts = 0;
+  #vain = 0; // attempts in a row that found no node
   #tokenTries = 0;
   #notBefore = 0;
   #timers = {};
@@ -69,7 +75,7 @@ export class Connector {
     this.#host = host;
     this.#clock = options.clock ?? realClock();
     this.#random = options.random ?? Math.random;
-    this.#urls = options.urls.map((url) => signalUrl(url, globalThis.location?.href));
+    this.#nodes = new Nodes(options.urls);
   }
 
   get clock() {
@@ -125,12 +131,6 @@ export class Connector {
     this.#setState('disconnected', error);
   }
 
-  /** The node sends us away: this socket stays until another has resumed. */
-  moveTo(url) {
-    this.#moveTo = signalUrl(url, this.#live.url);
-    if (!this.#trying) this.#attempt();
-  }
-
   #setState(state, error) {
     if (this.state === state) return;
     this.state = state;
@@ -161,12 +161,10 @@ export class Connector {
     this.#timer('backoff', wait, () => this.#attempt());
   }
 
-  /** The nodes in the order to try them. */
-  #targets() {
-    const targets = new Set([this.#moveTo, ...this.#nodes, ...this.#urls].filter(Boolean));
-    // A node that sends us away is not where to go, unless all share one address.
-    if (this.#live && targets.size > 1) targets.delete(this.#live.url);
-    return [...targets];
+  /** The node sends us away: its socket stays until another has resumed. */
+  #move({ to, within_ms: within = 0 }) {
+    this.#nodes.sendTo([to ?? []].flat(), this.#live.url);
+    this.#timer('move', within * SPREAD * this.#random(), () => this.#trying || this.#attempt());
   }
 
   async #attempt() {
@@ -175,11 +173,17 @@ export class Connector {
     const attempt = (this.#trying = { link: null, since: this.#clock.now(), cancel() {} });
     const token = this.#resume ? undefined : await this.#token(attempt);
     if (this.#trying !== attempt || this.ended) return;
-    const race = openFirst(this.#targets(), {
+    const targets = this.#nodes.targets(this.#live?.url, attempt.since);
+    const race = openFirst(targets, {
       WebSocket: this.#options.WebSocket ?? globalThis.WebSocket,
       clock: this.#clock,
+      within: openWithin(targets.length, this.#vain),
       onOpen: (socket, url) => this.#opened(attempt, socket, url, token),
-      onFail: () => this.#retry(),
+      onDead: (url) => this.#nodes.failed(url, this.#clock.now()),
+      onFail: () => {
+        this.#vain += 1;
+        this.#retry();
+      },
     });
     if (this.#trying === attempt && !attempt.link) attempt.cancel = race.cancel;
   }
@@ -220,7 +224,12 @@ export class Connector {
   #sendJoin(link, token) {
     const { join, marks } = this.#host.joining();
     this.#write(link, { ...join, ...(this.#resume ? { resume: this.#resume, marks } : { token }) });
-    this.#timer('answer', ANSWER_JOIN_MS, () => this.#retry());
+    this.#timer('answer', this.#resume ? ANSWER_RESUME_MS : ANSWER_JOIN_MS, () => this.#retryElsewhere(link));
+  }
+
+  #retryElsewhere(link, retryAfter) {
+    this.#nodes.failed(link.url, this.#clock.now());
+    this.#retry(retryAfter);
   }
 
   #discard(link, code) {
@@ -242,10 +251,11 @@ export class Connector {
     const live = link === this.#live;
     if (live) this.#live = null;
     else if (this.#trying?.link !== link) return;
+    this.#nodes.failed(link.url, this.#clock.now());
     let { code, message, resume = true, retry_after_ms: retryAfter } = link.closing ?? {};
     // Another socket of ours is taking over (its `resumed` is on the way), or the session lives on one.
     const takenOver = live && code === 'replaced' && this.#trying?.link;
-    if (takenOver || (!live && this.#live)) resume = true;
+    if (takenOver || link.unavailable || (!live && this.#live)) resume = true;
     if (!resume && code !== 'lost' && code !== 'join_timeout') return this.end(new ChappeError(code, message));
     if (!resume) this.#reset();
     if (live && !takenOver) this.#setState('reconnecting');
@@ -254,9 +264,14 @@ export class Connector {
   }
 
   /** A join was refused. */
-  #refused({ code, message, retry_after_ms: retryAfter }) {
+  #refused(link, { code, message, retry_after_ms: retryAfter = RETRY_MS }) {
     if (TOKEN_ERRORS.has(code) && this.#options.getToken && this.#tokenTries++ === 0) return this.#retry();
-    if (this.#live || RETRYABLE.has(code)) return this.#retry(retryAfter);
+    if (code === 'unavailable') {
+      // It may still come on this socket (PROTOCOL.md section 8).
+      link.unavailable = true;
+      return this.#timer('answer', retryAfter, () => this.#retryElsewhere(link));
+    }
+    if (this.#live || RETRYABLE.has(code)) return this.#retryElsewhere(link, retryAfter);
     return this.end(new ChappeError(code, message));
   }
 
@@ -292,7 +307,7 @@ export class Connector {
         return this.#gone(link, frame.reason);
       case 'error':
         // A `closed` may follow; there is no need to wait for it.
-        return this.#refused(frame);
+        return this.#refused(link, frame);
       case 'closed':
         link.closing = frame;
         return this.#lose(link);
@@ -303,7 +318,7 @@ export class Connector {
 
   async #gone(link, reason) {
     // While another socket lives, the session does: this node just does not know it.
-    if (this.#live) return this.#retry();
+    if (this.#live) return this.#retryElsewhere(link);
     this.#stopTimer('answer');
     this.#reset();
     if (reason === 'revoked') return this.end(new ChappeError('kicked'));
@@ -316,15 +331,13 @@ export class Connector {
   #adopt(link, frame) {
     const old = this.#live;
     this.#trying = null;
-    this.#moveTo = null;
     this.#live = link;
     if (old) this.#discard(old);
-    this.#stopTimer('answer');
-    this.#stopTimer('backoff');
+    for (const name of ['answer', 'backoff', 'move']) this.#stopTimer(name);
     link.since = this.#clock.now();
-    this.#tokenTries = 0;
+    this.#tokenTries = this.#vain = 0;
     this.#resume = frame.resume;
-    this.#nodes = frame.nodes.length > 0 ? frame.nodes.map((url) => signalUrl(url, link.url)) : [link.url];
+    this.#nodes.welcomed(frame.nodes, link.url);
     this.#silentAfter = frame.limits.silent_after_ms;
     this.#host.adopted(frame, () => this.#live === link && this.#setState('connected'));
   }
@@ -341,7 +354,7 @@ export class Connector {
         link.closing = frame;
         return this.#lose(link);
       case 'moving':
-        return this.moveTo(frame.to);
+        return this.#move(frame);
       default:
         return this.#host.heard(frame);
     }

@@ -5,9 +5,7 @@ export const BACKOFF_MS = [0, 300, 1200, 2700, 4800, 7000];
 /** From the third attempt on up to this is added, so that a crowd does not return at once. */
 export const JITTER_MS = 1000;
 /** The next address is tried beside the last one when that has not opened within this. */
-const STAGGER_MS = 800;
-/** An address that has not opened within this is given up. */
-const OPEN_WITHIN_MS = 8000;
+const STAGGER_MS = 500;
 
 /** How long to wait before the attempt of that number, counted from 0. */
 export function backoff(attempt, random) {
@@ -31,9 +29,10 @@ export function signalUrl(url, base) {
 /**
  * Opens a socket to the first of several addresses that answers; the later ones are tried when the
  * earlier ones fail or are slow, and the losers are closed.
+ * `within` is how long each may take, in milliseconds; `onDead(url)` is told of each that did not open.
  * @returns {{cancel(): void}}
  */
-export function openFirst(urls, { WebSocket, clock, onOpen, onFail }) {
+export function openFirst(urls, { WebSocket, clock, within, onOpen, onDead, onFail }) {
   const opening = new Set();
   let next = 0;
   let timer;
@@ -53,10 +52,10 @@ export function openFirst(urls, { WebSocket, clock, onOpen, onFail }) {
     try {
       socket = new WebSocket(url);
     } catch {
-      return failed();
+      return failed(url);
     }
     const attempt = {
-      deadline: clock.setTimeout(() => fail(), OPEN_WITHIN_MS),
+      deadline: clock.setTimeout(() => fail(), within),
       discard() {
         clock.clearTimeout(attempt.deadline);
         socket.onopen = socket.onclose = socket.onerror = null;
@@ -66,7 +65,7 @@ export function openFirst(urls, { WebSocket, clock, onOpen, onFail }) {
     const fail = () => {
       attempt.discard();
       opening.delete(attempt);
-      failed();
+      failed(url);
     };
     opening.add(attempt);
     socket.onclose = fail;
@@ -81,8 +80,9 @@ export function openFirst(urls, { WebSocket, clock, onOpen, onFail }) {
     if (next < urls.length) timer = clock.setTimeout(start, STAGGER_MS);
   };
 
-  const failed = () => {
+  const failed = (url) => {
     if (over) return;
+    onDead(url);
     if (next < urls.length) start();
     else if (opening.size === 0) {
       finish();

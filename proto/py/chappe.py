@@ -35,13 +35,24 @@ log = logging.getLogger("chappe")
 BACKOFF = (0.0, 0.3, 1.2, 2.7, 4.8, 7.0)
 #: Events that wait for the application; beyond it the socket is not read.
 EVENTS_MAX = 1024
-#: How long a server has to open a socket, and to answer a join, in seconds.
-ANSWER_WITHIN = 10.0
+#: How long a node has to open a socket, in seconds; twice as long after each attempt in vain.
+OPEN_WITHIN = 2.0
+OPEN_WITHIN_MAX = 8.0
+#: How long it has to answer a join, and a resume, which another node may answer as well.
+ANSWER_JOIN = 10.0
+ANSWER_RESUME = 5.0
+#: A node that is silent for so long is asked, and lost when it does not answer within the second.
+ASK_AFTER = 4.0
+ANSWER_PING = 2.0
+#: Who is sent away goes somewhere in this part of the time, so that not all go at once.
+SPREAD = 0.7
 #: A refused join is tried again after these.
 RETRYABLE = {"busy", "rate_limited", "unavailable"}
 #: After these close codes of the WebSocket there is nothing to resume (PROTOCOL.md 8).
 FINAL = {4010: "replaced", 4011: "kicked", 4012: "banned", 4013: "room_closed", 4014: "lost",
          4020: "protocol", 4021: "rate", 4023: "refused"}
+#: What answers a join that was taken.
+WELCOMES = ("welcome", "resumed", "rebuilt")
 _END = object()
 
 
@@ -59,6 +70,14 @@ class Undelivered(Exception):
     def __init__(self, reason, message=""):
         super().__init__(f"{reason}: {message}" if message else reason)
         self.reason = reason
+
+
+class _Elsewhere(Exception):
+    """This node does not take us now."""
+
+    def __init__(self, reason, retry_after=0.0):
+        super().__init__(reason)
+        self.retry_after = retry_after
 
 
 class _Outbox:
@@ -116,15 +135,16 @@ class Room:
     def __init__(self, url, room, *, token=None, name=None, metadata=None, identity=None, ssl=None,
                  on_frame=None):
         self._urls = [signal_url(u) for u in ([url] if isinstance(url, str) else url)]
-        self._nodes = []
+        self._nodes, self._sent_to, self._failed = [], [], []
+        self._url = None  # of the node that we are on
         self._token, self._ssl, self._on_frame = token, ssl, on_frame
         self._join = {"type": "join", "room": room, "name": name, "metadata": metadata, "identity": identity}
         self._events = asyncio.Queue(EVENTS_MAX)
         self._admitted = asyncio.get_event_loop().create_future()
         self._socket = self._task = self._ack_task = self._resume = None
+        self._mover = self._moved = None  # a socket to another node: the task, and what it got
         self._leaving = False
         self._closed = None
-        self._retry_after = 0.0
         self._forget()
         self.limits = {}
 
@@ -257,25 +277,21 @@ class Room:
     # ------------------------------------------------------------------ the connection
 
     async def _run(self):
-        attempt = 0
         try:
-            while not self._closed:
-                wait = BACKOFF[min(attempt, len(BACKOFF) - 1)] + (random.random() if attempt > 1 else 0)
-                await asyncio.sleep(max(wait, self._retry_after))
-                self._retry_after = 0.0
-                urls = self._nodes + self._urls
-                url = urls[attempt % len(urls)]
-                attempt += 1
+            while True:
+                url, socket, welcome = self._moved or await self._connect()
+                self._moved = None
                 try:
-                    async with websockets.connect(url, ssl=self._ssl if url.startswith("wss") else None,
-                                                  open_timeout=ANSWER_WITHIN, ping_interval=None,
-                                                  max_size=None, close_timeout=1) as socket:
-                        if await self._serve(socket):
-                            attempt = 0
-                except (OSError, asyncio.TimeoutError, websockets.WebSocketException) as error:
-                    log.info("%s: %s", url, error)
+                    await self._serve(url, socket, welcome)
                 finally:
-                    self._socket = None
+                    self._url = self._socket = None
+                    socket.transport.abort()
+                if self._leaving:
+                    raise Closed("left")
+                if not self._moved:
+                    self._failed = [u for u in self._failed if u != url] + [url]
+                    await self._stop_moving()
+                    await self._emit({"type": "state", "state": "reconnecting"})
         except Closed as closed:
             self._end(closed)
         except asyncio.CancelledError:
@@ -284,63 +300,152 @@ class Room:
         except Exception as error:  # a fault of ours or the application's: say it, hang nobody
             log.exception("the connection's task failed")
             self._end(Closed("failed", str(error)))
+        finally:
+            await self._stop_moving()
 
-    async def _serve(self, socket):
-        """One socket from its join to its end. Returns whether the join was answered."""
-        served, refused = False, None
+    async def _stop_moving(self):
+        if self._mover:
+            self._mover.cancel()
+            await asyncio.gather(self._mover, return_exceptions=True)
+            self._mover = None
+
+    def _targets(self):
+        """The nodes in the order to try them: what failed last is tried last."""
+        targets = list(dict.fromkeys(self._sent_to + self._nodes + self._urls))
+        if self._url and len(targets) > 1:  # a node that sends us away is not where to go
+            targets = [url for url in targets if url != self._url]
+        return sorted(targets, key=lambda url: self._failed.index(url) if url in self._failed else -1)
+
+    async def _connect(self):
+        """A socket on which a node has taken us, its address, and its welcome."""
+        attempt, vain, retry_after = 0, 0, 0.0
+        while True:
+            wait = BACKOFF[min(attempt, len(BACKOFF) - 1)] + (random.random() if attempt > 1 else 0)
+            await asyncio.sleep(max(wait, retry_after))
+            attempt, retry_after = attempt + 1, 0.0
+            for url in self._targets():
+                try:
+                    return (url, *await self._open(url, min(OPEN_WITHIN * 2 ** vain, OPEN_WITHIN_MAX)))
+                except _Elsewhere as elsewhere:
+                    log.info("%s: %s", url, elsewhere)
+                    self._failed = [u for u in self._failed if u != url] + [url]
+                    retry_after = elsewhere.retry_after
+                    if retry_after:
+                        break
+            else:
+                vain = min(vain + 1, 8)
+
+    async def _open(self, url, within):
+        """Opens a socket and joins over it. Raises `_Elsewhere`, `Closed`."""
+        try:
+            socket = await websockets.connect(url, ssl=self._ssl if url.startswith("wss") else None,
+                                              open_timeout=within, ping_interval=None, max_size=None,
+                                              close_timeout=1)
+        except (OSError, asyncio.TimeoutError, websockets.WebSocketException) as error:
+            raise _Elsewhere(f"{type(error).__name__} {error}") from None
+        try:
+            return socket, await self._enter(socket)
+        except BaseException as error:
+            socket.transport.abort()
+            if isinstance(error, (OSError, asyncio.TimeoutError, websockets.WebSocketException)):
+                raise _Elsewhere(f"{type(error).__name__} {error}") from None
+            raise
+
+    async def _enter(self, socket):
+        """Joins, and waits for the answer: a welcome."""
+        unavailable = None
         await self._send_join(socket)
         try:
             while True:
-                frame = await self._receive(socket, served)
+                within = unavailable or (ANSWER_RESUME if self._resume else ANSWER_JOIN)
+                frame = json.loads(await asyncio.wait_for(socket.recv(), within))
                 if self._on_frame:
                     self._on_frame(frame)
-                kind = frame["type"]
-                if kind in ("welcome", "resumed", "rebuilt"):
-                    served = True
-                    self._socket = socket
-                    await self._welcome(frame)
-                elif kind == "gone":
-                    self._resume = None
-                    for box in self._outboxes.values():
-                        box.settle(float("inf"), Undelivered("gone", "the session was lost"))
-                    self._forget()
-                    if frame["reason"] in ("revoked", "replaced"):
-                        raise Closed({"revoked": "kicked"}.get(frame["reason"], frame["reason"]))
+                kind, retry_after = frame["type"], frame.get("retry_after_ms", 250) / 1000
+                if kind in WELCOMES:
+                    return frame
+                if kind == "gone" and self._socket:
+                    raise _Elsewhere("does not know us")  # and the session lives on where it is
+                if kind == "gone":
+                    self._gone(frame["reason"])
                     await self._send_join(socket)
-                elif kind == "error" and not served:
-                    refused = frame
-                    if frame["code"] not in RETRYABLE:
-                        raise Closed(frame["code"], frame["message"])
-                    self._retry_after = frame.get("retry_after_ms", 0) / 1000
-                    return False
+                elif kind == "error" and frame["code"] == "unavailable":
+                    unavailable = retry_after  # it may still come on this socket
+                elif kind == "error":
+                    if frame["code"] in RETRYABLE or self._socket:
+                        raise _Elsewhere(frame["code"], retry_after)
+                    raise Closed(frame["code"], frame["message"])
                 elif kind == "closed":
-                    self._retry_after = frame.get("retry_after_ms", 0) / 1000
-                    if not frame["resume"] and frame["code"] not in ("lost", "join_timeout"):
-                        raise Closed(frame["code"], frame["message"])
+                    raise self._why_closed(frame) or _Elsewhere(frame["code"], frame.get("retry_after_ms", 0) / 1000)
+                elif kind == "ping":
+                    await socket.send(json.dumps({"type": "pong", **({"t": frame["t"]} if "t" in frame else {})}))
+        except websockets.ConnectionClosed as closed:
+            code = FINAL.get(closed.code)
+            if code and code != "lost" and not self._socket and not unavailable:
+                raise Closed(code, closed.reason) from None
+            raise
+
+    def _why_closed(self, frame):
+        """The end that a `closed` frame means, or None where one comes back."""
+        back = frame["resume"] or frame["code"] in ("lost", "join_timeout") or self._socket
+        return None if back else Closed(frame["code"], frame["message"])
+
+    def _gone(self, reason):
+        self._resume = None
+        for box in self._outboxes.values():
+            box.settle(float("inf"), Undelivered("gone", "the session was lost"))
+        self._forget()
+        if reason in ("revoked", "replaced"):
+            raise Closed({"revoked": "kicked"}.get(reason, reason))
+
+    async def _serve(self, url, socket, welcome):
+        """One socket from its welcome to its end."""
+        self._url, self._socket = url, socket
+        await self._welcome(welcome, url)
+        try:
+            while True:
+                frame = await self._receive(socket)
+                if self._on_frame:
+                    self._on_frame(frame)
+                if frame["type"] == "closed":
+                    # Another socket of ours has taken over, or is about to.
+                    if frame["code"] == "replaced" and self._moved:
+                        return
+                    self._socket = None
+                    if frame["code"] == "replaced" and self._mover:
+                        await asyncio.wait({self._mover}, timeout=ANSWER_RESUME)
+                        return
+                    if closed := self._why_closed(frame):
+                        raise closed
                     await self._emit(frame)
                 else:
                     await self._frame(frame)
         except asyncio.TimeoutError:
-            log.info("silent")
+            log.info("%s: silent", url)
         except websockets.ConnectionClosed as closed:
-            if closed.code in FINAL and FINAL[closed.code] != "lost":
-                raise Closed(refused["code"] if refused else FINAL[closed.code], closed.reason) from None
-        if self._leaving:
-            raise Closed("left")
-        if served:
-            await self._emit({"type": "state", "state": "reconnecting"})
-        return served
+            code = FINAL.get(closed.code)
+            if code and code != "lost" and not self._mover and not self._moved:
+                raise Closed(code, closed.reason) from None
 
-    async def _receive(self, socket, served):
+    async def _receive(self, socket):
+        """The next frame. What came before a pause is no silence: only a question without an answer is."""
         try:
-            quiet = self.limits["ping_every_ms"] / 1000 if served else ANSWER_WITHIN
-            text = await asyncio.wait_for(socket.recv(), quiet)
+            text = await asyncio.wait_for(socket.recv(), ASK_AFTER)
         except asyncio.TimeoutError:
-            if not served:
-                raise
             await self.ping()
-            text = await asyncio.wait_for(socket.recv(), self.limits["silent_after_ms"] / 1000 - quiet)
+            text = await asyncio.wait_for(socket.recv(), ANSWER_PING)
         return json.loads(text)
+
+    async def _move(self, frame):
+        """Sent away: resumes elsewhere, while the present socket goes on until that has worked."""
+        to = frame["to"] or []
+        self._sent_to = [signal_url(url) for url in ([to] if isinstance(to, str) else to)]
+        await asyncio.sleep(frame["within_ms"] / 1000 * SPREAD * random.random())
+        old = self._socket
+        self._moved = await self._connect()
+        self._mover = None
+        self._socket = self._moved[1]
+        old.transport.abort()
 
     async def _send_join(self, socket):
         join = {k: v for k, v in self._join.items() if v is not None}
@@ -351,10 +456,11 @@ class Room:
             join["token"] = await token if inspect.isawaitable(token) else token
         await socket.send(json.dumps(join))
 
-    async def _welcome(self, frame):
+    async def _welcome(self, frame, url):
         fresh = frame["type"] == "welcome"
         self._resume, self.limits, self.peer = frame["resume"], frame["limits"], frame["peer"]
-        self._nodes = [signal_url(url) for url in frame["nodes"]]
+        self._nodes, self._sent_to = [signal_url(node) for node in frame["nodes"]], []
+        self._failed = [failed for failed in self._failed if failed != url]
         self.peers = {peer["peer"]: peer for peer in frame["roster"]}
         if not fresh and frame["broadcasts"] > self._broadcasts:
             await self._emit({"type": "gap", "missed": frame["broadcasts"] - self._broadcasts})
@@ -401,10 +507,8 @@ class Room:
             else:
                 peer["away"] = frame["change"] == "away"
         elif kind == "moving":
-            # The simple way: come back there. A client with calls to carry keeps this socket first.
-            self._nodes = [signal_url(frame["to"])]
-            await self._emit(frame)
-            return await self._socket.close(4000)
+            await self._stop_moving()
+            self._mover = asyncio.create_task(self._move(frame))
         await self._emit(frame)
 
     async def _signal(self, frame):

@@ -50,6 +50,7 @@ static ASSETS: &[Asset] = assets![
     "/sdk/emitter.js" = "../../../proto/js/emitter.js" as "text/javascript; charset=utf-8",
     "/sdk/ice.js" = "../../../proto/js/ice.js" as "text/javascript; charset=utf-8",
     "/sdk/negotiation.js" = "../../../proto/js/negotiation.js" as "text/javascript; charset=utf-8",
+    "/sdk/nodes.js" = "../../../proto/js/nodes.js" as "text/javascript; charset=utf-8",
     "/sdk/peer.js" = "../../../proto/js/peer.js" as "text/javascript; charset=utf-8",
     "/sdk/probes.js" = "../../../proto/js/probes.js" as "text/javascript; charset=utf-8",
     "/sdk/room.js" = "../../../proto/js/room.js" as "text/javascript; charset=utf-8",

@@ -1,21 +1,25 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Signaling } from '../signaling.js';
+import { Nodes, openWithin } from '../nodes.js';
 import { backoff, signalUrl } from '../socket.js';
 import { FakeClock, FakeCluster, FakeNetwork, FakeNode, chance } from './fakes.mjs';
 
 const A = 'ws://a.example/v1/signal';
 const B = 'ws://b.example/v1/signal';
+const C = 'ws://c.example/v1/signal';
 
-/** A cluster of two nodes and a network to it. */
+/** A cluster of three nodes and a network to it. */
 function world(seed = 1) {
   const clock = new FakeClock();
   const random = chance(seed);
   const network = new FakeNetwork(clock);
   const cluster = new FakeCluster(clock, random);
-  const [a, b] = [new FakeNode(cluster), new FakeNode(cluster)];
-  network.nodes.set(A, a);
-  network.nodes.set(B, b);
+  const [a, b, c] = [A, B, C].map((url) => {
+    const node = new FakeNode(cluster);
+    network.nodes.set(url, node);
+    return node;
+  });
   const enter = (options = {}) => {
     const log = [];
     const client = new Signaling({ urls: [A], room: 'r', WebSocket: network.WebSocket, clock, random, ...options });
@@ -33,7 +37,7 @@ function world(seed = 1) {
     await clock.until(() => client.state === 'connected');
     return client;
   };
-  return { clock, random, network, cluster, a, b, enter, joined };
+  return { clock, random, network, cluster, a, b, c, enter, joined };
 }
 
 test('addresses and back-off', () => {
@@ -223,17 +227,18 @@ test('undelivered rejects, in words', async () => {
   await refused;
 });
 
-test('a black hole is noticed within seven seconds and resumed elsewhere', async () => {
-  const { clock, network, cluster, a, joined } = world();
-  cluster.nodeUrls = [A, B];
+test('a black hole is noticed within seven seconds and resumed elsewhere, past another one', async () => {
+  const { clock, network, cluster, a, b, joined } = world();
+  cluster.nodeUrls = [A, B, C];
   const ada = await joined();
   const { peer } = ada.welcome();
   const began = clock.now();
   for (const pipe of network.pipes) pipe.hole = true;
-  a.mute = true;
+  a.mute = b.mute = true;
   await clock.until(() => ada.of('state').includes('reconnecting'));
+  assert.ok(clock.now() - began < 6600, `${clock.now() - began}`);
   await clock.until(() => ada.state === 'connected');
-  assert.ok(clock.now() - began < 8000, `${clock.now() - began}`);
+  assert.ok(clock.now() - began < 7200, `${clock.now() - began}`);
   assert.equal(ada.welcome().type, 'resumed');
   assert.equal(ada.welcome().peer, peer);
 });
@@ -302,6 +307,107 @@ test('moving: the old socket stays until another has resumed', async () => {
   assert.equal(ben.of('peer_left').length, 0);
 });
 
+test('moving: to any of several, or anywhere else; not all at once', async () => {
+  for (const [to, wanted] of [[[B, C], [B]], [[C], [C]], [[], [B, C]], [undefined, [B, C]]]) {
+    const { clock, cluster, network, joined } = world();
+    cluster.nodeUrls = [A, B, C];
+    const clients = [];
+    for (let n = 0; n < 20; n++) clients.push(await joined());
+    network.opened = [];
+    const began = clock.now();
+    for (const session of cluster.sessions.values()) session.pipe.down({ type: 'moving', to, within_ms: 10_000 });
+    const moved = () => [...cluster.sessions.values()].filter(({ pipe }) => pipe.node !== network.nodes.get(A)).length;
+    await clock.until(() => moved() >= 5);
+    assert.ok(moved() < 15, 'not all at once');
+    await clock.until(() => moved() === 20);
+    assert.ok(clock.now() - began < 8000, 'in good time');
+    assert.ok(network.opened.every((url) => wanted.includes(url)), `${to}: ${network.opened}`);
+    for (const client of clients) assert.deepEqual(client.of('state'), ['connected']);
+  }
+});
+
+test('moving: a socket that ends before its time is resumed at once', async () => {
+  const { clock, cluster, network, joined } = world();
+  cluster.nodeUrls = [A, B];
+  const ada = await joined();
+  cluster.sessions.get(ada.welcome().peer).pipe.down({ type: 'moving', to: [B], within_ms: 3_600_000 });
+  await clock.advance(50);
+  network.reset();
+  await clock.until(() => ada.state === 'connected', 100);
+  assert.equal(network.opened.at(-1), B);
+  const { opened } = network;
+  await clock.advance(3_600_000);
+  assert.deepEqual(network.opened, opened, 'and it stays there');
+});
+
+test('a killed node: resumed on another one at once', async () => {
+  const { clock, network, cluster, a, joined } = world();
+  cluster.nodeUrls = [A, B, C];
+  const ada = await joined();
+  network.nodes.delete(A);
+  for (const pipe of network.pipes) if (pipe.node === a) pipe.reset();
+  await clock.until(() => ada.state === 'connected', 50);
+  assert.deepEqual(network.opened, [A, B]);
+});
+
+test('a node that opens and does not answer a resume is left for another', async () => {
+  const { clock, network, cluster, b, joined } = world();
+  cluster.nodeUrls = [B, C];
+  const ada = await joined();
+  b.heard = () => {};
+  const began = clock.now();
+  network.reset();
+  await clock.until(() => ada.of('welcome').length === 2);
+  assert.equal(network.opened.at(-1), C);
+  assert.ok(clock.now() - began < 5500, `${clock.now() - began}`);
+});
+
+test('busy: after its time, elsewhere', async () => {
+  const { clock, network, cluster, b, joined } = world();
+  cluster.nodeUrls = [B, C];
+  const ada = await joined();
+  b.refuse = { type: 'error', code: 'busy', message: '', retry_after_ms: 700 };
+  const began = clock.now();
+  network.reset();
+  await clock.until(() => ada.of('welcome').length === 2);
+  assert.deepEqual(network.opened, [A, B, C]);
+  assert.ok(clock.now() - began >= 700 && clock.now() - began < 1000);
+});
+
+test('unavailable: it may still come on that socket, and is looked for elsewhere after that', async () => {
+  for (const comes of [true, false]) {
+    const { clock, network, cluster, b, joined } = world();
+    cluster.nodeUrls = [B, C];
+    const ada = await joined();
+    const { heard } = FakeNode.prototype;
+    b.heard = function (pipe, frame) {
+      pipe.down({ type: 'error', code: 'unavailable', message: '', retry_after_ms: 1000 });
+      if (comes) clock.setTimeout(() => heard.call(b, pipe, frame), 600);
+    };
+    network.reset();
+    await clock.until(() => ada.of('welcome').length === 2, 2000);
+    assert.equal(network.opened.at(-1), comes ? B : C);
+    assert.equal(ada.of('error').length, 0);
+  }
+});
+
+test('what failed is tried last, for a while; the wait for an address grows', () => {
+  const nodes = new Nodes([A]);
+  assert.deepEqual(nodes.targets(null, 0), [A]);
+  nodes.welcomed([A, B, C], A);
+  nodes.failed(A, 0);
+  assert.deepEqual(nodes.targets(null, 1), [B, C, A]);
+  nodes.failed(B, 1);
+  assert.deepEqual(nodes.targets(null, 2), [C, A, B]);
+  nodes.failed(A, 20_000);
+  assert.deepEqual(nodes.targets(null, 20_000), [C, B, A]);
+  assert.deepEqual(nodes.targets(C, 30_500), [B, A]);
+  nodes.sendTo(['http://d.example', C], A);
+  assert.deepEqual(nodes.targets(A, 60_000), ['ws://d.example/v1/signal', C, B]);
+  assert.deepEqual([0, 1, 2, 3, 99].map((vain) => openWithin(3, vain)), [2000, 4000, 8000, 8000, 8000]);
+  assert.equal(openWithin(1, 0), 4000);
+});
+
 for (const [what, refuse] of [
   ['does not know us', { type: 'gone', reason: 'unknown' }],
   ['refuses us', { type: 'error', code: 'forbidden', message: '' }],
@@ -312,7 +418,7 @@ for (const [what, refuse] of [
     const ben = await joined();
     const { peer } = ada.welcome();
     b.refuse = refuse;
-    cluster.sessions.get(peer).pipe.down({ type: 'moving', to: B, within_ms: 30_000 });
+    cluster.sessions.get(peer).pipe.down({ type: 'moving', to: [B], within_ms: 1000 });
     await clock.advance(5000);
     assert.ok(b.heardFrames.length > 1, 'it was tried');
     assert.deepEqual(ada.of('state'), ['connected']);
