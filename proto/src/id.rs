@@ -94,6 +94,11 @@ random_id!(
     ClusterId, "c_"
 );
 
+random_id!(
+    /// An invitation: lets one node join. Its secret is in the token alone, the registry holds a hash.
+    InvitationId, "i_"
+);
+
 /// Defines a counter or a small number with a name.
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {

@@ -434,21 +434,41 @@ pub const ICMP_BURST: usize = 16;
 /// A limit that is met again and again is told this often, with how often it was met.
 pub const LIMIT_TOLD_EVERY: Duration = Duration::from_secs(10);
 
+// ---------------------------------------------------------------------------------- members and leases
+
+/// The longest certificate of the cluster's authority, in bytes of DER: one with an RSA key of 4096 bits
+/// and a few names takes under 2 KiB.
+pub const AUTHORITY_CERTIFICATE_MAX: usize = 4 * 1024;
+/// Its private key, in bytes of PKCS #8: one of RSA with 4096 bits takes 2.4 KiB.
+pub const AUTHORITY_KEY_MAX: usize = 4 * 1024;
+/// Bytes of an invitation's hash (SHA-256).
+pub const INVITATION_HASH_BYTES: usize = 32;
+/// Invitations that are open, or were used and have not expired: one for each node, and as many lost.
+pub const INVITATIONS_MAX: usize = 2 * NODES_MAX;
+/// The longest that an invitation may last: a secret that lies about is worth as much as a node.
+pub const INVITATION_TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
+/// Bytes of what names a joiner's key: a hash.
+pub const APPLICANT_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
+
 const _: () = {
+    // A node that joins, or an authority, is one entry.
+    assert!(AUTHORITY_CERTIFICATE_MAX + AUTHORITY_KEY_MAX + 4096 < ENTRY_MAX);
+    assert!(NODE_ADDRESSES_MAX * (URL_MAX + 64) + 4096 < ENTRY_MAX);
+    assert!(CLOCK_SKEW.as_secs() < INVITATION_TTL_MAX.as_secs());
     assert!(PAYLOAD_MAX < CLIENT_FRAME_MAX);
     // A mark is written in at most 40 bytes, beside a resume token.
     assert!(MARKS_MAX * 40 + METADATA_MAX < CLIENT_FRAME_MAX);
     // A revocation is written in at most 48.
     assert!(REVOKED_MAX * 48 < MESH_FRAME_MAX);
-    // And with the fleet's relay ranges, users, origins, prefixes of peers and secrets the whole view
-    // of an edge is one frame.
+    // And with the fleet's relay ranges, users, origins, prefixes of peers, secrets and authorities the
+    // whole view of an edge is one frame.
     assert!(
         REVOKED_MAX * 48
             + EDGES_MAX * EDGE_RELAYS_MAX * 68
             + TURN_USERS_BYTES
             + TURN_ORIGINS_MAX * (URL_MAX + TURN_REALM_MAX + 8)
             + 2 * PEER_PREFIXES_MAX * 64
-            + NUMBERED_SECRETS_MAX * (*SECRET_BYTES.end() + 16)
+            + NUMBERED_SECRETS_MAX * (*SECRET_BYTES.end() + AUTHORITY_CERTIFICATE_MAX + 32)
             + 4096
             < MESH_FRAME_MAX
     );

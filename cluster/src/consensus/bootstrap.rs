@@ -129,7 +129,9 @@ pub async fn bootstrap(
     }
     let generation = match outcome {
         Outcome::Up { generation } => generation,
-        Outcome::Done | Outcome::Refused(_) => state.node(node).map_or(Generation(0), |node| node.generation),
+        Outcome::Done | Outcome::Joined { .. } | Outcome::Refused(_) => {
+            state.node(node).map_or(Generation(0), |node| node.generation)
+        }
     };
     Ok(Begun { generation, founded })
 }

@@ -163,6 +163,10 @@ pub struct EdgeView {
     /// take none.
     #[serde(default)]
     pub alternates: Vec<Alternate>,
+    /// Certificates of the cluster's authorities, by their number: nodes that show one of any of them are
+    /// trusted. Of an older node none: then those that the edge knows stay in force.
+    #[serde(default)]
+    pub authorities: BTreeMap<u64, Certificate>,
 }
 
 /// One change of an [`EdgeView`].
@@ -219,6 +223,11 @@ pub enum EdgeChange {
         /// At most one of each family.
         alternates: Vec<Alternate>,
     },
+    /// The cluster's authorities are these.
+    Authorities {
+        /// Their certificates by their number.
+        authorities: BTreeMap<u64, Certificate>,
+    },
     /// What a newer release says; skipped.
     #[serde(other)]
     Unknown,
@@ -257,6 +266,11 @@ impl std::fmt::Debug for Secret {
         f.write_str("Secret(..)")
     }
 }
+
+/// An X.509 certificate (RFC 5280), DER.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Certificate(#[serde(with = "serde_bytes")] pub Vec<u8>);
 
 /// Which peers an operator allows and denies, beyond the built-in denial of special-purpose
 /// addresses. A denial wins over an allowance; the most exact prefix is not asked.

@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::profile::ProfileName;
 use super::{AppPolicy, EdgeState, Moves, NodeAddresses, Note};
-use crate::id::{AppId, ClusterId, EdgeId, Generation, Identity, KeyId, NodeId, Region, RoomKey, SessionId};
+use crate::id::{
+    AppId, ClusterId, EdgeId, Generation, Identity, Index, InvitationId, KeyId, NodeId, Region, RoomKey,
+    SessionId, Shard,
+};
 use crate::limits::ENTRY_MAX;
 use crate::mesh::uplink::{EdgeHello, PeerPolicy, Secret, TurnUser};
 use crate::time::Unix;
@@ -171,10 +175,90 @@ pub enum Command {
         /// Whether it is to own none.
         draining: bool,
     },
-    /// A node that owns nothing leaves for good.
+    /// An operator decides that a node leaves for good: it drains, and is removed when it owns nothing and
+    /// is no member of Raft. `NodeSet` without `draining` calls it off.
+    NodeLeave {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node that owns nothing and is not up is gone for good.
     NodeRemove {
         /// Which.
         node: NodeId,
+    },
+
+    /// Whoever knows the secret may join once.
+    InvitationAdd {
+        /// Its id.
+        id: InvitationId,
+        /// SHA-256 of its secret, [`crate::limits::INVITATION_HASH_BYTES`].
+        hash: Secret,
+        /// Where its node is to stand, if that is to be there alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        region: Option<Region>,
+        /// Until when: [`crate::limits::INVITATION_TTL_MAX`] ahead at most.
+        until: Unix,
+    },
+    /// An invitation is taken back.
+    InvitationRemove {
+        /// Which.
+        id: InvitationId,
+    },
+    /// A node joins by an invitation, whose secret was checked by the node that asks for this. It uses the
+    /// invitation up, and answers [`super::Outcome::Joined`]: again, if the same applicant asks again.
+    NodeJoin {
+        /// Which.
+        invitation: InvitationId,
+        /// Where it stands.
+        region: Region,
+        /// Where it is reached.
+        addresses: NodeAddresses,
+        /// A hash of the joiner's public key ([`crate::limits::APPLICANT_BYTES`]): names it, should its
+        /// answer be lost.
+        #[serde(with = "serde_bytes")]
+        applicant: Vec<u8>,
+    },
+
+    /// Shards are to be owned in a region, or anywhere (CLUSTER.md 10).
+    GroupSet {
+        /// Where; anywhere without one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<Region>,
+        /// Which.
+        shards: Vec<Shard>,
+    },
+    /// The timers are these (CLUSTER.md 8). Until they have settled, leases are those of the shorter and
+    /// evictions those of the longer.
+    ProfileSet {
+        /// Which.
+        profile: ProfileName,
+    },
+    /// No lease of the former timers is left: the leader says so, an eviction's time of the longer ones
+    /// after it has applied the change.
+    ProfileSettled {
+        /// The index of the change.
+        since: Index,
+    },
+    /// Raft is to have so many voters, where there are as many nodes.
+    VotersSet {
+        /// 3 or 5.
+        wanted: u8,
+    },
+
+    /// An authority of the cluster begins: it certifies from now on.
+    AuthorityAdd {
+        /// Its number: the next one.
+        number: u64,
+        /// Its certificate, DER.
+        #[serde(with = "serde_bytes")]
+        certificate: Vec<u8>,
+        /// Its private key, PKCS #8, DER.
+        key: Secret,
+    },
+    /// An authority ends, and what it certified.
+    AuthorityRemove {
+        /// Its number: not the highest.
+        number: u64,
     },
 
     /// Shards are to move: their owners admit nothing from now on (CLUSTER.md 4). A move to the

@@ -22,6 +22,7 @@ impl State {
             draining: self.drains(edge),
             users: self.users.iter().collect(),
             origins: (*self.origins).clone(),
+            authorities: self.authorities.certificates(),
             ..EdgeView::default()
         }
     }
@@ -66,6 +67,12 @@ impl State {
         changes.extend(
             removed.map(|(realm, name)| EdgeChange::UserRemoved { realm: realm.clone(), name: name.clone() }),
         );
+        if !Arc::ptr_eq(&old.authorities, &new.authorities) {
+            let authorities = new.authorities.certificates();
+            if authorities != old.authorities.certificates() {
+                changes.push(EdgeChange::Authorities { authorities });
+            }
+        }
         if old.origins != new.origins {
             changes.push(EdgeChange::Origins { origins: (*new.origins).clone() });
         }

@@ -12,17 +12,21 @@
 
 mod apps;
 mod audit;
+mod authorities;
 mod cluster;
 mod command;
 pub mod cow;
 mod edges;
 mod feed;
+mod groups;
+mod invitations;
 mod nodes;
 mod outcome;
 pub mod placement;
 pub mod profile;
 mod revocations;
 mod secrets;
+mod settings;
 mod shards;
 mod state;
 #[cfg(test)]
@@ -31,9 +35,11 @@ mod users;
 
 pub use apps::{ApiKey, App, AppPolicy, is_origin};
 pub use audit::{Audit, Note};
+pub use authorities::Authority;
 pub use cluster::Cluster;
 pub use command::{Command, Entry, RequestId};
 pub use edges::{Edge, EdgeState};
+pub use invitations::{Invitation, Used};
 pub use nodes::{Node, NodeAddresses, NodeState};
 pub use outcome::{Outcome, Refusal, Thing};
 pub use revocations::Banned;

@@ -31,6 +31,9 @@ pub struct Node {
     pub speaks: u32,
     /// Since when it is in its state.
     pub since: Unix,
+    /// Whether it is to leave for good, once it owns nothing and is no member of Raft.
+    #[serde(default)]
+    pub leaving: bool,
 }
 
 /// Whether a node is there.
@@ -86,7 +89,20 @@ impl State {
         NodeId(self.last_node.0.saturating_add(1))
     }
 
-    pub(super) fn is_up(&self, node: NodeId) -> bool {
+    /// Whether a node of that id was there and was removed: its certificate is worth nothing.
+    #[must_use]
+    pub fn was_removed(&self, node: NodeId) -> bool {
+        node.0 > 0 && node <= self.last_node && !self.nodes.contains_key(&node)
+    }
+
+    /// Why there is no such node.
+    pub(super) fn no_node(&self, node: NodeId) -> Refusal {
+        if self.was_removed(node) { Refusal::Removed(Thing::Node) } else { Refusal::Unknown(Thing::Node) }
+    }
+
+    /// Whether a node's process has begun and was not found gone.
+    #[must_use]
+    pub fn is_up(&self, node: NodeId) -> bool {
         self.node(node).is_some_and(|node| node.state == NodeState::Up)
     }
 
@@ -95,6 +111,17 @@ impl State {
         if node <= self.last_node {
             return Err(Refusal::NotNext { thing: Thing::Node, next: self.next_node().0 });
         }
+        self.node_insert(node, region, NodeAddresses::default())
+    }
+
+    /// A node that has not begun yet.
+    pub(super) fn node_insert(
+        &mut self,
+        node: NodeId,
+        region: Region,
+        addresses: NodeAddresses,
+    ) -> Result<Outcome, Refusal> {
+        addresses.check()?;
         if self.nodes.len() >= NODES_MAX {
             return Err(Refusal::Full { thing: Thing::Node, max: NODES_MAX as u64 });
         }
@@ -105,10 +132,11 @@ impl State {
             state: NodeState::Down,
             weight: 1,
             draining: false,
-            addresses: NodeAddresses::default(),
+            addresses,
             build: String::new(),
             speaks: self.version,
             since: self.now,
+            leaving: false,
         };
         Arc::make_mut(&mut self.nodes).insert(node, fresh);
         Ok(Outcome::Done)
@@ -129,7 +157,8 @@ impl State {
             return Err(Refusal::TooOld { node, speaks });
         }
         let since = self.now;
-        let held = Arc::make_mut(&mut self.nodes).get_mut(&node).ok_or(Refusal::Unknown(Thing::Node))?;
+        let missing = self.no_node(node);
+        let held = Arc::make_mut(&mut self.nodes).get_mut(&node).ok_or(missing)?;
         let generation = Generation(held.generation.0.saturating_add(1));
         (held.generation, held.state, held.since) = (generation, NodeState::Up, since);
         (held.addresses, held.build, held.speaks) = (addresses, build, speaks);
@@ -164,12 +193,24 @@ impl State {
     pub(super) fn node_set(&mut self, node: NodeId, weight: u16, draining: bool) -> Result<Outcome, Refusal> {
         let held = Arc::make_mut(&mut self.nodes).get_mut(&node).ok_or(Refusal::Unknown(Thing::Node))?;
         (held.weight, held.draining) = (weight, draining);
+        // Who serves again does not leave.
+        held.leaving &= draining;
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn node_leave(&mut self, node: NodeId) -> Result<Outcome, Refusal> {
+        if self.node(node).is_some() && self.nodes.len() == 1 {
+            return Err(Refusal::Last(Thing::Node));
+        }
+        let missing = self.no_node(node);
+        let held = Arc::make_mut(&mut self.nodes).get_mut(&node).ok_or(missing)?;
+        (held.draining, held.leaving) = (true, true);
         Ok(Outcome::Done)
     }
 
     pub(super) fn node_remove(&mut self, node: NodeId) -> Result<Outcome, Refusal> {
         if self.node(node).is_none() {
-            return Err(Refusal::Unknown(Thing::Node));
+            return Err(self.no_node(node));
         }
         if self.is_up(node) || self.shards().any(|(_, shard)| shard.owner == Some(node)) {
             return Err(Refusal::InUse(Thing::Node));

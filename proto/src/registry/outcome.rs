@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Epoch, Generation, NodeId, Shard};
+use crate::id::{Epoch, Generation, NodeId, Region, Shard};
 
 /// What applying an entry came to: the same on every node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,11 @@ pub enum Outcome {
     Up {
         /// Its generation.
         generation: Generation,
+    },
+    /// A node has joined.
+    Joined {
+        /// Its id.
+        node: NodeId,
     },
     /// Nothing changed.
     Refused(Refusal),
@@ -64,6 +69,12 @@ pub enum Thing {
     Note,
     TurnUser,
     TurnUserBytes,
+    Authority,
+    Invitation,
+    Lifetime,
+    Applicant,
+    Group,
+    Voters,
 }
 
 impl fmt::Display for Thing {
@@ -94,6 +105,12 @@ impl fmt::Display for Thing {
             Self::Note => "audit note",
             Self::TurnUser => "TURN user",
             Self::TurnUserBytes => "bytes of TURN users",
+            Self::Authority => "authority",
+            Self::Invitation => "invitation",
+            Self::Lifetime => "lifetime",
+            Self::Applicant => "name of a joiner's key",
+            Self::Group => "group of shards",
+            Self::Voters => "number of voters",
         })
     }
 }
@@ -161,4 +178,19 @@ pub enum Refusal {
     /// The cluster version is another one, so the raise was computed from an old state.
     #[error("the cluster version is {0}")]
     OtherVersion(u32),
+    /// Its time is over, by the registry's clock.
+    #[error("this {0} has expired")]
+    Expired(Thing),
+    /// An invitation lets one node join.
+    #[error("this invitation was used already: node {node} joined by it")]
+    Used {
+        /// Who joined by it.
+        node: NodeId,
+    },
+    /// The invitation names where its node is to stand.
+    #[error("this invitation is for a node in region {0}")]
+    OtherRegion(Region),
+    /// The timers were changed since.
+    #[error("the timers have changed since, or are settled already")]
+    NotSettling,
 }

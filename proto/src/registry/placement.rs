@@ -3,32 +3,59 @@
 
 use std::collections::BTreeMap;
 
-use super::{Moves, NodeState, State};
-use crate::id::{Epoch, NodeId, Shard};
-use crate::limits::SHARDS;
+use super::{Moves, Node, NodeState, ShardEntry, State};
+use crate::id::{Epoch, NodeId, Region, Shard};
 
-/// The fewest moves after which every eligible node owns its part of the shards by weight, within
+/// The fewest moves after which every eligible node owns its part of each group's shards by weight, within
 /// one shard.
 ///
-/// Eligible is a node that is up, not draining, and has a weight. A shard that is on its way counts
-/// where it goes. Balanced input gives no moves; with nobody eligible nothing moves.
+/// Eligible is a node that is up, not draining, and has a weight; for a group of one region, such a node
+/// there. Where a region has none, all are eligible for its group: a room far away is better than none. A
+/// shard that is on its way counts where it goes. Balanced input gives no moves; with nobody eligible nothing
+/// moves.
 #[must_use]
 pub fn solve(state: &State) -> Vec<Moves> {
-    let eligible = |(id, node): (NodeId, &super::Node)| {
-        let fit = node.state == NodeState::Up && !node.draining && node.weight > 0;
-        fit.then_some((id, u64::from(node.weight)))
-    };
-    let weights: BTreeMap<NodeId, u64> = state.nodes().filter_map(eligible).collect();
-    let mut held: BTreeMap<NodeId, Vec<Shard>> = weights.keys().map(|node| (*node, Vec::new())).collect();
-    let mut homeless = Vec::new();
+    let mut groups: BTreeMap<Option<&Region>, Vec<(Shard, &ShardEntry)>> = BTreeMap::new();
     for (shard, entry) in state.shards() {
+        groups.entry(state.group(shard)).or_default().push((shard, entry));
+    }
+    let mut moves: BTreeMap<NodeId, Vec<(Shard, Epoch)>> = BTreeMap::new();
+    for (group, shards) in groups {
+        for (to, shard, epoch) in balance(&eligible(state, group), &shards) {
+            moves.entry(to).or_default().push((shard, epoch));
+        }
+    }
+    moves.into_iter().map(|(to, shards)| Moves { to, shards }).collect()
+}
+
+/// Whether a node may own shards.
+#[must_use]
+pub fn is_eligible(node: &Node) -> bool {
+    node.state == NodeState::Up && !node.draining && node.weight > 0
+}
+
+/// Who may own a group's shards, and their weights.
+fn eligible(state: &State, group: Option<&Region>) -> BTreeMap<NodeId, u64> {
+    let all = || state.nodes().filter(|(_, node)| is_eligible(node));
+    let weight = |(id, node): (NodeId, &Node)| (id, u64::from(node.weight));
+    let there: BTreeMap<_, _> =
+        all().filter(|(_, node)| group.is_none_or(|group| node.region == *group)).map(weight).collect();
+    if there.is_empty() { all().map(weight).collect() } else { there }
+}
+
+/// The fewest moves that balance some shards over some nodes.
+fn balance(weights: &BTreeMap<NodeId, u64>, shards: &[(Shard, &ShardEntry)]) -> Vec<(NodeId, Shard, Epoch)> {
+    let mut held: BTreeMap<NodeId, Vec<(Shard, Epoch)>> =
+        weights.keys().map(|node| (*node, Vec::new())).collect();
+    let mut homeless = Vec::new();
+    for (shard, entry) in shards {
         match entry.moving.or(entry.owner).and_then(|owner| held.get_mut(&owner)) {
-            Some(list) => list.push(shard),
-            None => homeless.push(shard),
+            Some(list) => list.push((*shard, entry.epoch)),
+            None => homeless.push((*shard, entry.epoch)),
         }
     }
     let counts = held.iter().map(|(node, list)| (*node, list.len() as u64)).collect();
-    let targets = targets(&weights, &counts);
+    let targets = targets(weights, &counts, shards.len() as u64);
     for (node, list) in &mut held {
         let target = targets.get(node).map_or(0, |target| usize::try_from(*target).unwrap_or(usize::MAX));
         if list.len() > target {
@@ -41,11 +68,7 @@ pub fn solve(state: &State) -> Vec<Moves> {
     for (node, target) in targets {
         let have = held.get(&node).map_or(0, Vec::len) as u64;
         let take = usize::try_from(target.saturating_sub(have)).unwrap_or(usize::MAX);
-        let epoch = |shard| state.shard(shard).map_or(Epoch(0), |entry| entry.epoch);
-        let shards: Vec<_> = homeless.by_ref().take(take).map(|shard| (shard, epoch(shard))).collect();
-        if !shards.is_empty() {
-            moves.push(Moves { to: node, shards });
-        }
+        moves.extend(homeless.by_ref().take(take).map(|(shard, epoch)| (node, shard, epoch)));
     }
     moves
 }
@@ -53,12 +76,15 @@ pub fn solve(state: &State) -> Vec<Moves> {
 /// How many shards each node should own: the whole part of its due, and one more for as many nodes
 /// as shards are left, first for those that hold more than the whole part already, so that nothing
 /// moves without need.
-fn targets(weights: &BTreeMap<NodeId, u64>, counts: &BTreeMap<NodeId, u64>) -> BTreeMap<NodeId, u64> {
+fn targets(
+    weights: &BTreeMap<NodeId, u64>,
+    counts: &BTreeMap<NodeId, u64>,
+    total: u64,
+) -> BTreeMap<NodeId, u64> {
     let sum: u64 = weights.values().sum();
     if sum == 0 {
         return BTreeMap::new();
     }
-    let total = u64::from(SHARDS);
     let mut targets: BTreeMap<_, _> = weights.iter().map(|(node, w)| (*node, total * w / sum)).collect();
     let left = total - targets.values().sum::<u64>();
     let mut claims: Vec<_> = weights

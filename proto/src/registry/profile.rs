@@ -1,6 +1,54 @@
 //! The cluster's timers (CLUSTER.md 8).
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::BadId;
+
+/// Which timers a cluster runs by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProfileName {
+    /// [`LAN`].
+    #[default]
+    Lan,
+    /// [`WAN`].
+    Wan,
+}
+
+impl ProfileName {
+    /// The timers themselves.
+    #[must_use]
+    pub const fn profile(self) -> Profile {
+        match self {
+            Self::Lan => LAN,
+            Self::Wan => WAN,
+        }
+    }
+}
+
+impl fmt::Display for ProfileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lan => "lan",
+            Self::Wan => "wan",
+        })
+    }
+}
+
+impl FromStr for ProfileName {
+    type Err = BadId;
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        match text {
+            "lan" => Ok(Self::Lan),
+            "wan" => Ok(Self::Wan),
+            _ => Err(BadId("profile: `lan` or `wan`")),
+        }
+    }
+}
 
 /// Timers that belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Secrets with numbers: the highest issues, all of them are accepted.
+//! Secrets and authorities with numbers: the highest issues, all of them are accepted.
 
 use std::collections::BTreeMap;
 
@@ -9,28 +9,34 @@ use crate::limits::NUMBERED_SECRETS_MAX;
 use crate::mesh::uplink::Secret;
 
 /// Secrets by their number. Numbers grow, so that one names the same bytes for ever.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Numbered {
-    held: BTreeMap<u64, Secret>,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbered<T = Secret> {
+    held: BTreeMap<u64, T>,
     last: u64,
 }
 
-impl Numbered {
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self { held: BTreeMap::new(), last: 0 }
+    }
+}
+
+impl<T> Numbered<T> {
     /// All in force.
     #[must_use]
-    pub const fn all(&self) -> &BTreeMap<u64, Secret> {
+    pub const fn all(&self) -> &BTreeMap<u64, T> {
         &self.held
     }
 
     /// One of them.
     #[must_use]
-    pub fn get(&self, number: u64) -> Option<&Secret> {
+    pub fn get(&self, number: u64) -> Option<&T> {
         self.held.get(&number)
     }
 
     /// The one that issues.
     #[must_use]
-    pub fn newest(&self) -> Option<(u64, &Secret)> {
+    pub fn newest(&self) -> Option<(u64, &T)> {
         self.held.last_key_value().map(|(number, secret)| (*number, secret))
     }
 
@@ -40,7 +46,7 @@ impl Numbered {
         self.last.saturating_add(1)
     }
 
-    pub(super) fn add(&mut self, thing: Thing, number: u64, secret: Secret) -> Result<Outcome, Refusal> {
+    pub(super) fn add(&mut self, thing: Thing, number: u64, secret: T) -> Result<Outcome, Refusal> {
         if number != self.next() {
             return Err(Refusal::NotNext { thing, next: self.next() });
         }

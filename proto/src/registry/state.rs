@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::cow::{Map, Ring};
 use super::revocations::Revocations;
+use super::settings::{Timers, Voters};
 use super::users::Users;
 use super::{
-    ApiKey, App, Audit, Cluster, Command, Edge, Entry, Node, Numbered, Outcome, Refusal, RequestId,
-    ShardEntry, Thing, VERSION, shards,
+    ApiKey, App, Audit, Authority, Cluster, Command, Edge, Entry, Invitation, Node, Numbered, Outcome,
+    Refusal, RequestId, ShardEntry, Thing, VERSION, shards,
 };
-use crate::id::{AppId, EdgeId, Index, KeyId, NodeId};
+use crate::id::{AppId, EdgeId, Index, InvitationId, KeyId, NodeId, Region, Shard};
 use crate::limits::{
     PEER_PREFIXES_MAX, REQUESTS_REMEMBERED, SEALING_KEY_BYTES, SECRET_BYTES, SHARDS, SNAPSHOT_MAX,
 };
@@ -38,6 +39,16 @@ pub struct State {
     pub(super) revocations: Revocations,
     pub(super) peers: Arc<PeerPolicy>,
     #[serde(default)]
+    pub(super) authorities: Arc<Numbered<Authority>>,
+    #[serde(default)]
+    pub(super) invitations: Arc<BTreeMap<InvitationId, Invitation>>,
+    #[serde(default)]
+    pub(super) groups: Arc<BTreeMap<Shard, Region>>,
+    #[serde(default)]
+    pub(super) timers: Timers,
+    #[serde(default)]
+    pub(super) voters: Voters,
+    #[serde(default)]
     pub(super) users: Users,
     #[serde(default)]
     pub(super) origins: Arc<BTreeMap<String, String>>,
@@ -62,6 +73,11 @@ impl Default for State {
             sealing: Arc::default(),
             revocations: Revocations::default(),
             peers: Arc::default(),
+            authorities: Arc::default(),
+            invitations: Arc::default(),
+            groups: Arc::default(),
+            timers: Timers::default(),
+            voters: Voters::default(),
             users: Users::default(),
             origins: Arc::default(),
             audit: Ring::default(),
@@ -176,6 +192,7 @@ impl State {
         self.index = index;
         self.now = self.now.max(entry.at);
         self.sweep();
+        self.sweep_invitations();
         if let Some(request) = &entry.by
             && let Some((_, outcome)) = self.requests.iter().rev().find(|(known, _)| known == request)
         {
@@ -214,7 +231,25 @@ impl State {
             }
             Command::NodeDown { node, generation, moves } => self.node_down(node, generation, &moves),
             Command::NodeSet { node, weight, draining } => self.node_set(node, weight, draining),
+            Command::NodeLeave { node } => self.node_leave(node),
             Command::NodeRemove { node } => self.node_remove(node),
+            Command::InvitationAdd { id, hash, region, until } => {
+                self.invitation_add(id, hash, region, until)
+            }
+            Command::InvitationRemove { id } => self.invitation_remove(&id),
+            Command::NodeJoin { invitation, region, addresses, applicant } => {
+                self.node_join(&invitation, region, addresses, applicant)
+            }
+            Command::GroupSet { group, shards } => self.group_set(group.as_ref(), &shards),
+            Command::ProfileSet { profile } => self.profile_set(profile),
+            Command::ProfileSettled { since } => self.profile_settled(since),
+            Command::VotersSet { wanted } => self.voters_set(wanted),
+            Command::AuthorityAdd { number, certificate, key } => {
+                self.authority_add(number, certificate, key)
+            }
+            Command::AuthorityRemove { number } => {
+                Arc::make_mut(&mut self.authorities).remove(Thing::Authority, number)
+            }
             Command::Moving { moves } => self.moving(&moves),
             Command::Moved { moves } => self.moved(&moves),
             Command::EdgeUp(hello) => self.edge_up(hello),

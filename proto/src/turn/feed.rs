@@ -51,7 +51,8 @@ impl Server {
             }
             EdgeChange::Origins { origins } => self.realms.set_origins(origins),
             EdgeChange::Alternates { alternates } => self.set_alternates(alternates),
-            EdgeChange::Unknown => {}
+            // Whom the edge trusts is its uplink's matter.
+            EdgeChange::Authorities { .. } | EdgeChange::Unknown => {}
         }
     }
 

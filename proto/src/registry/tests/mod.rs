@@ -1,3 +1,5 @@
+mod members;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -460,6 +462,7 @@ fn some_command() -> impl Strategy<Value = Command> {
             Command::PeersSet(PeerPolicy { allow: nets.into_iter().map(net).collect(), deny: vec![] })
         }),
         some_relay_users(),
+        members::some_command(),
     ]
 }
 
@@ -506,6 +509,7 @@ fn follow(view: &mut EdgeView, change: EdgeChange) {
         }
         EdgeChange::Origins { origins } => view.origins = origins,
         EdgeChange::Alternates { alternates } => view.alternates = alternates,
+        EdgeChange::Authorities { authorities } => view.authorities = authorities,
         EdgeChange::Unknown => panic!("the registry says only what it knows"),
     }
 }
@@ -556,13 +560,21 @@ proptest! {
     #[test]
     fn solve_balances_with_the_fewest_moves_and_then_rests(
         rounds in prop::collection::vec((1u64..7, 0u16..5, any::<bool>(), any::<bool>()), 1..12),
+        groups in prop::collection::vec((0u16..4096, 0u16..2000, 0usize..3), 0..4),
     ) {
         let mut log = Log::with_nodes(1);
+        // Two regions where nodes stand in turn, and one where none does.
+        let place = |n: u64| Region::new(["here", "there"][usize::try_from(n % 2).unwrap()]).unwrap();
+        let regions = [place(0), place(1), Region::new("nowhere").unwrap()];
+        for (first, length, at) in groups {
+            let shards = (first..(first + length).min(SHARDS)).map(Shard).collect();
+            log.does(Command::GroupSet { group: Some(regions[at].clone()), shards });
+        }
         for (node, weight, draining, down) in rounds {
             let node = NodeId(node);
             while log.0.next_node() <= node {
                 let next = log.0.next_node();
-                log.does(Command::NodeAdd { node: next, region: region() });
+                log.does(Command::NodeAdd { node: next, region: place(next.0) });
             }
             log.does(Command::NodeSet { node, weight, draining });
             if down {
@@ -594,17 +606,28 @@ proptest! {
                     log.does(Command::Moved { moves });
                 }
             }
-            let sum: u64 = eligible.values().sum();
-            let mut least = 0;
-            for (node, weight) in &eligible {
-                let had = before.iter().filter(|owner| **owner == Some(*node)).count() as u64;
-                let has = log.owned(node.0).len() as u64;
-                prop_assert!(has * sum + sum > 4096 * weight && has * sum < 4096 * weight + sum, "within one");
-                // It gave none away that it could have kept, and took none that it gave.
-                least += has.saturating_sub(had);
+            // Each group for itself.
+            let mut shards: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            for ((shard, now), then) in log.0.shards().zip(&before) {
+                shards.entry(log.0.group(shard)).or_default().push((*then, now.owner));
             }
-            let moved = log.0.shards().zip(&before).filter(|((_, now), then)| now.owner != **then).count();
-            prop_assert_eq!(moved as u64, least);
+            for (group, shards) in shards {
+                let there = |node| group.is_none_or(|group| log.0.node(node).unwrap().region == *group);
+                let some = eligible.keys().any(|node| there(*node));
+                let fit: BTreeMap<_, _> =
+                    eligible.iter().filter(|(node, _)| !some || there(**node)).collect();
+                let (sum, total) = (fit.values().copied().sum::<u64>(), shards.len() as u64);
+                let mut least = 0;
+                for (node, weight) in fit {
+                    let had = shards.iter().filter(|(then, _)| then == &Some(*node)).count() as u64;
+                    let has = shards.iter().filter(|(_, now)| now == &Some(*node)).count() as u64;
+                    prop_assert!(has * sum + sum > total * weight && has * sum < total * weight + sum);
+                    // It gave none away that it could have kept, and took none that it gave.
+                    least += has.saturating_sub(had);
+                }
+                let moved = shards.iter().filter(|(then, now)| then != now).count() as u64;
+                prop_assert_eq!(moved, least);
+            }
             prop_assert!(placement::solve(&log.0).is_empty(), "idempotent");
         }
     }
