@@ -14,9 +14,11 @@ use raft::eraftpb::{ConfChangeV2, Message};
 use tokio::sync::{oneshot, watch};
 
 use super::driver::{Driver, Input, Outlets};
+use super::member::Member;
 use super::open::{Config, Ended, Loaded, OpenError, open};
 use super::sync;
-use super::types::{Applied, FatalError, Proposal, ProposeError, ReadError, Status, Unsent};
+use super::types::{Applied, FatalError, Proposal, ProposeError, ReadError, Status, TransferError, Unsent};
+use crate::clock;
 
 /// A handle of the registry; clones are the same. The registry ends when the last one is dropped.
 #[derive(Clone)]
@@ -49,10 +51,11 @@ impl Registry {
     /// # Errors
     /// [`OpenError`], each with what to do about it.
     pub fn open(mut config: Config) -> Result<(Self, Ended), OpenError> {
-        let Loaded { disk, log, state } = open(&mut config)?;
+        let Loaded { disk, durable, state } = open(&mut config)?;
         let (inputs, received) = sync_channel(REGISTRY_QUEUE);
         let (writes, to_write) = sync_channel(1);
-        let (state, states) = watch::channel(Arc::new(state));
+        let state = Arc::new(state);
+        let (sender, states) = watch::channel(Arc::clone(&state));
         let (status, statuses) = watch::channel(Status { member: config.member, ..Status::default() });
         let (end, ended) = oneshot::channel();
         let flags = Arc::new(Flags::default());
@@ -65,9 +68,15 @@ impl Registry {
                 let _ = back.send(Input::Panicked(describe(&*panic)));
             }
         })?;
-        let outlets = Outlets { state, status, writes, back: inputs.clone(), flags: Arc::clone(&flags) };
+        let Config { profile, transport, .. } = config;
+        let (back, flagged) = (inputs.clone(), Arc::clone(&flags));
+        let outlets = Outlets { state: sender, status, writes, back, flags: flagged, transport };
         spawn("registry", move || {
-            let drive = || Driver::new(config, log, outlets)?.run(&received);
+            let drive = || {
+                let seed = u64::from_ne_bytes(clock::random());
+                let member = Member::new(clock::now(), seed, profile, durable, state)?;
+                Driver::new(member, outlets).run(&received)
+            };
             let result = catch_unwind(AssertUnwindSafe(drive));
             let result = result.unwrap_or_else(|panic| Err(FatalError::Panicked(describe(&*panic))));
             // The directory is free when the registry has ended, not before.
@@ -126,6 +135,26 @@ impl Registry {
         answer.await.unwrap_or(Err(ReadError::Stopped))
     }
 
+    /// The index at which a read that begins now is linearizable: whoever has applied it may answer.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn read_index(&self) -> Result<Index, ReadError> {
+        let (reply, answer) = oneshot::channel();
+        self.offer(Input::ReadIndex(reply))?;
+        answer.await.unwrap_or(Err(ReadError::Stopped))
+    }
+
+    /// Hands the leadership to another voter, on the leader; answered when that one leads.
+    ///
+    /// # Errors
+    /// [`TransferError`].
+    pub async fn transfer(&self, to: NodeId) -> Result<(), TransferError> {
+        let (reply, answer) = oneshot::channel();
+        self.offer(Input::Transfer(to, reply))?;
+        answer.await.unwrap_or(Err(TransferError::Stopped))
+    }
+
     /// Changes Raft's members, on the leader; answered when the change has been applied here.
     ///
     /// # Errors
@@ -147,7 +176,7 @@ impl Registry {
     /// A message to that member was lost.
     pub fn unreachable(&self, member: NodeId) {
         // Only a hint, which the next loss repeats.
-        let _ = self.offer(Input::Unreachable(member.0));
+        let _ = self.offer(Input::Unreachable(member));
     }
 
     /// A snapshot has reached that member, or has not.
@@ -155,7 +184,7 @@ impl Registry {
     /// # Errors
     /// [`Unsent`] when the registry is too busy to take note: say it again.
     pub fn snapshot_sent(&self, member: NodeId, arrived: bool) -> Result<(), Unsent> {
-        self.offer(Input::SnapshotSent(member.0, arrived)).map_err(|_| Unsent)
+        self.offer(Input::SnapshotSent(member, arrived)).map_err(|_| Unsent)
     }
 
     /// Ends the registry once all that it was given is durable; the [`Ended`] of its opening says
@@ -188,6 +217,15 @@ impl From<Refused> for ProposeError {
 }
 
 impl From<Refused> for ReadError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Busy,
+            Refused::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<Refused> for TransferError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Full => Self::Busy,

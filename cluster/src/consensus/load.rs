@@ -6,36 +6,17 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use chappe_proto::id::{Index, NodeId};
+use chappe_proto::id::NodeId;
 use chappe_proto::limits::SNAPSHOT_MAX;
-use chappe_proto::registry::State;
 use chappe_proto::wire::{self, WireError};
 use protobuf::Message as _;
-use raft::eraftpb::{ConfState, Entry, EntryType, HardState};
+use raft::eraftpb::{ConfState, Entry, HardState};
 
 use super::disk::{Disk, DiskError, FORM, HARD, META, SNAP, SnapMeta, entry_key, piece_key};
+use super::durable::Durable;
 use super::open::OpenError;
 use super::pledge::Record;
-use super::storage::{At, Snap, Write};
-
-/// What the database holds.
-pub(super) struct Stored {
-    pub(super) snap: Snap,
-    pub(super) compacted: At,
-    pub(super) entries: VecDeque<Entry>,
-    pub(super) hard: HardState,
-}
-
-impl Stored {
-    /// Whether `member` is the only voter, and no change of members is under way.
-    pub(super) fn alone(&self, member: u64) -> bool {
-        let members = &self.snap.members;
-        let changing = |entry: &Entry| {
-            entry.index > self.snap.at.index && entry.get_entry_type() != EntryType::EntryNormal
-        };
-        members.voters == [member] && members.voters_outgoing.is_empty() && !self.entries.iter().any(changing)
-    }
-}
+use super::storage::{Snap, Write};
 
 pub(super) fn read(tree: &sled::Tree, key: &[u8]) -> Result<Option<sled::IVec>, String> {
     tree.get(key).map_err(|error| error.to_string())
@@ -45,7 +26,7 @@ pub(super) fn read_all(
     disk: &mut Disk,
     member: NodeId,
     damaged: &impl Fn(String) -> OpenError,
-) -> Result<Stored, OpenError> {
+) -> Result<Durable, OpenError> {
     let need = |key: &'static [u8]| {
         read(&disk.tree, key)
             .and_then(|value| value.ok_or_else(|| format!("no row {:?}", key.escape_ascii().to_string())))
@@ -74,8 +55,7 @@ pub(super) fn read_all(
     let meta = need(SNAP)?;
     let mut stored =
         read_log(disk, &meta, hard).map_err(|error| damaged(format!("the registry's log: {error}")))?;
-    // The commit index is written with the next batch only; a snapshot is of what was committed.
-    stored.hard.commit = stored.hard.commit.max(stored.snap.at.index);
+    stored.raise_commit();
     Ok(stored)
 }
 
@@ -97,7 +77,7 @@ pub(super) enum ReadError {
     Short { last: u64, commit: u64 },
 }
 
-fn read_log(disk: &mut Disk, meta: &[u8], hard: HardState) -> Result<Stored, ReadError> {
+fn read_log(disk: &mut Disk, meta: &[u8], hard: HardState) -> Result<Durable, ReadError> {
     let meta: SnapMeta = wire::decode(meta, 64 * 1024)?;
     disk.series = meta.series;
     let mut data = Vec::new();
@@ -144,40 +124,36 @@ fn read_log(disk: &mut Disk, meta: &[u8], hard: HardState) -> Result<Stored, Rea
         return Err(ReadError::Short { last, commit: hard.commit.max(meta.at.index) });
     }
     disk.stored = (meta.compacted.index + 1, last);
-    Ok(Stored { snap: Snap { at: meta.at, members, data }, compacted: meta.compacted, entries, hard })
+    let snap = Arc::new(Snap { at: meta.at, members, data });
+    Ok(Durable { member: disk.member, snap, compacted: meta.compacted, entries, hard })
 }
 
 /// The first write of a directory: the member's name, and the cluster's first state.
-///
-/// Founders begin with a snapshot at index 1 that names them, so that whoever joins later gets it
-/// and knows them; a log from the start would not say who they are.
 pub(super) fn found_cluster(
     disk: &mut Disk,
     member: NodeId,
     founders: &[NodeId],
     promised: Option<Record>,
-) -> Result<Stored, ReadError> {
-    let founding = !founders.is_empty();
-    let at = if founding { At { index: 1, term: 1 } } else { At::default() };
-    let mut state = State::default();
-    state.pass(Index(at.index));
-    let voters = founders.iter().map(|node| node.0).collect();
-    let members = ConfState { voters, ..ConfState::default() };
-    let snap = Arc::new(Snap { at, members, data: state.encode()? });
-    let mut hard = HardState { term: at.term, commit: at.index, ..HardState::default() };
+) -> Result<Durable, ReadError> {
+    let mut first = Durable::found(member, founders)?;
     if let Some(promise) = promised {
-        hard.term = hard.term.max(promise.term);
-        hard.vote = promise.vote;
+        first.hard.term = first.hard.term.max(promise.term);
+        first.hard.vote = promise.vote;
         disk.counter = disk.counter.max(promise.counter);
     }
+    begin(disk, &first)?;
+    Ok(first)
+}
+
+/// Writes the first contents of a directory, without a log.
+pub(super) fn begin(disk: &mut Disk, first: &Durable) -> Result<(), ReadError> {
     let mut meta = vec![FORM];
-    meta.extend(member.0.to_be_bytes());
+    meta.extend(first.member.to_be_bytes());
     disk.tree.insert(META, meta)?;
-    let write = Write { snap: Some((Arc::clone(&snap), at)), hard: hard.clone(), ..Write::default() };
-    disk.commit(&write)?;
+    let snap = Some((Arc::clone(&first.snap), first.compacted));
+    disk.commit(&Write { snap, hard: first.hard.clone(), ..Write::default() })?;
     sync_names(&disk.dir).map_err(DiskError::from)?;
-    let snap = Snap { at, members: snap.members.clone(), data: snap.data.clone() };
-    Ok(Stored { snap, compacted: at, entries: VecDeque::new(), hard })
+    Ok(())
 }
 
 /// Files exist after a power cut only when their directories are synced.
@@ -197,9 +173,11 @@ fn sync_names(dir: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use chappe_proto::registry::State;
+
     use super::super::open::{Config, Loaded, open};
+    use super::super::storage::At;
     use super::*;
-    use raft::Storage as _;
 
     fn entry(index: u64, term: u64) -> Entry {
         let len = usize::try_from(index * 997 % 9_000).unwrap();
@@ -216,44 +194,58 @@ mod tests {
     }
 
     /// Index and term of what is stored, and that it is what was written.
-    fn stored(loaded: &Loaded) -> Vec<(u64, u64)> {
-        let (first, last) = (loaded.log.first_index().unwrap(), loaded.log.last_index().unwrap());
-        let any = raft::GetEntriesContext::empty(false);
-        let read = loaded.log.entries(first, last + 1, None, any).unwrap();
-        for read in &read {
+    fn stored(durable: &Durable) -> Vec<(u64, u64)> {
+        for read in &durable.entries {
             assert_eq!(*read, entry(read.index, read.term));
         }
-        read.into_iter().map(|entry| (entry.index, entry.term)).collect()
+        durable.entries.iter().map(|entry| (entry.index, entry.term)).collect()
+    }
+
+    /// Carries out writes on the disk and in memory, which come to the same.
+    fn write(dir: &Path, writes: Vec<Write>) -> Durable {
+        let mut loaded = load(dir);
+        for write in writes {
+            loaded.disk.commit(&write).unwrap();
+            loaded.durable.write(&write);
+        }
+        let Loaded { disk, durable: kept, .. } = loaded;
+        drop(disk);
+        let read = load(dir).durable;
+        assert_eq!((&read.entries, &read.hard, read.compacted), (&kept.entries, &kept.hard, kept.compacted));
+        assert_eq!((read.snap.at, &read.snap.data), (kept.snap.at, &kept.snap.data));
+        assert_eq!(read.snap.members, kept.snap.members);
+        read
     }
 
     #[test]
     fn what_a_later_write_voids_does_not_come_back() {
         let dir = tempfile::tempdir().unwrap();
-        let mut loaded = load(dir.path());
-        loaded.disk.commit(&entries(2..=9, 2)).unwrap();
-        loaded.disk.commit(&entries(5..=6, 3)).unwrap();
-        drop(loaded);
-        let loaded = load(dir.path());
-        assert_eq!(stored(&loaded), [(2, 2), (3, 2), (4, 2), (5, 3), (6, 3)]);
-        assert_eq!(loaded.log.initial_state().unwrap().hard_state.term, 3);
+        let read = write(dir.path(), vec![entries(2..=9, 2), entries(5..=6, 3)]);
+        assert_eq!(stored(&read), [(2, 2), (3, 2), (4, 2), (5, 3), (6, 3)]);
+        assert_eq!(read.hard.term, 3);
     }
 
     #[test]
     fn anothers_snapshot_leaves_nothing_of_the_log_before() {
         let dir = tempfile::tempdir().unwrap();
-        let mut loaded = load(dir.path());
-        loaded.disk.commit(&entries(2..=9, 2)).unwrap();
         let (at, data) = (At { index: 7, term: 5 }, State::default().encode().unwrap());
         let members = ConfState { voters: vec![1, 2], ..ConfState::default() };
         let snap = Some((Arc::new(Snap { at, members: members.clone(), data }), at));
         // The snapshot ends within the old log, whose entries 8 and 9 are of another history.
-        loaded.disk.commit(&Write { snap, reset: true, ..entries(8..=8, 5) }).unwrap();
-        drop(loaded);
-        let loaded = load(dir.path());
-        assert_eq!(stored(&loaded), [(8, 5)]);
-        assert_eq!(loaded.log.term(7), Ok(5));
-        assert_eq!(*loaded.log.members(), members);
-        assert_eq!(loaded.log.initial_state().unwrap().hard_state.commit, 7);
+        let writes = vec![entries(2..=9, 2), Write { snap, reset: true, ..entries(8..=8, 5) }];
+        let read = write(dir.path(), writes);
+        assert_eq!(stored(&read), [(8, 5)]);
+        assert_eq!((read.compacted, &read.snap.members, read.hard.commit), (at, &members, 7));
+    }
+
+    #[test]
+    fn our_own_snapshot_leaves_what_it_does_not_compact() {
+        let dir = tempfile::tempdir().unwrap();
+        let (at, data) = (At { index: 7, term: 2 }, State::default().encode().unwrap());
+        let members = ConfState { voters: vec![1], ..ConfState::default() };
+        let snap = Some((Arc::new(Snap { at, members, data }), At { index: 4, term: 2 }));
+        let read = write(dir.path(), vec![entries(2..=9, 2), Write { snap, ..entries(10..=10, 2) }]);
+        assert_eq!(stored(&read), (5..=10).map(|index| (index, 2)).collect::<Vec<_>>());
     }
 
     #[test]

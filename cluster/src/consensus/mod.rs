@@ -1,21 +1,26 @@
 //! The registry's shell: one thread that owns the Raft node, one that owns the disk.
 //!
 //! [`Registry`] is the handle that everything else uses: the locally applied state without a lock's
-//! wait, proposals, linearizable reads. Only `driver` and `ready` touch the `RawNode`, and only
-//! `disk` and `open` touch sled and the pledge (CLUSTER.md 1 and 2).
+//! wait, proposals, linearizable reads. What is decided is decided by a machine, [`member`], which a
+//! simulation drives as well; `driver` is its thread, and only `disk` and `open` touch sled and the
+//! pledge (CLUSTER.md 1 and 2).
 
 mod bootstrap;
 mod disk;
 mod driver;
+mod durable;
 mod handle;
 mod load;
 mod log;
+pub mod member;
 mod open;
 mod pledge;
 mod reads;
 mod ready;
+mod status;
 mod storage;
 mod sync;
+mod timer;
 mod types;
 
 pub use bootstrap::{Begun, BootstrapError, FirstApp, Founding, bootstrap};
@@ -25,5 +30,6 @@ pub use open::{Config, Ended, OpenError};
 pub use raft::eraftpb::Message;
 pub use sync::{Barrier, Fdatasync, Synced};
 pub use types::{
-    Alone, Applied, FatalError, Proposal, ProposeError, ReadError, Role, Status, Transport, Unsent,
+    Alone, Applied, FatalError, Proposal, ProposeError, ReadError, Role, Status, TransferError, Transport,
+    Unsent,
 };

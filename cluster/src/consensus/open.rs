@@ -5,7 +5,6 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use chappe_proto::id::NodeId;
@@ -14,9 +13,10 @@ use chappe_proto::registry::{SnapshotError, State};
 use tokio::sync::oneshot;
 
 use super::disk::{COUNTER, Disk, DiskError};
-use super::load::{Stored, found_cluster, read, read_all};
+use super::durable::Durable;
+use super::load::{found_cluster, read, read_all};
 use super::pledge::{Found, Pledge, Record};
-use super::storage::{Log, Write};
+use super::storage::Write;
 use super::sync::{Barrier, Fdatasync};
 use super::types::{Alone, FatalError, Transport};
 use crate::clock;
@@ -145,7 +145,7 @@ pub enum OpenError {
 /// What was on the disk.
 pub(super) struct Loaded {
     pub(super) disk: Disk,
-    pub(super) log: Log,
+    pub(super) durable: Durable,
     pub(super) state: State,
 }
 
@@ -186,7 +186,7 @@ fn load(config: &mut Config) -> Result<Loaded, OpenError> {
         _lock: lock,
     };
     let stored = if counter > 0 { Some(read_all(&mut disk, config.member, &damaged)?) } else { None };
-    let alone = stored.as_ref().map_or(config.founders == [config.member], |stored| stored.alone(member));
+    let alone = stored.as_ref().map_or(config.founders == [config.member], Durable::alone);
     let promised = judge(config, counter, &found, alone)?;
     let mut stored = match stored {
         Some(stored) => stored,
@@ -198,12 +198,11 @@ fn load(config: &mut Config) -> Result<Loaded, OpenError> {
     {
         accept(&mut disk, &mut stored, promise).map_err(|error| damaged(error.to_string()))?;
     }
-    let state = State::decode(&stored.snap.data).map_err(|error| match error {
+    let state = stored.state().map_err(|error| match error {
         SnapshotError::TooNew { .. } => OpenError::TooNew { dir: dir.clone(), what: error.to_string() },
         _ => damaged(error.to_string()),
     })?;
-    let log = Log::new(Arc::new(stored.snap), stored.compacted, stored.entries, stored.hard);
-    Ok(Loaded { disk, log, state })
+    Ok(Loaded { disk, durable: stored, state })
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
@@ -271,7 +270,7 @@ fn judge(config: &Config, counter: u64, found: &Found, alone: bool) -> Result<Op
 }
 
 /// Goes on with an older database: never again in a term in which the lost one may have voted.
-fn accept(disk: &mut Disk, stored: &mut Stored, promise: Record) -> Result<(), DiskError> {
+fn accept(disk: &mut Disk, stored: &mut Durable, promise: Record) -> Result<(), DiskError> {
     if promise.term > stored.hard.term {
         (stored.hard.term, stored.hard.vote) = (promise.term, promise.vote);
     }

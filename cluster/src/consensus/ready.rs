@@ -3,32 +3,107 @@
 //! what it promises about is durable; entries applied only when committed and durable here.
 
 use std::sync::Arc;
-use std::thread;
 
-use chappe_proto::id::Index;
+use bytes::Bytes;
+use chappe_proto::id::{Index, NodeId};
 use chappe_proto::limits::{SNAPSHOT_EVERY, SNAPSHOT_EVERY_BYTES};
-use chappe_proto::registry::{Entry as Command, Outcome, State};
+use chappe_proto::registry::{Entry as Command, Outcome, SnapshotError, State};
+use chappe_proto::time::Now;
 use protobuf::Message as _;
-use raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType, Message, MessageType, Snapshot};
-use raft::{Ready, SnapshotStatus};
+use raft::Ready;
+use raft::eraftpb::{ConfChange, ConfChangeV2, ConfState, Entry, EntryType, Message, Snapshot};
 
-use super::driver::{Driver, Held, Input, Proposer};
-use super::storage::{At, Snap};
-use super::types::{Applied, FatalError, ProposeError};
+use super::member::{Held, Member};
+use super::storage::{At, Snap, Write};
+use super::types::{Applied, FatalError, ProposeError, ReadError, Ticket, TransferError};
 
-type Answers = Vec<(Proposer, Result<Applied, ProposeError>)>;
+/// What is to be done, in this order.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)]
+pub enum Output {
+    /// To `message.to`. One that can't be sent is answered by [`Member::handle_unreachable`], and a
+    /// snapshot always by [`Member::handle_snapshot_sent`].
+    Send(Message),
+    /// To the disk, which says [`Member::handle_synced`] when it is durable. No other one comes before.
+    Write(Write),
+    /// A snapshot is to be encoded, for [`Member::handle_built`].
+    Build(Build),
+    /// Entries were applied: each with its index, empty for one of Raft's own.
+    Applied {
+        /// With all of them.
+        state: Arc<State>,
+        /// As they came.
+        entries: Vec<(Index, Bytes)>,
+    },
+    /// The leader's snapshot has taken the place of the state.
+    Installed(Arc<State>),
+    /// The outcome of a proposal or of a change of members; the state with it came before.
+    Proposed(Ticket, Result<Applied, ProposeError>),
+    /// The index at which a read is linearizable.
+    Read(Ticket, Result<Index, ReadError>),
+    /// A transfer is over.
+    Transferred(Ticket, Result<(), TransferError>),
+    /// A snapshot that a member sent was refused, and why.
+    Refused(NodeId, String),
+}
 
-impl Driver {
+/// A snapshot to be encoded, which takes its time.
+#[derive(Debug)]
+pub struct Build {
+    at: At,
+    members: ConfState,
+    state: Arc<State>,
+}
+
+impl Build {
+    /// The snapshot; none when the state is longer than one may be.
+    #[must_use]
+    pub fn encode(self) -> Option<Snap> {
+        let Self { at, members, state } = self;
+        let encoded = state.encode();
+        if let Err(error) = &encoded {
+            tracing::error!(%error, "no snapshot of the registry");
+        }
+        encoded.ok().map(|data| Snap { at, members, data })
+    }
+}
+
+type Answers = Vec<(Ticket, Result<Applied, ProposeError>)>;
+
+impl Member {
     /// Carries out all that Raft has ready, and what becomes ready by it.
-    pub(super) fn settle(&mut self) -> Result<(), FatalError> {
+    ///
+    /// # Errors
+    /// [`FatalError`]: this member can't go on.
+    pub fn settle(&mut self, now: Now, out: &mut Vec<Output>) -> Result<(), FatalError> {
+        if let Some(context) = self.reads.ask(now.mono) {
+            self.node.read_index(context);
+        }
         self.release();
         while self.node.has_ready() {
             let ready = self.node.ready();
             self.carry_out(ready)?;
             self.release();
         }
-        self.reads.answer(self.state.index().0, &self.state);
+        for (ticket, answer) in self.reads.answers(self.state.index().0) {
+            self.out.push(Output::Read(ticket, answer));
+        }
+        self.settle_transfer();
+        self.build_snapshot();
+        if !self.writing
+            && let Some(write) = self.node.mut_store().take_write()
+        {
+            self.writing = true;
+            self.out.push(Output::Write(write));
+        }
+        out.append(&mut self.out);
         Ok(())
+    }
+
+    /// Whether nothing waits for the disk or for an encoding.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        !self.writing && !self.building
     }
 
     fn carry_out(&mut self, mut ready: Ready) -> Result<(), FatalError> {
@@ -80,22 +155,43 @@ impl Driver {
     }
 
     fn send(&mut self, messages: Vec<Message>) {
-        for message in messages {
-            let (to, snapshot) = (message.to, message.get_msg_type() == MessageType::MsgSnapshot);
-            if self.transport.send(message).is_err() {
-                self.node.report_unreachable(to);
-                if snapshot {
-                    self.node.report_snapshot(to, SnapshotStatus::Failure);
+        self.out.extend(messages.into_iter().map(Output::Send));
+    }
+
+    /// Whether a leader's snapshot is one of this cluster, and whole. Raft never sees another.
+    pub(super) fn examine(&mut self, message: &Message) -> Result<bool, FatalError> {
+        let why = match State::decode(message.get_snapshot().get_data()) {
+            Ok(state) => {
+                let (theirs, ours) = (state.cluster(), self.state.cluster());
+                let index = message.get_snapshot().get_metadata().index;
+                if ours.is_some() && theirs.map(|cluster| cluster.id) != ours.map(|cluster| cluster.id) {
+                    "it is of another cluster".to_owned()
+                } else if state.index().0 != index {
+                    format!("it is of entry {}, not {index}", state.index())
+                } else {
+                    self.arrived = Some(state);
+                    return Ok(true);
                 }
             }
-        }
+            Err(error @ SnapshotError::TooNew { .. }) => {
+                return Err(FatalError::Snapshot(error.to_string()));
+            }
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(from = message.from, why, "a member's snapshot of the registry is refused");
+        self.out.push(Output::Refused(NodeId(message.from), why));
+        Ok(false)
     }
 
     /// The leader's snapshot takes the place of our log and state.
     fn install(&mut self, snapshot: &Snapshot, number: u64) -> Result<(), FatalError> {
         let meta = snapshot.get_metadata();
-        let state =
-            State::decode(snapshot.get_data()).map_err(|error| FatalError::Snapshot(error.to_string()))?;
+        let state = match self.arrived.take() {
+            Some(state) if state.index().0 == meta.index => state,
+            _ => {
+                State::decode(snapshot.get_data()).map_err(|error| FatalError::Snapshot(error.to_string()))?
+            }
+        };
         tracing::info!(index = meta.index, "installing the leader's snapshot");
         let at = At { index: meta.index, term: meta.term };
         let members = meta.get_conf_state().clone();
@@ -103,10 +199,10 @@ impl Driver {
         self.state = Arc::new(state);
         self.installed = Some((number, meta.index));
         self.grown = 0;
-        self.out.state.send_replace(Arc::clone(&self.state));
+        self.out.push(Output::Installed(Arc::clone(&self.state)));
         let rest = self.proposed.split_off(&(meta.index + 1));
-        for (_, (_, proposer)) in std::mem::replace(&mut self.proposed, rest) {
-            let _ = proposer.send(Err(ProposeError::Unknown));
+        for (_, (_, ticket)) in std::mem::replace(&mut self.proposed, rest) {
+            self.out.push(Output::Proposed(ticket, Err(ProposeError::Unknown)));
         }
         Ok(())
     }
@@ -115,33 +211,34 @@ impl Driver {
         if entries.is_empty() {
             return Ok(());
         }
-        let mut answers = Answers::new();
+        let (mut answers, mut applied) = (Answers::new(), Vec::with_capacity(entries.len()));
         for entry in entries {
             self.grown += entry.data.len();
             let index = Index(entry.index);
-            let outcome = match entry.get_entry_type() {
-                EntryType::EntryNormal => self.apply_command(&entry)?,
-                EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => self.apply_change(&entry)?,
+            let (outcome, data) = match entry.get_entry_type() {
+                EntryType::EntryNormal => (self.apply_command(&entry)?, entry.data.clone()),
+                EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
+                    (self.apply_change(&entry)?, Bytes::new())
+                }
             };
+            applied.push((index, data));
             while let Some(held) = self.proposed.first_entry()
                 && *held.key() <= entry.index
             {
                 let mine = *held.key() == entry.index;
-                let (term, proposer) = held.remove();
+                let (term, ticket) = held.remove();
                 let answer = match &outcome {
                     Some(outcome) if mine && term == entry.term => {
                         Ok(Applied { index, outcome: outcome.clone() })
                     }
                     _ => Err(ProposeError::Replaced),
                 };
-                answers.push((proposer, answer));
+                answers.push((ticket, answer));
             }
         }
         // Whoever has an answer finds it in the state.
-        self.out.state.send_replace(Arc::clone(&self.state));
-        for (proposer, answer) in answers {
-            let _ = proposer.send(answer);
-        }
+        self.out.push(Output::Applied { state: Arc::clone(&self.state), entries: applied });
+        self.out.extend(answers.into_iter().map(|(ticket, answer)| Output::Proposed(ticket, answer)));
         Ok(())
     }
 
@@ -174,9 +271,8 @@ impl Driver {
         Ok(Some(Outcome::Done))
     }
 
-    /// Begins a snapshot when the log has grown, or when a member needs one. Encoding takes its time,
-    /// so a thread does it.
-    pub(super) fn build_snapshot(&mut self) {
+    /// Begins a snapshot when the log has grown, or when a member needs one.
+    fn build_snapshot(&mut self) {
         let store = self.node.store();
         let behind = self.state.index().0.saturating_sub(store.snap().at.index);
         let grown = behind >= SNAPSHOT_EVERY || (behind > 0 && self.grown >= SNAPSHOT_EVERY_BYTES);
@@ -186,23 +282,8 @@ impl Driver {
         let index = self.state.index().0;
         let Ok(term) = self.node.raft.raft_log.term(index) else { return };
         let (state, members) = (Arc::clone(&self.state), store.members().clone());
-        let back = self.out.back.clone();
-        let encode = move || {
-            let snap = state.encode().map(|data| Snap { at: At { index, term }, members, data });
-            if let Err(error) = &snap {
-                tracing::error!(%error, "no snapshot of the registry");
-            }
-            // The loop reads its inputs to its end.
-            let _ = back.send(Input::Built(snap.ok()));
-        };
-        self.building = thread::Builder::new().name("registry-snapshot".into()).spawn(encode).is_ok();
+        self.out.push(Output::Build(Build { at: At { index, term }, members, state }));
+        self.building = true;
         self.grown = 0;
-    }
-
-    pub(super) fn built(&mut self, snap: Option<Snap>) {
-        self.building = false;
-        if let Some(snap) = snap {
-            self.node.mut_store().keep(Arc::new(snap));
-        }
     }
 }

@@ -11,6 +11,8 @@ use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, StorageError};
 
+use super::durable::Durable;
+
 /// A position in the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct At {
@@ -20,7 +22,7 @@ pub(super) struct At {
 
 /// A snapshot of the registry.
 #[derive(Debug, Default)]
-pub(super) struct Snap {
+pub struct Snap {
     /// The last entry that it holds.
     pub(super) at: At,
     /// The members then.
@@ -31,7 +33,7 @@ pub(super) struct Snap {
 
 /// What is to become durable together.
 #[derive(Debug, Default)]
-pub(super) struct Write {
+pub struct Write {
     /// A snapshot, and the last entry that the log no longer holds.
     pub(super) snap: Option<(Arc<Snap>, At)>,
     /// The snapshot is another member's: nothing of the log before it holds.
@@ -42,6 +44,14 @@ pub(super) struct Write {
     pub(super) hard: HardState,
     /// The last Ready whose changes are in here.
     pub(super) ready: u64,
+}
+
+impl Write {
+    /// What the answer to it says: everything up to here is durable.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.ready
+    }
 }
 
 /// The log in memory.
@@ -63,7 +73,8 @@ pub(super) struct Log {
 
 impl Log {
     /// The log as it was read from the disk.
-    pub(super) fn new(snap: Arc<Snap>, compacted: At, entries: VecDeque<Entry>, hard: HardState) -> Self {
+    pub(super) fn new(durable: Durable) -> Self {
+        let Durable { snap, compacted, entries, hard, .. } = durable;
         let bytes = entries.iter().map(size).sum();
         let members = snap.members.clone();
         Self { compacted, entries, bytes, hard, members, snap, ..Self::default() }

@@ -61,6 +61,33 @@ pub enum ProposeError {
     Stopped,
 }
 
+/// Why the leadership was not handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TransferError {
+    /// This member does not lead. Ask the leader.
+    #[error("this node does not lead the registry")]
+    NoLeader {
+        /// Who does, where known.
+        leader: Option<NodeId>,
+    },
+    /// Another transfer is under way, or too much waits.
+    #[error("the registry is busy")]
+    Busy,
+    /// Only a voter can lead.
+    #[error("that node is no voter of the registry")]
+    NoVoter,
+    /// It did not take office in time; this member or another leads.
+    #[error("that node did not take the leadership in time")]
+    Failed,
+    /// The registry has ended.
+    #[error("the registry has stopped")]
+    Stopped,
+}
+
+/// Names a request to a member until its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
 /// Why a linearizable read failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
@@ -137,6 +164,14 @@ pub struct Status {
     pub voters: Vec<NodeId>,
     /// Stand-bys.
     pub learners: Vec<NodeId>,
+    /// Voters of the former configuration, while a change of several is under way.
+    pub outgoing: Vec<NodeId>,
+    /// On the leader: members whose log is within reach of its own,
+    /// [`chappe_proto::limits::LOG_TRAIL`] entries, itself among them.
+    pub caught_up: Vec<NodeId>,
+    /// On the leader: members from which anything came within the longest election timeout, itself
+    /// among them.
+    pub recent: Vec<NodeId>,
     /// Writes that became durable since the start.
     pub writes: u64,
     /// Whether free disk is below [`chappe_proto::limits::DISK_FREE_MIN`].

@@ -1,0 +1,71 @@
+//! How a member is, for whoever watches.
+
+use chappe_proto::id::NodeId;
+use chappe_proto::limits::LOG_TRAIL;
+use chappe_proto::time::Mono;
+use raft::{ProgressState, StateRole};
+
+use super::member::Member;
+use super::types::{Role, Status};
+
+impl Member {
+    /// How this member is.
+    #[must_use]
+    pub fn status(&self, now: Mono) -> Status {
+        let raft = &self.node.raft;
+        let role = match raft.state {
+            StateRole::Follower => Role::Follower,
+            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
+            StateRole::Leader => Role::Leader,
+        };
+        let ids = |ids: &[u64]| ids.iter().copied().map(NodeId).collect();
+        let members = raft.store().members();
+        let (caught_up, recent) = if role == Role::Leader {
+            (self.caught_up(), self.recent(now))
+        } else {
+            (Vec::new(), Vec::new())
+        };
+        Status {
+            member: NodeId(self.id),
+            role,
+            term: raft.term,
+            leader: self.leader(),
+            committed: raft.raft_log.committed,
+            applied: self.state.index().0,
+            last: raft.raft_log.last_index(),
+            snapshot: raft.store().snap().at.index,
+            log_bytes: raft.store().bytes(),
+            voters: ids(&members.voters),
+            learners: ids(&members.learners),
+            outgoing: ids(&members.voters_outgoing),
+            caught_up,
+            recent,
+            writes: self.writes,
+            disk_low: self.disk_low,
+        }
+    }
+
+    fn caught_up(&self) -> Vec<NodeId> {
+        let committed = self.node.raft.raft_log.committed;
+        let near = |progress: &raft::Progress| {
+            progress.state == ProgressState::Replicate && progress.matched + LOG_TRAIL >= committed
+        };
+        let all = self.node.raft.prs().iter();
+        let mut ids: Vec<_> = all
+            .filter(|(id, progress)| **id == self.id || near(progress))
+            .map(|(id, _)| NodeId(*id))
+            .collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn recent(&self, now: Mono) -> Vec<NodeId> {
+        let within = self.timer.profile.election.1;
+        let heard = |id: &u64| self.heard.get(id).is_some_and(|at| now.since(*at) <= within);
+        let all = self.node.raft.prs().iter();
+        let mut ids: Vec<_> =
+            all.filter(|(id, _)| **id == self.id || heard(id)).map(|(id, _)| NodeId(*id)).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
