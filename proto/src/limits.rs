@@ -449,6 +449,9 @@ pub const INVITATIONS_MAX: usize = 2 * NODES_MAX;
 pub const INVITATION_TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// Bytes of what names a joiner's key: a hash.
 pub const APPLICANT_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
+/// Renewals of a lease whose grants a node waits for: six are sent in its length (CLUSTER.md 4), and what
+/// is older is worth nothing.
+pub const RENEWALS_KEPT: usize = 16;
 
 const _: () = {
     // A node that joins, or an authority, is one entry.

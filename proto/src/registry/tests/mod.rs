@@ -1,4 +1,5 @@
 mod members;
+mod rights;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
