@@ -26,6 +26,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     config
         .route("/cluster", web::get().to(status))
         .route("/cluster/events", web::get().to(events))
+        .route("/cluster/shards", web::get().to(shards))
         .route("/cluster/profile", web::put().to(set_profile))
         .route("/cluster/voters", web::put().to(set_voters))
         .route("/cluster/transfer", web::post().to(transfer))
@@ -74,6 +75,18 @@ async fn status(_: Operator, mount: Data<Mount>) -> Json<ClusterReport> {
 
 async fn events(_: Operator, mount: Data<Mount>) -> Json<Vec<Event>> {
     Json(mount.cluster.events().await)
+}
+
+/// Who owns the shards.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Owners {
+    /// The owner of each shard in order; none before its first assignment. A room's shard is
+    /// [`RoomKey::anchor`](chappe_proto::id::RoomKey::anchor).
+    pub owners: Vec<Option<NodeId>>,
+}
+
+async fn shards(_: Operator, mount: Data<Mount>) -> Json<Owners> {
+    Json(Owners { owners: mount.cluster.shards().await })
 }
 
 async fn nodes(_: Operator, mount: Data<Mount>) -> Json<Vec<Member>> {
@@ -318,6 +331,7 @@ mod tests {
         for (method, path) in [
             (Method::GET, "/cluster"),
             (Method::GET, "/cluster/events"),
+            (Method::GET, "/cluster/shards"),
             (Method::PUT, "/cluster/profile"),
             (Method::PUT, "/cluster/voters"),
             (Method::POST, "/cluster/transfer"),
@@ -360,6 +374,15 @@ mod tests {
         // And whoever asks for a change is told the same.
         let refused = refused(&memory, Method::POST, "/nodes/2/drain", Value::Null).await;
         assert!(refused.starts_with("503 no leader: 2 of 3 voters unreachable"), "{refused}");
+    }
+
+    #[actix_rt::test]
+    async fn owners_of_shards_are_told_in_order() {
+        let memory = Arc::new(Memory::default());
+        let (_, answer) = ask(&memory, Method::GET, "/cluster/shards", Value::Null).await;
+        let Owners { owners } = serde_json::from_value(answer).unwrap();
+        assert_eq!(owners.len(), usize::from(chappe_proto::limits::SHARDS));
+        assert_eq!(owners[..3], [Some(NodeId(1)), Some(NodeId(2)), None]);
     }
 
     #[actix_rt::test]

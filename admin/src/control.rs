@@ -36,6 +36,8 @@ pub trait Control: Send + Sync + 'static {
     fn voters_set(&self, wanted: u8, note: Note) -> Answer<'_, Result<(), Fault>>;
     /// The whole registry in a file, secrets included.
     fn backup(&self, note: Note) -> Answer<'_, Result<Backup, Fault>>;
+    /// Who owns each shard, in the shards' order, as this node knows it.
+    fn shards(&self) -> Answer<'_, Vec<Option<NodeId>>>;
     /// What happened to the cluster lately as this node saw it, oldest first.
     fn events(&self) -> Answer<'_, Vec<Event>>;
 }

@@ -23,7 +23,7 @@ use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::registry::{Note, Refusal};
 use serde::Serialize;
 
-pub use cluster::ClusterReport;
+pub use cluster::{ClusterReport, Owners};
 pub use control::Control;
 
 /// An answer that is waited for on the thread that asks.

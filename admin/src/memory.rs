@@ -175,6 +175,12 @@ impl Control for Memory {
         })
     }
 
+    fn shards(&self) -> Answer<'_, Vec<Option<NodeId>>> {
+        let mut owners = vec![None; usize::from(chappe_proto::limits::SHARDS)];
+        (owners[0], owners[1]) = (Some(NodeId(1)), Some(NodeId(2)));
+        Box::pin(async { owners })
+    }
+
     fn events(&self) -> Answer<'_, Vec<Event>> {
         let event = Event { at: Unix::from_secs(1), node: Some(NodeId(3)), text: "joined".to_owned() };
         Box::pin(async { vec![event] })

@@ -133,6 +133,12 @@ impl Control for Admin {
         })
     }
 
+    fn shards(&self) -> Answer<'_, Vec<Option<NodeId>>> {
+        let state = self.0.registry.state();
+        let owners = state.shards().map(|(_, shard)| shard.owner).collect();
+        Box::pin(async { owners })
+    }
+
     fn events(&self) -> Answer<'_, Vec<Event>> {
         Box::pin(async { Vec::new() })
     }
