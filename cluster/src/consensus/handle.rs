@@ -68,13 +68,13 @@ impl Registry {
                 let _ = back.send(Input::Panicked(describe(&*panic)));
             }
         })?;
-        let Config { profile, transport, .. } = config;
+        let Config { transport, .. } = config;
         let (back, flagged) = (inputs.clone(), Arc::clone(&flags));
         let outlets = Outlets { state: sender, status, writes, back, flags: flagged, transport };
         spawn("registry", move || {
             let drive = || {
                 let seed = u64::from_ne_bytes(clock::random());
-                let member = Member::new(clock::now(), seed, profile, durable, state)?;
+                let member = Member::new(clock::now(), seed, durable, state)?;
                 Driver::new(member, outlets).run(&received)
             };
             let result = catch_unwind(AssertUnwindSafe(drive));

@@ -16,7 +16,6 @@ use chappe_proto::id::{Index, NodeId};
 use chappe_proto::limits::{
     APPEND_BYTES_MAX, APPENDS_IN_FLIGHT, LOG_BYTES_MAX, REGISTRY_QUEUE, UNCOMMITTED_BYTES_MAX,
 };
-use chappe_proto::registry::profile::Profile;
 use chappe_proto::registry::{Entry, State};
 use chappe_proto::time::{Mono, Now};
 use raft::eraftpb::{ConfChangeV2, Message, MessageType};
@@ -79,13 +78,7 @@ impl Member {
     ///
     /// # Errors
     /// When raft refuses what the disk holds.
-    pub fn new(
-        now: Now,
-        seed: u64,
-        profile: Profile,
-        durable: Durable,
-        state: Arc<State>,
-    ) -> Result<Self, FatalError> {
+    pub fn new(now: Now, seed: u64, durable: Durable, state: Arc<State>) -> Result<Self, FatalError> {
         let id = durable.member;
         let log = Log::new(durable);
         let (min, max) = timer::election_ticks(id);
@@ -115,7 +108,7 @@ impl Member {
             node,
             id,
             seed,
-            timer: Timer::new(now.mono, profile),
+            timer: Timer::new(now.mono, state.profile()),
             state,
             proposed: BTreeMap::new(),
             reads: Reads::new(id, seed),
@@ -153,7 +146,7 @@ impl Member {
         if due.beat {
             self.node.ping();
         }
-        self.reads.handle_timeout(now.mono, &self.timer.profile);
+        self.reads.handle_timeout(now.mono, self.timer.profile());
         self.settle_transfer();
     }
 
@@ -270,7 +263,7 @@ impl Member {
     /// applied here, else as soon as its index is known.
     pub fn handle_read(&mut self, now: Now, ticket: Ticket, applied: bool) {
         if self.is_member() {
-            self.reads.add(now.mono, ticket, applied, &self.timer.profile);
+            self.reads.add(now.mono, ticket, applied, self.timer.profile());
         } else {
             self.out.push(Output::Read(ticket, Err(ReadError::NoLeader)));
         }

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chappe_proto::id::NodeId;
-use chappe_proto::registry::profile::{LAN, Profile};
 use chappe_proto::registry::{SnapshotError, State};
 use tokio::sync::oneshot;
 
@@ -30,8 +29,6 @@ pub struct Config {
     /// The first voters of a new cluster, this one among them; the same on each. Empty where this
     /// member joins one that exists. Read only when the directory is new.
     pub founders: Vec<NodeId>,
-    /// The timers.
-    pub profile: Profile,
     /// The operator has been told what the disk has lost, and goes on without it.
     pub accept_loss: bool,
     /// Takes messages to the other members.
@@ -48,7 +45,6 @@ impl Config {
             dir: dir.into(),
             member,
             founders: vec![member],
-            profile: LAN,
             accept_loss: false,
             transport: Box::new(Alone),
             barrier: Box::new(Fdatasync),

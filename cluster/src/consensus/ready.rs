@@ -197,6 +197,7 @@ impl Member {
         let members = meta.get_conf_state().clone();
         self.node.mut_store().install(Arc::new(Snap { at, members, data: snapshot.get_data().to_vec() }));
         self.state = Arc::new(state);
+        self.timer.set_profile(self.state.profile());
         self.installed = Some((number, meta.index));
         self.grown = 0;
         self.out.push(Output::Installed(Arc::clone(&self.state)));
@@ -236,6 +237,7 @@ impl Member {
                 answers.push((ticket, answer));
             }
         }
+        self.timer.set_profile(self.state.profile());
         // Whoever has an answer finds it in the state.
         self.out.push(Output::Applied { state: Arc::clone(&self.state), entries: applied });
         self.out.extend(answers.into_iter().map(|(ticket, answer)| Output::Proposed(ticket, answer)));

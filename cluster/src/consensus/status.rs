@@ -60,7 +60,7 @@ impl Member {
     }
 
     fn recent(&self, now: Mono) -> Vec<NodeId> {
-        let within = self.timer.profile.election.1;
+        let within = self.timer.profile().election.1;
         let heard = |id: &u64| self.heard.get(id).is_some_and(|at| now.since(*at) <= within);
         let all = self.node.raft.prs().iter();
         let mut ids: Vec<_> =

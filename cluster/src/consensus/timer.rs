@@ -37,7 +37,7 @@ const CATCH_UP: u32 = 5;
 /// When what is due.
 #[derive(Debug)]
 pub(super) struct Timer {
-    pub(super) profile: Profile,
+    profile: Profile,
     next_tick: Mono,
     next_beat: Mono,
 }
@@ -52,6 +52,15 @@ pub(super) struct Due {
 impl Timer {
     pub(super) fn new(now: Mono, profile: Profile) -> Self {
         Self { profile, next_tick: now + tick(&profile), next_beat: now }
+    }
+
+    /// The registry has another profile: what is counted goes on in its units.
+    pub(super) const fn set_profile(&mut self, profile: Profile) {
+        self.profile = profile;
+    }
+
+    pub(super) const fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     pub(super) fn poll_timeout(&self) -> Mono {

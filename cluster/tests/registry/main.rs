@@ -6,6 +6,7 @@
 
 mod common;
 mod loss;
+mod machine;
 mod members;
 mod order;
 
