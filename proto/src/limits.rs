@@ -50,6 +50,17 @@ pub const INBOXES_MAX: usize = ROOM_CAPACITY_MAX;
 pub const RESEND_AFTER: Duration = Duration::from_millis(1500);
 /// See [`RESEND_AFTER`].
 pub const RESEND_MAX: Duration = Duration::from_secs(12);
+/// An owner that has not taken custody of a directed signal within this is suspected, and signals go around
+/// it (CLUSTER.md 6): well over a round trip between regions, and half of what an owner's death may cost.
+pub const CUSTODY_WITHIN: Duration = Duration::from_millis(250);
+/// Sessions are asked no more often than this to say everything again for an owner that is slow to take it.
+pub const SUSPECT_EVERY: Duration = Duration::from_millis(500);
+/// Pairs of sender and receiver whose signals a proxy watches on their way to the owner, and likewise
+/// those that came around it. What is beyond waits for its session to say it again.
+pub const DIRECT_PAIRS_MAX: usize = 4096;
+/// What is left at least of a grace (or all of it, where that is less) when an owner has its lease again:
+/// gateways say again within this who came back meanwhile.
+pub const THAWED_GRACE: Duration = Duration::from_secs(10);
 /// After being told `busy`, a client waits this long before it offers the signal again.
 pub const BUSY_RETRY: Duration = Duration::from_millis(250);
 
@@ -491,6 +502,8 @@ const _: () = {
     assert!(ADOPTED_WITHIN.as_millis() < GRACE.as_millis());
     // A resume token holds name and metadata, in base64, with less than a kilobyte besides.
     assert!(METADATA_MAX + NAME_MAX + 1024 < TOKEN_MAX / 4 * 3);
+    assert!(CUSTODY_WITHIN.as_millis() < SUSPECT_EVERY.as_millis());
+    assert!(SUSPECT_EVERY.as_millis() < RESEND_AFTER.as_millis());
     assert!(WELCOME_WITHIN.as_millis() < JOIN_WITHIN.as_millis());
     assert!(LIFETIME.as_secs() <= LIFETIME_MAX.as_secs());
     assert!(PERMISSION_LIFE.as_secs() <= CHANNEL_LIFE.as_secs());

@@ -13,7 +13,8 @@ use chappe_proto::signal::frame::GoneReason;
 use chappe_proto::signal::json::Json;
 use chappe_proto::signal::member::{Gateway, Grants, Member, Profile, Seat};
 use chappe_proto::signal::route::{
-    Ack, Content, Entry, FromRoom, Held, ProxyInput, RoomChange, RoomInput, Signal, ToRoom,
+    Ack, Content, Direct, DirectBody, Entry, FromRoom, Held, ProxyInput, RoomChange, RoomInput, Signal,
+    ToRoom,
 };
 use chappe_proto::time::Unix;
 use chappe_proto::wire;
@@ -103,6 +104,7 @@ fn from_rooms() {
         ProxyInput::NotAdmitted { peer, refusal: refusal.clone() },
         ProxyInput::Gone { peer, attach, reason: GoneReason::Replaced },
         ProxyInput::Signal(signal()),
+        ProxyInput::Taken { from: peer, to: peer, id: 3 },
         ProxyInput::Ack(Ack { from: peer, to: peer, id: 3 }),
         ProxyInput::Undelivered { from: peer, to: peer, id: 3, was_here: true },
         ProxyInput::Broadcast { from: peer, n: 3, payload: json("null") },
@@ -112,6 +114,17 @@ fn from_rooms() {
         let frame = FromRoom { room: room(), shard: Shard(1), epoch: Epoch(2), body };
         let bytes = wire::encode(&frame).unwrap();
         let back = wire::decode::<FromRoom>(&bytes, bytes.len());
+        assert_eq!(back.map_err(|e| e.to_string()), Ok(frame.clone()));
+    }
+}
+
+#[test]
+fn from_gateways() {
+    let ack = Ack { from: peer(1), to: peer(2), id: 3 };
+    for body in [DirectBody::Signal(signal()), DirectBody::Ack(ack)] {
+        let frame = Direct { room: room(), gateway: GATEWAY, body };
+        let bytes = wire::encode(&frame).unwrap();
+        let back = wire::decode::<Direct>(&bytes, bytes.len());
         assert_eq!(back.map_err(|e| e.to_string()), Ok(frame.clone()));
     }
 }

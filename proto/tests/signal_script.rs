@@ -79,6 +79,9 @@ transcripts! {
     limits
     ice
     owners
+    direct
+    frozen
+    moving
 }
 
 /// Every transcript is run.

@@ -77,6 +77,7 @@ impl ProxyActor {
     fn dispatch(&mut self, output: Output, machine: &Proxy, ctx: &mut Context<Self>) {
         match output {
             Output::Room(body) => self.send(body, machine),
+            Output::Direct(..) => {} // every room's owner is this node
             Output::Session(peer, what) => {
                 if let Some(session) = self.sessions.get(&peer) {
                     session.tell(what);
@@ -166,7 +167,9 @@ impl Actor for ProxyActor {
         ctx.set_mailbox_capacity(limits::MAILBOX);
         let (shard, epoch) = self.node.anchor(&self.room);
         let mut out = Vec::new();
-        self.machine = Some(Proxy::new(clock::now(), self.node.gateway, shard, epoch, &mut out));
+        let mut machine = Proxy::new(clock::now(), self.node.gateway, shard, epoch, &mut out);
+        machine.set_local(true);
+        self.machine = Some(machine);
         self.run(ctx, |_, outputs| outputs.append(&mut out));
     }
 }

@@ -71,6 +71,7 @@ impl RoomActor {
         node.rooms.get_or_start(key, limits::ROOMS_MAX, || {
             let (_, epoch) = node.anchor(key);
             let mut machine = Room::new(epoch, policy);
+            machine.set_node(node.gateway.node);
             if node.is_settled(epoch) {
                 machine.set_settled();
             }

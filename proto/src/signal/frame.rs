@@ -350,6 +350,10 @@ pub enum ServerFrame<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         lost: Option<&'a EdgeId>,
     },
+    Moving {
+        to: &'a [String],
+        within_ms: u64,
+    },
     Error(&'a Refusal),
     Closed {
         code: CloseCode,

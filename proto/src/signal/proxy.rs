@@ -1,6 +1,8 @@
 //! The proxy machine: a gateway's one representative of a room that it has sessions in. It keeps the
 //! roster at the owner's change number, says how its own sessions are until the owner has it, and
-//! fans one frame of the owner out to all of them.
+//! fans one frame of the owner out to all of them. The way around the owner is in [`direct`].
+
+mod direct;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -11,11 +13,12 @@ use super::follow::{Roster, apply, change_frame, differences, digest};
 use super::frame::{GoneReason, ServerFrame};
 use super::member::{Gateway, Member};
 use super::route::{
-    ChangeNews, Entry, FromRoom, FromSession, Held, ProxyInput, RoomChange, RoomInput, ToSession,
+    ChangeNews, DirectBody, Entry, FromRoom, FromSession, Held, ProxyInput, RoomChange, RoomInput, ToSession,
 };
 use crate::id::{Attach, Change, Epoch, PeerId, Shard};
 use crate::limits;
 use crate::time::{Mono, Now};
+use direct::Custody;
 
 /// What has not been answered is said again after this; it doubles up to [`REPEAT_MAX`].
 const REPEAT_AFTER: Duration = Duration::from_millis(500);
@@ -27,6 +30,8 @@ const REPEAT_MAX: Duration = Duration::from_secs(8);
 pub enum Output {
     /// Send to the room's owner, with the present shard and epoch.
     Room(RoomInput),
+    /// Send to this gateway's proxy of the room, around the owner. Lost where it has none.
+    Direct(Gateway, DirectBody),
     /// Hand to one session.
     Session(PeerId, ToSession),
     /// Hand to every session of this gateway, except one.
@@ -92,6 +97,7 @@ pub struct Proxy {
     attaching: Option<Pending>,
     check_at: Mono,
     repairs: u64,
+    custody: Custody,
 }
 
 impl Proxy {
@@ -112,6 +118,7 @@ impl Proxy {
             attaching: Some(Pending::new(now.mono)),
             check_at: Mono::NEVER,
             repairs: 0,
+            custody: Custody::new(),
         }
     }
 
@@ -152,7 +159,7 @@ impl Proxy {
                 self.announced(now, Own { member, marks, presented, since, pending }, out);
             }
             FromSession::Leave { peer, reason } => {
-                self.own.remove(&peer);
+                self.disconnect(peer);
                 if self.leaving.len() >= limits::LEAVING_MAX {
                     self.leaving.pop_first();
                 }
@@ -162,8 +169,9 @@ impl Proxy {
                 }
             }
             // What is lost here while there is no owner, its sender's outbox sends again.
-            FromSession::Signal(signal) => out.push(Output::Room(RoomInput::Signal(signal))),
-            FromSession::Ack(ack) => out.push(Output::Room(RoomInput::Ack(ack))),
+            FromSession::Signal(signal) => self.signal(now, signal, false, out),
+            FromSession::Again(signal) => self.signal(now, signal, true, out),
+            FromSession::Ack(ack) => self.ack(now, ack, out),
             FromSession::Broadcast { from, payload } => {
                 out.push(Output::Room(RoomInput::Broadcast { from, payload }));
             }
@@ -191,7 +199,7 @@ impl Proxy {
 
     /// A session's actor is gone without a word: its client may have it made anew from its token.
     pub fn handle_session_lost(&mut self, _now: Now, peer: PeerId, out: &mut Vec<Output>) {
-        if self.own.remove(&peer).is_some() {
+        if self.disconnect(peer) {
             if self.attaching.is_none() {
                 self.disown(peer, out);
             }
@@ -205,6 +213,7 @@ impl Proxy {
             return;
         }
         (self.shard, self.epoch) = (shard, epoch);
+        self.suspect(now, out); // until the new owner has answered
         self.attach(now, out);
     }
 
@@ -247,22 +256,26 @@ impl Proxy {
             ProxyInput::Changed { n, broadcasts, change } => self.changed(now, n, broadcasts, change, out),
             ProxyInput::NotAdmitted { peer, refusal } => {
                 if self.own.get(&peer).is_some_and(|own| own.pending.is_some()) {
-                    self.own.remove(&peer);
+                    self.disconnect(peer);
                     out.push(Output::Session(peer, ToSession::NotAdmitted(refusal)));
                     self.tell_idle(out);
                 }
             }
             ProxyInput::Gone { peer, attach, reason } => {
                 if self.own.get(&peer).is_some_and(|own| own.member.attach == attach) {
-                    self.own.remove(&peer);
+                    self.disconnect(peer);
                     out.push(Output::Session(peer, ToSession::Gone(reason)));
                     self.tell_idle(out);
                 }
             }
             ProxyInput::Signal(signal) => out.push(Output::Session(signal.to, ToSession::Signal(signal))),
-            ProxyInput::Taken { .. } => {}
-            ProxyInput::Ack(ack) => out.push(Output::Session(ack.from, ToSession::Ack(ack))),
+            ProxyInput::Taken { from, to, id } => self.taken(now, (from, to), id),
+            ProxyInput::Ack(ack) => {
+                self.custody.taken(now, (ack.from, ack.to), ack.id);
+                out.push(Output::Session(ack.from, ToSession::Ack(ack)));
+            }
             ProxyInput::Undelivered { from, to, id, was_here } => {
+                self.custody.taken(now, (from, to), u64::MAX);
                 out.push(Output::Session(from, ToSession::Undelivered { to, id, was_here }));
             }
             ProxyInput::Broadcast { from, n, payload } => {
@@ -312,6 +325,7 @@ impl Proxy {
         }
         self.disown_all(out);
         if !same_owner {
+            self.custody.begin_anew();
             out.push(Output::Sessions(ToSession::Resend, None));
         }
         self.tell_idle(out);
@@ -343,10 +357,17 @@ impl Proxy {
         self.disown(peer, out);
     }
 
+    /// A peer has no session here any more. False where it had none.
+    fn disconnect(&mut self, peer: PeerId) -> bool {
+        self.custody.forget_session(peer);
+        self.own.remove(&peer).is_some()
+    }
+
     /// A peer has left for good.
     fn forget(&mut self, peer: PeerId, reason: LeaveReason) {
         self.own.remove(&peer);
         self.leaving.remove(&peer);
+        self.custody.forget_peer(peer);
         if self.left.len() >= limits::LEFT_REMEMBERED {
             self.left.pop_front();
         }
@@ -374,7 +395,7 @@ impl Proxy {
         {
             if *gateway != self.gateway {
                 let tie = *presented <= own.presented;
-                self.own.remove(&peer);
+                self.disconnect(peer);
                 out.push(Output::Session(peer, ToSession::Elsewhere { tie }));
                 self.tell_idle(out);
                 return;
@@ -445,6 +466,7 @@ impl Proxy {
 
     /// Says again what was not answered, and compares rosters.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.check_custody(now, out);
         if let Some(attaching) = &mut self.attaching {
             if attaching.is_due(now.mono) {
                 out.push(Output::Room(RoomInput::Attach { held: self.held() }));
@@ -472,15 +494,29 @@ impl Proxy {
         }
     }
 
+    /// The owner's node can be reached again: what waits does not wait for its turn.
+    fn say_again(&mut self, now: Now, out: &mut Vec<Output>) {
+        let at_once = Pending { at: now.mono, wait: REPEAT_AFTER / 2 };
+        let own = self.own.values_mut().filter_map(|own| own.pending.as_mut());
+        let leaving = self.leaving.values_mut().map(|leaving| &mut leaving.pending);
+        for pending in own.chain(leaving).chain(&mut self.attaching) {
+            *pending = at_once;
+        }
+        self.check_at = self.check_at.min(now.mono);
+        self.handle_timeout(now, out);
+        out.push(Output::Sessions(ToSession::Resend, None));
+    }
+
     /// When [`Self::handle_timeout`] has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Mono {
+        let custody = self.custody.poll_timeout();
         if let Some(attaching) = self.attaching {
-            return attaching.at;
+            return custody.min(attaching.at);
         }
         let own = self.own.values().filter_map(|own| own.pending).map(|pending| pending.at);
         let leaving = self.leaving.values().map(|leaving| leaving.pending.at);
-        own.chain(leaving).min().unwrap_or(Mono::NEVER).min(self.check_at)
+        own.chain(leaving).min().unwrap_or(Mono::NEVER).min(self.check_at).min(custody)
     }
 
     /// The attachment that a session of this gateway announced last.

@@ -1,8 +1,10 @@
 //! The room machine: the one truth about who is in a room, on its owner. Who comes in, stays and
-//! returns is in [`admission`], what a new owner learns of the former one's room in [`adoption`].
+//! returns is in [`admission`], what a new owner learns of the former one's room in [`adoption`], what
+//! it may still do without a lease in [`frozen`].
 
 mod admission;
 mod adoption;
+mod frozen;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -12,10 +14,11 @@ use super::code::{ErrorCode, LeaveReason, Refusal};
 use super::follow::digest;
 use super::json::Json;
 use super::member::{Gateway, Policy};
-use super::route::{Entry, ProxyInput, RoomChange, RoomInput, Signal};
-use crate::id::{Attach, Change, Epoch, Identity, PeerId, SessionId};
+use super::route::{Ack, Entry, ProxyInput, RoomChange, RoomInput, Signal};
+use crate::id::{Attach, Change, Epoch, Identity, NodeId, PeerId, SessionId};
 use crate::limits;
 use crate::time::{Mono, Now, Unix};
+use frozen::Frozen;
 
 /// What a room asks of its shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +85,9 @@ pub struct Room {
     ask_at: Mono,
     /// Gateways that have said what they hold of a former owner's room.
     heard: BTreeSet<Gateway>,
+    /// The node that it runs on: that node's own gateway needs no word of custody.
+    here: Option<NodeId>,
+    frozen: Option<Box<Frozen>>,
 }
 
 impl Room {
@@ -102,7 +108,15 @@ impl Room {
             expected: BTreeSet::new(),
             ask_at: Mono::NEVER,
             heard: BTreeSet::new(),
+            here: None,
+            frozen: None,
         }
+    }
+
+    /// The node that it runs on: signals of that node's own gateway cannot be lost between, so that it is
+    /// not told [`ProxyInput::Taken`].
+    pub const fn set_node(&mut self, node: NodeId) {
+        self.here = Some(node);
     }
 
     /// The epoch that it runs under.
@@ -137,7 +151,6 @@ impl Room {
         revoked: Revoked<'_>,
         out: &mut Vec<Output>,
     ) {
-        self.settle(now);
         let next = self.gateways.range((Bound::Excluded(from), Bound::Unbounded)).next();
         if next.is_some_and(|next| next.node == from.node) {
             return; // a frame of that node's former life
@@ -148,6 +161,10 @@ impl Room {
             out.push(Output::To(from, ProxyInput::Ask));
             return;
         }
+        if self.frozen.is_some() {
+            return self.handle_frozen(now, from, input, out);
+        }
+        self.settle(now);
         match input {
             RoomInput::Attach { held } => self.attach(now, from, held.map(|held| *held), revoked, out),
             RoomInput::Detach => self.detach(now, from, out),
@@ -169,13 +186,7 @@ impl Room {
                 }
             }
             RoomInput::Signal(signal) => self.signal(from, signal, out),
-            RoomInput::Ack(ack) => {
-                if self.holds(from, ack.to)
-                    && let Some(sender) = self.present.get(&ack.from)
-                {
-                    out.push(Output::To(sender.entry.gateway, ProxyInput::Ack(ack)));
-                }
-            }
+            RoomInput::Ack(ack) => self.ack(from, ack, out),
             RoomInput::Broadcast { from: peer, payload } => self.broadcast(from, peer, payload, out),
             RoomInput::Kick { by, peer, ban } => self.kick(now, from, by, peer, ban, out),
         }
@@ -196,6 +207,9 @@ impl Room {
 
     /// A gateway's process has ended, or it is cut off for good: the peers there are away.
     pub fn handle_gateway_lost(&mut self, now: Now, lost: Gateway, out: &mut Vec<Output>) {
+        if self.lost_while_frozen(lost) {
+            return;
+        }
         let of_it = |gateway: Gateway| gateway.node == lost.node && gateway.generation <= lost.generation;
         self.gateways.retain(|gateway| !of_it(*gateway));
         self.turn_away(now, |present| of_it(present.entry.gateway), out);
@@ -259,18 +273,31 @@ impl Room {
         if !self.holds(from, signal.from) {
             return; // a former gateway's; the present one sends it again
         }
-        let was_here = self.left_for(signal.to).is_some();
-        match self.present.get(&signal.to) {
+        let (from_peer, to, id) = (signal.from, signal.to, signal.id);
+        match self.present.get(&to) {
             // Its sender's gateway holds it and sends it again when the receiver is back,
             Some(to) if to.entry.member.away => {}
             Some(to) => out.push(Output::To(to.entry.gateway, ProxyInput::Signal(signal))),
-            // or has come back to this owner.
-            None if !was_here && !self.settled => {}
             None => {
-                let (from_peer, to, id) = (signal.from, signal.to, signal.id);
-                let body = ProxyInput::Undelivered { from: from_peer, to, id, was_here };
-                out.push(Output::To(from, body));
+                let was_here = self.left_for(to).is_some();
+                // or has come back to this owner, who may not know all where it holds no lease.
+                if was_here || (self.settled && self.frozen.is_none()) {
+                    let body = ProxyInput::Undelivered { from: from_peer, to, id, was_here };
+                    out.push(Output::To(from, body));
+                    return;
+                }
             }
+        }
+        if self.here != Some(from.node) {
+            out.push(Output::To(from, ProxyInput::Taken { from: from_peer, to, id }));
+        }
+    }
+
+    fn ack(&self, from: Gateway, ack: Ack, out: &mut Vec<Output>) {
+        if self.holds(from, ack.to)
+            && let Some(sender) = self.present.get(&ack.from)
+        {
+            out.push(Output::To(sender.entry.gateway, ProxyInput::Ack(ack)));
         }
     }
 
@@ -320,7 +347,9 @@ impl Room {
 
     /// The registry has committed a revocation, or could not.
     pub fn handle_revoked(&mut self, revocation: &Revocation, committed: bool, out: &mut Vec<Output>) {
-        if committed {
+        if committed && self.revoked_while_frozen(revocation) {
+            // It takes effect once the lease is back, or the next owner has never heard of the peer.
+        } else if committed {
             let reason = if revocation.ban { LeaveReason::Banned } else { LeaveReason::Kicked };
             self.remove(revocation.peer, reason, out);
             self.revoke_successor(revocation, out);
@@ -350,6 +379,9 @@ impl Room {
 
     /// Removes those whose grace is over, and says who of a former owner's room did not come back.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.frozen.is_some() {
+            return;
+        }
         self.settle(now);
         let grace = self.policy.grace;
         let over =
@@ -366,6 +398,9 @@ impl Room {
     /// When [`Self::handle_timeout`] has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Mono {
+        if self.frozen.is_some() {
+            return Mono::NEVER;
+        }
         let wait =
             |present: &Present| if present.entry.member.away { self.policy.grace } else { self.doubted() };
         let deadline = |present: &Present| present.absent_since.map(|since| since + wait(present));

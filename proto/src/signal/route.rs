@@ -383,6 +383,8 @@ pub enum FromSession {
     },
     /// A directed signal.
     Signal(Signal),
+    /// One that was sent before and has not been acknowledged in time.
+    Again(Signal),
     /// An acknowledgement.
     Ack(Ack),
     /// To all others.

@@ -262,6 +262,18 @@ impl Session {
         self.close(now, CloseCode::Shutdown, out);
     }
 
+    /// The node wants to be rid of the session: it drains, or holds no lease (CLUSTER.md 4 and 11). The
+    /// client is to resume at one of these URLs of other nodes, in the order given (where there are none,
+    /// at another that it knows), and keeps its socket until that has worked. The session goes on as before;
+    /// where the node stops, its shell ends `within` by [`Self::handle_shutdown`], after which the client
+    /// resumes all the same. Nothing is said to a client that still waits for its welcome.
+    pub fn handle_moving(&self, to: &[String], within: Duration, out: &mut Vec<Output>) {
+        if self.phase == Phase::Present {
+            let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+            self.tell(&ServerFrame::Moving { to, within_ms }, out);
+        }
+    }
+
     /// Binary frames, or a stream that is no WebSocket any more.
     pub fn handle_violation(&mut self, now: Now, out: &mut Vec<Output>) {
         self.close(now, CloseCode::Protocol, out);
@@ -572,7 +584,7 @@ impl Session {
         let due = |outbox: &Outbox| outbox.resend_at() <= now.mono;
         let due: Vec<PeerId> = self.outboxes.iter().filter(|(_, o)| due(o)).map(|(peer, _)| *peer).collect();
         for peer in due {
-            self.resend(now, peer, out);
+            self.resend_overdue(now, peer, out);
         }
     }
 

@@ -16,7 +16,9 @@ use chappe_proto::signal::member::{Gateway, Grants, Member, Policy, Profile, Sea
 use chappe_proto::signal::proxy::{self, Proxy};
 use chappe_proto::signal::resume::{OpenError, ResumeToken};
 use chappe_proto::signal::room::{self, Revocation, Room};
-use chappe_proto::signal::route::{FromRoom, FromSession, ProxyInput, RoomInput, Signal, ToRoom, ToSession};
+use chappe_proto::signal::route::{
+    Direct, DirectBody, FromRoom, FromSession, ProxyInput, RoomInput, Signal, ToRoom, ToSession,
+};
 use chappe_proto::signal::session::{self, Rebuilt, Session, Start, World};
 use chappe_proto::signal::token::Claims;
 use chappe_proto::time::{Mono, Now, Unix};
@@ -49,7 +51,11 @@ pub(crate) enum Down {
 enum Mail {
     ToRoom(Box<ToRoom>),
     FromRoom(Gateway, Box<FromRoom>),
+    Direct(Gateway, Box<Direct>),
 }
+
+/// From where to where a frame goes; none is the owner.
+type Link = (Option<Gateway>, Option<Gateway>);
 
 enum Local {
     Proxy(usize, FromSession),
@@ -104,7 +110,7 @@ pub(crate) struct Cluster {
     sockets: BTreeMap<u32, Socket>,
     wire: BinaryHeap<Reverse<(Duration, u64)>>,
     mail: BTreeMap<u64, Mail>,
-    arrivals: BTreeMap<(Gateway, bool), Duration>,
+    arrivals: BTreeMap<Link, Duration>,
     local: VecDeque<Local>,
     seq: u64,
     next_socket: u32,
@@ -387,6 +393,7 @@ impl Cluster {
             let node = &self.nodes[gateway];
             match output {
                 proxy::Output::Room(body) => self.send_to_room(gateway, body),
+                proxy::Output::Direct(to, body) => self.send_direct(gateway, to, body),
                 proxy::Output::Session(peer, input) => {
                     self.local.push_back(Local::Session(gateway, peer, input));
                 }
@@ -450,16 +457,23 @@ impl Cluster {
         }
         let frame = ToRoom { room: self.room.clone(), shard, epoch, gateway, body };
         let frame = if self.encodes { again(&frame) } else { frame };
-        self.post(gateway, true, |frame| Mail::ToRoom(Box::new(frame)), frame);
+        self.post((Some(gateway), None), |frame| Mail::ToRoom(Box::new(frame)), frame);
+    }
+
+    fn send_direct(&mut self, gateway: usize, to: Gateway, body: DirectBody) {
+        let gateway = self.nodes[gateway].gateway;
+        let frame = Direct { room: self.room.clone(), gateway, body };
+        let frame = if self.encodes { again(&frame) } else { frame };
+        self.post((Some(gateway), Some(to)), |frame| Mail::Direct(to, Box::new(frame)), frame);
     }
 
     fn send_to_proxy(&mut self, to: Gateway, body: ProxyInput) {
         let frame = FromRoom { room: self.room.clone(), shard: SHARD, epoch: self.epoch, body };
         let frame = if self.encodes { again(&frame) } else { frame };
-        self.post(to, false, |frame| Mail::FromRoom(to, Box::new(frame)), frame);
+        self.post((None, Some(to)), |frame| Mail::FromRoom(to, Box::new(frame)), frame);
     }
 
-    fn post<F: Clone>(&mut self, gateway: Gateway, up: bool, mail: impl Fn(F) -> Mail, frame: F) {
+    fn post<F: Clone>(&mut self, link: Link, mail: impl Fn(F) -> Mail, frame: F) {
         let weather = self.weather;
         if self.per_mille(weather.lost) {
             return;
@@ -468,11 +482,11 @@ impl Cluster {
         for _ in 0..copies {
             let range = u64::try_from(weather.delay.as_micros()).unwrap() + 1;
             let mut at = mono(self.now.mono) + Duration::from_micros(self.rng.next_u64() % range);
-            let last = self.arrivals.entry((gateway, up)).or_default();
+            let last = self.arrivals.entry(link).or_default();
             let last_was = *last;
             if weather.overtaking == 0 || self.rng.next_u32() % 1000 >= weather.overtaking {
                 at = at.max(last_was);
-                self.arrivals.insert((gateway, up), at);
+                self.arrivals.insert(link, at);
             }
             self.seq += 1;
             self.wire.push(Reverse((at, self.seq)));
@@ -492,6 +506,12 @@ impl Cluster {
                 } else if !matches!(frame.body, ProxyInput::Refused { .. }) {
                     self.nodes[at].epoch = self.nodes[at].epoch.max(frame.epoch);
                     self.send_to_room(at, RoomInput::Detach);
+                }
+            }
+            Mail::Direct(to, frame) => {
+                if let Some(at) = self.nodes.iter().position(|node| node.gateway.node == to.node) {
+                    let Direct { gateway, body, .. } = *frame;
+                    self.with_proxy(at, |proxy, now, out| proxy.handle_direct(now, gateway, body, out));
                 }
             }
         }
@@ -563,6 +583,22 @@ impl Cluster {
         self.settle();
     }
 
+    /// The owner's lease ends, or is back.
+    pub(crate) fn freeze_owner(&mut self, frozen: bool) {
+        let mut out = Vec::new();
+        if let Some(room) = &mut self.owner {
+            room.set_frozen(self.now, frozen, &mut out);
+        }
+        self.room_outputs(out);
+        self.settle();
+    }
+
+    /// A gateway is told that its link to the owner's node is up or down.
+    pub(crate) fn tell_link(&mut self, gateway: usize, up: bool) {
+        self.with_proxy(gateway, |proxy, now, out| proxy.handle_link(now, up, out));
+        self.settle();
+    }
+
     /// The owner's process ends; the room is nowhere until [`Self::new_owner`].
     pub(crate) fn stop_owner(&mut self) {
         (self.owner, self.owner_up) = (None, false);
@@ -595,7 +631,8 @@ impl Cluster {
         loop {
             if let Some(local) = self.local.pop_front() {
                 match local {
-                    Local::Proxy(_, FromSession::Signal(signal)) if self.was_sent(&signal) => {}
+                    Local::Proxy(_, FromSession::Signal(signal) | FromSession::Again(signal))
+                        if self.was_sent(&signal) => {}
                     Local::Proxy(gateway, input) => {
                         self.with_proxy(gateway, |proxy, now, out| proxy.handle_session(now, input, out));
                     }

@@ -12,7 +12,8 @@
 //! without a word. `wait SECS`. `registry fails`, `registry commits`. `edge NAME REGION up|lost`.
 //! `owner stops`, `owner starts [and waits]` (for all nodes), `node N hears`: of the new owner. `node N restarts`. `node N stops`
 //! (an orderly end). `node N forgets NAME`: its session's actor has failed. `link N cut`, `link N
-//! back`: between that node and the owner. `room`: what the owner has.
+//! back`: between that node and the owner. `node N sees the link down|up`: it is told so. `owner freezes`,
+//! `owner thaws`: its lease. `NAME is to move MS URL...`. `room`: what the owner has.
 //!
 //! `@NAME` in JSON is that client's peer id. Sockets that are not a client's newest are `NAME#N`.
 
@@ -98,6 +99,11 @@ impl Script {
                 self.cluster.forget_session(number::<usize>(n) - 1, peer);
             }
             ["link", n, state] => self.cluster.nodes[number::<usize>(n) - 1].up = state == "back",
+            ["node", n, "sees", "the", "link", state] => {
+                self.cluster.tell_link(number::<usize>(n) - 1, state == "up");
+            }
+            ["owner", "freezes"] => self.cluster.freeze_owner(true),
+            ["owner", "thaws"] => self.cluster.freeze_owner(false),
             ["room"] => return self.room(),
             [name, ..] => self.client(name, line[name.len()..].trim_start()),
             [] => {}
@@ -186,6 +192,13 @@ impl Script {
                 return self
                     .cluster
                     .with_socket(socket, |session, now, _, out| session.handle_violation(now, out));
+            }
+            ["is", "to", "move", ms, ref to @ ..] => {
+                let to: Vec<String> = to.iter().map(|url| (*url).to_owned()).collect();
+                let (socket, within) = (self.socket(name), Duration::from_millis(number(ms)));
+                return self
+                    .cluster
+                    .with_socket(socket, |session, _, _, out| session.handle_moving(&to, within, out));
             }
             ["falls", "silent"] => {
                 self.clients.get_mut(name).unwrap().silent = true;

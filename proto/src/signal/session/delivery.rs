@@ -140,19 +140,28 @@ impl Session {
         }
     }
 
-    pub(super) fn resend(&mut self, now: Now, to: PeerId, out: &mut Vec<Output>) {
-        let from = self.member.seat.peer;
-        if let Some(outbox) = self.outboxes.get_mut(&to) {
-            out.extend(outbox.resend(now.mono).map(|(id, content)| {
-                Output::Proxy(FromSession::Signal(Signal { from, to, id, content: content.clone() }))
-            }));
-        }
+    /// What was not acknowledged in time.
+    pub(super) fn resend_overdue(&mut self, now: Now, to: PeerId, out: &mut Vec<Output>) {
+        self.resend(now, to, FromSession::Again, out);
     }
 
+    /// The receiver is back, or the way to it is another.
     pub(super) fn resend_anew(&mut self, now: Now, to: PeerId, out: &mut Vec<Output>) {
         if let Some(outbox) = self.outboxes.get_mut(&to) {
             outbox.restart();
         }
-        self.resend(now, to, out);
+        self.resend(now, to, FromSession::Signal, out);
+    }
+
+    fn resend(&mut self, now: Now, to: PeerId, how: fn(Signal) -> FromSession, out: &mut Vec<Output>) {
+        let from = self.member.seat.peer;
+        if let Some(outbox) = self.outboxes.get_mut(&to) {
+            let held = outbox.resend(now.mono);
+            out.extend(
+                held.map(|(id, content)| {
+                    Output::Proxy(how(Signal { from, to, id, content: content.clone() }))
+                }),
+            );
+        }
     }
 }
