@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, dev, edge, token, turn};
+use crate::{bench, cluster, dev, edge, token, turn};
 
 /// A WebRTC signaling cluster with edge relays, in one binary.
 #[derive(Debug, Parser)]
@@ -19,6 +19,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run everything on this machine: a node, an edge and the call page.
     Dev(dev::Args),
+    /// See a cluster and decide about its members.
+    Cluster(Box<cluster::Args>),
     /// Run a relay.
     Edge(Box<edge::Args>),
     /// Measure what a relayed packet and a signal cost.

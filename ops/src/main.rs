@@ -1,13 +1,16 @@
 //! `chappe`: a WebRTC signaling cluster with edge relays, in one binary.
 
+mod api;
 mod bench;
 mod cli;
+mod cluster;
 mod credentials;
 mod dev;
 mod edge;
 mod exit;
 mod files;
 mod log;
+mod table;
 mod token;
 mod turn;
 
@@ -21,6 +24,7 @@ fn main() -> ExitCode {
     raise_file_limit();
     let result = match cli.command {
         cli::Command::Dev(args) => dev::run(args),
+        cli::Command::Cluster(args) => cluster::run(&args),
         cli::Command::Edge(args) => edge::run(&args),
         cli::Command::Bench(args) => bench::run(&args),
         cli::Command::Token(args) => token::run(&args),

@@ -17,6 +17,8 @@ use anyhow::{Context, Result, bail};
 use chappe_edge::Credentials;
 use found::Found;
 
+use crate::api::Api;
+
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("from").required(true).multiple(true).args(["config", "database"])))]
 #[command(group(clap::ArgGroup::new("into").required(true).args(["out", "to"])))]
@@ -65,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if let (Some(url), Some(file)) = (&args.to, &args.token_file) {
         let token = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-        let mut node = send::Node::new(url, token.trim(), &args.ca)?;
+        let mut node = Api::new(url, token.trim(), &args.ca)?;
         println!("sent     {}", send::all(&mut node, &credentials)?);
     }
     Ok(())

@@ -1,0 +1,229 @@
+//! `chappe cluster`: what operators see and decide of a cluster, by the admin API of any of its nodes.
+#![allow(clippy::print_stdout)]
+
+mod drain;
+mod show;
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use chappe_admin::control::{Event, Invitation};
+use chappe_admin::health::span;
+use chappe_cluster::clock;
+use chappe_proto::id::{NodeId, Region};
+use serde_json::{Value, json};
+
+use crate::api::{Api, At, segment};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    at: At,
+    /// Answer in JSON, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Whether the cluster is well, who leads, and its members.
+    Status,
+    /// The members with all that is known of each: addresses, links, leases, edges.
+    Members,
+    /// What happened to the cluster lately, as the node that is asked saw it.
+    Events,
+    /// Let a new node join, once: prints the token for `chappe node --join`.
+    Invite(Invite),
+    /// Move everything off a node, and watch until it is empty.
+    Drain {
+        /// Its number.
+        node: u64,
+        /// Do not watch.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Let a node take rooms again.
+    Resume {
+        /// Its number.
+        node: u64,
+    },
+    /// Let a node that is stopped go for good.
+    Remove {
+        /// Its number.
+        node: u64,
+    },
+    /// Give a node a larger or smaller part of the rooms.
+    Weight {
+        /// Its number.
+        node: u64,
+        /// Its part, relative to others' (1 at first).
+        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+        weight: u16,
+    },
+    /// Let another voter lead.
+    Transfer {
+        /// Its number; the one that is furthest where it is left out.
+        node: Option<u64>,
+    },
+    /// Set the timers: `lan`, or `wan` where members are over 50 ms apart.
+    Profile {
+        /// Which.
+        #[arg(value_parser = ["lan", "wan"])]
+        profile: String,
+    },
+    /// Set how many voters are wanted: 3 survive the loss of one, 5 that of two.
+    Voters {
+        /// How many.
+        #[arg(value_parser = clap::builder::PossibleValuesParser::new(["3", "5"]))]
+        wanted: String,
+    },
+    /// Begin a new certificate authority; the old one goes once nobody holds a certificate of it.
+    Rotate,
+    /// Write the whole registry into a file. It holds secrets.
+    Backup {
+        /// The file, which must not be there yet.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Invite {
+    /// The region in which the node must stand; any where it is left out.
+    #[arg(long)]
+    region: Option<Region>,
+    /// How long the token is good, in minutes.
+    #[arg(long = "for", value_name = "MINUTES", default_value_t = 60)]
+    minutes: u64,
+    /// Withdraw this invitation instead (its id, as `--json status` has it).
+    #[arg(long, value_name = "ID", conflicts_with_all = ["region", "minutes"])]
+    withdraw: Option<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut api = args.at.open()?;
+    let said = |words: &str| if args.json { "{}".to_owned() } else { words.to_owned() };
+    let text = match &args.verb {
+        Verb::Status => return show::status(&mut api, args.json),
+        Verb::Members => return show::members(&mut api, args.json),
+        Verb::Events => return events(&mut api, args.json),
+        Verb::Invite(invite) => return self::invite(&mut api, invite, args.json),
+        Verb::Backup { file } => return backup(&mut api, file, args.json),
+        Verb::Drain { node, no_wait } => return drain::run(&mut api, NodeId(*node), *no_wait, args.json),
+        Verb::Resume { node } => {
+            api.call("POST", &format!("/nodes/{node}/resume"), &Value::Null)?;
+            said(&format!("node {node} takes rooms again"))
+        }
+        Verb::Remove { node } => {
+            api.call("DELETE", &format!("/nodes/{node}"), &Value::Null)?;
+            said(&format!(
+                "node {node} is removed; its data directory is good for nothing any more: another node joins anew"
+            ))
+        }
+        Verb::Weight { node, weight } => {
+            api.call("PUT", &format!("/nodes/{node}/weight"), &json!({ "weight": weight }))?;
+            said(&format!("node {node} has weight {weight}"))
+        }
+        Verb::Transfer { node } => {
+            let answer = api.call("POST", "/cluster/transfer", &json!({ "to": node }))?;
+            if args.json { answer.to_string() } else { format!("node {} leads", answer["leader"]) }
+        }
+        Verb::Profile { profile } => {
+            api.call("PUT", "/cluster/profile", &json!({ "profile": profile }))?;
+            said(&format!("the timers are those of {profile}"))
+        }
+        Verb::Voters { wanted } => {
+            let wanted: u8 = wanted.parse()?;
+            api.call("PUT", "/cluster/voters", &json!({ "voters": wanted }))?;
+            said(&format!("{wanted} voters are wanted; nodes are promoted as they catch up"))
+        }
+        Verb::Rotate => {
+            let answer = api.call("POST", "/cluster/authority/rotate", &Value::Null)?;
+            if args.json {
+                answer.to_string()
+            } else {
+                format!(
+                    "authority {} issues from now on; the one before goes when everybody has a certificate of it",
+                    answer["authority"]
+                )
+            }
+        }
+    };
+    println!("{text}");
+    Ok(())
+}
+
+fn events(api: &mut Api, json: bool) -> Result<()> {
+    let answer = api.call("GET", "/cluster/events", &Value::Null)?;
+    if json {
+        println!("{answer}");
+        return Ok(());
+    }
+    let events: Vec<Event> = serde_json::from_value(answer)?;
+    if events.is_empty() {
+        println!("nothing since that node has started");
+    }
+    for Event { at, node, text } in events {
+        let ago = span(clock::unix().0.saturating_sub(at.0));
+        let whom = node.map_or_else(String::new, |node| format!("node {node}: "));
+        println!("{ago} ago  {whom}{text}");
+    }
+    Ok(())
+}
+
+fn invite(api: &mut Api, invite: &Invite, json: bool) -> Result<()> {
+    if let Some(id) = &invite.withdraw {
+        api.call("DELETE", &format!("/cluster/invitations/{}", segment(id)), &Value::Null)?;
+        println!("{}", if json { "{}".to_owned() } else { format!("invitation {id} is withdrawn") });
+        return Ok(());
+    }
+    let mut wish = json!({ "ttl_secs": invite.minutes.saturating_mul(60) });
+    if let Some(region) = &invite.region {
+        wish["region"] = region.to_string().into();
+    }
+    let answer = api.call("POST", "/cluster/invitations", &wish)?;
+    if json {
+        println!("{answer}");
+        return Ok(());
+    }
+    let made: Invitation = serde_json::from_value(answer)?;
+    let left = made.until.0.saturating_sub(clock::unix().0);
+    let region = invite.region.as_ref().map_or("REGION", |region| region.as_str());
+    println!("{}\n", made.token);
+    println!(
+        "It lets one node in, within {}, and is not shown again. On the new machine:\n",
+        span(left + Duration::from_secs(1))
+    );
+    println!(
+        "  chappe node --data DIRECTORY --join-file TOKEN-FILE --region {region} --mesh IP:PORT --http IP:PORT"
+    );
+    Ok(())
+}
+
+fn backup(api: &mut Api, path: &Path, json: bool) -> Result<()> {
+    let there =
+        || format!("{} cannot be made: give the name of a file that is not there yet", path.display());
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(path).with_context(there)?;
+    let written = api.download("/cluster/backup", &file).and_then(|len| {
+        file.sync_all()?;
+        Ok(len)
+    });
+    match written {
+        Ok(len) if json => println!("{}", json!({ "file": path, "bytes": len })),
+        Ok(len) => println!(
+            "{len} bytes in {}. It holds the cluster's secrets: keep it where only operators read",
+            path.display()
+        ),
+        Err(error) => {
+            // Half a backup is none.
+            let _ = std::fs::remove_file(path);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
