@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Bytes, Data, Json, Path, ServiceConfig};
-use chappe_proto::id::{NodeId, Region};
+use chappe_proto::id::{InvitationId, NodeId, Region};
+use chappe_proto::limits::INVITATION_TTL_MAX;
 use chappe_proto::registry::NodeState;
+use chappe_proto::registry::profile::ProfileName;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Operator;
 use crate::control::{
-    ClusterStatus, Event, Fault, Invitation, InvitationStatus, InvitationWish, Member, NodeChange, Profile,
+    ClusterStatus, Event, Fault, Invitation, InvitationStatus, InvitationWish, Member, NodeChange,
 };
 use crate::health::Health;
 use crate::problem::Problem;
@@ -19,8 +21,6 @@ use crate::{Mount, backup};
 
 /// How long an invitation is good unless said otherwise.
 const INVITATION_TTL: Duration = Duration::from_secs(3600);
-/// At most: a token that lies about opens the cluster.
-const INVITATION_TTL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config
@@ -110,15 +110,19 @@ async fn of(mount: &Mount, id: NodeId) -> Result<(ClusterStatus, Member), Proble
     Ok((status, member))
 }
 
+/// Another node must be there to take what this one has.
+fn can_spare(status: &ClusterStatus, id: NodeId) -> Result<(), Problem> {
+    let takes = |member: &Member| member.node != id && member.state == NodeState::Up && !member.draining;
+    if status.members.iter().any(takes) {
+        return Ok(());
+    }
+    Err(Problem::Full(format!("no other node could take what node {id} has: resume or add one first")))
+}
+
 async fn drain(operator: Operator, mount: Data<Mount>, path: Path<String>) -> Result<HttpResponse, Problem> {
     let id = node_id(&path)?;
     let (status, _) = of(&mount, id).await?;
-    let takes = |member: &Member| member.node != id && member.state == NodeState::Up && !member.draining;
-    if !status.members.iter().any(takes) {
-        return Err(Problem::Full(format!(
-            "no other node could take what node {id} has: resume or add one first"
-        )));
-    }
+    can_spare(&status, id)?;
     let change = NodeChange { draining: Some(true), ..NodeChange::default() };
     mount.cluster.node_set(id, change, operator.note(&format!("drained node {id}"))).await?;
     Ok(HttpResponse::NoContent().finish())
@@ -156,23 +160,16 @@ async fn set_weight(
     Ok(HttpResponse::NoContent().finish())
 }
 
+/// 202: it leaves, once it owns nothing.
 async fn remove(operator: Operator, mount: Data<Mount>, path: Path<String>) -> Result<HttpResponse, Problem> {
     let id = node_id(&path)?;
-    let (status, member) = of(&mount, id).await?;
-    if member.state == NodeState::Up {
-        return Err(Problem::Full(if member.shards == 0 && member.draining {
-            format!("node {id} is up, and drained: stop its process, then remove it")
-        } else {
-            format!(
-                "node {id} is up: drain it (`chappe cluster drain {id}`), stop its process, then remove it"
-            )
-        }));
-    }
+    let (status, _) = of(&mount, id).await?;
     if status.members.len() == 1 {
         return Err(Problem::Full(format!("node {id} is the last one: without it there is no cluster")));
     }
+    can_spare(&status, id)?;
     mount.cluster.node_remove(id, operator.note(&format!("removed node {id}"))).await?;
-    Ok(HttpResponse::NoContent().finish())
+    Ok(HttpResponse::Accepted().finish())
 }
 
 #[derive(Default, Deserialize)]
@@ -242,8 +239,11 @@ async fn remove_invitation(
     mount: Data<Mount>,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let id = path.into_inner();
-    let note = operator.note(&format!("withdrew the invitation {id:?}"));
+    let id: InvitationId = path.parse().map_err(|_| Problem::Field {
+        field: "invitation",
+        fix: "its id, as `GET …/cluster/invitations` has it".to_owned(),
+    })?;
+    let note = operator.note(&format!("withdrew the invitation {id}"));
     mount.cluster.invitation_remove(id, note).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -261,12 +261,12 @@ async fn rotate(operator: Operator, mount: Data<Mount>) -> Result<Json<Rotated>,
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewProfile {
-    profile: Profile,
+    profile: ProfileName,
 }
 
 async fn set_profile(operator: Operator, mount: Data<Mount>, body: Bytes) -> Result<HttpResponse, Problem> {
     let NewProfile { profile } = read(&body)?;
-    let note = operator.note(&format!("set the profile of timers to {}", profile.name()));
+    let note = operator.note(&format!("set the profile of timers to {}", profile));
     mount.cluster.profile_set(profile, note).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -411,16 +411,23 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_node_that_is_up_is_not_removed() {
+    async fn a_node_that_leaves_drains_first_unless_it_is_down() {
         let memory = Arc::new(Memory::default());
-        let told = refused(&memory, Method::DELETE, "/nodes/3", Value::Null).await;
-        assert!(told.contains("409") && told.contains("cluster drain 3"), "{told}");
-        memory.members(|status| (status.members[2].draining, status.members[2].shards) = (true, 0));
-        let told = refused(&memory, Method::DELETE, "/nodes/3", Value::Null).await;
-        assert!(told.contains("stop its process"), "{told}");
+        assert_eq!(ask(&memory, Method::DELETE, "/nodes/3", Value::Null).await.0, 202);
+        let (_, node) = ask(&memory, Method::GET, "/nodes/3", Value::Null).await;
+        assert_eq!((&node["leaving"], &node["draining"]), (&json!(true), &json!(true)));
+        assert_eq!(ask(&memory, Method::POST, "/nodes/3/resume", Value::Null).await.0, 204);
+        let (_, node) = ask(&memory, Method::GET, "/nodes/3", Value::Null).await;
+        assert_eq!(node["leaving"], false);
         memory.members(|status| status.members[2].state = NodeState::Down);
-        assert_eq!(ask(&memory, Method::DELETE, "/nodes/3", Value::Null).await.0, 204);
+        assert_eq!(ask(&memory, Method::DELETE, "/nodes/3", Value::Null).await.0, 202);
         assert!(refused(&memory, Method::DELETE, "/nodes/3", Value::Null).await.starts_with("404"));
+        memory.members(|status| status.members[1].draining = true);
+        let told = refused(&memory, Method::DELETE, "/nodes/1", Value::Null).await;
+        assert!(told.contains("no other node could take"), "{told}");
+        memory.members(|status| status.members.truncate(1));
+        let told = refused(&memory, Method::DELETE, "/nodes/1", Value::Null).await;
+        assert!(told.contains("is the last one"), "{told}");
     }
 
     #[actix_rt::test]
@@ -441,15 +448,17 @@ mod tests {
         let memory = Arc::new(Memory::default());
         let wish = json!({ "region": "eu", "ttl_secs": 60 });
         let (status, made) = ask(&memory, Method::POST, "/cluster/invitations", wish).await;
-        assert_eq!((status, &made["token"]), (201, &json!("chappe-join-i0-secret")));
+        assert_eq!((status, &made["token"]), (201, &json!("chappe-join-secret")));
         let (_, kept) = ask(&memory, Method::GET, "/cluster/invitations", Value::Null).await;
-        assert_eq!(kept, json!([{ "id": "i0", "region": "eu", "until": 60_000 }]));
-        assert_eq!(ask(&memory, Method::DELETE, "/cluster/invitations/i0", Value::Null).await.0, 204);
-        let told = refused(&memory, Method::DELETE, "/cluster/invitations/i0", Value::Null).await;
-        assert!(told.starts_with("404"), "{told}");
+        assert_eq!(kept, json!([{ "id": made["id"], "region": "eu", "until": 60_000 }]));
+        let path = format!("/cluster/invitations/{}", made["id"].as_str().unwrap());
+        assert_eq!(ask(&memory, Method::DELETE, &path, Value::Null).await.0, 204);
+        assert!(refused(&memory, Method::DELETE, &path, Value::Null).await.starts_with("404"));
+        let told = refused(&memory, Method::DELETE, "/cluster/invitations/x", Value::Null).await;
+        assert!(told.starts_with("400 invitation: its id"), "{told}");
         for (wish, told) in [
-            (json!({ "ttl_secs": 0 }), "ttl_secs: 1 to 604800"),
-            (json!({ "ttl_secs": 999_999_999 }), "ttl_secs: 1 to 604800"),
+            (json!({ "ttl_secs": 0 }), "ttl_secs: 1 to 2592000"),
+            (json!({ "ttl_secs": 999_999_999 }), "ttl_secs: 1 to 2592000"),
             (json!({ "region": "a b" }), "body:"),
             (json!({ "reigon": "eu" }), "unknown field"),
         ] {
@@ -469,7 +478,7 @@ mod tests {
         memory.members(|status| {
             assert_eq!(
                 (status.profile, status.voters_wanted, status.members[1].weight),
-                (Profile::Wan, 5, 3)
+                (ProfileName::Wan, 5, 3)
             );
         });
         for (path, body, told) in [

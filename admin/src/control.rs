@@ -4,7 +4,8 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chappe_proto::id::{ClusterId, EdgeId, Generation, Index, NodeId, Region};
+use chappe_proto::id::{ClusterId, EdgeId, Generation, Index, InvitationId, NodeId, Region};
+use chappe_proto::registry::profile::ProfileName;
 use chappe_proto::registry::{NodeState, Note, Refusal};
 use chappe_proto::time::Unix;
 use serde::{Deserialize, Serialize};
@@ -19,19 +20,20 @@ pub trait Control: Send + Sync + 'static {
     fn status(&self) -> Answer<'_, ClusterStatus>;
     /// A node drains, or takes rooms again; its part of the shards is another one.
     fn node_set(&self, node: NodeId, change: NodeChange, note: Note) -> Answer<'_, Result<(), Fault>>;
-    /// A node that is down leaves for good: first Raft, where it is a member, then the registry.
+    /// A node leaves for good: it drains, leaves Raft, where it is a member, and then the registry.
+    /// [`NodeChange::draining`] set to false calls it off as long as it is there.
     fn node_remove(&self, node: NodeId, note: Note) -> Answer<'_, Result<(), Fault>>;
     /// Another member leads: the one named, or the one that is furthest.
     fn transfer(&self, to: Option<NodeId>, note: Note) -> Answer<'_, Result<NodeId, Fault>>;
     /// A new node may join, once.
     fn invite(&self, wish: InvitationWish, note: Note) -> Answer<'_, Result<Invitation, Fault>>;
     /// An invitation is withdrawn.
-    fn invitation_remove(&self, id: String, note: Note) -> Answer<'_, Result<(), Fault>>;
+    fn invitation_remove(&self, id: InvitationId, note: Note) -> Answer<'_, Result<(), Fault>>;
     /// A new certificate authority issues from now on: its number. The old one is trusted until
     /// nobody holds a certificate of it.
     fn authority_rotate(&self, note: Note) -> Answer<'_, Result<u64, Fault>>;
     /// The timers are these.
-    fn profile_set(&self, profile: Profile, note: Note) -> Answer<'_, Result<(), Fault>>;
+    fn profile_set(&self, profile: ProfileName, note: Note) -> Answer<'_, Result<(), Fault>>;
     /// So many voters are wanted: 3 or 5.
     fn voters_set(&self, wanted: u8, note: Note) -> Answer<'_, Result<(), Fault>>;
     /// The whole registry in a file, secrets included.
@@ -69,7 +71,7 @@ pub struct ClusterStatus {
     /// The cluster version: what its entries may hold.
     pub version: u32,
     /// Its timers.
-    pub profile: Profile,
+    pub profile: ProfileName,
     /// How many voters are wanted.
     pub voters_wanted: u8,
     /// The node that answers.
@@ -128,6 +130,8 @@ pub struct Member {
     pub weight: u16,
     /// Whether it is to own none.
     pub draining: bool,
+    /// Whether it leaves for good once it owns nothing.
+    pub leaving: bool,
     /// Shards that it owns.
     pub shards: u32,
     /// Entries by which its log is behind the leader's, for Raft's members, where the leader could
@@ -208,27 +212,6 @@ impl MemberRole {
     }
 }
 
-/// The timers, by name (CLUSTER.md 8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Profile {
-    /// Members close together.
-    Lan,
-    /// Members over 50 ms apart.
-    Wan,
-}
-
-impl Profile {
-    /// Its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Lan => "lan",
-            Self::Wan => "wan",
-        }
-    }
-}
-
 /// A certificate authority of the cluster.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AuthorityStatus {
@@ -244,7 +227,7 @@ pub struct AuthorityStatus {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InvitationStatus {
     /// Its id, which is no secret.
-    pub id: String,
+    pub id: InvitationId,
     /// The region in which the node must stand, where one was asked for.
     pub region: Option<Region>,
     /// When it ends.
@@ -264,7 +247,7 @@ pub struct InvitationWish {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Invitation {
     /// Its id.
-    pub id: String,
+    pub id: InvitationId,
     /// What the new node is given. Secret.
     pub token: String,
     /// When it ends.

@@ -129,15 +129,19 @@ impl Health {
     fn member(&mut self, status: &ClusterStatus, member: &Member) {
         let node = member.node;
         if member.state == NodeState::Down {
-            self.problems.push(format!(
-                "node {node} is down: start it again, or let it go by `chappe cluster remove {node}`"
-            ));
+            if !member.leaving {
+                self.problems.push(format!(
+                    "node {node} is down: start it again, or let it go by `chappe cluster remove {node}`"
+                ));
+            }
             return;
         }
         if !member.reachable && !member.role.votes() {
             self.problems.push(format!("node {node} is unreachable from node {}", status.node));
         }
-        if member.draining {
+        if member.leaving {
+            self.hints.push(format!("node {node} is leaving"));
+        } else if member.draining {
             self.hints.push(match (&member.own, member.shards) {
                 (Some(own), 0) if own.sessions == 0 => {
                     format!("node {node} is drained: stop it, or `chappe cluster resume {node}`")

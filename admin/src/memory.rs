@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::io::{Seek, Write};
 use std::sync::{Mutex, PoisonError};
 
-use chappe_proto::id::{ClusterId, Generation, Index, NodeId, PeerId, Region, RoomKey};
+use chappe_proto::id::{ClusterId, Generation, Index, InvitationId, NodeId, PeerId, Region, RoomKey};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
-use chappe_proto::registry::{Command, Entry, NodeState, Note, State};
+use chappe_proto::registry::profile::ProfileName;
+use chappe_proto::registry::{Command, Entry, NodeState, Note, Refusal, State, Thing};
 use chappe_proto::time::Unix;
 
 use crate::control::{
     AuthorityStatus, Backup, ClusterStatus, Event, Fault, Invitation, InvitationStatus, InvitationWish,
-    Member, MemberOwn, MemberRole, NodeChange, Profile,
+    Member, MemberOwn, MemberRole, NodeChange,
 };
 use crate::{Answer, Changed, Cluster, Control, Kicked, Overview, Peer, Registry, Unavailable};
 
@@ -39,6 +40,7 @@ pub(crate) fn three_nodes() -> ClusterStatus {
         build: "0.1.0".to_owned(),
         weight: 1,
         draining: false,
+        leaving: false,
         shards: 1365,
         lag: Some(0),
         own: Some(MemberOwn { lease: true, sessions: 10, rooms: 4, ..MemberOwn::default() }),
@@ -49,7 +51,7 @@ pub(crate) fn three_nodes() -> ClusterStatus {
         id: ClusterId::from_random([7; 15]),
         name: "memory".to_owned(),
         version: 1,
-        profile: Profile::Lan,
+        profile: ProfileName::Lan,
         voters_wanted: 3,
         node: NodeId(1),
         leader: Some(NodeId(1)),
@@ -105,13 +107,20 @@ impl Control for Memory {
             let held = held.ok_or(Fault::NotThere("node"))?;
             held.weight = change.weight.unwrap_or(held.weight);
             held.draining = change.draining.unwrap_or(held.draining);
+            held.leaving &= held.draining;
             Ok(())
         })
     }
 
     fn node_remove(&self, node: NodeId, note: Note) -> Answer<'_, Done<()>> {
         self.decide(note, |status| {
-            status.members.retain(|member| member.node != node);
+            if status.members.len() == 1 {
+                return Err(Fault::Refused(Refusal::Last(Thing::Node)));
+            }
+            status.members.retain(|member| member.node != node || member.state == NodeState::Up);
+            for member in status.members.iter_mut().filter(|member| member.node == node) {
+                (member.draining, member.leaving) = (true, true);
+            }
             Ok(())
         })
     }
@@ -129,13 +138,13 @@ impl Control for Memory {
 
     fn invite(&self, wish: InvitationWish, note: Note) -> Answer<'_, Done<Invitation>> {
         self.decide(note, |status| {
-            let (id, until) = (format!("i{}", status.invitations.len()), Unix::default() + wish.ttl);
-            status.invitations.push(InvitationStatus { id: id.clone(), region: wish.region, until });
-            Ok(Invitation { token: format!("chappe-join-{id}-secret"), id, until })
+            let (id, until) = (InvitationId::from_random([3; 15]), Unix::default() + wish.ttl);
+            status.invitations.push(InvitationStatus { id, region: wish.region, until });
+            Ok(Invitation { token: "chappe-join-secret".to_owned(), id, until })
         })
     }
 
-    fn invitation_remove(&self, id: String, note: Note) -> Answer<'_, Done<()>> {
+    fn invitation_remove(&self, id: InvitationId, note: Note) -> Answer<'_, Done<()>> {
         self.decide(note, |status| {
             let before = status.invitations.len();
             status.invitations.retain(|held| held.id != id);
@@ -152,7 +161,7 @@ impl Control for Memory {
         })
     }
 
-    fn profile_set(&self, profile: Profile, note: Note) -> Answer<'_, Done<()>> {
+    fn profile_set(&self, profile: ProfileName, note: Note) -> Answer<'_, Done<()>> {
         self.decide(note, |status| {
             status.profile = profile;
             Ok(())

@@ -1,12 +1,13 @@
 //! What operators see and decide of the cluster, of what a single member can do.
 
 use chappe_admin::control::{
-    Backup, ClusterStatus, Event, Fault, Invitation, InvitationWish, Member, MemberOwn, MemberRole,
-    NodeChange, Profile,
+    Backup, ClusterStatus, Event, Fault, Invitation, InvitationStatus, InvitationWish, Member, MemberOwn,
+    MemberRole, NodeChange,
 };
 use chappe_admin::{Answer, Changed, Control};
-use chappe_proto::id::{ClusterId, Index, NodeId};
-use chappe_proto::registry::{Command, Note};
+use chappe_proto::id::{ClusterId, Index, InvitationId, NodeId};
+use chappe_proto::registry::profile::ProfileName;
+use chappe_proto::registry::{self, Command, Note};
 
 use super::Admin;
 use crate::consensus::Role;
@@ -38,6 +39,10 @@ impl Admin {
     }
 }
 
+fn open((id, held): (&InvitationId, &registry::Invitation)) -> InvitationStatus {
+    InvitationStatus { id: *id, region: held.region.clone(), until: held.until }
+}
+
 impl Control for Admin {
     fn status(&self) -> Answer<'_, ClusterStatus> {
         let (state, raft) = (self.0.registry.state(), self.0.registry.status());
@@ -62,6 +67,7 @@ impl Control for Admin {
                 build: node.build.clone(),
                 weight: node.weight,
                 draining: node.draining,
+                leaving: node.leaving,
                 shards: u32::try_from(shards).unwrap_or(u32::MAX),
                 lag: (me && raft.role == Role::Leader).then_some(0),
                 own: me.then(|| self.own(raft.disk_low, state.index())),
@@ -73,8 +79,8 @@ impl Control for Admin {
             id: state.cluster().map_or_else(|| ClusterId::from_random([0; 15]), |cluster| cluster.id),
             name: state.cluster().map(|cluster| cluster.name.clone()).unwrap_or_default(),
             version: state.version(),
-            profile: Profile::Lan,
-            voters_wanted: 3,
+            profile: state.profile_name(),
+            voters_wanted: state.wanted_voters(),
             node: raft.member,
             leader: raft.leader,
             term: raft.term,
@@ -82,7 +88,7 @@ impl Control for Admin {
             applied: state.index(),
             members: members.collect(),
             authorities: Vec::new(),
-            invitations: Vec::new(),
+            invitations: state.invitations().filter(|(_, held)| held.used.is_none()).map(open).collect(),
         };
         Box::pin(async { status })
     }
@@ -98,7 +104,7 @@ impl Control for Admin {
     }
 
     fn node_remove(&self, node: NodeId, note: Note) -> Answer<'_, Result<(), Fault>> {
-        Box::pin(self.commit(Command::NodeRemove { node }, note))
+        Box::pin(self.commit(Command::NodeLeave { node }, note))
     }
 
     fn transfer(&self, _: Option<NodeId>, _: Note) -> Answer<'_, Result<NodeId, Fault>> {
@@ -109,20 +115,20 @@ impl Control for Admin {
         Box::pin(async { Err(Fault::Conflict(ALONE.to_owned())) })
     }
 
-    fn invitation_remove(&self, _: String, _: Note) -> Answer<'_, Result<(), Fault>> {
-        Box::pin(async { Err(Fault::NotThere("invitation")) })
+    fn invitation_remove(&self, id: InvitationId, note: Note) -> Answer<'_, Result<(), Fault>> {
+        Box::pin(self.commit(Command::InvitationRemove { id }, note))
     }
 
     fn authority_rotate(&self, _: Note) -> Answer<'_, Result<u64, Fault>> {
         Box::pin(async { Err(Fault::Conflict(ALONE.to_owned())) })
     }
 
-    fn profile_set(&self, _: Profile, _: Note) -> Answer<'_, Result<(), Fault>> {
-        Box::pin(async { Err(Fault::Conflict(ALONE.to_owned())) })
+    fn profile_set(&self, profile: ProfileName, note: Note) -> Answer<'_, Result<(), Fault>> {
+        Box::pin(self.commit(Command::ProfileSet { profile }, note))
     }
 
-    fn voters_set(&self, _: u8, _: Note) -> Answer<'_, Result<(), Fault>> {
-        Box::pin(async { Err(Fault::Conflict(ALONE.to_owned())) })
+    fn voters_set(&self, wanted: u8, note: Note) -> Answer<'_, Result<(), Fault>> {
+        Box::pin(self.commit(Command::VotersSet { wanted }, note))
     }
 
     fn backup(&self, _: Note) -> Answer<'_, Result<Backup, Fault>> {

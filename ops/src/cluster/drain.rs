@@ -1,4 +1,4 @@
-//! `chappe cluster drain`: the order, and how far it is.
+//! `chappe cluster drain` and `remove`: the order, and how far it is.
 
 use std::time::Duration;
 
@@ -45,48 +45,87 @@ impl Left {
     }
 }
 
-pub(super) fn run(api: &mut Api, node: NodeId, no_wait: bool, json: bool) -> Result<()> {
+pub(super) fn drain(api: &mut Api, node: NodeId, no_wait: bool, json: bool) -> Result<()> {
     api.call("POST", &format!("/nodes/{node}/drain"), &Value::Null)?;
+    begun(node, "drains", no_wait, json);
     if no_wait {
-        println!("{}", if json { "{}".to_owned() } else { format!("node {node} drains") });
         return Ok(());
     }
-    if !json {
-        println!("node {node} drains; Ctrl-C stops this watch and not the drain, which");
-        println!("`chappe cluster resume {node}` calls off");
-    }
-    watch(api, node, json)
+    watch(api, node, json, |member| {
+        let Some(member) = member else { bail!("node {node} was removed") };
+        if member.state == NodeState::Up && !member.draining {
+            bail!("node {node} was resumed: it drains no more");
+        }
+        let down = member.state == NodeState::Down && member.shards == 0;
+        if !down && !Left::of(member).is_some_and(Left::is_empty) {
+            return Ok(false);
+        }
+        match json {
+            true => println!("{}", json!({ "node": node, "drained": true })),
+            false => println!("node {node} is empty: stop it when you like"),
+        }
+        Ok(true)
+    })
 }
 
-/// Says each change until nothing is left.
-fn watch(api: &mut Api, node: NodeId, json: bool) -> Result<()> {
+pub(super) fn remove(api: &mut Api, node: NodeId, no_wait: bool, json: bool) -> Result<()> {
+    api.call("DELETE", &format!("/nodes/{node}"), &Value::Null)?;
+    begun(node, "leaves", no_wait, json);
+    if no_wait {
+        return Ok(());
+    }
+    watch(api, node, json, |member| match member {
+        Some(member) if !member.leaving => bail!("node {node} was resumed: it stays"),
+        Some(_) => Ok(false),
+        None if json => {
+            println!("{}", json!({ "node": node, "removed": true }));
+            Ok(true)
+        }
+        None => {
+            println!("node {node} is removed. Its data directory is of no more use: that machine joins anew");
+            Ok(true)
+        }
+    })
+}
+
+fn begun(node: NodeId, does: &str, no_wait: bool, json: bool) {
+    match (json, no_wait) {
+        (true, true) => println!("{{}}"),
+        (true, false) => {}
+        (false, true) => println!("node {node} {does}; `chappe cluster resume {node}` calls it off"),
+        (false, false) => {
+            println!(
+                "node {node} {does}; Ctrl-C ends this watch, `chappe cluster resume {node}` calls it off"
+            );
+        }
+    }
+}
+
+/// Says each change until it is done.
+fn watch(
+    api: &mut Api,
+    node: NodeId,
+    json: bool,
+    mut done: impl FnMut(Option<&Member>) -> Result<bool>,
+) -> Result<()> {
     let mut told = None;
     let mut silent = 0;
     loop {
         match show::report(api) {
             Ok(report) => {
                 silent = 0;
-                let Some(member) = report.status.member(node) else { bail!("node {node} was removed") };
-                if member.state == NodeState::Up && !member.draining {
-                    bail!("node {node} was resumed: it drains no more");
-                }
-                if member.state == NodeState::Down && member.shards == 0 {
-                    say(json, node, None);
+                let member = report.status.member(node);
+                if done(member)? {
                     return Ok(());
                 }
-                if let Some(left) = Left::of(member) {
-                    if left.is_empty() {
-                        say(json, node, None);
-                        return Ok(());
-                    }
-                    if told != Some(left) {
-                        told = Some(left);
-                        say(json, node, Some(left));
-                    }
+                let left = member.and_then(Left::of);
+                if let Some(left) = left.filter(|_| left != told) {
+                    told = Some(left);
+                    say(json, node, left);
                 }
             }
             Err(error) if silent >= SILENT_MAX => {
-                return Err(error.context(format!("the drain of node {node} goes on, unwatched")));
+                return Err(error.context(format!("what node {node} was told goes on, unwatched")));
             }
             Err(_) => silent += 1,
         }
@@ -94,18 +133,14 @@ fn watch(api: &mut Api, node: NodeId, json: bool) -> Result<()> {
     }
 }
 
-fn say(json: bool, node: NodeId, left: Option<Left>) {
-    match left {
-        Some(left) if json => {
-            let Left { shards, rooms, native, foreign } = left;
-            println!(
-                "{}",
-                json!({ "node": node, "shards": shards, "rooms": rooms, "sessions": native, "foreign": foreign })
-            );
-        }
-        Some(left) => println!("  {}", left.words()),
-        None if json => println!("{}", json!({ "node": node, "drained": true })),
-        None => println!("node {node} is empty: stop it when you like"),
+fn say(json: bool, node: NodeId, left: Left) {
+    if json {
+        let Left { shards, rooms, native, foreign } = left;
+        let all =
+            json!({ "node": node, "shards": shards, "rooms": rooms, "sessions": native, "foreign": foreign });
+        println!("{all}");
+    } else {
+        println!("  {}", left.words());
     }
 }
 

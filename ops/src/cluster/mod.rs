@@ -52,10 +52,13 @@ enum Verb {
         /// Its number.
         node: u64,
     },
-    /// Let a node that is stopped go for good.
+    /// Let a node go for good: it drains first, where it is up. Watches until it is gone.
     Remove {
         /// Its number.
         node: u64,
+        /// Do not watch.
+        #[arg(long)]
+        no_wait: bool,
     },
     /// Give a node a larger or smaller part of the rooms.
     Weight {
@@ -113,16 +116,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Verb::Events => return events(&mut api, args.json),
         Verb::Invite(invite) => return self::invite(&mut api, invite, args.json),
         Verb::Backup { file } => return backup(&mut api, file, args.json),
-        Verb::Drain { node, no_wait } => return drain::run(&mut api, NodeId(*node), *no_wait, args.json),
+        Verb::Drain { node, no_wait } => return drain::drain(&mut api, NodeId(*node), *no_wait, args.json),
+        Verb::Remove { node, no_wait } => return drain::remove(&mut api, NodeId(*node), *no_wait, args.json),
         Verb::Resume { node } => {
             api.call("POST", &format!("/nodes/{node}/resume"), &Value::Null)?;
             said(&format!("node {node} takes rooms again"))
-        }
-        Verb::Remove { node } => {
-            api.call("DELETE", &format!("/nodes/{node}"), &Value::Null)?;
-            said(&format!(
-                "node {node} is removed; its data directory is good for nothing any more: another node joins anew"
-            ))
         }
         Verb::Weight { node, weight } => {
             api.call("PUT", &format!("/nodes/{node}/weight"), &json!({ "weight": weight }))?;

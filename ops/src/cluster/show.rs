@@ -45,10 +45,7 @@ fn summary(report: &ClusterReport, now: Unix) -> String {
     let status = &report.status;
     let mut text = format!(
         "cluster  {} ({}), version {}, timers: {}\n",
-        status.name,
-        status.id,
-        status.version,
-        status.profile.name()
+        status.name, status.id, status.version, status.profile
     );
     let leader = status.leader.map_or_else(|| "nobody leads".to_owned(), |node| format!("node {node} leads"));
     text += &format!(
@@ -91,6 +88,7 @@ fn unknown<T>(value: Option<T>, told: impl Fn(T) -> String) -> String {
 
 fn state(member: &Member, now: Unix) -> String {
     let word = match member.state {
+        _ if member.leaving => "leaving",
         NodeState::Up if !member.reachable => "silent",
         NodeState::Up if member.draining => "draining",
         NodeState::Up => "up",
