@@ -116,6 +116,9 @@ pub enum Body {
     Released {
         /// Which.
         shards: Vec<(Shard, Epoch)>,
+        /// What the sender had applied: it knows of every move up to here, and of each that was called off.
+        #[serde(default)]
+        applied: Index,
     },
 
     /// A question that is answered by [`Body::Answer`].

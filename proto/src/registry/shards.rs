@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Outcome, Refusal, State};
-use crate::id::{Epoch, NodeId, Shard};
+use crate::id::{Epoch, Index, NodeId, Shard};
 use crate::limits::SHARDS;
 
 /// A shard's owner.
@@ -20,6 +20,15 @@ pub struct ShardEntry {
     /// Where it is about to move: its owner admits nothing meanwhile.
     #[serde(default, rename = "m", skip_serializing_if = "Option::is_none")]
     pub moving: Option<NodeId>,
+    /// The entry by which it is about to move; 0 where it is not. A `released` of a move that was called off
+    /// says less.
+    #[serde(default, rename = "i", skip_serializing_if = "is_zero")]
+    pub since: Index,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(index: &Index) -> bool {
+    index.0 == 0
 }
 
 /// Shards that go to one node, each with the epoch from which it goes.
@@ -73,7 +82,7 @@ impl State {
         for (to, shard) in moves.iter().flat_map(|m| m.shards.iter().map(|(s, _)| (m.to, *s))) {
             if let Some(held) = self.shard_mut(shard) {
                 let epoch = Epoch(held.epoch.0.saturating_add(1));
-                *held = ShardEntry { owner: Some(to), epoch, moving: None };
+                *held = ShardEntry { owner: Some(to), epoch, ..ShardEntry::default() };
             }
         }
     }
@@ -83,9 +92,11 @@ impl State {
             return Err(Refusal::NotUp(to));
         }
         self.check_moves(moves, |_, shard, _| shard.owner.is_some())?;
+        let index = self.index;
         for (to, shard) in moves.iter().flat_map(|m| m.shards.iter().map(|(s, _)| (m.to, *s))) {
             if let Some(held) = self.shard_mut(shard) {
                 held.moving = Some(to).filter(|_| held.owner != Some(to));
+                held.since = held.moving.map_or(Index(0), |_| index);
             }
         }
         Ok(Outcome::Done)
@@ -119,7 +130,7 @@ impl State {
         if self.shards.iter().any(|shard| shard.moving == Some(node)) {
             for shard in Arc::make_mut(&mut self.shards).iter_mut().filter(|shard| shard.moving == Some(node))
             {
-                shard.moving = None;
+                (shard.moving, shard.since) = (None, Index(0));
             }
         }
     }

@@ -132,13 +132,14 @@ fn an_owner_that_is_up_is_asked_before_its_shards_move() {
     assert_eq!(log.says(Command::Moved { moves: moves(2, epoch) }), refused);
     assert_eq!(log.says(Command::Moving { moves: moves(2, Epoch(77)) }), refused);
     log.does(Command::Moving { moves: moves(2, epoch) });
-    assert_eq!(log.0.shard(shard).unwrap().moving, Some(NodeId(2)));
+    let held = *log.0.shard(shard).unwrap();
+    assert_eq!((held.moving, held.since), (Some(NodeId(2)), log.0.index()));
     // Called off, then done after all.
     log.does(Command::Moving { moves: moves(1, epoch) });
     assert_eq!(log.says(Command::Moved { moves: moves(2, epoch) }), refused);
     log.does(Command::Moving { moves: moves(2, epoch) });
     log.does(Command::Moved { moves: moves(2, epoch) });
-    let moved = ShardEntry { owner: Some(NodeId(2)), epoch: Epoch(epoch.0 + 1), moving: None };
+    let moved = ShardEntry { owner: Some(NodeId(2)), epoch: Epoch(epoch.0 + 1), ..ShardEntry::default() };
     assert_eq!(log.0.shard(shard), Some(&moved));
 }
 
