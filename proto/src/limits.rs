@@ -464,7 +464,18 @@ pub const APPLICANT_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 /// is older is worth nothing.
 pub const RENEWALS_KEPT: usize = 16;
 
+// ------------------------------------------------------------------------------- the registry's feed
+
+/// Entries that a node remembers for those that follow its feed: one that was away for longer gets the
+/// whole registry.
+pub const FEED_ENTRIES_MAX: usize = 4_096;
+/// Bytes of all of them.
+pub const FEED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A piece of the registry in one frame of the feed, in bytes.
+pub const FEED_PIECE: usize = 256 * 1024;
+
 const _: () = {
+    assert!(FEED_PIECE < MESH_FRAME_MAX && ENTRY_MAX <= FEED_BYTES_MAX);
     // A node that joins, or an authority, is one entry.
     assert!(AUTHORITY_CERTIFICATE_MAX + AUTHORITY_KEY_MAX + 4096 < ENTRY_MAX);
     assert!(NODE_ADDRESSES_MAX * (URL_MAX + 64) + 4096 < ENTRY_MAX);

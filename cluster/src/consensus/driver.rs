@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use super::disk::DiskError;
 use super::handle::Flags;
 use super::member::{Build, Member, Output, Snap, Write};
+use super::published::Published;
 use super::types::{
     Applied, FatalError, Proposal, ProposeError, ReadError, Status, Ticket, TransferError, Transport,
 };
@@ -51,7 +52,7 @@ enum Waiting {
 
 /// What goes out of the loop.
 pub(super) struct Outlets {
-    pub(super) state: watch::Sender<Arc<State>>,
+    pub(super) published: Arc<Published>,
     pub(super) status: watch::Sender<Status>,
     pub(super) writes: SyncSender<Write>,
     /// The loop's own input, for whoever works for it.
@@ -147,10 +148,12 @@ impl Driver {
                 self.out.writes.try_send(write).map_err(gone)?;
             }
             Output::Build(build) => self.build(build),
-            Output::Applied { state, .. } | Output::Installed(state) => {
-                self.out.state.send_replace(state);
-            }
-            Output::Proposed(ticket, result) => {
+            Output::Applied { state, entries } => self.out.published.applied(&state, entries),
+            Output::Installed(state) => self.out.published.installed(&state),
+            Output::Proposed(ticket, mut result) => {
+                if let Err(ProposeError::NoLeader { leader }) = &mut result {
+                    *leader = leader.or(self.out.published.leader().and_then(|(_, leader)| leader));
+                }
                 if let Some(Waiting::Proposal(reply)) = self.waiting.remove(&ticket) {
                     // Whoever asked may have gone.
                     let _ = reply.send(result);
@@ -196,7 +199,14 @@ impl Driver {
     }
 
     fn publish(&self) {
-        let next = self.member.status(clock::mono());
+        let mut next = self.member.status(clock::mono());
+        if let Some((term, leader)) = self.out.published.leader()
+            && next.wants_feed
+            && next.leader.is_none()
+            && term >= next.term
+        {
+            (next.term, next.leader) = (term, leader);
+        }
         self.out.status.send_if_modified(|status| {
             if (next.role, next.term) != (status.role, status.term) {
                 tracing::info!(term = next.term, role = ?next.role, leader = ?next.leader, "registry");

@@ -7,15 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
 
-use chappe_proto::id::{Index, NodeId};
+use chappe_proto::id::{ClusterId, Index, NodeId};
 use chappe_proto::limits::REGISTRY_QUEUE;
 use chappe_proto::registry::State;
 use raft::eraftpb::{ConfChangeV2, Message};
 use tokio::sync::{oneshot, watch};
 
 use super::driver::{Driver, Input, Outlets};
+use super::feed::{FeedReader, Follower};
 use super::member::Member;
 use super::open::{Config, Ended, Loaded, OpenError, open};
+use super::published::Published;
 use super::sync;
 use super::types::{Applied, FatalError, Proposal, ProposeError, ReadError, Status, TransferError, Unsent};
 use crate::clock;
@@ -26,7 +28,7 @@ pub struct Registry(Arc<Inner>);
 
 struct Inner {
     inputs: SyncSender<Input>,
-    state: watch::Receiver<Arc<State>>,
+    published: Arc<Published>,
     status: watch::Receiver<Status>,
     flags: Arc<Flags>,
 }
@@ -55,7 +57,7 @@ impl Registry {
         let (inputs, received) = sync_channel(REGISTRY_QUEUE);
         let (writes, to_write) = sync_channel(1);
         let state = Arc::new(state);
-        let (sender, states) = watch::channel(Arc::clone(&state));
+        let published = Arc::new(Published::new(Arc::clone(&state)));
         let (status, statuses) = watch::channel(Status { member: config.member, ..Status::default() });
         let (end, ended) = oneshot::channel();
         let flags = Arc::new(Flags::default());
@@ -70,7 +72,8 @@ impl Registry {
         })?;
         let Config { transport, .. } = config;
         let (back, flagged) = (inputs.clone(), Arc::clone(&flags));
-        let outlets = Outlets { state: sender, status, writes, back, flags: flagged, transport };
+        let outlets =
+            Outlets { published: Arc::clone(&published), status, writes, back, flags: flagged, transport };
         spawn("registry", move || {
             let drive = || {
                 let seed = u64::from_ne_bytes(clock::random());
@@ -84,19 +87,34 @@ impl Registry {
             let _ = syncing.join();
             let _ = end.send(result);
         })?;
-        Ok((Self(Arc::new(Inner { inputs, state: states, status: statuses, flags })), ended))
+        Ok((Self(Arc::new(Inner { inputs, published, status: statuses, flags })), ended))
     }
 
     /// The state as applied here: never waits, may lag behind the leader's.
     #[must_use]
     pub fn state(&self) -> Arc<State> {
-        Arc::clone(&self.0.state.borrow())
+        self.0.published.state()
     }
 
     /// The state and its changes.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Arc<State>> {
-        self.0.state.clone()
+        self.0.published.watch()
+    }
+
+    /// The numbered feed after an index, for another node: the follower's [`Feed::Follow`] says which.
+    ///
+    /// [`Feed::Follow`]: chappe_proto::mesh::node::Feed::Follow
+    #[must_use]
+    pub fn feed(&self, after: Index) -> FeedReader {
+        FeedReader::new(Arc::clone(&self.0.published), self.0.status.clone(), after)
+    }
+
+    /// Follows another node's feed, while [`Status::wants_feed`]: one at a time. It fills the state
+    /// wherever it is ahead of this node's Raft, so that it may begin and end at any time.
+    #[must_use]
+    pub fn follow(&self, cluster: ClusterId) -> Follower {
+        Follower::new(Arc::clone(&self.0.published), cluster)
     }
 
     /// How this member's Raft is.

@@ -67,6 +67,8 @@ pub struct Member {
     pub(super) disk_low: bool,
     /// When each other member was heard last.
     pub(super) heard: BTreeMap<u64, Mono>,
+    /// When a leader was known last.
+    pub(super) led: Mono,
     /// The state of a snapshot that Raft has been given.
     pub(super) arrived: Option<State>,
     pub(super) out: Vec<Output>,
@@ -124,6 +126,7 @@ impl Member {
             writes: 0,
             disk_low: false,
             heard: BTreeMap::new(),
+            led: now.mono,
             arrived: None,
             out: Vec::new(),
         })
@@ -145,6 +148,9 @@ impl Member {
         }
         if due.beat {
             self.node.ping();
+        }
+        if self.leader().is_some() {
+            self.led = now.mono;
         }
         self.reads.handle_timeout(now.mono, self.timer.profile());
         self.settle_transfer();

@@ -4,17 +4,23 @@
 //! wait, proposals, linearizable reads. What is decided is decided by a machine, [`member`], which a
 //! simulation drives as well; `driver` is its thread, and only `disk` and `open` touch sled and the
 //! pledge (CLUSTER.md 1 and 2).
+//!
+//! Every node has a directory and a machine, which idles while it is in no configuration of Raft. Such
+//! a node follows the feed of another ([`Registry::follow`]), which fills the same state; `published`
+//! says why either may take over from the other at any time.
 
 mod bootstrap;
 mod disk;
 mod driver;
 mod durable;
+mod feed;
 mod handle;
 mod load;
 mod log;
 pub mod member;
 mod open;
 mod pledge;
+mod published;
 mod reads;
 mod ready;
 mod status;
@@ -25,6 +31,7 @@ mod types;
 
 pub use bootstrap::{Begun, BootstrapError, FirstApp, Founding, bootstrap};
 pub use disk::DiskError;
+pub use feed::{FeedError, FeedReader, Follower};
 pub use handle::Registry;
 pub use open::{Config, Ended, OpenError};
 pub use raft::eraftpb::Message;

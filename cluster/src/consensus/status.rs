@@ -40,6 +40,8 @@ impl Member {
             outgoing: ids(&members.voters_outgoing),
             caught_up,
             recent,
+            wants_feed: !self.is_member()
+                || (self.leader().is_none() && now.since(self.led) > 2 * self.timer.profile().election.1),
             writes: self.writes,
             disk_low: self.disk_low,
         }

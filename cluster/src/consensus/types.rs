@@ -148,11 +148,11 @@ pub struct Status {
     pub role: Role,
     /// The term.
     pub term: u64,
-    /// The leader, where known.
+    /// The leader, where known: by Raft or, where the node follows a feed, by its word.
     pub leader: Option<NodeId>,
     /// Entries known to be committed.
     pub committed: u64,
-    /// Entries applied here.
+    /// Entries applied here by Raft; the state may be ahead by a feed.
     pub applied: u64,
     /// The last entry of the log.
     pub last: u64,
@@ -172,6 +172,10 @@ pub struct Status {
     /// On the leader: members from which anything came within the longest election timeout, itself
     /// among them.
     pub recent: Vec<NodeId>,
+    /// Whether this node's Raft is not enough to keep its state, and it should follow the feed of
+    /// another: it is no member, or has heard no leader for two of the longest election timeouts
+    /// (it may have been removed without hearing of that).
+    pub wants_feed: bool,
     /// Writes that became durable since the start.
     pub writes: u64,
     /// Whether free disk is below [`chappe_proto::limits::DISK_FREE_MIN`].

@@ -56,7 +56,7 @@ impl Barrier for Gate {
     }
 }
 
-struct Cluster {
+pub(crate) struct Cluster {
     dir: tempfile::TempDir,
     net: Net,
     ended: HashMap<u64, Ended>,
@@ -64,7 +64,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn of(founders: &[u64]) -> Self {
+    pub(crate) fn of(founders: &[u64]) -> Self {
         let net = Net { members: Arc::default(), heartbeats: watch::Sender::default() };
         let (ended, gates) = (HashMap::new(), HashMap::new());
         let mut cluster = Self { dir: tempfile::tempdir().unwrap(), net, ended, gates };
@@ -74,7 +74,7 @@ impl Cluster {
         cluster
     }
 
-    fn start(&mut self, member: u64, founders: &[u64]) {
+    pub(crate) fn start(&mut self, member: u64, founders: &[u64]) {
         let dir = self.dir.path().join(member.to_string());
         let founders = founders.iter().copied().map(NodeId).collect();
         let (transport, gate) = (Box::new(self.net.clone()), Gate::default());
@@ -86,17 +86,17 @@ impl Cluster {
         self.gates.insert(member, gate);
     }
 
-    async fn stop(&mut self, member: u64) {
+    pub(crate) async fn stop(&mut self, member: u64) {
         let registry = self.net.members.lock().unwrap().remove(&member).unwrap();
         close(registry, self.ended.remove(&member).unwrap()).await;
     }
 
-    fn member(&self, member: u64) -> Registry {
+    pub(crate) fn member(&self, member: u64) -> Registry {
         self.net.members.lock().unwrap()[&member].clone()
     }
 
     /// Whoever all that run agree on.
-    async fn leader(&self) -> u64 {
+    pub(crate) async fn leader(&self) -> u64 {
         let members: Vec<_> = self.net.members.lock().unwrap().values().cloned().collect();
         loop {
             let mut seen = Vec::new();
@@ -114,7 +114,7 @@ impl Cluster {
         }
     }
 
-    async fn has(&self, member: u64, n: u64) {
+    pub(crate) async fn has(&self, member: u64, n: u64) {
         self.member(member).watch().wait_for(|state| marked(state, n)).await.unwrap();
     }
 }
@@ -162,7 +162,7 @@ async fn three_members_elect_replicate_and_survive_restarts() {
     }
 }
 
-fn change(kind: ConfChangeType, ids: &[u64]) -> ConfChangeV2 {
+pub(crate) fn change(kind: ConfChangeType, ids: &[u64]) -> ConfChangeV2 {
     let mut change = ConfChangeV2::default();
     for id in ids {
         change.mut_changes().push(ConfChangeSingle { change_type: kind, node_id: *id, ..Default::default() });
