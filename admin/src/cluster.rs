@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Bytes, Data, Json, Path, ServiceConfig};
-use chappe_proto::id::{InvitationId, NodeId, Region};
+use chappe_proto::id::{EdgeId, InvitationId, NodeId, Region};
 use chappe_proto::limits::INVITATION_TTL_MAX;
 use chappe_proto::registry::NodeState;
 use chappe_proto::registry::profile::ProfileName;
+use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Operator;
 use crate::control::{
-    ClusterStatus, Event, Fault, Invitation, InvitationStatus, InvitationWish, Member, NodeChange,
+    ClusterStatus, EdgeIdentity, Event, Fault, Invitation, InvitationStatus, InvitationWish, Member,
+    NodeChange,
 };
 use crate::health::Health;
 use crate::problem::Problem;
@@ -35,6 +37,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .route("/cluster/invitations/{id}", web::delete().to(remove_invitation))
         .route("/cluster/authority/rotate", web::post().to(rotate))
         .route("/cluster/backup", web::get().to(backup::serve))
+        .route("/edges/{edge}/certificate", web::post().to(edge_certificate))
         .route("/nodes", web::get().to(nodes))
         .route("/nodes/{node}", web::get().to(node))
         .route("/nodes/{node}", web::delete().to(remove))
@@ -260,6 +263,34 @@ async fn rotate(operator: Operator, mount: Data<Mount>) -> Result<Json<Rotated>,
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct NewKey {
+    /// SubjectPublicKeyInfo in DER, in Base64.
+    public_key: String,
+}
+
+/// The longest public key that is read, in bytes: RSA with 4096 bits takes 550.
+const PUBLIC_KEY_MAX: usize = 1024;
+
+async fn edge_certificate(
+    operator: Operator,
+    mount: Data<Mount>,
+    path: Path<String>,
+    body: Bytes,
+) -> Result<Json<EdgeIdentity>, Problem> {
+    let edge = EdgeId::new(&path).map_err(|bad| Problem::Field { field: "edge", fix: bad.to_string() })?;
+    let NewKey { public_key } = read(&body)?;
+    let key =
+        BASE64.decode(public_key.as_bytes()).ok().filter(|key| (1..=PUBLIC_KEY_MAX).contains(&key.len()));
+    let key = key.ok_or_else(|| Problem::Field {
+        field: "public_key",
+        fix: "the SubjectPublicKeyInfo in DER, in Base64".to_owned(),
+    })?;
+    let note = operator.note(&format!("issued a certificate for the edge {edge}"));
+    Ok(Json(mount.cluster.edge_certify(edge, key, note).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct NewProfile {
     profile: ProfileName,
 }
@@ -340,6 +371,7 @@ mod tests {
             (Method::DELETE, "/cluster/invitations/i0"),
             (Method::POST, "/cluster/authority/rotate"),
             (Method::GET, "/cluster/backup"),
+            (Method::POST, "/edges/e/certificate"),
             (Method::GET, "/nodes"),
             (Method::GET, "/nodes/1"),
             (Method::DELETE, "/nodes/1"),
@@ -488,6 +520,23 @@ mod tests {
         ] {
             let refused = refused(&memory, Method::PUT, path, body).await;
             assert!(refused.starts_with("400") && refused.contains(told), "{refused}");
+        }
+    }
+
+    #[actix_rt::test]
+    async fn an_edge_gets_a_certificate_for_its_own_key() {
+        let memory = Arc::new(Memory::default());
+        let key = json!({ "public_key": "AQID" });
+        let (status, made) = ask(&memory, Method::POST, "/edges/edge-eu/certificate", key.clone()).await;
+        assert_eq!((status, &made["certificate"]), (200, &json!("edge-eu: [1, 2, 3]")));
+        for (edge, body, told) in [
+            ("a%20b", key, "400 edge:"),
+            ("e", json!({ "public_key": "" }), "400 public_key:"),
+            ("e", json!({ "public_key": "?" }), "400 public_key:"),
+        ] {
+            let path = format!("/edges/{edge}/certificate");
+            let refused = refused(&memory, Method::POST, &path, body).await;
+            assert!(refused.starts_with(told), "{refused}");
         }
     }
 

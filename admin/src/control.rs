@@ -36,6 +36,13 @@ pub trait Control: Send + Sync + 'static {
     fn profile_set(&self, profile: ProfileName, note: Note) -> Answer<'_, Result<(), Fault>>;
     /// So many voters are wanted: 3 or 5.
     fn voters_set(&self, wanted: u8, note: Note) -> Answer<'_, Result<(), Fault>>;
+    /// A certificate for an edge's public key (SubjectPublicKeyInfo in DER).
+    fn edge_certify(
+        &self,
+        edge: EdgeId,
+        public_key: Vec<u8>,
+        note: Note,
+    ) -> Answer<'_, Result<EdgeIdentity, Fault>>;
     /// The whole registry in a file, secrets included.
     fn backup(&self, note: Note) -> Answer<'_, Result<Backup, Fault>>;
     /// Who owns each shard, in the shards' order, as this node knows it.
@@ -252,6 +259,21 @@ pub struct Invitation {
     pub token: String,
     /// When it ends.
     pub until: Unix,
+}
+
+/// What an edge needs to link itself with the cluster, beside its private key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeIdentity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The edge's certificate, in PEM.
+    pub certificate: String,
+    /// The authorities by which it knows nodes, in PEM.
+    pub authorities: String,
+    /// Where nodes are reached.
+    pub nodes: Vec<SocketAddr>,
+    /// The realm of the long-term credential mechanism.
+    pub realm: String,
 }
 
 /// What changes of a node; none leaves it as it is.

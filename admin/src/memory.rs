@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::io::{Seek, Write};
 use std::sync::{Mutex, PoisonError};
 
-use chappe_proto::id::{ClusterId, Generation, Index, InvitationId, NodeId, PeerId, Region, RoomKey};
+use chappe_proto::id::{ClusterId, EdgeId, Generation, Index, InvitationId, NodeId, PeerId, Region, RoomKey};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::registry::profile::ProfileName;
 use chappe_proto::registry::{Command, Entry, NodeState, Note, Refusal, State, Thing};
 use chappe_proto::time::Unix;
 
 use crate::control::{
-    AuthorityStatus, Backup, ClusterStatus, Event, Fault, Invitation, InvitationStatus, InvitationWish,
-    Member, MemberOwn, MemberRole, NodeChange,
+    AuthorityStatus, Backup, ClusterStatus, EdgeIdentity, Event, Fault, Invitation, InvitationStatus,
+    InvitationWish, Member, MemberOwn, MemberRole, NodeChange,
 };
 use crate::{Answer, Changed, Cluster, Control, Kicked, Overview, Peer, Registry, Unavailable};
 
@@ -172,6 +172,18 @@ impl Control for Memory {
         self.decide(note, |status| {
             status.voters_wanted = wanted;
             Ok(())
+        })
+    }
+
+    fn edge_certify(&self, edge: EdgeId, key: Vec<u8>, note: Note) -> Answer<'_, Done<EdgeIdentity>> {
+        self.decide(note, |status| {
+            Ok(EdgeIdentity {
+                cluster: status.id,
+                certificate: format!("{edge}: {key:?}"),
+                authorities: String::new(),
+                nodes: Vec::new(),
+                realm: "chappe".to_owned(),
+            })
         })
     }
 

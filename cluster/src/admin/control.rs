@@ -1,11 +1,11 @@
 //! What operators see and decide of the cluster, of what a single member can do.
 
 use chappe_admin::control::{
-    Backup, ClusterStatus, Event, Fault, Invitation, InvitationStatus, InvitationWish, Member, MemberOwn,
-    MemberRole, NodeChange,
+    Backup, ClusterStatus, EdgeIdentity, Event, Fault, Invitation, InvitationStatus, InvitationWish, Member,
+    MemberOwn, MemberRole, NodeChange,
 };
 use chappe_admin::{Answer, Changed, Control};
-use chappe_proto::id::{ClusterId, Index, InvitationId, NodeId};
+use chappe_proto::id::{ClusterId, EdgeId, Index, InvitationId, NodeId};
 use chappe_proto::registry::profile::ProfileName;
 use chappe_proto::registry::{self, Command, Note};
 
@@ -129,6 +129,10 @@ impl Control for Admin {
 
     fn voters_set(&self, wanted: u8, note: Note) -> Answer<'_, Result<(), Fault>> {
         Box::pin(self.commit(Command::VotersSet { wanted }, note))
+    }
+
+    fn edge_certify(&self, _: EdgeId, _: Vec<u8>, _: Note) -> Answer<'_, Result<EdgeIdentity, Fault>> {
+        Box::pin(async { Err(Fault::Conflict(ALONE.to_owned())) })
     }
 
     fn backup(&self, _: Note) -> Answer<'_, Result<Backup, Fault>> {
