@@ -474,6 +474,56 @@ pub const FEED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A piece of the registry in one frame of the feed, in bytes.
 pub const FEED_PIECE: usize = 256 * 1024;
 
+// ------------------------------------------------------------------------- links between nodes
+
+/// A link between nodes on which nothing was heard for this long is dead: sooner than any lease ends in its
+/// wake (CLUSTER.md 8), and four keep-alives.
+pub const NODE_LINK_IDLE: Duration = Duration::from_millis(1000);
+/// Something is said on such a link this often at least.
+pub const NODE_LINK_KEEP_ALIVE: Duration = Duration::from_millis(250);
+/// A first guess at the round trip to a node: what is lost of a handshake is sent again after three of it.
+pub const LINK_FIRST_RTT: Duration = Duration::from_millis(50);
+/// Bytes that one stream of a link may have under way unread, in each direction.
+pub const LINK_STREAM_WINDOW: u32 = 1024 * 1024;
+/// Bytes that all of them together may: below the sum, one that is not read would block the others.
+pub const LINK_WINDOW: u32 = 32 * 1024 * 1024;
+/// Bytes that a connection may have under way before its certificate has been looked at.
+pub const STRANGER_WINDOW: u32 = 128 * 1024;
+/// Streams that the other side of a link may have open: one for each lane, and snapshots.
+pub const LINK_STREAMS: u8 = 24;
+/// Connections whose certificate has not been looked at yet.
+pub const STRANGERS_MAX: usize = 256;
+/// When so many of them wait, new ones must show first that they are heard at their address.
+pub const STRANGERS_UNHEARD: usize = 64;
+/// A connection must have been set up, and a node must have said hello, within this.
+pub const LINK_HELLO_WITHIN: Duration = Duration::from_secs(3);
+/// A node without a link to another dials it again after this, and twice as long each time,
+pub const DIAL_RETRY: Duration = Duration::from_millis(50);
+/// up to this. A node that begins anew is linked at once nevertheless: it dials by itself.
+pub const DIAL_RETRY_MAX: Duration = Duration::from_secs(1);
+/// A node with several addresses is dialled at the next one when one has not answered for this long.
+pub const DIAL_NEXT: Duration = Duration::from_millis(150);
+/// Frames that wait for one lane of a link; beyond it the sender is told so, and what is lost is sent again
+/// (CLUSTER.md 6 and 9).
+pub const LANE_FRAMES: usize = 4096;
+/// Their bytes: a new owner is sent the rosters of the largest rooms at once.
+pub const LANE_BYTES: usize = 2 * MESH_FRAME_MAX;
+/// Frames that are written to a link at once.
+pub const LANE_BATCH: usize = 64;
+/// Questions to other nodes that wait for an answer.
+pub const REQUESTS_PENDING: usize = 4096;
+/// Questions of one node that are being answered; beyond it `busy`.
+pub const ASKS_AT_ONCE: usize = 512;
+/// A question or an answer above this length goes on one of the rooms' lanes: leases don't wait behind it.
+pub const CONTROL_FRAME_MAX: usize = 64 * 1024;
+/// The longest message of Raft but a snapshot, in bytes: entries up to [`APPEND_BYTES_MAX`] and what goes
+/// with them.
+pub const RAFT_MESSAGE_MAX: usize = 1024 * 1024;
+/// Snapshots and feeds are written in pieces of this many bytes.
+pub const SNAPSHOT_PIECE: usize = 256 * 1024;
+/// Feeds that one node writes to one follower: the second replaces the first.
+pub const FEEDS_PER_NODE: usize = 2;
+
 const _: () = {
     assert!(FEED_PIECE < MESH_FRAME_MAX && ENTRY_MAX <= FEED_BYTES_MAX);
     // A node that joins, or an authority, is one entry.
@@ -545,4 +595,10 @@ const _: () = {
     assert!(PROBE_WITHIN.as_millis() < PROBE_EVERY.as_millis());
     // A header for UNIX sockets, the longest without additions.
     assert!(PROXY_HEADER_MAX >= 16 + 216);
+    assert!(NODE_LINK_KEEP_ALIVE.as_millis() * 4 <= NODE_LINK_IDLE.as_millis());
+    assert!(NODE_LINK_IDLE.as_millis() < LINK_IDLE.as_millis());
+    assert!(LINK_STREAM_WINDOW as u64 * LINK_STREAMS as u64 <= LINK_WINDOW as u64);
+    assert!(2 * APPEND_BYTES_MAX <= RAFT_MESSAGE_MAX && RAFT_MESSAGE_MAX < MESH_FRAME_MAX);
+    assert!(STRANGERS_UNHEARD < STRANGERS_MAX);
+    assert!(ENTRY_MAX + 4096 < MESH_FRAME_MAX && CONTROL_FRAME_MAX < MESH_FRAME_MAX);
 };

@@ -1,5 +1,6 @@
 //! Frames on a QUIC stream: a 32-bit big-endian length, then [`wire`] bytes.
 
+use bytes::{Buf, Bytes, BytesMut};
 use chappe_proto::limits::MESH_FRAME_MAX;
 use chappe_proto::wire::{self, WireError};
 use quinn::{RecvStream, SendStream};
@@ -14,6 +15,12 @@ pub enum FrameError {
     /// The link broke.
     #[error("the link broke: {0}")]
     Broke(#[from] quinn::WriteError),
+    /// The link broke.
+    #[error("the link broke: {0}")]
+    Lost(#[from] quinn::ReadError),
+    /// The stream finished within a frame.
+    #[error("the stream finished within a frame")]
+    Cut,
     /// Not a frame.
     #[error(transparent)]
     Wire(#[from] WireError),
@@ -40,10 +47,77 @@ pub async fn read<T: DeserializeOwned>(stream: &mut RecvStream) -> Result<T, Fra
 /// # Errors
 /// [`FrameError`].
 pub async fn write<T: Serialize>(stream: &mut SendStream, frame: &T) -> Result<(), FrameError> {
-    let body = wire::encode(frame)?;
-    let len =
-        u32::try_from(body.len()).map_err(|_| WireError::TooLong { len: body.len(), max: MESH_FRAME_MAX })?;
-    let mut bytes = len.to_be_bytes().to_vec();
-    bytes.extend_from_slice(&body);
-    Ok(stream.write_all(&bytes).await?)
+    Ok(stream.write_chunk(encode(frame)?).await?)
+}
+
+/// A frame with its length, to be written.
+///
+/// # Errors
+/// [`WireError::TooLong`] beyond [`MESH_FRAME_MAX`].
+pub fn encode<T: Serialize>(frame: &T) -> Result<Bytes, WireError> {
+    framed(&wire::encode(frame)?, MESH_FRAME_MAX)
+}
+
+/// Bytes with their length, to be written.
+///
+/// # Errors
+/// [`WireError::TooLong`] beyond `max`.
+pub(crate) fn framed(body: &[u8], max: usize) -> Result<Bytes, WireError> {
+    let too_long = || WireError::TooLong { len: body.len(), max };
+    if body.len() > max {
+        return Err(too_long());
+    }
+    let len = u32::try_from(body.len()).map_err(|_| too_long())?;
+    let mut bytes = BytesMut::with_capacity(4 + body.len());
+    bytes.extend_from_slice(&len.to_be_bytes());
+    bytes.extend_from_slice(body);
+    Ok(bytes.freeze())
+}
+
+/// Reads frames as they come, several from what one read brings. It holds what has come, not what a length
+/// announces.
+pub(crate) struct Frames {
+    stream: RecvStream,
+    held: BytesMut,
+}
+
+/// Bytes taken from a stream at once.
+const CHUNK: usize = 64 * 1024;
+
+impl Frames {
+    pub(crate) fn new(stream: RecvStream) -> Self {
+        Self { stream, held: BytesMut::new() }
+    }
+
+    /// The next frame of at most `max` bytes; none when the stream has finished. Safe to cancel.
+    pub(crate) async fn next(&mut self, max: usize) -> Result<Option<Bytes>, FrameError> {
+        loop {
+            if let Some(head) = self.held.first_chunk::<4>() {
+                let len = usize::try_from(u32::from_be_bytes(*head)).unwrap_or(usize::MAX);
+                if len > max {
+                    return Err(WireError::TooLong { len, max }.into());
+                }
+                if self.held.len() >= 4 + len {
+                    self.held.advance(4);
+                    return Ok(Some(self.held.split_to(len).freeze()));
+                }
+            }
+            match self.stream.read_chunk(CHUNK, true).await? {
+                Some(chunk) => self.held.extend_from_slice(&chunk.bytes),
+                None if self.held.is_empty() => return Ok(None),
+                None => return Err(FrameError::Cut),
+            }
+        }
+    }
+
+    /// Tells the other side that nothing more is read.
+    pub(crate) fn stop(&mut self, code: quinn::VarInt) {
+        let _ = self.stream.stop(code); // only refused once the stream is closed
+    }
+
+    /// The next frame, read as a `T`.
+    pub(crate) async fn read<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+        let Some(bytes) = self.next(MESH_FRAME_MAX).await? else { return Ok(None) };
+        Ok(Some(wire::decode(&bytes, MESH_FRAME_MAX)?))
+    }
 }

@@ -12,7 +12,7 @@ use chappe_proto::mesh::uplink::{ALPN, Down, EdgeHello, GOODBYE, Health, NodeHel
 use chappe_proto::registry::{Command, State};
 use chappe_proto::wire;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, VarInt};
+use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use tokio::sync::{Semaphore, mpsc};
@@ -129,17 +129,23 @@ async fn accept(endpoint: Endpoint, context: Context) {
         };
         let (context, link) = (context.clone(), LINKS.fetch_add(1, Ordering::Relaxed));
         tokio::spawn(async move {
-            let from = incoming.remote_address();
-            if let Err(error) = serve(incoming, link, context).await {
-                tracing::info!(%from, %error, "uplink ended");
+            if let Ok(connection) = incoming.await {
+                run(connection, link, context).await;
             }
             drop(place);
         });
     }
 }
 
-async fn serve(incoming: Incoming, link: u64, context: Context) -> Result<(), LinkError> {
-    let connection = incoming.await?;
+/// Runs an uplink until it ends; `link` numbers it among this process's.
+pub(crate) async fn run(connection: Connection, link: u64, context: Context) {
+    let from = connection.remote_address();
+    if let Err(error) = serve(connection, link, context).await {
+        tracing::info!(%from, %error, "uplink ended");
+    }
+}
+
+async fn serve(connection: Connection, link: u64, context: Context) -> Result<(), LinkError> {
     let edge = peer_of(&connection, &context.cluster).ok_or(LinkError::NotAnEdge)?;
     let hello = async {
         let (send, mut recv) = connection.accept_bi().await.map_err(|_| LinkError::NoHello)?;

@@ -1,10 +1,20 @@
 //! The mesh: QUIC connections between nodes, one per pair (CLUSTER.md 9). Of two nodes the one with the
 //! lower id connects.
 //!
-//! Each side opens one unidirectional stream per [`Lane`], and writes frames of a 32-bit big-endian length
-//! and [`crate::wire`] bytes: the first of each stream an [`Opening`], then [`Parcel`]s (on the Raft lane,
-//! Raft's own bytes). A parcel that cannot be read is one of a newer release: it is skipped and counted, and
-//! the link stays. So only variants and fields are ever added here, none is renamed or reused.
+//! Each side opens one unidirectional stream per [`Lane`], that of [`Lane::Control`] at once and each other
+//! one with its first frame, and writes frames of a 32-bit big-endian length and [`crate::wire`] bytes: the
+//! first of each stream an [`Opening`], then [`Parcel`]s. A parcel that cannot be read is one of a newer
+//! release: it is skipped and counted, and the link stays. So only variants and fields are ever added here,
+//! none is renamed or reused.
+//!
+//! A frame of [`Lane::Raft`] is the ids of its sender and its receiver, 8 bytes big-endian each, and Raft's
+//! own bytes. Each snapshot of Raft has a unidirectional stream of its own ([`Lane::Snapshot`]): after the
+//! opening one such frame without the snapshot's data, then frames that are pieces of the data, until the
+//! stream finishes. So a long one blocks no heartbeat. [`Lane::Feed`] is a bidirectional stream that the
+//! follower opens: it writes the opening and [`Feed::Follow`], the other side writes the feed.
+//!
+//! A link is up for each side once it has read the other's opening of the control lane: until then TLS alone
+//! has spoken.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +28,9 @@ pub const ALPN: &[u8] = b"chappe-mesh/1";
 
 /// The newest form of these frames that this release writes; a link speaks the lower of both ends'.
 pub const WIRE: u32 = 1;
+
+/// The oldest form of these frames that this release reads.
+pub const WIRE_OLDEST: u32 = 1;
 
 /// Streams over which rooms are spread (CLUSTER.md 9): neither one for each room nor one blocking line.
 pub const ROOM_LANES: u8 = 16;
@@ -34,6 +47,8 @@ pub enum Lane {
     Rooms(u8),
     /// The numbered feed, to a node that is no member of Raft; opened by the one that follows.
     Feed,
+    /// One snapshot of Raft.
+    Snapshot,
 }
 
 impl Lane {
@@ -64,11 +79,21 @@ pub struct Hello {
     pub build: String,
     /// The newest form of frames that it understands: [`WIRE`].
     pub wire: u32,
+    /// The oldest form that it understands: [`WIRE_OLDEST`].
+    #[serde(default = "first")]
+    pub oldest: u32,
+    /// Drawn at random at each start of its process: tells a link with it from one with its former life.
+    #[serde(default)]
+    pub life: u64,
     /// The newest cluster version that it understands: [`crate::registry::VERSION`].
     pub speaks: u32,
     /// The nodes that it has links with: through it they are reached by one hop (CLUSTER.md 9).
     #[serde(default)]
     pub reaches: Vec<NodeId>,
+}
+
+const fn first() -> u32 {
+    1
 }
 
 /// Something from one node to another. Where they have no link, a node that has one with both passes it on:
