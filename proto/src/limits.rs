@@ -503,6 +503,8 @@ pub const DIAL_RETRY: Duration = Duration::from_millis(50);
 pub const DIAL_RETRY_MAX: Duration = Duration::from_secs(1);
 /// A node with several addresses is dialled at the next one when one has not answered for this long.
 pub const DIAL_NEXT: Duration = Duration::from_millis(150);
+/// Attempts to reach one node, at one address or several, that may be under way when another begins.
+pub const DIALS_AT_ONCE: usize = 4;
 /// Frames that wait for one lane of a link; beyond it the sender is told so, and what is lost is sent again
 /// (CLUSTER.md 6 and 9).
 pub const LANE_FRAMES: usize = 4096;

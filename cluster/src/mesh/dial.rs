@@ -12,6 +12,7 @@ use chappe_proto::limits;
 use chappe_proto::mesh::node::{Body, Lane};
 use chappe_proto::registry::State;
 use quinn::Connection;
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::handle::Inner;
@@ -84,14 +85,12 @@ async fn keep(mesh: Arc<Inner>, node: NodeId) {
         let linked = async {
             let _ = links.wait_for(|links| links.is_direct(node)).await; // the table outlives its tasks
         };
-        let kicked = tokio::select! {
-            () = dial(&mesh, node) => false,
-            () = kick.notified() => true,
-            () = linked => { pause = limits::DIAL_RETRY; continue }
-        };
-        if kicked {
-            pause = limits::DIAL_RETRY;
-            continue;
+        tokio::select! {
+            () = dial(&mesh, node, &kick) => {}
+            () = linked => {
+                pause = limits::DIAL_RETRY;
+                continue;
+            }
         }
         let linked = links.wait_for(|links| links.is_direct(node));
         tokio::select! {
@@ -115,27 +114,43 @@ fn addresses(mesh: &Inner, state: &State, node: NodeId) -> Vec<SocketAddr> {
 }
 
 /// Connects to the first of a node's addresses that answers, and runs the link there until it ends.
-async fn dial(mesh: &Arc<Inner>, node: NodeId) {
+async fn dial(mesh: &Arc<Inner>, node: NodeId, kick: &Notify) {
     let mut attempts = JoinSet::new();
+    attempt(mesh, node, &mut attempts, limits::DIAL_NEXT);
+    let connection = loop {
+        tokio::select! {
+            // It is there now: what was sent to it before may be lost, and its handshake sent again late.
+            () = kick.notified() => {
+                if attempts.len() < limits::DIALS_AT_ONCE {
+                    attempt(mesh, node, &mut attempts, Duration::ZERO);
+                }
+            }
+            done = attempts.join_next() => match done {
+                Some(Ok(Some(connection))) => break connection,
+                Some(_) => {}
+                None => return,
+            },
+        }
+    };
+    // The others are dropped before a hello: they are links for nobody.
+    drop(attempts);
+    // A task of its own: the dialler does not wait for the end of what it sees in the table.
+    let mesh = Arc::clone(mesh);
+    let link = tokio::spawn(async move {
+        let ended = link::run(&mesh, connection.clone(), node).await;
+        mesh.link_ended(&connection, node, ended);
+    });
+    let _ = link.await; // it has said what it was
+}
+
+/// Dials each of a node's addresses, one after the other.
+fn attempt(mesh: &Arc<Inner>, node: NodeId, attempts: &mut JoinSet<Option<Connection>>, after: Duration) {
     for (n, address) in (0..).zip(addresses(mesh, &mesh.state(), node)) {
         let mesh = Arc::clone(mesh);
         attempts.spawn(async move {
-            tokio::time::sleep(limits::DIAL_NEXT * n).await;
+            tokio::time::sleep(after * n).await;
             connect(&mesh, node, address).await
         });
-    }
-    while let Some(attempt) = attempts.join_next().await {
-        if let Ok(Some(connection)) = attempt {
-            drop(attempts);
-            // A task of its own: what wakes the dialler must not end the link.
-            let mesh = Arc::clone(mesh);
-            let link = tokio::spawn(async move {
-                let ended = link::run(&mesh, connection.clone(), node).await;
-                mesh.link_ended(&connection, node, ended);
-            });
-            let _ = link.await; // it has said what it was
-            return;
-        }
     }
 }
 
