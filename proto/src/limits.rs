@@ -466,6 +466,12 @@ pub const RENEWALS_KEPT: usize = 16;
 
 // ------------------------------------------------------------------------------- the registry's feed
 
+/// How far the index, generations and epochs go on where the registry's history breaks off: more than
+/// any node can have seen of what is missing (a thousand entries a second for eleven days).
+pub const HISTORY_GAP: u64 = 1_000_000_000;
+/// The same for nodes' ids.
+pub const HISTORY_NODES: u64 = 1_000;
+
 /// Entries that a node remembers for those that follow its feed: one that was away for longer gets the
 /// whole registry.
 pub const FEED_ENTRIES_MAX: usize = 4_096;

@@ -19,6 +19,7 @@ pub mod cow;
 mod edges;
 mod feed;
 mod groups;
+mod history;
 mod invitations;
 pub mod lease;
 mod nodes;
