@@ -43,6 +43,15 @@ impl Durable {
         Ok(Self { member: member.0, snap, compacted: at, entries: VecDeque::new(), hard })
     }
 
+    /// A cluster of one that begins with a state, in a term.
+    pub(super) fn alone_with(member: NodeId, state: &State, term: u64) -> Result<Self, WireError> {
+        let at = At { index: state.index().0, term };
+        let members = ConfState { voters: vec![member.0], ..ConfState::default() };
+        let snap = Arc::new(Snap { at, members, data: state.encode()? });
+        let hard = HardState { term, commit: at.index, ..HardState::default() };
+        Ok(Self { member: member.0, snap, compacted: at, entries: VecDeque::new(), hard })
+    }
+
     /// What the disk holds once it has carried out `write`: all of it or, where it was not flushed,
     /// nothing.
     pub fn write(&mut self, write: &Write) {
@@ -82,6 +91,11 @@ impl Durable {
     #[must_use]
     pub fn last(&self) -> Index {
         Index(self.entries.back().map_or(self.compacted.index, |entry| entry.index))
+    }
+
+    /// The term of the log's last entry.
+    pub(super) fn last_term(&self) -> u64 {
+        self.entries.back().map_or(self.compacted.term, |entry| entry.term)
     }
 
     /// The state in the snapshot: what a start goes on from.

@@ -22,39 +22,40 @@ pub(super) fn read(tree: &sled::Tree, key: &[u8]) -> Result<Option<sled::IVec>, 
     tree.get(key).map_err(|error| error.to_string())
 }
 
-pub(super) fn read_all(
-    disk: &mut Disk,
-    member: NodeId,
-    damaged: &impl Fn(String) -> OpenError,
-) -> Result<Durable, OpenError> {
-    let need = |key: &'static [u8]| {
-        read(&disk.tree, key)
-            .and_then(|value| value.ok_or_else(|| format!("no row {:?}", key.escape_ascii().to_string())))
-            .map_err(damaged)
-    };
-    let form = need(META)?;
-    match form.split_first() {
-        Some((&FORM, id)) if id == member.0.to_be_bytes() => {}
-        Some((&FORM, id)) => {
-            let found = id.try_into().map(u64::from_be_bytes).map_err(|_| damaged("member id".into()))?;
-            return Err(OpenError::OtherMember {
-                dir: disk.dir.clone(),
-                found: NodeId(found),
-                asked: member,
-            });
-        }
+fn damaged(disk: &Disk, what: &(impl ToString + ?Sized)) -> OpenError {
+    OpenError::Damaged { dir: disk.dir.clone(), what: what.to_string() }
+}
+
+fn need(disk: &Disk, key: &'static [u8]) -> Result<sled::IVec, OpenError> {
+    read(&disk.tree, key)
+        .and_then(|value| value.ok_or_else(|| format!("no row {:?}", key.escape_ascii().to_string())))
+        .map_err(|what| damaged(disk, &what))
+}
+
+/// Whose directory it is.
+pub(super) fn member_of(disk: &Disk) -> Result<NodeId, OpenError> {
+    match need(disk, META)?.split_first() {
+        Some((&FORM, id)) => match id.try_into() {
+            Ok(id) => Ok(NodeId(u64::from_be_bytes(id))),
+            Err(_) => Err(damaged(disk, "member id")),
+        },
         Some((form, _)) => {
-            return Err(OpenError::TooNew {
-                dir: disk.dir.clone(),
-                what: format!("its tables have form {form}"),
-            });
+            Err(OpenError::TooNew { dir: disk.dir.clone(), what: format!("its tables have form {form}") })
         }
-        None => return Err(damaged("empty row \"m\"".into())),
+        None => Err(damaged(disk, "empty row \"m\"")),
     }
-    let hard = HardState::parse_from_bytes(&need(HARD)?).map_err(|error| damaged(error.to_string()))?;
-    let meta = need(SNAP)?;
-    let mut stored =
-        read_log(disk, &meta, hard).map_err(|error| damaged(format!("the registry's log: {error}")))?;
+}
+
+/// What the database holds.
+pub(super) fn read_all(disk: &mut Disk, member: NodeId) -> Result<Durable, OpenError> {
+    let found = member_of(disk)?;
+    if found != member {
+        return Err(OpenError::OtherMember { dir: disk.dir.clone(), found, asked: member });
+    }
+    let hard = HardState::parse_from_bytes(&need(disk, HARD)?).map_err(|error| damaged(disk, &error))?;
+    let meta = need(disk, SNAP)?;
+    let mut stored = read_log(disk, &meta, hard)
+        .map_err(|error| damaged(disk, &format!("the registry's log: {error}")))?;
     stored.raise_commit();
     Ok(stored)
 }

@@ -18,7 +18,7 @@ use chappe_proto::limits::{
 };
 use chappe_proto::registry::{Entry, State};
 use chappe_proto::time::{Mono, Now};
-use raft::eraftpb::{ConfChangeV2, Message, MessageType};
+use raft::eraftpb::{ConfChangeV2, ConfState, Message, MessageType};
 use raft::{RawNode, SnapshotStatus, StateRole};
 
 pub use super::durable::Durable;
@@ -328,6 +328,11 @@ impl Member {
         let members = self.node.store().members();
         let known = [&members.voters, &members.learners, &members.voters_outgoing, &members.learners_next];
         known.iter().any(|ids| ids.contains(&self.id))
+    }
+
+    /// The members at the last applied entry.
+    pub(super) fn members(&self) -> &ConfState {
+        self.node.store().members()
     }
 
     /// The state as applied here.

@@ -9,6 +9,7 @@
 //! a node follows the feed of another ([`Registry::follow`]), which fills the same state; `published`
 //! says why either may take over from the other at any time.
 
+pub mod backup;
 mod bootstrap;
 mod disk;
 mod driver;
@@ -23,6 +24,7 @@ mod pledge;
 mod published;
 mod reads;
 mod ready;
+mod recover;
 mod status;
 mod storage;
 mod sync;
@@ -35,6 +37,7 @@ pub use feed::{FeedError, FeedReader, Follower};
 pub use handle::Registry;
 pub use open::{Config, Ended, OpenError};
 pub use raft::eraftpb::Message;
+pub use recover::{RecoverError, Survivor, inspect, recover};
 pub use sync::{Barrier, Fdatasync, Synced};
 pub use types::{
     Alone, Applied, FatalError, Proposal, ProposeError, ReadError, Role, Status, TransferError, Transport,

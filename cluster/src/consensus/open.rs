@@ -1,8 +1,9 @@
 //! Opening the registry's directory: the lock, the pledge against the database, the log into
 //! memory.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::disk::{COUNTER, Disk, DiskError};
 use super::durable::Durable;
-use super::load::{found_cluster, read, read_all};
+use super::load::{begin, found_cluster, member_of, read, read_all};
 use super::pledge::{Found, Pledge, Record};
 use super::storage::Write;
 use super::sync::{Barrier, Fdatasync};
@@ -148,57 +149,111 @@ pub(super) struct Loaded {
 /// Opens the directory, making it if it is new. Waits for the disk.
 pub(super) fn open(config: &mut Config) -> Result<Loaded, OpenError> {
     let dir = config.dir.clone();
-    // sled panics on some kinds of damage.
-    let damaged = |_| OpenError::Damaged { dir, what: "the database can't be read".into() };
-    catch_unwind(AssertUnwindSafe(|| load(config))).unwrap_or_else(|panic| Err(damaged(panic)))
+    calmly(&dir, || load(config))
+}
+
+/// sled panics on some kinds of damage.
+fn calmly<T>(dir: &Path, open: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    let damaged = |_| OpenError::Damaged { dir: dir.into(), what: "the database can't be read".into() };
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| Err(damaged(panic)))
+}
+
+fn damaged(dir: &Path, what: &(impl ToString + ?Sized)) -> OpenError {
+    OpenError::Damaged { dir: dir.into(), what: what.to_string() }
 }
 
 fn load(config: &mut Config) -> Result<Loaded, OpenError> {
-    let dir = config.dir.clone();
-    let unwritable = |source| OpenError::Unwritable { dir: dir.clone(), source };
-    fs::create_dir_all(&dir).map_err(unwritable)?;
-    let lock = lock(&dir)?;
-    let (pledge, found) = Pledge::open(&dir.join("pledge")).map_err(unwritable)?;
-    let (db, tree) = open_sled(&dir)?;
-    let file = File::open(dir.join("db/db")).map_err(unwritable)?;
-    let damaged = |what: String| OpenError::Damaged { dir: dir.clone(), what };
-    let counter = match read(&tree, COUNTER).map_err(&damaged)? {
-        None => 0,
-        Some(bytes) => u64::from_be_bytes(bytes.as_ref().try_into().map_err(|_| damaged("counter".into()))?),
-    };
     let barrier = std::mem::replace(&mut config.barrier, Box::new(Fdatasync));
-    let member = config.member.0;
-    let mut disk = Disk {
+    let (mut disk, found) = open_disk(&config.dir, barrier)?;
+    disk.member = config.member.0;
+    let stored = if disk.counter > 0 { Some(read_all(&mut disk, config.member)?) } else { None };
+    let alone = stored.as_ref().map_or(config.founders == [config.member], Durable::alone);
+    let promised = judge(&disk, &found, config.accept_loss, alone)?;
+    match stored {
+        Some(stored) => finish(disk, stored, promised),
+        None => {
+            let stored = found_cluster(&mut disk, config.member, &config.founders, promised)
+                .map_err(|error| damaged(&config.dir, &error))?;
+            finish(disk, stored, None)
+        }
+    }
+}
+
+/// Opens the directory of whichever member was in it, with or without its quorum.
+pub(super) fn open_survivor(dir: &Path, accept_loss: bool) -> Result<Loaded, OpenError> {
+    calmly(dir, || {
+        if !dir.join("db").is_dir() {
+            return Err(damaged(dir, "there is none"));
+        }
+        let (mut disk, found) = open_disk(dir, Box::new(Fdatasync))?;
+        let member = member_of(&disk)?;
+        disk.member = member.0;
+        let stored = read_all(&mut disk, member)?;
+        let promised = judge(&disk, &found, accept_loss, true)?;
+        finish(disk, stored, promised)
+    })
+}
+
+/// Makes a directory with the contents of a member's disk: all of it or, after an error, none.
+pub(super) fn create(dir: &Path, first: &Durable) -> Result<(), OpenError> {
+    let unwritable = |source| OpenError::Unwritable { dir: dir.into(), source };
+    let mut name = dir.as_os_str().to_owned();
+    name.push(format!(".new-{:016x}", u64::from_ne_bytes(clock::random())));
+    let fresh = PathBuf::from(name);
+    let write = || {
+        let (mut disk, _) = open_disk(&fresh, Box::new(Fdatasync))?;
+        disk.member = first.member;
+        begin(&mut disk, first).map_err(|error| unwritable(io::Error::other(error.to_string())))?;
+        drop(disk);
+        fs::rename(&fresh, dir).map_err(unwritable)?;
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or_else(|| Path::new(".")))
+            .and_then(|parent| parent.sync_all())
+            .map_err(unwritable)
+    };
+    calmly(dir, write).inspect_err(|_| {
+        // Where it was renamed, there is none of that name.
+        let _ = fs::remove_dir_all(&fresh);
+    })
+}
+
+fn open_disk(dir: &Path, barrier: Box<dyn Barrier>) -> Result<(Disk, Found), OpenError> {
+    let unwritable = |source| OpenError::Unwritable { dir: dir.into(), source };
+    // The registry holds every secret of the cluster.
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unwritable)?;
+    let lock = lock(dir)?;
+    let (pledge, found) = Pledge::open(&dir.join("pledge")).map_err(unwritable)?;
+    let (db, tree) = open_sled(dir)?;
+    let file = File::open(dir.join("db/db")).map_err(unwritable)?;
+    let counter = match read(&tree, COUNTER).map_err(|what| damaged(dir, &what))? {
+        None => 0,
+        Some(bytes) => u64::from_be_bytes(bytes.as_ref().try_into().map_err(|_| damaged(dir, "counter"))?),
+    };
+    let disk = Disk {
         db,
         tree,
         file,
         pledge,
-        dir: dir.clone(),
-        member,
+        dir: dir.into(),
+        member: 0,
         counter,
         series: 0,
         stored: (u64::MAX, 0),
         barrier,
         _lock: lock,
     };
-    let stored = if counter > 0 { Some(read_all(&mut disk, config.member, &damaged)?) } else { None };
-    let alone = stored.as_ref().map_or(config.founders == [config.member], Durable::alone);
-    let promised = judge(config, counter, &found, alone)?;
-    let mut stored = match stored {
-        Some(stored) => stored,
-        None => found_cluster(&mut disk, config.member, &config.founders, promised)
-            .map_err(|error| damaged(error.to_string()))?,
-    };
-    if let Some(promise) = promised
-        && counter > 0
-    {
-        accept(&mut disk, &mut stored, promise).map_err(|error| damaged(error.to_string()))?;
+    Ok((disk, found))
+}
+
+fn finish(mut disk: Disk, mut durable: Durable, promised: Option<Record>) -> Result<Loaded, OpenError> {
+    if let Some(promise) = promised {
+        accept(&mut disk, &mut durable, promise).map_err(|error| damaged(&disk.dir, &error))?;
     }
-    let state = stored.state().map_err(|error| match error {
-        SnapshotError::TooNew { .. } => OpenError::TooNew { dir: dir.clone(), what: error.to_string() },
-        _ => damaged(error.to_string()),
+    let state = durable.state().map_err(|error| match error {
+        SnapshotError::TooNew { .. } => OpenError::TooNew { dir: disk.dir.clone(), what: error.to_string() },
+        _ => damaged(&disk.dir, &error),
     })?;
-    Ok(Loaded { disk, durable: stored, state })
+    Ok(Loaded { disk, durable, state })
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
@@ -241,13 +296,12 @@ fn open_sled(dir: &Path) -> Result<(sled::Db, sled::Tree), OpenError> {
 
 /// Compares the database with the pledge. Gives the promise that the member goes on under, when it
 /// goes on in spite of it.
-fn judge(config: &Config, counter: u64, found: &Found, alone: bool) -> Result<Option<Record>, OpenError> {
-    let dir = || config.dir.clone();
-    let may = config.accept_loss && alone;
-    let none = Record { member: config.member.0, counter, term: 0, vote: 0 };
+fn judge(disk: &Disk, found: &Found, accept_loss: bool, alone: bool) -> Result<Option<Record>, OpenError> {
+    let dir = || disk.dir.clone();
+    let (member, counter, may) = (disk.member, disk.counter, accept_loss && alone);
     match *found {
-        Found::Record(record) if record.member != config.member.0 => {
-            Err(OpenError::OtherMember { dir: dir(), found: NodeId(record.member), asked: config.member })
+        Found::Record(record) if record.member != member => {
+            Err(OpenError::OtherMember { dir: dir(), found: NodeId(record.member), asked: NodeId(member) })
         }
         Found::Record(record) if counter < record.counter => {
             let (found, pledged) = (counter, record.counter);
@@ -260,7 +314,7 @@ fn judge(config: &Config, counter: u64, found: &Found, alone: bool) -> Result<Op
         Found::Record(_) => Ok(None),
         // Nothing was ever acknowledged: a first start, or one that was cut short.
         Found::Nothing if counter <= 1 => Ok(None),
-        Found::Nothing | Found::Damaged if may => Ok(Some(none)),
+        Found::Nothing | Found::Damaged if may => Ok(Some(Record { member, counter, term: 0, vote: 0 })),
         Found::Nothing | Found::Damaged => Err(OpenError::NoPledge { dir: dir(), alone }),
     }
 }

@@ -10,6 +10,7 @@ mod loss;
 mod machine;
 mod members;
 mod order;
+mod restore;
 
 use chappe_cluster::consensus::{FirstApp, Founding, Proposal, ProposeError, Status, bootstrap};
 use chappe_proto::id::{AppId, Epoch, Generation, NodeId, Region};

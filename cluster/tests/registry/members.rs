@@ -57,7 +57,7 @@ impl Barrier for Gate {
 }
 
 pub(crate) struct Cluster {
-    dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
     net: Net,
     ended: HashMap<u64, Ended>,
     gates: HashMap<u64, Gate>,
