@@ -463,6 +463,20 @@ pub const APPLICANT_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 /// Renewals of a lease whose grants a node waits for: six are sent in its length (CLUSTER.md 4), and what
 /// is older is worth nothing.
 pub const RENEWALS_KEPT: usize = 16;
+/// Members of Raft that stand by to vote (CLUSTER.md 1).
+pub const STANDBYS_MAX: usize = 2;
+/// Shards that move together: their rooms admit nobody meanwhile, and their new owners ask every node for
+/// them. A sixteenth of all, so that a node of a small cluster is drained in a few seconds.
+pub const MOVES_AT_ONCE: usize = 256;
+/// Shards move for balance alone once no node has come, gone or been silent for this long.
+pub const REBALANCE_AFTER: Duration = Duration::from_secs(5);
+/// A voter that is gone for this long is replaced by a stand-by: longer than a process takes to restart,
+/// shorter than the time to the next failure.
+pub const VOTER_LOST_AFTER: Duration = Duration::from_secs(10);
+/// A change of members, or of the leader, that has shown no effect is tried again after this.
+pub const MEMBERS_AGAIN: Duration = Duration::from_secs(3);
+/// A proposal of the leader's own of which nothing was heard is made again after this.
+pub const PROPOSE_AGAIN: Duration = Duration::from_secs(2);
 
 // ------------------------------------------------------------------------------- the registry's feed
 

@@ -17,6 +17,7 @@ mod cluster;
 mod command;
 pub mod cow;
 mod edges;
+mod events;
 mod feed;
 mod groups;
 mod history;
@@ -32,9 +33,11 @@ mod secrets;
 mod settings;
 mod shards;
 mod state;
+pub mod steward;
 #[cfg(test)]
 mod tests;
 mod users;
+pub mod voters;
 
 pub use apps::{ApiKey, App, AppPolicy, is_origin};
 pub use audit::{Audit, Note};
@@ -42,6 +45,7 @@ pub use authorities::Authority;
 pub use cluster::Cluster;
 pub use command::{Command, Entry, RequestId};
 pub use edges::{Edge, EdgeState};
+pub use events::Event;
 pub use invitations::{Invitation, Used};
 pub use nodes::{Node, NodeAddresses, NodeState};
 pub use outcome::{Outcome, Refusal, Thing};

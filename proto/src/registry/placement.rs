@@ -15,13 +15,19 @@ use crate::id::{Epoch, NodeId, Region, Shard};
 /// moves.
 #[must_use]
 pub fn solve(state: &State) -> Vec<Moves> {
+    solve_among(state, |_, node| is_eligible(node))
+}
+
+/// [`solve`] with nodes eligible that are `fit`.
+#[must_use]
+pub fn solve_among(state: &State, fit: impl Fn(NodeId, &Node) -> bool) -> Vec<Moves> {
     let mut groups: BTreeMap<Option<&Region>, Vec<(Shard, &ShardEntry)>> = BTreeMap::new();
     for (shard, entry) in state.shards() {
         groups.entry(state.group(shard)).or_default().push((shard, entry));
     }
     let mut moves: BTreeMap<NodeId, Vec<(Shard, Epoch)>> = BTreeMap::new();
     for (group, shards) in groups {
-        for (to, shard, epoch) in balance(&eligible(state, group), &shards) {
+        for (to, shard, epoch) in balance(&eligible(state, group, &fit), &shards) {
             moves.entry(to).or_default().push((shard, epoch));
         }
     }
@@ -35,8 +41,12 @@ pub fn is_eligible(node: &Node) -> bool {
 }
 
 /// Who may own a group's shards, and their weights.
-fn eligible(state: &State, group: Option<&Region>) -> BTreeMap<NodeId, u64> {
-    let all = || state.nodes().filter(|(_, node)| is_eligible(node));
+fn eligible(
+    state: &State,
+    group: Option<&Region>,
+    fit: impl Fn(NodeId, &Node) -> bool,
+) -> BTreeMap<NodeId, u64> {
+    let all = || state.nodes().filter(|(id, node)| fit(*id, node));
     let weight = |(id, node): (NodeId, &Node)| (id, u64::from(node.weight));
     let there: BTreeMap<_, _> =
         all().filter(|(_, node)| group.is_none_or(|group| node.region == *group)).map(weight).collect();

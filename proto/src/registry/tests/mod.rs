@@ -20,20 +20,20 @@ use crate::turn::Transport;
 
 /// A registry that is fed one command a second.
 #[derive(Default)]
-struct Log(State);
+pub(super) struct Log(pub(super) State);
 
 impl Log {
-    fn says(&mut self, command: Command) -> Outcome {
+    pub(super) fn says(&mut self, command: Command) -> Outcome {
         let (index, at) = (Index(self.0.index().0 + 1), Unix::from_secs(self.0.now().secs() + 1));
         self.0.apply(index, Entry { at, by: None, note: None, command })
     }
 
-    fn does(&mut self, command: Command) {
+    pub(super) fn does(&mut self, command: Command) {
         let outcome = self.says(command);
         assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
     }
 
-    fn with_nodes(n: u64) -> Self {
+    pub(super) fn with_nodes(n: u64) -> Self {
         let mut log = Self::default();
         for node in (1..=n).map(NodeId) {
             log.does(Command::NodeAdd { node, region: region() });
@@ -43,17 +43,17 @@ impl Log {
         log
     }
 
-    fn owned(&self, node: u64) -> Vec<(Shard, Epoch)> {
+    pub(super) fn owned(&self, node: u64) -> Vec<(Shard, Epoch)> {
         let own = self.0.shards().filter(|(_, shard)| shard.owner == Some(NodeId(node)));
         own.map(|(id, shard)| (id, shard.epoch)).collect()
     }
 }
 
-fn region() -> Region {
+pub(super) fn region() -> Region {
     Region::new("here").unwrap()
 }
 
-fn up(node: NodeId) -> Command {
+pub(super) fn up(node: NodeId) -> Command {
     Command::NodeUp { node, addresses: NodeAddresses::default(), build: "test".into(), speaks: 1 }
 }
 
