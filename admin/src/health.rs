@@ -105,16 +105,15 @@ impl Health {
             ));
         }
         if all < wanted {
-            let missing = wanted - all;
-            self.hints.push(format!(
-                "{all} of {wanted} voters: add {missing} node{} (`chappe cluster invite`); {}",
-                if missing == 1 { "" } else { "s" },
-                match all {
-                    1 => "the loss of this one stops the cluster",
-                    2 => "the loss of either stops the cluster",
-                    _ => "until then fewer may fail",
-                }
-            ));
+            let nodes = status.members.iter().filter(|member| !member.leaving).count();
+            let fix = match wanted.saturating_sub(nodes) {
+                0 => "others take their place as they catch up".to_owned(),
+                1 => "add a node (`chappe cluster invite`)".to_owned(),
+                missing => format!("add {missing} nodes (`chappe cluster invite`)"),
+            };
+            let risk =
+                if all == 1 { "the loss of this one stops the cluster" } else { "until then fewer may fail" };
+            self.hints.push(format!("{all} of {wanted} voters: {fix}; {risk}"));
         } else if let Some((region, held)) = heaviest(&voters)
             && held * 2 >= all
             && all > 1

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, cluster, dev, edge, token, turn};
+use crate::{bench, cluster, dev, edge, node, token, turn};
 
 /// A WebRTC signaling cluster with edge relays, in one binary.
 #[derive(Debug, Parser)]
@@ -17,11 +17,13 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run everything on this machine: a node, an edge and the call page.
-    Dev(dev::Args),
+    /// Run everything on this machine: nodes, edges and the call page.
+    Dev(Box<dev::Args>),
+    /// Run a node of a cluster.
+    Node(Box<node::Args>),
     /// See a cluster and decide about its members.
     Cluster(Box<cluster::Args>),
-    /// Run a relay.
+    /// Run a relay of a cluster, or by itself.
     Edge(Box<edge::Args>),
     /// Measure what a relayed packet and a signal cost.
     Bench(bench::Args),

@@ -1,19 +1,21 @@
-//! `chappe edge`: a relay by itself.
+//! `chappe edge`: a relay, of a cluster or by itself.
 #![allow(clippy::print_stdout)]
 
+pub(crate) mod identity;
 mod listeners;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use chappe_edge::{Config, Credentials, Edge, Source};
+use chappe_edge::{Config, Edge, Source};
 use chappe_proto::id::{EdgeId, Region};
 use chappe_proto::limits;
 use chappe_proto::mesh::uplink::PeerPolicy;
 use chappe_proto::turn::{Quotas, RelayAddress};
 use ipnet::IpNet;
 
+use self::identity::Identity;
 use self::listeners::Listeners;
 use crate::credentials::Files;
 
@@ -21,14 +23,20 @@ use crate::credentials::Files;
 pub(crate) struct Args {
     /// Serve without a cluster, with the credentials of a file; what changes there is in force within
     /// two seconds.
-    #[arg(long)]
+    #[arg(long, required_unless_present = "identity", conflicts_with = "identity")]
     standalone: bool,
+    /// Serve a cluster, as the edge of these files, which `chappe cluster edge` writes.
+    #[arg(long, value_name = "DIRECTORY")]
+    identity: Option<PathBuf>,
+    /// Where it stands, for a cluster to know which clients are near.
+    #[arg(long, value_name = "NAME", default_value = "here")]
+    region: Region,
     /// The shared secret of TURN REST credentials (`expiry:name`): one a line, all of them valid.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "identity")]
     secret_file: Option<PathBuf>,
     /// Secrets, long-term users, realms of origins and peers, in TOML; `chappe turn key --toml` prints a
     /// user, and `chappe turn import` writes the file from what coturn has.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "identity")]
     credentials: Option<PathBuf>,
     #[command(flatten)]
     listeners: Listeners,
@@ -44,17 +52,17 @@ pub(crate) struct Args {
     /// The highest relay port.
     #[arg(long, value_name = "PORT", default_value_t = 65535)]
     max_port: u16,
-    /// The realm of the long-term credential mechanism.
-    #[arg(long, value_name = "NAME", default_value = "chappe")]
+    /// The realm of the long-term credential mechanism; a cluster has its own.
+    #[arg(long, value_name = "NAME", default_value = "chappe", conflicts_with = "identity")]
     realm: String,
     /// Answer the Binding requests of RFC 3489 too, which old phones still send.
     #[arg(long)]
     classic_stun: bool,
     /// Peers that may be reached although their addresses are private or special, as 10.0.0.0/8.
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", conflicts_with = "identity")]
     allow_peer: Vec<IpNet>,
     /// Peers that may not be reached.
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", conflicts_with = "identity")]
     deny_peer: Vec<IpNet>,
     /// Allocations at most.
     #[arg(long, value_name = "NUMBER", default_value_t = 16_384)]
@@ -108,37 +116,50 @@ fn rate(text: &str) -> Result<u64, String> {
 const CHALLENGE_BURST: u32 = limits::CHALLENGES_BURST / limits::CHALLENGES_PER_SEC;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if !args.standalone {
-        bail!(
-            "an edge of a cluster is started by `chappe dev` for now; by itself: --standalone --secret-file FILE, or --credentials FILE"
-        );
-    }
+    one_of_each_family(&args.advertise)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let files = files(args)?;
-    let stamps = files.stamps();
-    let edge = Edge::start(config(args, files.load()?)?)?;
+    let (edge, follow) = match &args.identity {
+        Some(dir) => {
+            let (identity, source) = Identity::load(dir)?;
+            (Edge::start(config(args, identity.edge, identity.realm, source)?)?, None)
+        }
+        None => {
+            let files = files(args)?;
+            let stamps = files.stamps();
+            let source = Source::Standalone(files.load()?);
+            let edge = Edge::start(config(args, EdgeId::new("standalone")?, args.realm.clone(), source)?)?;
+            (edge, Some((files, stamps)))
+        }
+    };
     // Before the last line is printed: whoever has read it may stop us.
-    let stop = runtime.block_on(async { crate::dev::stop_signal() })?;
+    let stop = runtime.block_on(async { crate::signals::stop() })?;
     for (listener, bound) in edge.listeners() {
         println!("{} {bound}, reached by {}", listener.transport.name(), listener.address);
     }
     println!("Ctrl-C stops it.");
     runtime.block_on(async {
-        tokio::select! {
-            () = stop => {}
-            never = files.follow(&edge, stamps) => match never {},
+        match follow {
+            Some((files, stamps)) => tokio::select! {
+                () = stop => {}
+                never = files.follow(&edge, stamps) => match never {},
+            },
+            None => stop.await,
         }
     });
     edge.stop();
     Ok(())
 }
 
-/// Where the credentials come from.
-fn files(args: &Args) -> Result<Files> {
-    let v4 = args.advertise.iter().filter(|ip| ip.is_ipv4()).count();
-    if v4 > 1 || args.advertise.len() - v4 > 1 {
+fn one_of_each_family(advertised: &[IpAddr]) -> Result<()> {
+    let v4 = advertised.iter().filter(|ip| ip.is_ipv4()).count();
+    if v4 > 1 || advertised.len() - v4 > 1 {
         bail!("--advertise takes one address of each family");
     }
+    Ok(())
+}
+
+/// Where the credentials come from.
+fn files(args: &Args) -> Result<Files> {
     if args.secret_file.is_none() && args.credentials.is_none() {
         bail!("--standalone needs --secret-file FILE or --credentials FILE");
     }
@@ -155,13 +176,13 @@ fn reached(advertised: &[IpAddr], bind: IpAddr) -> Option<IpAddr> {
     advertised.iter().copied().find(|ip| ip.is_ipv4() == bind.is_ipv4())
 }
 
-fn config(args: &Args, credentials: Credentials) -> Result<Config> {
+fn config(args: &Args, id: EdgeId, realm: String, source: Source) -> Result<Config> {
     let first = args.listeners.listen.first().map(SocketAddr::ip);
     let relays = if args.relay_ip.is_empty() { first.into_iter().collect() } else { args.relay_ip.clone() };
     Ok(Config {
-        id: EdgeId::new("standalone")?,
+        id,
         build: env!("CARGO_PKG_VERSION").to_owned(),
-        region: Region::new("here")?,
+        region: args.region.clone(),
         coordinates: None,
         listeners: args.listeners.all(|bind| reached(&args.advertise, bind))?,
         relays: relays
@@ -173,7 +194,7 @@ fn config(args: &Args, credentials: Credentials) -> Result<Config> {
                 last: args.max_port,
             })
             .collect(),
-        realm: args.realm.clone(),
+        realm,
         classic: args.classic_stun,
         quotas: Quotas {
             allocations: args.capacity,
@@ -185,7 +206,7 @@ fn config(args: &Args, credentials: Credentials) -> Result<Config> {
             bandwidth: args.bandwidth,
             ..Quotas::default()
         },
-        source: Source::Standalone(credentials),
+        source,
     })
 }
 

@@ -19,8 +19,9 @@ pub(crate) struct Dir {
 }
 
 impl Dir {
-    /// Makes the directory where it is missing, readable by its owner only, and takes it.
-    pub(crate) fn take(path: &Path) -> Result<Self> {
+    /// Makes the directory where it is missing, readable by its owner only, and takes it. `elsewhere` is how
+    /// a second process is started in another one.
+    pub(crate) fn take(path: &Path, elsewhere: &str) -> Result<Self> {
         let advice = || format!("{} cannot be written; give another directory by --data", path.display());
         DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(advice)?;
         let lock = path.join("lock");
@@ -39,7 +40,7 @@ impl Dir {
                 let pid = pid.trim();
                 bail!(
                     "another chappe runs in {} (process {pid}). Stop it (kill {pid}), or start this one \
-                     elsewhere: --data OTHER-DIRECTORY --http 0 --turn 0",
+                     elsewhere: {elsewhere}",
                     path.display(),
                 );
             }

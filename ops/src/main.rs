@@ -2,6 +2,7 @@
 
 mod api;
 mod bench;
+mod bind;
 mod cli;
 mod cluster;
 mod credentials;
@@ -9,7 +10,11 @@ mod dev;
 mod edge;
 mod exit;
 mod files;
+mod keys;
 mod log;
+mod node;
+mod parent;
+mod signals;
 mod table;
 mod token;
 mod turn;
@@ -22,11 +27,15 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     log::init(cli.log.as_deref());
     raise_file_limit();
+    if let Err(error) = parent::die_with() {
+        return exit::with(&error);
+    }
     let result = match cli.command {
-        cli::Command::Dev(args) => dev::run(args),
+        cli::Command::Dev(args) => dev::run(&args),
         cli::Command::Cluster(args) => cluster::run(&args),
         cli::Command::Edge(args) => edge::run(&args),
         cli::Command::Bench(args) => bench::run(&args),
+        cli::Command::Node(args) => node::run(&args),
         cli::Command::Token(args) => token::run(&args),
         cli::Command::Turn(args) => turn::run(&args),
     };

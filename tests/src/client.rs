@@ -163,6 +163,7 @@ impl Client {
         let (tell, events) = mpsc::channel(65_536);
         let state = State {
             at,
+            others: Vec::new(),
             fields,
             resume: None,
             marks: BTreeMap::new(),
@@ -270,6 +271,13 @@ impl Client {
     }
 }
 
+/// The addresses in URLs of nodes; tests run on loopback, without names.
+fn nodes(urls: &Value) -> Vec<SocketAddr> {
+    let urls = urls.as_array().map(Vec::as_slice).unwrap_or_default();
+    let address = |url: &Value| url.as_str()?.split_once("://")?.1.split('/').next()?.parse().ok();
+    urls.iter().filter_map(address).collect()
+}
+
 #[derive(Default)]
 struct Outbox {
     /// Not delivered, from id `base + 1` on.
@@ -316,6 +324,8 @@ impl Pace {
 
 struct State {
     at: SocketAddr,
+    /// Where else it may resume: of the last welcome.
+    others: Vec<SocketAddr>,
     fields: Value,
     resume: Option<String>,
     marks: BTreeMap<String, u64>,
@@ -340,7 +350,10 @@ impl State {
         loop {
             tokio::time::sleep(Duration::from_millis(BACKOFF[attempt.min(BACKOFF.len() - 1)])).await;
             attempt += 1;
-            let Ok(Ok(mut socket)) = timeout(PATIENCE, connect(self.at)).await else { continue };
+            let Ok(Ok(mut socket)) = timeout(PATIENCE, connect(self.at)).await else {
+                self.elsewhere();
+                continue;
+            };
             let mut fields = self.fields.clone();
             if let Some(resume) = &self.resume {
                 fields["resume"] = resume.as_str().into();
@@ -416,12 +429,22 @@ impl State {
         let welcome = matches!(frame["type"].as_str(), Some("welcome" | "resumed" | "rebuilt"));
         if welcome {
             self.resume = frame["resume"].as_str().map(str::to_owned);
+            self.others = nodes(&frame["nodes"]);
+            self.others.retain(|other| *other != self.at);
             self.window = frame["limits"]["unacked_max"].as_u64().unwrap();
             self.paused = None;
             self.pace.allow(&frame["limits"]);
             self.send_again();
         }
         welcome
+    }
+
+    /// The next time it tries another node, if it knows one.
+    fn elsewhere(&mut self) {
+        if !self.others.is_empty() {
+            let next = self.others.remove(0);
+            self.others.push(std::mem::replace(&mut self.at, next));
+        }
     }
 
     fn send_again(&mut self) {
@@ -492,6 +515,15 @@ impl State {
             "gone" => {
                 tell.send(frame).await.ok()?;
                 return Some(End::Over);
+            }
+            "moving" => {
+                let mut to = nodes(&frame["to"]);
+                self.others.retain(|other| !to.contains(other));
+                to.append(&mut self.others);
+                self.others = to;
+                self.elsewhere();
+                tell.send(frame).await.ok()?;
+                return Some(End::Lost);
             }
             "closed" => {
                 let end = if frame["resume"] == true { End::Lost } else { End::Over };

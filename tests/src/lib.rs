@@ -15,6 +15,7 @@ pub mod forwarder;
 pub mod http;
 pub mod lan_server;
 pub mod netns;
+pub mod nodes;
 pub mod page;
 pub mod process;
 pub mod sockets;

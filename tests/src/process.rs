@@ -54,7 +54,7 @@ impl Output {
     }
 
     /// Waits for a text, or for the end of the stream.
-    fn wait_for(&self, text: &str, within: Duration) -> bool {
+    pub(crate) fn wait_for(&self, text: &str, within: Duration) -> bool {
         let waiting = |state: &mut (String, bool)| !state.0.contains(text) && !state.1;
         let (state, _) = self.0.1.wait_timeout_while(self.0.0.lock().unwrap(), within, waiting).unwrap();
         state.0.contains(text)
@@ -167,6 +167,12 @@ impl Process {
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.wait(WITHIN)
+    }
+
+    /// SIGTERM, and at once SIGINT.
+    pub fn hurry(&mut self) {
+        self.signal(Signal::TERM);
+        self.signal(Signal::INT);
     }
 
     /// `kill -9`.

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout)]
 
 mod drain;
+mod offline;
 mod show;
 
 use std::fs::OpenOptions;
@@ -13,10 +14,11 @@ use anyhow::{Context, Result};
 use chappe_admin::control::{Event, Invitation};
 use chappe_admin::health::span;
 use chappe_cluster::clock;
-use chappe_proto::id::{NodeId, Region};
+use chappe_proto::id::{EdgeId, NodeId, Region};
 use serde_json::{Value, json};
 
 use crate::api::{Api, At, segment};
+use crate::edge::identity::Identity;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -31,6 +33,15 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    #[command(flatten)]
+    Asked(Asked),
+    #[command(flatten)]
+    Offline(offline::Verb),
+}
+
+/// What a node is asked.
+#[derive(Debug, clap::Subcommand)]
+enum Asked {
     /// Whether the cluster is well, who leads, and its members.
     Status,
     /// The members with all that is known of each: addresses, links, leases, edges.
@@ -87,6 +98,13 @@ enum Verb {
     },
     /// Begin a new certificate authority; the old one goes once nobody holds a certificate of it.
     Rotate,
+    /// Let an edge report to the cluster: writes the files for `chappe edge --identity`.
+    Edge {
+        /// Its name, which no other edge may have.
+        name: EdgeId,
+        /// Where its key, its certificate and the nodes' addresses are written.
+        dir: PathBuf,
+    },
     /// Write the whole registry into a file. It holds secrets.
     Backup {
         /// The file, which must not be there yet.
@@ -108,40 +126,53 @@ struct Invite {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut api = args.at.open()?;
-    let said = |words: &str| if args.json { "{}".to_owned() } else { words.to_owned() };
-    let text = match &args.verb {
-        Verb::Status => return show::status(&mut api, args.json),
-        Verb::Members => return show::members(&mut api, args.json),
-        Verb::Events => return events(&mut api, args.json),
-        Verb::Invite(invite) => return self::invite(&mut api, invite, args.json),
-        Verb::Backup { file } => return backup(&mut api, file, args.json),
-        Verb::Drain { node, no_wait } => return drain::drain(&mut api, NodeId(*node), *no_wait, args.json),
-        Verb::Remove { node, no_wait } => return drain::remove(&mut api, NodeId(*node), *no_wait, args.json),
-        Verb::Resume { node } => {
+    match &args.verb {
+        Verb::Asked(asked) => ask(&mut args.at.open()?, asked, args.json),
+        Verb::Offline(verb) => offline::run(verb, args.json),
+    }
+}
+
+fn ask(api: &mut Api, asked: &Asked, json: bool) -> Result<()> {
+    let said = |words: &str| if json { "{}".to_owned() } else { words.to_owned() };
+    let text = match asked {
+        Asked::Status => return show::status(api, json),
+        Asked::Members => return show::members(api, json),
+        Asked::Events => return events(api, json),
+        Asked::Invite(invite) => return self::invite(api, invite, json),
+        Asked::Backup { file } => return backup(api, file, json),
+        Asked::Drain { node, no_wait } => return drain::drain(api, NodeId(*node), *no_wait, json),
+        Asked::Remove { node, no_wait } => return drain::remove(api, NodeId(*node), *no_wait, json),
+        Asked::Edge { name, dir } => {
+            let nodes = Identity::enrol(api, name, dir)?.nodes();
+            said(&format!(
+                "the edge {name} may report to {nodes} nodes: chappe edge --identity {} --listen IP:3478",
+                dir.display()
+            ))
+        }
+        Asked::Resume { node } => {
             api.call("POST", &format!("/nodes/{node}/resume"), &Value::Null)?;
             said(&format!("node {node} takes rooms again"))
         }
-        Verb::Weight { node, weight } => {
+        Asked::Weight { node, weight } => {
             api.call("PUT", &format!("/nodes/{node}/weight"), &json!({ "weight": weight }))?;
             said(&format!("node {node} has weight {weight}"))
         }
-        Verb::Transfer { node } => {
+        Asked::Transfer { node } => {
             let answer = api.call("POST", "/cluster/transfer", &json!({ "to": node }))?;
-            if args.json { answer.to_string() } else { format!("node {} leads", answer["leader"]) }
+            if json { answer.to_string() } else { format!("node {} leads", answer["leader"]) }
         }
-        Verb::Profile { profile } => {
+        Asked::Profile { profile } => {
             api.call("PUT", "/cluster/profile", &json!({ "profile": profile }))?;
             said(&format!("the timers are those of {profile}"))
         }
-        Verb::Voters { wanted } => {
+        Asked::Voters { wanted } => {
             let wanted: u8 = wanted.parse()?;
             api.call("PUT", "/cluster/voters", &json!({ "voters": wanted }))?;
             said(&format!("{wanted} voters are wanted; nodes are promoted as they catch up"))
         }
-        Verb::Rotate => {
+        Asked::Rotate => {
             let answer = api.call("POST", "/cluster/authority/rotate", &Value::Null)?;
-            if args.json {
+            if json {
                 answer.to_string()
             } else {
                 format!(

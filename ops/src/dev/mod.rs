@@ -12,12 +12,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use chappe_cluster::start::Running;
 use chappe_proto::id::AppId;
 use rustls::pki_types::DnsName;
 
-use crate::files::{self, Dir};
-use crate::token::ApiKey;
+use crate::files::Dir;
+use crate::{keys, signals};
 use https::Https;
 use lan::Lan;
 
@@ -84,22 +83,22 @@ fn hostname(text: &str) -> Result<String, String> {
     DnsName::try_from(text).map(|name| name.as_ref().to_owned()).map_err(no_name)
 }
 
-pub(crate) fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     actix_rt::System::new().block_on(serve(args))
 }
 
-async fn serve(args: Args) -> Result<()> {
-    let dir = Dir::take(&args.data)?;
+async fn serve(args: &Args) -> Result<()> {
+    let dir = Dir::take(&args.data, "--data OTHER-DIRECTORY --http 0 --turn 0")?;
     let lan = if args.lan { Some(Lan::find(args.lan_ip)?) } else { None };
     let address =
         lan.as_ref().map_or(args.bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), |lan| lan.address);
-    let https = Https::open(&args, &dir, address, lan.as_ref())?;
-    let mut node = node::start(&args, &dir, address, lan.as_ref(), https.as_ref()).await?;
-    let edge = edge::start(&args, address, https.as_ref(), &node)?;
+    let https = Https::open(args, &dir, address, lan.as_ref())?;
+    let mut node = node::start(args, &dir, address, lan.as_ref(), https.as_ref()).await?;
+    let edge = edge::start(args, address, https.as_ref(), &node)?;
     edge::wait(&node).await?;
-    keep_api_key(&dir, &node)?;
+    keys::keep(&dir, &node, &AppId::new("dev")?)?;
     // Before the banner: whoever has read it may stop us.
-    let stop = stop_signal()?;
+    let stop = signals::stop()?;
     banner::print(&node, &edge, &dir, https.as_ref());
 
     let stopped = tokio::select! {
@@ -116,29 +115,6 @@ async fn serve(args: Args) -> Result<()> {
     let _ = tokio::task::spawn_blocking(move || edge.stop()).await;
     node.stop().await;
     stopped
-}
-
-/// Leaves the app's API key where `chappe token` and the app's developer find it.
-fn keep_api_key(dir: &Dir, node: &Running) -> Result<()> {
-    let state = node.node.registry.state();
-    let app = AppId::new("dev")?;
-    let Some((key, api_key)) = state.keys_of(&app).find(|(_, key)| !key.disabled) else { return Ok(()) };
-    let secret = String::from_utf8_lossy(&api_key.secret.0).into_owned();
-    let text = serde_json::to_string_pretty(&ApiKey { key: key.to_string(), secret, app: app.to_string() })?;
-    files::write_private(&dir.join("api-key.json"), &text)
-}
-
-/// Resolves at Ctrl-C or SIGTERM, which end nothing by themselves from this call on.
-pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,70 @@
+//! `chappe node`: one node of a cluster, as a process of its own.
+#![allow(clippy::print_stdout)]
+
+mod options;
+mod start;
+mod stop;
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use chappe_cluster::start::Running;
+
+use self::options::Begin;
+use crate::files::Dir;
+use crate::keys;
+use crate::signals::Signals;
+
+pub(crate) use self::options::Args;
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    actix_rt::System::new().block_on(serve(args))
+}
+
+async fn serve(args: &Args) -> Result<()> {
+    let dir = Dir::take(&args.data, "--data OTHER-DIRECTORY")?;
+    let begin = args.begin(start::is_known(&dir))?;
+    // Whatever comes from here on ends in order.
+    let mut signals = Signals::new()?;
+    let mut node = tokio::select! {
+        node = start::node(args, &dir, &begin) => node?,
+        () = signals.next() => return Ok(()),
+    };
+    keys::keep(&dir, &node, &args.app)?;
+    print(args, &node, &begin);
+    tokio::select! {
+        () = signals.next() => {
+            stop::in_order(node, &mut signals, args.drain_within()).await;
+            Ok(())
+        }
+        failed = node.failed() => match failed {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error).context("the registry has ended; what was acknowledged is on disk"),
+        },
+    }
+}
+
+/// Who it is and where it is reached.
+fn print(args: &Args, node: &Running, begin: &Begin) {
+    let state = node.node.registry.state();
+    let name = state.cluster().map(|cluster| cluster.name.clone()).unwrap_or_default();
+    let how = match begin {
+        Begin::Found { .. } => " (founded)",
+        Begin::Join { .. } => " (joined)",
+        Begin::Again => "",
+    };
+    println!("node {} of {name} ({}){how}", node.node.gateway.node, node.cluster);
+    for address in &node.http {
+        println!("http   {address}");
+    }
+    for address in &node.https {
+        println!("https  {address}");
+    }
+    println!("mesh   {}", node.uplink);
+    println!("data   {}", args.data.display());
+    println!(
+        "Ctrl-C or SIGTERM drains it, within {} s; a second one stops it.",
+        args.drain_within().as_secs()
+    );
+    let _ = std::io::stdout().flush(); // a closed pipe is no reason to stop
+}

@@ -1,0 +1,23 @@
+//! How a node stops: clients go elsewhere first, within a time, unless somebody is in a hurry.
+
+use std::time::Duration;
+
+use chappe_cluster::start::Running;
+
+use crate::signals::Signals;
+
+/// Drains the node and stops it; at the next signal it stops at once.
+pub(super) async fn in_order(node: Running, signals: &mut Signals, within: Duration) {
+    if !within.is_zero() {
+        println!("draining, for {} s at most; Ctrl-C stops at once", within.as_secs());
+        tokio::select! {
+            drained = tokio::time::timeout(within, node.dismiss()) => match drained {
+                Ok(()) => {}
+                Err(_) => println!("not everything has moved in time; stopping"),
+            },
+            () = signals.next() => println!("stopping at once"),
+        }
+    }
+    node.stop().await;
+    println!("stopped");
+}

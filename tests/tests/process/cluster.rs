@@ -1,0 +1,265 @@
+//! `chappe node` and `chappe cluster`: three nodes as processes, each verb and each refusal.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use chappe_tests::client::{ByHand, Client};
+use chappe_tests::nodes::{Node, no_node, three, voters};
+use serde_json::{Value, json};
+
+fn member(status: &Value, node: u64) -> &Value {
+    let members = status["members"].as_array().unwrap();
+    members.iter().find(|member| member["node"] == node).unwrap_or(&Value::Null)
+}
+
+#[test]
+fn nodes_join_by_a_token_that_is_good_once() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = |name: &str| tmp.path().join(name);
+    let first = Node::found(&dir("1"), "a");
+    let token = first.invite(&["--region", "b"]);
+    let elsewhere = no_node(&dir("2"), &["--join", &token, "--region", "c"]);
+    assert!(elsewhere.contains("region b"), "{elsewhere}");
+    let second = Node::join(&dir("2"), &token, "b");
+    let used = no_node(&dir("3"), &["--join", &token, "--region", "b"]);
+    assert!(used.contains("used already"), "{used}");
+    let made: Value = serde_json::from_str(&first.told(&["--json", "invite"])).unwrap();
+    let kept = first.told(&["status"]);
+    assert!(kept.contains(made["id"].as_str().unwrap()), "{kept}");
+    let withdrawn = first.told(&["invite", "--withdraw", made["id"].as_str().unwrap()]);
+    assert!(withdrawn.contains("withdrawn"), "{withdrawn}");
+    let gone = no_node(&dir("3"), &["--join", made["token"].as_str().unwrap(), "--region", "c"]);
+    assert!(gone.contains("invitation"), "{gone}");
+    let third = Node::join(&dir("3"), &first.invite(&[]), "c");
+    let status = third.until("three voters", |status| voters(status) == 3 && status["healthy"] == true);
+    let regions: Vec<_> = (1..=3).map(|node| member(&status, node)["region"].clone()).collect();
+    assert_eq!(regions, ["a", "b", "c"]);
+    let members = second.told(&["members"]);
+    for node in 1..=3 {
+        assert!(members.contains(&format!("node {node} in ")), "{members}");
+    }
+    assert!(members.contains("lease    held") && members.contains(&third.mesh.to_string()), "{members}");
+    // Nobody else reads what a node keeps.
+    let mode = |name: &str| fs::metadata(dir("3").join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("admin-token"), mode("identity")), (0o600, 0o700));
+}
+
+#[test]
+fn what_cannot_begin_says_what_it_needs() {
+    let tmp = tempfile::tempdir().unwrap();
+    let told = |options: &[&str]| no_node(&tmp.path().join("new"), options);
+    assert!(told(&[]).contains("--found NAME"), "{}", told(&[]));
+    assert!(told(&["--found", "a"]).contains("--region"));
+    assert!(told(&["--join", "chappe-join-x", "--region", "a"]).contains("token"));
+    assert!(told(&["--found", "a", "--join", "b"]).contains("cannot be used with"));
+    assert!(told(&["--found", "a", "--region", "a", "--mesh", "0.0.0.0:0"]).contains("--mesh"));
+    let mut node = Node::found(&tmp.path().join("1"), "a");
+    let second = no_node(&tmp.path().join("1"), &[]);
+    assert!(second.contains(&format!("kill {}", node.process().pid())), "{second}");
+    let recover = node.cluster(&["recover", "--data", tmp.path().join("1").to_str().unwrap()]);
+    assert!(!recover.ok && recover.error.contains("another chappe runs"), "{recover:?}");
+    let nobody = tmp.path().join("none").to_str().unwrap().to_owned();
+    let recover = node.cluster(&["recover", "--data", &nobody]);
+    assert!(!recover.ok && recover.error.contains("holds no registry"), "{recover:?}");
+}
+
+#[test]
+fn the_leadership_goes_where_it_is_told() {
+    let tmp = tempfile::tempdir().unwrap();
+    let nodes = three(tmp.path());
+    assert_eq!(nodes[1].status()["leader"], 1);
+    // Whichever node is asked.
+    assert_eq!(nodes[1].told(&["transfer", "3"]), "node 3 leads\n");
+    let status = nodes[0].until("node 3 leads", |status| status["leader"] == 3);
+    assert_eq!(member(&status, 3)["role"], "leader");
+    assert!(nodes[0].told(&["transfer"]).ends_with("leads\n"));
+    assert!(nodes[0].refused(&["transfer", "9"]).contains("no such node"));
+    assert!(nodes[0].told(&["profile", "wan"]).contains("wan"));
+    assert!(nodes[0].told(&["voters", "5"]).contains('5'));
+    assert!(nodes[0].told(&["weight", "2", "3"]).contains('3'));
+    let set = |status: &Value| {
+        status["profile"] == "wan" && status["voters_wanted"] == 5 && member(status, 2)["weight"] == 3
+    };
+    nodes[2].until("set as told", set);
+    // What the weight is for: node 2 gets three of five parts.
+    nodes[2].until("balanced by weight", |status| member(status, 2)["shards"] == 2458);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_moves_people_on_and_can_be_called_off() {
+    let tmp = tempfile::tempdir().unwrap();
+    let nodes = tokio::task::block_in_place(|| three(tmp.path()));
+    let ada = Client::join(nodes[1].http, json!({ "room": "room", "identity": "ada" })).await;
+    let mut ben = Client::join(nodes[2].http, json!({ "room": "room", "identity": "ben" })).await;
+    ada.signal(&ben.peer, 1).await;
+    assert_eq!(ben.signals(&ada.peer, 1).await, [json!(1)]);
+    let told = tokio::task::block_in_place(|| nodes[0].told(&["drain", "2"]));
+    assert!(told.ends_with("node 2 is empty: stop it when you like\n"), "{told}");
+    let status = tokio::task::block_in_place(|| nodes[2].status());
+    assert_eq!(member(&status, 2)["shards"], 0);
+    ada.signal(&ben.peer, 2).await;
+    assert_eq!(ben.signals(&ada.peer, 1).await, [json!(2)]);
+    tokio::task::block_in_place(|| {
+        assert!(nodes[0].told(&["resume", "2"]).contains("takes rooms again"));
+        nodes[0].until("balanced", |status| {
+            (1..=3).all(|node| member(status, node)["shards"].as_u64().is_some_and(|n| n >= 1365))
+        });
+        assert!(nodes[0].told(&["drain", "2", "--no-wait"]).contains("resume 2"));
+        assert!(nodes[0].told(&["drain", "3", "--no-wait"]).contains("resume 3"));
+        assert!(nodes[0].refused(&["drain", "1"]).contains("no other node could take"));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_drains_and_a_second_signal_does_not_wait() {
+    let tmp = tempfile::tempdir().unwrap();
+    let mut nodes = tokio::task::block_in_place(|| three(tmp.path()));
+    let ada = Client::join(nodes[2].http, json!({ "room": "room", "identity": "ada" })).await;
+    let mut ben = Client::join(nodes[0].http, json!({ "room": "room", "identity": "ben" })).await;
+    let mut last = tokio::task::block_in_place(|| {
+        let mut last = nodes.remove(2);
+        let begin = Instant::now();
+        let status = last.process().terminate();
+        assert_eq!(status.code(), Some(0), "{}", last.process().stderr.text());
+        assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+        last
+    });
+    let said = last.process().stdout.whole();
+    assert!(said.contains("draining") && said.ends_with("stopped\n"), "{said}");
+    ada.signal(&ben.peer, "still here").await;
+    assert_eq!(ben.signals(&ada.peer, 1).await, [json!("still here")]);
+    // It comes back, and is not drained any more.
+    let mut last = tokio::task::block_in_place(|| {
+        let last = last.again();
+        nodes[0].until("node 3 has rooms again", |status| {
+            member(status, 3)["shards"].as_u64() >= Some(1365) && status["healthy"] == true
+        });
+        last
+    });
+    // Who cannot resume keeps it waiting.
+    let (_socket, _) = ByHand::joined(last.http, "other").await;
+    tokio::task::block_in_place(|| {
+        let begin = Instant::now();
+        last.process().hurry();
+        assert_eq!(last.process().wait(Duration::from_secs(10)).code(), Some(0));
+        assert!(begin.elapsed() < Duration::from_secs(10));
+    });
+}
+
+#[test]
+fn a_node_that_is_removed_is_gone_for_good() {
+    let tmp = tempfile::tempdir().unwrap();
+    let mut nodes = three(tmp.path());
+    let token = nodes[0].invite(&[]);
+    let fourth = Node::join(&tmp.path().join("4"), &token, "d");
+    nodes[0].until("four nodes are well", |status| {
+        status["healthy"] == true && member(status, 4)["state"] == "up"
+    });
+    nodes.push(fourth);
+    let told = nodes[0].told(&["remove", "2"]);
+    assert!(told.contains("node 2 is removed"), "{told}");
+    let status = nodes[0].until("another votes", |status| voters(status) == 3 && status["healthy"] == true);
+    assert_eq!(member(&status, 2), &Value::Null);
+    let mut removed = nodes.remove(1);
+    assert_eq!(removed.process().wait(Duration::from_secs(20)).code(), Some(3));
+    let why = removed.process().stderr.whole();
+    assert!(why.contains("removed"), "{why}");
+    let again = no_node(&removed.data, &["--mesh", &removed.mesh.to_string()]);
+    assert!(again.contains("removed"), "{again}");
+    assert!(nodes[0].refused(&["remove", "2"]).contains("no such node"));
+    // One that is dead leaves without being asked.
+    let mut dead = nodes.pop().unwrap();
+    dead.process().kill();
+    nodes[0].until("node 4 is down", |status| member(status, 4)["state"] == "down");
+    let told = nodes[0].told(&["remove", "4"]);
+    assert!(told.contains("node 4 is removed"), "{told}");
+}
+
+#[test]
+fn a_new_authority_certifies_everybody() {
+    let tmp = tempfile::tempdir().unwrap();
+    let nodes = three(tmp.path());
+    let before = nodes[0].status()["authorities"].clone();
+    assert_eq!(before.as_array().unwrap().len(), 1);
+    assert!(nodes[1].told(&["rotate"]).contains("authority 2"));
+    let status = nodes[2].until("the old authority has gone", |status| {
+        let held = status["authorities"].as_array().unwrap();
+        held.len() == 1 && held[0]["number"] == 2 && status["healthy"] == true
+    });
+    assert_ne!(status["authorities"][0]["fingerprint"], before[0]["fingerprint"]);
+    let fourth = Node::join(&tmp.path().join("4"), &nodes[0].invite(&[]), "d");
+    fourth.until("four nodes", |status| member(status, 4)["state"] == "up" && status["healthy"] == true);
+}
+
+#[test]
+fn a_backup_begins_another_cluster() {
+    let tmp = tempfile::tempdir().unwrap();
+    let path = |name: &str| tmp.path().join(name).to_str().unwrap().to_owned();
+    let node = Node::found(&tmp.path().join("1"), "a");
+    let key = fs::read_to_string(tmp.path().join("1/api-key.json")).unwrap();
+    let told = node.told(&["backup", &path("backup")]);
+    assert!(told.contains("secrets"), "{told}");
+    assert_eq!(fs::metadata(path("backup")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(node.refused(&["backup", &path("backup")]).contains("not there yet"));
+    let restore = |file: &str, to: &str| node.cluster(&["restore", file, "--data", to, "--region", "a"]);
+    let onto = restore(&path("backup"), &path("1"));
+    assert!(!onto.ok, "{onto:?}");
+    let bytes = fs::read(path("backup")).unwrap();
+    fs::write(path("short"), &bytes[..bytes.len() - 7]).unwrap();
+    let short = restore(&path("short"), &path("2"));
+    assert!(!short.ok && short.error.contains("cut short"), "{short:?}");
+    let done = restore(&path("backup"), &path("2"));
+    assert!(done.ok && done.out.contains("chappe node --data"), "{done:?}");
+    let other = Node::start(&tmp.path().join("2"), &[]);
+    assert_eq!(fs::read_to_string(path("2/api-key.json")).unwrap(), key);
+    let (was, is) = (node.status(), other.status());
+    assert_eq!(was["name"], is["name"]);
+    assert_ne!(was["id"], is["id"]);
+    other.until("well", |status| status["healthy"] == true);
+}
+
+#[test]
+fn what_is_left_of_a_lost_quorum_is_recovered() {
+    let tmp = tempfile::tempdir().unwrap();
+    let mut nodes = three(tmp.path());
+    for node in &mut nodes[..2] {
+        node.process().kill();
+    }
+    let mut last = nodes.pop().unwrap();
+    last.until("without a leader", |status| {
+        let told = status["problems"][0].as_str().unwrap_or_default();
+        told.starts_with("no leader: 2 of 3 voters unreachable: node 1 (a, last heard ")
+    });
+    let refused = last.refused(&["drain", "1"]);
+    assert!(refused.contains("no leader: 2 of 3 voters unreachable: node 1"), "{refused}");
+    last.process().kill();
+    let data = last.data.to_str().unwrap().to_owned();
+    let asked = last.cluster(&["recover", "--data", &data]);
+    assert!(asked.ok && asked.out.contains("Nothing has been done"), "{asked:?}");
+    let done = last.cluster(&["recover", "--data", &data, "--yes"]);
+    assert!(done.ok && done.out.contains("Voters 1, 2 are removed"), "{done:?}");
+    let last = last.again();
+    let status = last.until("well", |status| status["healthy"] == true);
+    assert_eq!((voters(&status), &status["leader"]), (1, &json!(3)));
+    // Whoever was lost comes back as somebody new.
+    let old = no_node(&tmp.path().join("1"), &["--mesh", &nodes[0].mesh.to_string()]);
+    assert!(old.contains("removed"), "{old}");
+    let token = last.invite(&[]);
+    let anew = Node::join(&tmp.path().join("anew"), &token, "a");
+    anew.until("two nodes", |status| {
+        status["healthy"] == true && status["members"].as_array().unwrap().len() == 2
+    });
+}
+
+#[test]
+fn a_cluster_that_was_stopped_as_a_whole_starts_again() {
+    let tmp = tempfile::tempdir().unwrap();
+    let mut nodes = three(tmp.path());
+    for node in &mut nodes {
+        node.process().kill();
+    }
+    let nodes = Node::all_again(nodes);
+    let status = nodes[0].until("well", |status| voters(status) == 3 && status["healthy"] == true);
+    assert!((1..=3).all(|node| member(&status, node)["generation"] == 2), "{status}");
+}
