@@ -32,7 +32,7 @@ use super::sync::{Barrier, Synced};
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
     /// sled's.
-    #[error("the registry's database: {0}")]
+    #[error("the registry's database: {}", words(.0))]
     Sled(#[from] sled::Error),
     /// Of the pledge, or of a sync.
     #[error("the registry's disk: {0}")]
@@ -43,6 +43,14 @@ pub enum DiskError {
     /// Ours, too.
     #[error("the registry's log: {0}")]
     Wire(#[from] WireError),
+}
+
+/// The system's own words, where an error is the system's.
+fn words(error: &sled::Error) -> String {
+    match error {
+        sled::Error::Io(error) => error.to_string(),
+        error => error.to_string(),
+    }
 }
 
 /// Deletions of one batch that no counter follows.

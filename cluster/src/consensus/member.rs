@@ -19,7 +19,7 @@ use chappe_proto::limits::{
 use chappe_proto::registry::{Entry, State};
 use chappe_proto::time::{Mono, Now};
 use raft::eraftpb::{ConfChangeV2, ConfState, Message, MessageType};
-use raft::{RawNode, SnapshotStatus, StateRole};
+use raft::{Changer, RawNode, SnapshotStatus, StateRole};
 
 pub use super::durable::Durable;
 use super::reads::Reads;
@@ -247,9 +247,20 @@ impl Member {
     /// A change of Raft's members; answered by [`Output::Proposed`]. One at a time.
     pub fn handle_change(&mut self, ticket: Ticket, change: &ConfChangeV2) {
         let taken = self.may_propose().and_then(|()| {
-            if self.node.raft.has_pending_conf() {
+            let changing = !self.node.store().members().voters_outgoing.is_empty();
+            if changing || self.node.raft.has_pending_conf() {
                 return Err(ProposeError::Busy);
             }
+            if change.changes.is_empty() {
+                return Err(ProposeError::Members("nothing is to change".into()));
+            }
+            // An entry that can't be applied would end every member.
+            let mut changer = Changer::new(self.node.raft.prs());
+            let tried = match change.enter_joint() {
+                Some(auto_leave) => changer.enter_joint(auto_leave, &change.changes),
+                None => changer.simple(&change.changes),
+            };
+            tried.map_err(|error| ProposeError::Members(error.to_string()))?;
             self.node.propose_conf_change(Vec::new(), change.clone()).map_err(|_| ProposeError::Busy)
         });
         self.expect(taken, ticket);
@@ -294,6 +305,25 @@ impl Member {
                 self.transfer = Some((ticket, to.0));
             }
         }
+    }
+
+    /// A leader that is no voter any more leads no longer, which raft leaves to us: the others learn what
+    /// is committed, and who has most of the log is to stand at once.
+    pub(super) fn resign(&mut self) {
+        let raft = &mut self.node.raft;
+        if raft.state != StateRole::Leader || raft.promotable() {
+            return;
+        }
+        raft.bcast_append();
+        let voters = raft.prs().conf().voters().ids();
+        let known =
+            raft.prs().iter().filter(|(id, progress)| voters.contains(**id) && progress.recent_active);
+        let next = known.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id);
+        if let Some(next) = next {
+            raft.send_timeout_now(next);
+        }
+        let term = raft.term;
+        raft.become_follower(term, raft::INVALID_ID);
     }
 
     /// raft gives a transfer up after the shortest election timeout.

@@ -273,6 +273,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(10);
 
 fn open_sled(dir: &Path) -> Result<(sled::Db, sled::Tree), OpenError> {
     let path = dir.join("db");
+    sweep(&path).map_err(|source| OpenError::Unwritable { dir: dir.into(), source })?;
     let deadline = clock::mono() + RELEASED_WITHIN;
     loop {
         // Our thread flushes; sled's own would only add load.
@@ -292,6 +293,26 @@ fn open_sled(dir: &Path) -> Result<(sled::Db, sled::Tree), OpenError> {
             Err(error) => return Err(OpenError::Damaged { dir: dir.into(), what: error.to_string() }),
         }
     }
+}
+
+/// Deletes what an opening that was killed, or had no room, has left: sled 0.34 would take its unfinished
+/// `snap.….generating` for the latest of its own snapshots, and find the database damaged.
+fn sweep(db: &Path) -> io::Result<()> {
+    let files = match fs::read_dir(db) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        files => files?,
+    };
+    for file in files {
+        let file = file?;
+        let name = file.file_name();
+        let unfinished = name.to_str().is_some_and(|name| {
+            name.starts_with("snap.") && Path::new(name).extension().is_some_and(|end| end == "generating")
+        });
+        if unfinished {
+            fs::remove_file(file.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Compares the database with the pledge. Gives the promise that the member goes on under, when it

@@ -83,6 +83,7 @@ impl Member {
         while self.node.has_ready() {
             let ready = self.node.ready();
             self.carry_out(ready)?;
+            self.resign();
             self.release();
         }
         for (ticket, answer) in self.reads.answers(self.state.index().0) {

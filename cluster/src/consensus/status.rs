@@ -18,7 +18,11 @@ impl Member {
             StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
             StateRole::Leader => Role::Leader,
         };
-        let ids = |ids: &[u64]| ids.iter().copied().map(NodeId).collect();
+        let ids = |ids: &[u64]| {
+            let mut ids: Vec<_> = ids.iter().copied().map(NodeId).collect();
+            ids.sort_unstable();
+            ids
+        };
         let members = raft.store().members();
         let (caught_up, recent) = if role == Role::Leader {
             (self.caught_up(), self.recent(now))

@@ -50,6 +50,9 @@ pub enum ProposeError {
     /// The command is too long for an entry: nothing was proposed.
     #[error("the command is longer than an entry may be")]
     TooLong,
+    /// Raft's members can't be changed so: nothing was proposed.
+    #[error("the registry's members can't be changed so: {0}")]
+    Members(String),
     /// Another leader's entry has taken its place: it was never carried out.
     #[error("another leader was elected before the command was committed")]
     Replaced,

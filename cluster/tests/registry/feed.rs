@@ -9,8 +9,8 @@ use chappe_proto::mesh::node::Feed;
 use chappe_proto::registry::{Command, State};
 use raft::eraftpb::ConfChangeType;
 
+use crate::cluster::{Cluster, change};
 use crate::common::{close, mark, open, propose, propose_many};
-use crate::members::{Cluster, change};
 use crate::until;
 
 fn id(n: u8) -> ClusterId {

@@ -114,6 +114,18 @@ async fn a_torn_pledge_falls_back_to_the_record_before() {
 }
 
 #[tokio::test]
+async fn what_a_killed_opening_left_does_no_harm() {
+    let dir = tempfile::tempdir().unwrap();
+    with_marks(dir.path(), 0..20).await;
+    // sled was killed while it wrote a snapshot of its own.
+    File::create(dir.path().join("db/snap.00000000000FFFFF.generating")).unwrap();
+    let (registry, ended) = open(dir.path());
+    let state = registry.linearizable().await.unwrap();
+    assert!((0..20).all(|n| marked(&state, n)));
+    close(registry, ended).await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_opened_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let (registry, ended) = open(dir.path());

@@ -4,7 +4,10 @@
 // Clippy takes the helpers of an integration test for production code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod changes;
+mod cluster;
 mod common;
+mod faults;
 mod feed;
 mod loss;
 mod machine;

@@ -11,8 +11,8 @@ use chappe_proto::limits::HISTORY_GAP;
 use chappe_proto::registry::NodeAddresses;
 use raft::eraftpb::ConfChangeType;
 
+use crate::cluster::{Cluster, change};
 use crate::common::{close, mark, marked, open, propose, propose_many};
-use crate::members::{Cluster, change};
 use crate::{founding, until};
 
 #[tokio::test]
