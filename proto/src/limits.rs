@@ -543,6 +543,20 @@ pub const CONTROL_FRAME_MAX: usize = 64 * 1024;
 pub const RAFT_MESSAGE_MAX: usize = 1024 * 1024;
 /// Snapshots and feeds are written in pieces of this many bytes.
 pub const SNAPSHOT_PIECE: usize = 256 * 1024;
+/// The longest join token and what is asked with it, in bytes.
+pub const JOIN_TOKEN_MAX: usize = 4 * 1024;
+/// The longest request to join, in bytes: addresses of each kind, a public key.
+pub const JOIN_REQUEST_MAX: usize = 32 * 1024;
+/// Joins under way at one node.
+pub const JOINS_AT_ONCE: usize = 16;
+/// Attempts to join of one source address at once: a rack that starts together,
+pub const JOIN_ATTEMPTS_BURST: u32 = 20;
+/// and a second for long. A secret of 256 bits is not guessed; this keeps guessing cheap for the node.
+pub const JOIN_ATTEMPTS_PER_SEC: u32 = 1;
+/// A node that has not heard of an invitation yet waits so long for it: it was made on another one.
+pub const INVITATION_WITHIN: Duration = Duration::from_secs(1);
+/// A join must be through within this; it may take an election.
+pub const JOIN_REQUEST_WITHIN: Duration = Duration::from_secs(20);
 /// Feeds that one node writes to one follower: the second replaces the first.
 pub const FEEDS_PER_NODE: usize = 2;
 
@@ -622,5 +636,7 @@ const _: () = {
     assert!(LINK_STREAM_WINDOW as u64 * LINK_STREAMS as u64 <= LINK_WINDOW as u64);
     assert!(2 * APPEND_BYTES_MAX <= RAFT_MESSAGE_MAX && RAFT_MESSAGE_MAX < MESH_FRAME_MAX);
     assert!(STRANGERS_UNHEARD < STRANGERS_MAX);
+    assert!(NODE_ADDRESSES_MAX * (URL_MAX + 64) + 8192 < JOIN_REQUEST_MAX);
+    assert!(JOIN_REQUEST_MAX < STRANGER_WINDOW as usize);
     assert!(ENTRY_MAX + 4096 < MESH_FRAME_MAX && CONTROL_FRAME_MAX < MESH_FRAME_MAX);
 };

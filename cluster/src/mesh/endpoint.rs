@@ -57,6 +57,7 @@ impl ConnectionIdGenerator for RandomIds {
 struct Places {
     strangers: Arc<Semaphore>,
     uplinks: Arc<Semaphore>,
+    joins: Arc<Semaphore>,
 }
 
 /// Accepts connections until it is stopped.
@@ -64,6 +65,7 @@ pub(crate) async fn accept(mesh: Arc<Inner>) {
     let places = Arc::new(Places {
         strangers: Arc::new(Semaphore::new(limits::STRANGERS_MAX)),
         uplinks: Arc::new(Semaphore::new(limits::UPLINKS_MAX)),
+        joins: Arc::new(Semaphore::new(limits::JOINS_AT_ONCE)),
     });
     while let Some(incoming) = mesh.endpoint.accept().await {
         let waiting = limits::STRANGERS_MAX - places.strangers.available_permits();
@@ -113,7 +115,13 @@ async fn serve(mesh: &Arc<Inner>, places: &Places, incoming: Incoming, place: Ow
                 uplink::run(connection, link, context.clone()).await;
             }
         }
-        Some(protocol) if protocol == join::ALPN => drop(place),
+        Some(protocol) if protocol == join::ALPN => {
+            let joins = Arc::clone(&places.joins).try_acquire_owned();
+            drop(place);
+            if let Ok(_place) = joins {
+                super::join::serve(mesh, connection).await;
+            }
+        }
         _ => {}
     }
 }

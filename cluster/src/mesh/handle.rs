@@ -5,9 +5,11 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chappe_proto::id::{ClusterId, NodeId};
+use chappe_proto::limits::{self, CERTIFICATE_TTL};
 use chappe_proto::mesh::node::{Body, Hello, Lane, Parcel, WIRE, WIRE_OLDEST};
 use chappe_proto::registry::{State, VERSION};
 use quinn::Endpoint;
@@ -18,11 +20,13 @@ use super::endpoint;
 use super::frame;
 use super::handler::Handler;
 use super::hello::{self, REPLACED, Refusal, STOPPING};
+use super::identity::{Identity, IdentityDir};
 use super::incidents::Incidents;
 use super::links::{Links, Table};
 use super::requests::Requests;
 use super::tls::Credentials;
 use super::uplink;
+use crate::actor::sources::Sources;
 use crate::clock;
 
 /// What a node's mesh begins with.
@@ -37,6 +41,19 @@ pub struct Config {
     pub credentials: Credentials,
     /// Where other nodes were reached last: dialled while the registry names no address of them.
     pub peers: Vec<(NodeId, Vec<SocketAddr>)>,
+    /// Where its certificate is kept when it has been renewed, if anywhere.
+    pub dir: Option<IdentityDir>,
+    /// How long the certificates last that it makes: [`chappe_proto::limits::CERTIFICATE_TTL`].
+    pub certificate_ttl: Duration,
+}
+
+impl Config {
+    /// Of a node's identity and where that is kept.
+    #[must_use]
+    pub fn of(identity: Identity, dir: IdentityDir, socket: UdpSocket) -> Self {
+        let Identity { cluster, node, credentials, peers, .. } = identity;
+        Self { socket, node, cluster, credentials, peers, dir: Some(dir), certificate_ttl: CERTIFICATE_TTL }
+    }
 }
 
 /// Something was not taken: to be sent again, if it matters.
@@ -67,10 +84,13 @@ pub(crate) struct Inner {
     pub(crate) requests: Requests,
     pub(crate) incidents: Incidents,
     pub(crate) connect: RwLock<quinn::ClientConfig>,
-    pub(crate) credentials: RwLock<Arc<Credentials>>,
+    pub(crate) credentials: watch::Sender<Arc<Credentials>>,
     pub(crate) peers: BTreeMap<NodeId, Vec<SocketAddr>>,
     /// Wakes the dialler of a node.
     pub(crate) kicks: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
+    pub(crate) dir: Option<IdentityDir>,
+    pub(crate) certificate_ttl: Duration,
+    pub(crate) join_sources: Sources,
     running: OnceLock<Running>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     life: u64,
@@ -103,9 +123,12 @@ impl Mesh {
             requests: Requests::new(),
             incidents: Incidents::default(),
             connect: RwLock::new(connect),
-            credentials: RwLock::new(Arc::new(config.credentials)),
+            credentials: watch::Sender::new(Arc::new(config.credentials)),
             peers: config.peers.into_iter().collect(),
             kicks: Mutex::default(),
+            dir: config.dir,
+            certificate_ttl: config.certificate_ttl,
+            join_sources: Sources::new(limits::JOIN_ATTEMPTS_PER_SEC, limits::JOIN_ATTEMPTS_BURST),
             running: OnceLock::new(),
             tasks: Mutex::default(),
             life: u64::from_be_bytes(clock::random()),
@@ -124,11 +147,11 @@ impl Mesh {
         if self.0.running.set(Running { handler, states, uplinks }).is_err() {
             return;
         }
-        let spawn = |task| self.0.runtime.spawn(task);
         let tasks = [
-            spawn(endpoint::accept(Arc::clone(&self.0))),
+            self.0.runtime.spawn(endpoint::accept(Arc::clone(&self.0))),
             self.0.runtime.spawn(super::dial::follow(Arc::clone(&self.0))),
             self.0.runtime.spawn(super::dial::gossip(Arc::clone(&self.0))),
+            self.0.runtime.spawn(super::renew::keep(Arc::clone(&self.0))),
         ];
         self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
     }
@@ -170,9 +193,15 @@ impl Mesh {
         let connect = credentials.connect().map_err(io::Error::other)?;
         let accept = credentials.accept().map_err(io::Error::other)?;
         *self.0.connect.write().unwrap_or_else(PoisonError::into_inner) = connect;
-        *self.0.credentials.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(credentials);
         self.0.endpoint.set_server_config(Some(accept));
+        self.0.credentials.send_replace(Arc::new(credentials));
         Ok(())
+    }
+
+    /// What is presented and who is trusted, as it changes.
+    #[must_use]
+    pub fn credentials(&self) -> watch::Receiver<Arc<Credentials>> {
+        self.0.credentials.subscribe()
     }
 
     /// Closes all links and waits until the other sides know.

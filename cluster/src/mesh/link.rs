@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chappe_proto::id::NodeId;
 use chappe_proto::limits;
 use chappe_proto::mesh::node::{Hello, Lane, Opening};
+use chappe_proto::time::Mono;
 use quinn::{Connection, ConnectionError, ReadError, Side};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -15,11 +16,13 @@ use super::frame::{FrameError, Frames};
 use super::handle::Inner;
 use super::hello::{DONE, KNOCKED, REPLACED, Refusal};
 use super::lanes::Lanes;
+use crate::clock;
 
 /// A link.
 pub(crate) struct Link {
     pub(crate) peer: NodeId,
     pub(crate) life: u64,
+    pub(crate) since: Mono,
     pub(crate) build: String,
     pub(crate) connection: Connection,
     pub(crate) lanes: Lanes,
@@ -109,6 +112,7 @@ async fn meet(
     let link = Arc::new(Link {
         peer,
         life: theirs.life,
+        since: clock::mono(),
         build: theirs.build,
         connection: connection.clone(),
         lanes,

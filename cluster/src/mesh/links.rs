@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chappe_proto::id::NodeId;
+use chappe_proto::time::Mono;
 use tokio::sync::watch;
 
 use super::link::Link;
@@ -60,6 +61,12 @@ impl Links {
     #[must_use]
     pub fn rtt(&self, node: NodeId) -> Option<Duration> {
         self.direct.get(&node).map(|linked| linked.link.connection.rtt())
+    }
+
+    /// Since when there is a link.
+    #[must_use]
+    pub fn since(&self, node: NodeId) -> Option<Mono> {
+        self.direct.get(&node).map(|linked| linked.link.since)
     }
 
     /// The build of the other side, as it said itself.

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use chappe_proto::id::{ClusterId, EdgeId, NodeId};
 use chappe_proto::limits::{AUTHORITY_TTL, CERTIFICATE_RENEW_AT, CERTIFICATE_TTL, CLOCK_SKEW};
+use chappe_proto::registry::State;
 use chappe_proto::time::Unix;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, GeneralSubtree,
@@ -68,6 +69,9 @@ pub enum PkiError {
     /// Not an X.509 certificate.
     #[error("not a certificate")]
     Malformed,
+    /// A certificate or a directory cannot be used.
+    #[error("it cannot be used: {0}")]
+    Unusable(io::Error),
     /// rcgen's: a bug of ours, or a public key of a kind that is not known.
     #[error("no certificate could be made: {0}")]
     Make(#[from] rcgen::Error),
@@ -158,14 +162,24 @@ pub fn validity(certificate: &CertificateDer<'_>) -> Result<(Unix, Unix), PkiErr
     Ok((at(validity.not_before.timestamp())?, at(validity.not_after.timestamp())?))
 }
 
-/// Whether a certificate is to be renewed at `now`.
+/// Whether an authority has signed a certificate.
+#[must_use]
+pub fn is_signed_by(certificate: &CertificateDer<'_>, authority: &CertificateDer<'_>) -> bool {
+    let (Ok((_, certificate)), Ok((_, authority))) =
+        (X509Certificate::from_der(certificate), X509Certificate::from_der(authority))
+    else {
+        return false;
+    };
+    certificate.verify_signature(Some(authority.public_key())).is_ok()
+}
+
+/// From when on a certificate is to be renewed.
 ///
 /// # Errors
 /// [`PkiError::Malformed`].
-pub fn is_due(certificate: &CertificateDer<'_>, now: Unix) -> Result<bool, PkiError> {
+pub fn due(certificate: &CertificateDer<'_>) -> Result<Unix, PkiError> {
     let (from, to) = validity(certificate)?;
-    let due = from.0 + (to.0.saturating_sub(from.0)) * CERTIFICATE_RENEW_AT / 100;
-    Ok(now.0 >= due)
+    Ok(Unix(from.0 + (to.0.saturating_sub(from.0)) * CERTIFICATE_RENEW_AT / 100))
 }
 
 /// The authority, with its private key.
@@ -173,9 +187,77 @@ pub struct Authority {
     cluster: ClusterId,
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
+    ttl: Duration,
 }
 
 impl Authority {
+    /// A new one.
+    ///
+    /// # Errors
+    /// [`PkiError::Make`].
+    pub fn make(cluster: ClusterId, now: Unix) -> Result<Self, PkiError> {
+        let key = KeyPair::generate()?;
+        let certificate = authority(&cluster, now)?.self_signed(&key)?.der().clone();
+        Self::new(cluster, certificate, key)
+    }
+
+    /// Of its certificate and its private key, PKCS #8 in DER.
+    ///
+    /// # Errors
+    /// [`PkiError::Stranger`] when it is another cluster's, [`PkiError::Malformed`] when the key is another
+    /// one's.
+    pub fn of(cluster: ClusterId, certificate: &[u8], key: &[u8]) -> Result<Self, PkiError> {
+        let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(key))?;
+        Self::new(cluster, CertificateDer::from(certificate.to_vec()), key)
+    }
+
+    /// The one that certifies in a cluster, by its registry; none before it has begun.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn newest(state: &State) -> Result<Option<Self>, PkiError> {
+        let (Some(cluster), Some((_, newest))) = (state.cluster(), state.authorities().newest()) else {
+            return Ok(None);
+        };
+        Self::of(cluster.id, &newest.certificate.0, &newest.key.0).map(Some)
+    }
+
+    fn new(cluster: ClusterId, certificate: CertificateDer<'static>, key: KeyPair) -> Result<Self, PkiError> {
+        {
+            let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| PkiError::Malformed)?;
+            if parsed.public_key().raw != key.subject_public_key_info() {
+                return Err(PkiError::Malformed);
+            }
+            let mut names = parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+            if names.next() != Some(&common_name(&cluster)) {
+                return Err(PkiError::Stranger);
+            }
+        }
+        let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
+        Ok(Self { cluster, issuer, certificate, ttl: CERTIFICATE_TTL })
+    }
+
+    /// The same, certifying for another time than [`CERTIFICATE_TTL`].
+    #[must_use]
+    pub fn lasting(self, ttl: Duration) -> Self {
+        Self { ttl, ..self }
+    }
+
+    /// A certificate of this authority for another one: who trusts this one trusts what that certifies.
+    ///
+    /// # Errors
+    /// [`PkiError::Make`].
+    pub fn vouch_for(&self, other: &Self, now: Unix) -> Result<CertificateDer<'static>, PkiError> {
+        let key = SubjectPublicKeyInfo::from_der(&other.issuer.key().subject_public_key_info())?;
+        Ok(authority(&self.cluster, now)?.signed_by(&key, &self.issuer)?.der().clone())
+    }
+
+    /// Its private key, PKCS #8 in DER.
+    #[must_use]
+    pub fn key(&self) -> Vec<u8> {
+        self.issuer.key().serialize_der()
+    }
+
     /// Loads the authority of `cluster` from `dir`, or makes one there: `ca.key`, and `ca.pem` which
     /// may be given away.
     ///
@@ -200,18 +282,10 @@ impl Authority {
                 made.der().clone()
             }
         };
-        {
-            let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| PkiError::Malformed)?;
-            if parsed.public_key().raw != key.subject_public_key_info() {
-                return Err(PkiError::Damaged { path });
-            }
-            let mut names = parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok());
-            if names.next() != Some(&common_name(&cluster)) {
-                return Err(PkiError::Stranger);
-            }
-        }
-        let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
-        Ok(Self { cluster, issuer, certificate })
+        Self::new(cluster, certificate, key).map_err(|error| match error {
+            PkiError::Malformed => PkiError::Damaged { path },
+            error => error,
+        })
     }
 
     /// The authority's certificate: what others trust.
@@ -266,7 +340,7 @@ impl Authority {
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        lasts(&mut params, now, CERTIFICATE_TTL);
+        lasts(&mut params, now, self.ttl);
         Ok(params.signed_by(key, &self.issuer)?.der().clone())
     }
 }
@@ -283,14 +357,16 @@ fn named(common_name: &str) -> DistinguishedName {
 }
 
 fn lasts(params: &mut CertificateParams, now: Unix, ttl: Duration) {
-    params.not_before = (SystemTime::UNIX_EPOCH + now.0.saturating_sub(CLOCK_SKEW)).into();
+    // Not longer than it lasts from now on: it would be due for its renewal at once.
+    params.not_before = (SystemTime::UNIX_EPOCH + now.0.saturating_sub(CLOCK_SKEW.min(ttl))).into();
     params.not_after = (SystemTime::UNIX_EPOCH + now.0 + ttl).into();
 }
 
 fn authority(cluster: &ClusterId, now: Unix) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name = named(&common_name(cluster));
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    // One below it: the authority that takes its place (RFC 5280 section 4.2.1.9).
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.name_constraints = Some(NameConstraints {
         permitted_subtrees: vec![GeneralSubtree::DnsName(format!("{}.chappe", label(cluster)))],
@@ -300,7 +376,7 @@ fn authority(cluster: &ClusterId, now: Unix) -> Result<CertificateParams, PkiErr
     Ok(params)
 }
 
-fn read(path: &Path) -> Result<Option<String>, PkiError> {
+pub(crate) fn read(path: &Path) -> Result<Option<String>, PkiError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -313,7 +389,7 @@ fn from_pem(path: &Path, pem: &str) -> Result<CertificateDer<'static>, PkiError>
 }
 
 /// Writes a file that only its owner may read, whole or not at all.
-fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
     let write = || {
         let dir = path.parent().unwrap_or(Path::new("."));
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
@@ -419,8 +495,8 @@ mod tests {
         let authority = Authority::open(dir.path(), cluster(1), NOW).unwrap();
         let issued = authority.issue(&edge("e"), NOW).unwrap();
         assert_eq!(validity(&issued.certificate).unwrap().1, day(90));
-        let due = |at| is_due(&issued.certificate, at).unwrap();
-        assert!(!due(day(59)) && due(day(60)) && due(day(91)));
+        let due = due(&issued.certificate).unwrap();
+        assert!(day(59) < due && due < day(60));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::frame;
 use super::handle::{Inner, Mesh, Unsent};
 use super::link::Link;
+use super::pki::Holder;
 use crate::clock;
 
 /// Why a question has no answer. Whether it was carried out is unknown but for [`Self::Unsent`] and
@@ -118,7 +119,13 @@ impl Inner {
         let Some(running) = self.running() else {
             return Answer::Failed(Failure::Other("the node begins".to_owned()));
         };
-        running.handler.answer(from, ask).await
+        match ask {
+            Ask::Certify { public_key } => match self.certify(&Holder::Node(from), &public_key) {
+                Ok((certificate, authorities)) => Answer::Certificate { certificate, authorities },
+                Err(error) => Answer::Failed(Failure::Other(error.to_string())),
+            },
+            ask => running.handler.answer(from, ask).await,
+        }
     }
 
     /// A question has come over a link.

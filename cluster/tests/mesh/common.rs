@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use chappe_cluster::clock;
 use chappe_cluster::consensus::Message;
+use chappe_cluster::mesh::identity::{Identity, IdentityDir};
 use chappe_cluster::mesh::pki::{Authority, Holder};
 use chappe_cluster::mesh::{
     Answering, Config, Credentials, FeedWriter, Handler, Incident, Links, Mesh, Refusal,
 };
 use chappe_proto::id::{ClusterId, Index, NodeId, Region};
+use chappe_proto::limits::CERTIFICATE_TTL;
 use chappe_proto::mesh::node::{Answer, Ask, Body, Failure, Feed};
 use chappe_proto::registry::{Command, Entry, NodeAddresses, Outcome, State};
-use chappe_proto::time::Unix;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
@@ -41,9 +42,12 @@ pub(crate) fn socket() -> (UdpSocket, SocketAddr) {
 }
 
 pub(crate) fn apply(state: &mut State, command: Command) {
+    outcome(state, command).accepted().unwrap();
+}
+
+pub(crate) fn outcome(state: &mut State, command: Command) -> Outcome {
     let index = Index(state.index().0 + 1);
-    let entry = Entry { at: Unix::from_secs(1), by: None, note: None, command };
-    state.apply(index, entry).accepted().unwrap();
+    state.apply(index, Entry { at: clock::unix(), by: None, note: None, command })
 }
 
 /// A registry with nodes 1, 2, ... at these addresses.
@@ -75,6 +79,7 @@ pub(crate) enum Heard {
 /// Hands all over to the test, and answers `Read` with its node's id and nothing else.
 struct Recorder {
     node: NodeId,
+    states: watch::Sender<Arc<State>>,
     heard: mpsc::Sender<Heard>,
 }
 
@@ -120,12 +125,27 @@ impl Handler for Recorder {
         })
     }
 
-    fn propose(&self, _: Command) -> Answering<Result<Outcome, Failure>> {
-        Box::pin(async { Err(Failure::NotLeader { leader: None }) })
+    /// A registry of one.
+    fn propose(&self, command: Command) -> Answering<Result<Outcome, Failure>> {
+        let mut told = Outcome::Done;
+        self.states.send_modify(|state| told = outcome(Arc::make_mut(state), command));
+        Box::pin(async { Ok(told) })
     }
 
     fn incident(&self, incident: Incident) {
         self.hear(Heard::Incident(incident));
+    }
+}
+
+pub(crate) fn config(credentials: Credentials, node: NodeId, socket: UdpSocket) -> Config {
+    Config {
+        socket,
+        node,
+        cluster: cluster(),
+        credentials,
+        peers: Vec::new(),
+        dir: None,
+        certificate_ttl: CERTIFICATE_TTL,
     }
 }
 
@@ -146,9 +166,10 @@ impl Peer {
     }
 
     pub(crate) fn with(credentials: Credentials, node: NodeId, socket: UdpSocket, state: &State) -> Self {
-        Self::of(Config { socket, node, cluster: cluster(), credentials, peers: Vec::new() }, state)
+        Self::of(config(credentials, node, socket), state)
     }
 
+    /// With all that a mesh may begin with.
     pub(crate) fn of(config: Config, state: &State) -> Self {
         let node = config.node;
         let runtime =
@@ -158,7 +179,7 @@ impl Peer {
         drop(entered);
         let states = watch::Sender::new(Arc::new(state.clone()));
         let (told, heard) = mpsc::channel(100_000);
-        mesh.run(states.subscribe(), Arc::new(Recorder { node, heard: told }), None);
+        mesh.run(states.subscribe(), Arc::new(Recorder { node, states: states.clone(), heard: told }), None);
         Self { runtime: Some(runtime), node, mesh, states, heard }
     }
 
@@ -240,4 +261,29 @@ pub(crate) async fn nodes(authority: &Authority, n: u64) -> Vec<Peer> {
         }
     }
     peers
+}
+
+/// A cluster of `n` nodes whose registry has the authority, with a certificate lifetime, and that registry.
+pub(crate) async fn founded(data: &Path, n: u64, certificate_ttl: Duration) -> (Vec<Peer>, State) {
+    let (sockets, addresses): (Vec<_>, Vec<_>) = (0..n).map(|_| socket()).unzip();
+    let mut state = registry(&addresses);
+    let dirs: Vec<_> = (1..=n).map(|node| IdentityDir::of(&data.join(node.to_string()))).collect();
+    let first = dirs[0].found(cluster(), region(), clock::unix()).unwrap();
+    let command = dirs[0].authority_to_add(&state).unwrap().unwrap();
+    apply(&mut state, command);
+    let authority = Authority::newest(&state).unwrap().unwrap();
+    let mut peers = Vec::new();
+    for ((node, dir), socket) in (1..).map(NodeId).zip(dirs).zip(sockets) {
+        let credentials = authority.issue(&Holder::Node(node), clock::unix()).unwrap().into();
+        let identity = Identity { node, credentials, ..first.clone() };
+        dir.save(&identity).unwrap();
+        let config = Config { certificate_ttl, ..Config::of(identity, dir, socket) };
+        peers.push(Peer::of(config, &state));
+    }
+    for peer in &peers {
+        for other in (1..=n).filter(|other| NodeId(*other) != peer.node) {
+            peer.linked(other).await;
+        }
+    }
+    (peers, state)
 }

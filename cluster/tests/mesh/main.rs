@@ -4,5 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+mod joins;
 mod links;
 mod refusals;
+mod renewals;

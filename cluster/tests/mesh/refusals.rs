@@ -6,7 +6,7 @@ use chappe_cluster::mesh::{Config, Credentials, Refusal};
 use chappe_proto::id::{ClusterId, NodeId};
 use chappe_proto::registry::{Command, State};
 
-use crate::common::{Peer, apply, authority, nodes, registry, socket};
+use crate::common::{Peer, apply, authority, config, nodes, registry, socket};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_certificate_is_refused_and_both_sides_know() {
@@ -73,7 +73,7 @@ async fn another_clusters_node_is_refused() {
     let mut credentials: Credentials = foreign.issue(&Holder::Node(NodeId(2)), clock::unix()).unwrap().into();
     credentials.authorities.push(authority.certificate().clone());
     let peers = vec![(NodeId(1), vec![at])];
-    let config = Config { socket: second, node: NodeId(2), cluster: other, credentials, peers };
+    let config = Config { cluster: other, peers, ..config(credentials, NodeId(2), second) };
     let mut two = Peer::of(config, &State::default());
     for peer in [&mut one, &mut two] {
         peer.refusal("foreign", |incident| matches!(incident.refusal, Refusal::Foreign(_))).await;

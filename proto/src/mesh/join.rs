@@ -2,16 +2,78 @@
 //! other side's is of the authority that its token names, and opens one bidirectional stream. It writes one
 //! [`Join`]; the answer is one [`Joined`].
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
+use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ClusterId, InvitationId, NodeId, Region};
+use crate::limits::JOIN_TOKEN_MAX;
 use crate::mesh::uplink::Secret;
 use crate::registry::NodeAddresses;
+use crate::wire;
 
 /// The ALPN protocol of a join.
 pub const ALPN: &[u8] = b"chappe-join/1";
+
+/// What a join token begins with.
+pub const PREFIX: &str = "chappe-join-";
+
+/// A join token: all that a new node needs to know, and the one secret that lets it in, once. Its text is
+/// [`PREFIX`] and base64url.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Where the cluster's nodes are reached.
+    #[serde(rename = "a", with = "wire::texts")]
+    pub addresses: Vec<SocketAddr>,
+    /// Its id.
+    #[serde(rename = "c")]
+    pub cluster: ClusterId,
+    /// SHA-256 of its authority's certificate: the joiner tells its secret to nobody else.
+    #[serde(rename = "f", with = "serde_bytes")]
+    pub authority: Vec<u8>,
+    /// Which invitation.
+    #[serde(rename = "i")]
+    pub invitation: InvitationId,
+    /// The invitation's secret.
+    #[serde(rename = "s")]
+    pub secret: Secret,
+}
+
+/// Why a text is no join token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadToken {
+    /// It is something else.
+    #[error("a join token begins with `{PREFIX}`: copy all of what `chappe cluster invite` printed")]
+    NoToken,
+    /// A part of it is missing or changed.
+    #[error("the join token is damaged: copy all of what `chappe cluster invite` printed")]
+    Damaged,
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = wire::encode(self).map_err(|_| fmt::Error)?;
+        write!(f, "{PREFIX}{}", BASE64URL_NOPAD.encode(&bytes))
+    }
+}
+
+impl FromStr for Token {
+    type Err = BadToken;
+
+    fn from_str(text: &str) -> Result<Self, BadToken> {
+        let text = text.trim().strip_prefix(PREFIX).ok_or(BadToken::NoToken)?;
+        let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| BadToken::Damaged)?;
+        let token: Self = wire::decode(&bytes, JOIN_TOKEN_MAX).map_err(|_| BadToken::Damaged)?;
+        if token.addresses.is_empty() || token.authority.len() != 32 {
+            Err(BadToken::Damaged)
+        } else {
+            Ok(token)
+        }
+    }
+}
 
 /// What a new node says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,12 +122,18 @@ pub enum Joined {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JoinRefusal {
-    /// There is no such invitation, its secret is another, or it has been used: they are not told apart.
+    /// There is no such invitation, or its secret is another: they are not told apart.
+    #[error("the token is not valid here: ask for a new one (`chappe cluster invite`)")]
+    Invalid,
+    /// Another node has joined by it.
     #[error(
-        "the token is not valid, or was used before: each is good for one node. Ask for a new one \
+        "node {node} joined with this token, and each is good for one node: ask for a new one \
          (`chappe cluster invite`)"
     )]
-    Invalid,
+    Used {
+        /// Which.
+        node: NodeId,
+    },
     /// The invitation has expired.
     #[error("the token has expired: ask for a new one (`chappe cluster invite`)")]
     Expired,
@@ -101,4 +169,28 @@ pub enum JoinRefusal {
     /// What it says of itself is refused.
     #[error("{0}")]
     Refused(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_reads_back_and_nothing_else_does() {
+        let token = Token {
+            addresses: vec!["192.0.2.1:7000".parse().unwrap(), "[2001:db8::1]:7000".parse().unwrap()],
+            cluster: ClusterId::from_random([1; 15]),
+            authority: vec![2; 32],
+            invitation: InvitationId::from_random([3; 15]),
+            secret: Secret(vec![4; 32]),
+        };
+        let text = token.to_string();
+        assert!(text.len() < 400, "{}", text.len());
+        assert_eq!(format!(" {text}\n").parse(), Ok(token.clone()));
+        assert_eq!("s_1".parse::<Token>(), Err(BadToken::NoToken));
+        for cut in PREFIX.len()..text.len() {
+            assert_eq!(text[..cut].parse::<Token>(), Err(BadToken::Damaged), "{cut}");
+        }
+        assert!(!format!("{token:?}").contains("4, 4"), "its secret is printed nowhere else");
+    }
 }
