@@ -380,6 +380,8 @@ pub const ROSTER_CHECK_EVERY: Duration = Duration::from_secs(5);
 pub const ADOPTED_WITHIN: Duration = Duration::from_secs(2);
 /// A new owner asks gateways that have not answered again after this.
 pub const ASK_EVERY: Duration = Duration::from_millis(250);
+/// Gateways that seem to follow an empty room are asked this often whether they do.
+pub const ASK_EMPTY_EVERY: Duration = Duration::from_secs(2);
 /// Peers that owner and proxies remember after they left: a late signal to one is told `gone`, and
 /// none of them comes back by an older list.
 pub const LEFT_REMEMBERED: usize = 256;

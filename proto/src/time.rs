@@ -78,6 +78,12 @@ impl Unix {
         self.0.as_secs()
     }
 
+    /// How long ago `earlier` was; zero when it lies ahead.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// Whole milliseconds, rounded down; capped at `u64::MAX`.
     #[must_use]
     pub fn millis(self) -> u64 {

@@ -52,7 +52,7 @@ fn signal() -> Signal {
 
 #[test]
 fn from_proxies() {
-    let entry = Entry { gateway: GATEWAY, member: member(), presented: Attach(1) };
+    let entry = Entry { gateway: GATEWAY, member: member(), presented: Attach(1), age_ms: 7 };
     let held = Held { roster: vec![entry], left: vec![(peer(9), LeaveReason::Lost)], broadcasts: 7 };
     let bodies = [
         RoomInput::Attach { held: None },
@@ -64,6 +64,7 @@ fn from_proxies() {
             marks: BTreeMap::from([(peer(2), 3)]),
             presented: Attach(4),
             age_ms: 5,
+            attached_ms: 6,
         },
         RoomInput::Leave { peer: peer(1), reason: LeaveReason::Left },
         RoomInput::Signal(signal()),
@@ -81,12 +82,17 @@ fn from_proxies() {
 
 #[test]
 fn from_rooms() {
-    let entry = Entry { gateway: GATEWAY, member: member(), presented: Attach(1) };
+    let entry = Entry { gateway: GATEWAY, member: member(), presented: Attach(1), age_ms: 7 };
     let (peer, attach, gateway) = (peer(1), Attach(2), GATEWAY);
     let changed = |change| ProxyInput::Changed { n: Change(4), broadcasts: 5, change };
     let refusal = Refusal::new(ErrorCode::RoomFull, "full").about(peer, 3);
     let bodies = [
-        ProxyInput::Here { n: Change(3), roster: vec![entry.clone()], broadcasts: 2 },
+        ProxyInput::Here {
+            n: Change(3),
+            roster: vec![entry.clone()],
+            left: vec![(peer, LeaveReason::Kicked)],
+            broadcasts: 2,
+        },
         ProxyInput::Homed { shard: Shard(5), epoch: Epoch(6) },
         ProxyInput::Ask,
         ProxyInput::Refused { epoch: Epoch(6) },
@@ -102,7 +108,7 @@ fn from_rooms() {
         }),
         changed(RoomChange::Updated { peer, profile: member().profile, version: 9 }),
         ProxyInput::NotAdmitted { peer, refusal: refusal.clone() },
-        ProxyInput::Gone { peer, attach, reason: GoneReason::Replaced },
+        ProxyInput::Gone { peer, attach, presented: attach, reason: GoneReason::Replaced, tie: true },
         ProxyInput::Signal(signal()),
         ProxyInput::Taken { from: peer, to: peer, id: 3 },
         ProxyInput::Ack(Ack { from: peer, to: peer, id: 3 }),

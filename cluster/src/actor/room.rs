@@ -119,7 +119,9 @@ impl RoomActor {
             return; // a node of another life; its proxies will attach again
         }
         if self.proxies.get(&gateway).is_none_or(|proxy| !proxy.connected()) {
-            let Some(proxy) = self.node.proxies.get(&self.key) else { return };
+            let Some(proxy) = self.node.proxies.get(&self.key) else {
+                return self.input(gateway, RoomInput::Detach, ctx); // as a node without one says
+            };
             self.proxies.insert(gateway, proxy);
         }
         // Kept, not cloned: an address knows that its mailbox is full only while it is the same one.

@@ -12,13 +12,19 @@ use crate::id::PeerId;
 /// A room's peers as a proxy holds them.
 pub type Roster = BTreeMap<PeerId, Entry>;
 
-/// The changes that lead from one roster to another. Why somebody left is not known: sessions of
-/// `own` are told that they were lost, so that their clients join afresh.
+/// The changes that lead from one roster to another; `gone` is who left, and why, as far as the owner
+/// remembers. Beyond that sessions of `own` are told that they were lost, so that their clients join afresh.
 #[must_use]
-pub fn differences(old: &Roster, new: &Roster, own: Gateway) -> Vec<RoomChange> {
+pub fn differences(
+    old: &Roster,
+    new: &Roster,
+    gone: &[(PeerId, LeaveReason)],
+    own: Gateway,
+) -> Vec<RoomChange> {
     let left = |(peer, entry): (&PeerId, &Entry)| {
-        let reason = if entry.gateway == own { LeaveReason::Lost } else { LeaveReason::Left };
-        RoomChange::Left { peer: *peer, reason }
+        let known = gone.iter().find(|(gone, _)| gone == peer).map(|(_, reason)| *reason);
+        let unknown = if entry.gateway == own { LeaveReason::Lost } else { LeaveReason::Left };
+        RoomChange::Left { peer: *peer, reason: known.unwrap_or(unknown) }
     };
     let mut changes: Vec<RoomChange> =
         old.iter().filter(|(peer, _)| !new.contains_key(peer)).map(left).collect();

@@ -4,6 +4,7 @@
 //! on the gateway, the node that holds the socket; the room lives on its owner. Where both are one
 //! node the same frames take the same path without the network.
 
+pub mod age;
 pub mod bucket;
 pub mod code;
 pub mod follow;

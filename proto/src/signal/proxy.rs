@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::age::Began;
 use super::code::LeaveReason;
 use super::follow::{Roster, apply, change_frame, differences, digest};
 use super::frame::{GoneReason, ServerFrame};
@@ -69,7 +70,9 @@ struct Own {
     member: Member,
     marks: BTreeMap<PeerId, u64>,
     presented: Attach,
-    since: Mono,
+    /// When its join was, and its present attachment's.
+    began: Began,
+    attached: Began,
     pending: Option<Pending>,
 }
 
@@ -90,6 +93,8 @@ pub struct Proxy {
     n: Change,
     broadcasts: u64,
     roster: Roster,
+    /// When the join of each in the roster was.
+    began: BTreeMap<PeerId, Began>,
     left: VecDeque<(PeerId, LeaveReason)>,
     own: BTreeMap<PeerId, Own>,
     leaving: BTreeMap<PeerId, Leaving>,
@@ -112,6 +117,7 @@ impl Proxy {
             n: Change(0),
             broadcasts: 0,
             roster: Roster::new(),
+            began: BTreeMap::new(),
             left: VecDeque::new(),
             own: BTreeMap::new(),
             leaving: BTreeMap::new(),
@@ -133,10 +139,19 @@ impl Proxy {
         self.roster.values()
     }
 
-    /// Whether nothing of it is needed any more.
+    /// Those who left last.
+    pub fn left(&self) -> impl Iterator<Item = PeerId> {
+        self.left.iter().map(|(peer, _)| *peer)
+    }
+
+    /// Whether nothing of it is needed any more: no session is left, and a new owner has been told what is
+    /// known of the room.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.own.is_empty() && self.leaving.is_empty()
+        let tells = self.followed.is_some_and(|place| place != self.place());
+        self.own.is_empty()
+            && self.leaving.is_empty()
+            && !(tells && (!self.left.is_empty() || !self.roster.is_empty()))
     }
 
     /// How many sessions of this gateway are in the room, or on their way into it.
@@ -154,9 +169,10 @@ impl Proxy {
     /// What one of its sessions says.
     pub fn handle_session(&mut self, now: Now, input: FromSession, out: &mut Vec<Output>) {
         match input {
-            FromSession::Announce { member, marks, presented } => {
-                let (since, pending) = (now.mono, Some(Pending::new(now.mono)));
-                self.announced(now, Own { member, marks, presented, since, pending }, out);
+            FromSession::Announce { member, marks, presented, age } => {
+                let (began, attached) = (Began::ago(now.mono, age), Began::ago(now.mono, Duration::ZERO));
+                let pending = Some(Pending::new(now.mono));
+                self.announced(now, Own { member, marks, presented, began, attached, pending }, out);
             }
             FromSession::Leave { peer, reason } => {
                 self.disconnect(peer);
@@ -185,9 +201,11 @@ impl Proxy {
             out.push(Output::Session(peer, ToSession::Gone(GoneReason::Unknown)));
             return;
         }
-        if let Some(before) = self.own.remove(&peer) {
-            own.since = before.since;
-            if before.member.attach == own.member.attach && own.marks.is_empty() {
+        if let Some(before) = self.own.remove(&peer)
+            && before.member.attach == own.member.attach
+        {
+            own.attached = before.attached;
+            if own.marks.is_empty() {
                 own.marks = before.marks; // of a return that the room has not heard of yet
             }
         }
@@ -198,10 +216,10 @@ impl Proxy {
     }
 
     /// A session's actor is gone without a word: its client may have it made anew from its token.
-    pub fn handle_session_lost(&mut self, _now: Now, peer: PeerId, out: &mut Vec<Output>) {
+    pub fn handle_session_lost(&mut self, now: Now, peer: PeerId, out: &mut Vec<Output>) {
         if self.disconnect(peer) {
             if self.attaching.is_none() {
-                self.disown(peer, out);
+                self.disown(now, peer, out);
             }
             self.tell_idle(out);
         }
@@ -219,21 +237,27 @@ impl Proxy {
 
     fn attach(&mut self, now: Now, out: &mut Vec<Output>) {
         self.attaching = Some(Pending::new(now.mono));
-        out.push(Output::Room(RoomInput::Attach { held: self.held() }));
+        out.push(Output::Room(RoomInput::Attach { held: self.held(now) }));
     }
 
     /// For a new owner, what is held of the former one's room.
-    fn held(&self) -> Option<Box<Held>> {
+    fn held(&self, now: Now) -> Option<Box<Held>> {
         if self.followed.is_none_or(|place| place == self.place()) {
             return None;
         }
         let stays = |entry: &&Entry| !self.leaving.contains_key(&entry.member.seat.peer);
         let leaving = self.leaving.iter().map(|(peer, leaving)| (*peer, leaving.reason));
         Some(Box::new(Held {
-            roster: self.roster.values().filter(stays).cloned().collect(),
+            roster: self.roster.values().filter(stays).map(|entry| self.aged(now, entry)).collect(),
             left: self.left.iter().copied().chain(leaving).collect(),
             broadcasts: self.broadcasts,
         }))
+    }
+
+    /// An entry of the roster, as old as it is by now.
+    fn aged(&self, now: Now, entry: &Entry) -> Entry {
+        let began = self.began.get(&entry.member.seat.peer);
+        Entry { age_ms: began.map_or(0, |began| began.age_ms(now.mono)), ..entry.clone() }
     }
 
     /// A frame of the room's owner.
@@ -252,7 +276,9 @@ impl Proxy {
             ProxyInput::Refused { epoch } => self.handle_moved(now, frame.shard, epoch, out),
             ProxyInput::Ask if self.attaching.is_none() => self.attach(now, out), // it was forgotten
             ProxyInput::Ask => {}
-            ProxyInput::Here { n, roster, broadcasts } => self.here(now, n, roster, broadcasts, out),
+            ProxyInput::Here { n, roster, left, broadcasts } => {
+                self.here(now, n, roster, &left, broadcasts, out);
+            }
             ProxyInput::Changed { n, broadcasts, change } => self.changed(now, n, broadcasts, change, out),
             ProxyInput::NotAdmitted { peer, refusal } => {
                 if self.own.get(&peer).is_some_and(|own| own.pending.is_some()) {
@@ -261,10 +287,12 @@ impl Proxy {
                     self.tell_idle(out);
                 }
             }
-            ProxyInput::Gone { peer, attach, reason } => {
-                if self.own.get(&peer).is_some_and(|own| own.member.attach == attach) {
+            ProxyInput::Gone { peer, attach, presented, reason, tie } => {
+                let same = |own: &Own| own.member.attach == attach && own.presented == presented;
+                if self.own.get(&peer).is_some_and(same) {
                     self.disconnect(peer);
-                    out.push(Output::Session(peer, ToSession::Gone(reason)));
+                    let over = if tie { ToSession::Elsewhere { tie } } else { ToSession::Gone(reason) };
+                    out.push(Output::Session(peer, over));
                     self.tell_idle(out);
                 }
             }
@@ -293,13 +321,21 @@ impl Proxy {
 
     /// All of the room: what differs from the roster held so far is told as changes, and what the
     /// owner does not know of this gateway's sessions is said again.
-    fn here(&mut self, now: Now, n: Change, entries: Vec<Entry>, broadcasts: u64, out: &mut Vec<Output>) {
+    fn here(
+        &mut self,
+        now: Now,
+        n: Change,
+        entries: Vec<Entry>,
+        left: &[(PeerId, LeaveReason)],
+        broadcasts: u64,
+        out: &mut Vec<Output>,
+    ) {
         let same_owner = self.followed == Some(self.place());
         if same_owner && n < self.n {
             return; // overtaken by the changes that followed it
         }
         let roster: Roster = entries.into_iter().map(|e| (e.member.seat.peer, e)).collect();
-        let changes = differences(&self.roster, &roster, self.gateway);
+        let changes = differences(&self.roster, &roster, left, self.gateway);
         if same_owner && n == self.n && !changes.is_empty() {
             self.repairs += 1;
         }
@@ -312,6 +348,11 @@ impl Proxy {
             }
             self.follow(change, out);
         }
+        for (peer, reason) in left {
+            self.remember_left(*peer, *reason);
+        }
+        let began = |(peer, entry): (&PeerId, &Entry)| (*peer, Began::ago_ms(now.mono, entry.age_ms));
+        self.began = roster.iter().map(began).collect();
         self.roster = roster;
         let own: Vec<PeerId> = self.own.keys().copied().collect();
         for peer in own {
@@ -323,7 +364,7 @@ impl Proxy {
             leaving.pending = Pending::new(now.mono);
             out.push(Output::Room(RoomInput::Leave { peer: *peer, reason: leaving.reason }));
         }
-        self.disown_all(out);
+        self.disown_all(now, out);
         if !same_owner {
             self.custody.begin_anew();
             out.push(Output::Sessions(ToSession::Resend, None));
@@ -342,8 +383,12 @@ impl Proxy {
         (self.n, self.broadcasts) = (n, self.broadcasts.max(broadcasts));
         let peer = change.peer();
         self.follow(change.clone(), out);
-        if let RoomChange::Left { reason, .. } = change {
-            self.forget(peer, reason);
+        match &change {
+            RoomChange::Left { reason, .. } => self.forget(peer, *reason),
+            RoomChange::Joined(entry) => {
+                self.began.insert(peer, Began::ago_ms(now.mono, entry.age_ms));
+            }
+            _ => {}
         }
         apply(&mut self.roster, change);
         let Some(gateway) = self.roster.get(&peer).map(|entry| entry.gateway) else {
@@ -354,7 +399,7 @@ impl Proxy {
             self.leaving.remove(&peer); // it has come back by another gateway
         }
         self.reconcile(now, peer, false, out);
-        self.disown(peer, out);
+        self.disown(now, peer, out);
     }
 
     /// A peer has no session here any more. False where it had none.
@@ -367,7 +412,15 @@ impl Proxy {
     fn forget(&mut self, peer: PeerId, reason: LeaveReason) {
         self.own.remove(&peer);
         self.leaving.remove(&peer);
+        self.began.remove(&peer);
         self.custody.forget_peer(peer);
+        self.remember_left(peer, reason);
+    }
+
+    fn remember_left(&mut self, peer: PeerId, reason: LeaveReason) {
+        if self.left.iter().any(|(left, _)| *left == peer) {
+            return;
+        }
         if self.left.len() >= limits::LEFT_REMEMBERED {
             self.left.pop_front();
         }
@@ -390,17 +443,20 @@ impl Proxy {
     fn reconcile(&mut self, now: Now, peer: PeerId, again: bool, out: &mut Vec<Output>) {
         let Some(own) = self.own.get_mut(&peer) else { return };
         let known = self.roster.get(&peer);
-        if let Some(Entry { gateway, member, presented }) = known
-            && member.attach > own.member.attach
-        {
-            if *gateway != self.gateway {
+        if let Some(Entry { gateway, member, presented, .. }) = known {
+            let later = member.attach > own.member.attach;
+            let elsewhere = *gateway != self.gateway;
+            // The owner does not take a lost socket for a reason to have it back here.
+            if elsewhere && (later || (own.member.away && *presented >= own.presented)) {
                 let tie = *presented <= own.presented;
                 self.disconnect(peer);
                 out.push(Output::Session(peer, ToSession::Elsewhere { tie }));
                 self.tell_idle(out);
                 return;
             }
-            own.member.attach = member.attach; // the one announced was another gateway's
+            if later {
+                own.member.attach = member.attach; // the one announced was another gateway's
+            }
         }
         let same = known.is_some_and(|Entry { gateway, member, .. }| {
             *gateway == self.gateway
@@ -434,27 +490,28 @@ impl Proxy {
     }
 
     /// The owner has a peer at this gateway that is no session of it: then nobody holds its socket.
-    fn disown(&self, peer: PeerId, out: &mut Vec<Output>) {
-        let Some(Entry { gateway, member, presented }) = self.roster.get(&peer) else { return };
+    fn disown(&self, now: Now, peer: PeerId, out: &mut Vec<Output>) {
+        let Some(entry) = self.roster.get(&peer) else { return };
+        let Entry { gateway, member, presented, .. } = entry;
         let here = *gateway == self.gateway && !self.own.contains_key(&peer);
         if here && !member.away && !self.leaving.contains_key(&peer) {
             let (member, marks) = (Member { away: true, ..member.clone() }, BTreeMap::new());
-            let presented = *presented;
-            out.push(Output::Room(RoomInput::Announce { member, marks, presented, age_ms: 0 }));
+            let (presented, age_ms, attached_ms) = (*presented, self.aged(now, entry).age_ms, 0);
+            out.push(Output::Room(RoomInput::Announce { member, marks, presented, age_ms, attached_ms }));
         }
     }
 
-    fn disown_all(&self, out: &mut Vec<Output>) {
+    fn disown_all(&self, now: Now, out: &mut Vec<Output>) {
         for peer in self.roster.keys() {
-            self.disown(*peer, out);
+            self.disown(now, *peer, out);
         }
     }
 
     fn announce(&self, now: Now, peer: PeerId, out: &mut Vec<Output>) {
         if let Some(own) = self.own.get(&peer) {
             let (member, marks, presented) = (own.member.clone(), own.marks.clone(), own.presented);
-            let age_ms = u64::try_from(now.mono.since(own.since).as_millis()).unwrap_or(u64::MAX);
-            out.push(Output::Room(RoomInput::Announce { member, marks, presented, age_ms }));
+            let (age_ms, attached_ms) = (own.began.age_ms(now.mono), own.attached.age_ms(now.mono));
+            out.push(Output::Room(RoomInput::Announce { member, marks, presented, age_ms, attached_ms }));
         }
     }
 
@@ -469,7 +526,7 @@ impl Proxy {
         self.check_custody(now, out);
         if let Some(attaching) = &mut self.attaching {
             if attaching.is_due(now.mono) {
-                out.push(Output::Room(RoomInput::Attach { held: self.held() }));
+                out.push(Output::Room(RoomInput::Attach { held: self.held(now) }));
             }
             return;
         }
@@ -490,7 +547,7 @@ impl Proxy {
         if self.check_at <= now.mono {
             self.check_at = now.mono + limits::ROSTER_CHECK_EVERY;
             out.push(Output::Room(RoomInput::Check { n: self.n, digest: digest(self.roster.values()) }));
-            self.disown_all(out);
+            self.disown_all(now, out);
         }
     }
 

@@ -27,6 +27,8 @@ pub struct Presented {
     pub attach: Attach,
     /// Who issued it.
     pub issuer: u64,
+    /// When the session's join was.
+    pub joined: Unix,
 }
 
 /// What a resume token says.
@@ -56,6 +58,9 @@ pub struct ResumeToken {
     pub issuer: u64,
     /// When the peer was let in.
     pub admitted: (Epoch, Change),
+    /// When its join reached its gateway.
+    #[serde(default)]
+    pub joined: Unix,
     /// Until when it is good.
     pub until: Unix,
 }
@@ -75,7 +80,7 @@ impl ResumeToken {
     /// Which one it is.
     #[must_use]
     pub const fn presented(&self) -> Presented {
-        Presented { attach: self.attach, issuer: self.issuer }
+        Presented { attach: self.attach, issuer: self.issuer, joined: self.joined }
     }
 
     /// Its text, sealed with the newest key (XChaCha20-Poly1305). `nonce` is random: never one twice.
@@ -133,6 +138,7 @@ mod tests {
             attach: Attach(3),
             issuer: 7,
             admitted: (Epoch(1), Change(9)),
+            joined: Unix::from_secs(10),
             until: Unix::from_secs(100),
         }
     }

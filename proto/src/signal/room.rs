@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::time::Duration;
 
+use super::age::Began;
 use super::code::{ErrorCode, LeaveReason, Refusal};
 use super::follow::digest;
 use super::json::Json;
@@ -60,8 +61,10 @@ pub type Revoked<'a> = &'a dyn Fn(SessionId, Option<&Identity>) -> bool;
 #[derive(Debug)]
 struct Present {
     entry: Entry,
-    /// When its join reached its gateway, as far as can be told here.
-    began: Mono,
+    /// When its join reached its gateway,
+    began: Began,
+    /// and its present attachment did, where its gateway has said so here.
+    attached: Option<Began>,
     /// Since when no gateway says that it holds its socket.
     absent_since: Option<Mono>,
 }
@@ -136,6 +139,11 @@ impl Room {
         self.present.values().map(|present| &present.entry)
     }
 
+    /// Those who left last.
+    pub fn left(&self) -> impl Iterator<Item = PeerId> {
+        self.left.iter().map(|(peer, _)| *peer)
+    }
+
     /// The gateways that follow it.
     pub fn gateways(&self) -> impl Iterator<Item = Gateway> {
         self.gateways.iter().copied()
@@ -144,6 +152,18 @@ impl Room {
     /// A frame of a gateway's proxy, at this room's epoch. The shell drops those of generations that
     /// the registry knows to be over.
     pub fn handle(
+        &mut self,
+        now: Now,
+        from: Gateway,
+        input: RoomInput,
+        revoked: Revoked<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        self.heard_from(now, from, input, revoked, out);
+        self.watch_over(now);
+    }
+
+    fn heard_from(
         &mut self,
         now: Now,
         from: Gateway,
@@ -170,19 +190,19 @@ impl Room {
             RoomInput::Detach => self.detach(now, from, out),
             RoomInput::Check { n, digest: theirs } => {
                 if n != self.n || theirs != digest(self.entries()) {
-                    self.here(from, out);
+                    self.here(now, from, out);
                 }
             }
-            RoomInput::Announce { member, marks, presented, age_ms } => {
-                let entry = Entry { gateway: from, member, presented };
-                let began = now.mono - Duration::from_millis(age_ms);
-                self.announce(now, entry, began, marks, revoked, out);
+            RoomInput::Announce { member, marks, presented, age_ms, attached_ms } => {
+                let entry = Entry { gateway: from, member, presented, age_ms };
+                let attached = Began::ago_ms(now.mono, attached_ms);
+                self.announce(now, entry, attached, marks, revoked, out);
             }
             RoomInput::Leave { peer, reason } => {
                 if self.holds(from, peer) {
                     self.remove(peer, reason, out);
                 } else {
-                    self.here(from, out); // a repetition, or it has come back by another gateway since
+                    self.here(now, from, out); // a repetition, or it has come back by another gateway since
                 }
             }
             RoomInput::Signal(signal) => self.signal(from, signal, out),
@@ -193,16 +213,20 @@ impl Room {
     }
 
     /// All of the room, for a gateway that follows it.
-    fn here(&self, to: Gateway, out: &mut Vec<Output>) {
-        let roster = self.entries().cloned().collect();
-        out.push(Output::To(to, ProxyInput::Here { n: self.n, roster, broadcasts: self.broadcasts }));
+    fn here(&self, now: Now, to: Gateway, out: &mut Vec<Output>) {
+        let entry =
+            |present: &Present| Entry { age_ms: present.began.age_ms(now.mono), ..present.entry.clone() };
+        let (roster, left) =
+            (self.present.values().map(entry).collect(), self.left.iter().copied().collect());
+        let (n, broadcasts) = (self.n, self.broadcasts);
+        out.push(Output::To(to, ProxyInput::Here { n, roster, left, broadcasts }));
     }
 
     fn detach(&mut self, now: Now, from: Gateway, out: &mut Vec<Output>) {
         self.gateways.remove(&from);
         self.turn_away(now, |present| present.entry.gateway == from, out);
         let waited = self.expected.remove(&from);
-        self.open(waited, out);
+        self.open(now, waited, out);
     }
 
     /// A gateway's process has ended, or it is cut off for good: the peers there are away.
@@ -215,7 +239,8 @@ impl Room {
         self.turn_away(now, |present| of_it(present.entry.gateway), out);
         let waited = !self.expected.is_empty();
         self.expected.retain(|gateway| !of_it(*gateway));
-        self.open(waited, out);
+        self.open(now, waited, out);
+        self.watch_over(now);
     }
 
     /// Those whose gateway no longer speaks for them have no socket; their grace begins.
@@ -393,6 +418,7 @@ impl Room {
         }
         self.doubt(now, out);
         self.ask(now, out);
+        self.watch_over(now);
     }
 
     /// When [`Self::handle_timeout`] has something to do.
@@ -436,8 +462,8 @@ mod tests {
         let profile = Profile { identity, name: None, metadata: None };
         let (attach, away, admitted) = (Attach(1), false, None);
         let member = Member { seat, profile, version: 0, attach, away, admitted };
-        let (marks, presented, age_ms) = (BTreeMap::new(), Attach(0), 0);
-        let input = RoomInput::Announce { member, marks, presented, age_ms };
+        let (marks, presented, age_ms, attached_ms) = (BTreeMap::new(), Attach(0), 0, 0);
+        let input = RoomInput::Announce { member, marks, presented, age_ms, attached_ms };
         room.handle(NOW, GATEWAY, input, &|_, _| false, out);
         peer
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
@@ -59,10 +60,13 @@ pub enum RoomInput {
         /// The attachment whose token its client came back with.
         #[serde(default)]
         presented: Attach,
-        /// How long ago this gateway heard of the session first, in milliseconds: a join that waited
-        /// on its way must not replace the same identity's later one.
+        /// How long ago the session's join reached its gateway, in milliseconds: of one identity the
+        /// later join has the session, however long it was on its way.
         #[serde(default)]
         age_ms: u64,
+        /// How long ago the attachment's did: of one token the later has it.
+        #[serde(default)]
+        attached_ms: u64,
     },
     /// A session of mine has ended. Repeated until a change answers it.
     Leave {
@@ -128,6 +132,9 @@ pub enum ProxyInput {
         n: Change,
         /// Everybody.
         roster: Vec<Entry>,
+        /// Those who left last, and why: so that its next owner learns it of any that follow this one.
+        #[serde(default)]
+        left: Vec<(PeerId, LeaveReason)>,
         /// The number of the last broadcast.
         broadcasts: u64,
     },
@@ -165,10 +172,17 @@ pub enum ProxyInput {
     Gone {
         /// Its peer.
         peer: PeerId,
-        /// The attachment that was announced.
+        /// The attachment that was announced,
         attach: Attach,
+        /// and the one whose token its client had come back with.
+        #[serde(default)]
+        presented: Attach,
         /// Why.
         reason: GoneReason,
+        /// Another gateway was shown the same token, later as far as is known: a client that is still here
+        /// is to come back with its newest.
+        #[serde(default)]
+        tie: bool,
     },
     /// A directed signal for a session of this gateway.
     Signal(Signal),
@@ -224,6 +238,9 @@ pub struct Entry {
     /// agree which of them has it.
     #[serde(default)]
     pub presented: Attach,
+    /// How long before this was said its join reached its gateway, in milliseconds.
+    #[serde(default)]
+    pub age_ms: u64,
 }
 
 /// One change of a room.
@@ -373,6 +390,8 @@ pub enum FromSession {
         marks: BTreeMap<PeerId, u64>,
         /// The attachment whose token its client came back with; 0 for a fresh join.
         presented: Attach,
+        /// How long ago its join was.
+        age: Duration,
     },
     /// It has ended.
     Leave {

@@ -27,7 +27,7 @@ use crate::id::{Attach, Change, EdgeId, Epoch, PeerId, Region, RoomKey};
 use crate::limits;
 use crate::mesh::uplink::Secret;
 use crate::select::EdgeStatus;
-use crate::time::{Mono, Now};
+use crate::time::{Mono, Now, Unix};
 
 /// What a session needs to know of its node at the moment.
 #[derive(Debug, Clone, Default)]
@@ -116,6 +116,8 @@ pub struct Session {
     issuer: u64,
     /// By which token its client came back last.
     presented: Presented,
+    /// When its join was.
+    joined: Unix,
     /// The newest attachment whose token its client is known to have: it came back with it, or spoke
     /// after the welcome that brought it.
     confirmed: Attach,
@@ -144,9 +146,13 @@ impl Session {
     pub fn new(now: Now, start: Start, out: &mut Vec<Output>) -> Self {
         let rebuilt = start.rebuilt.is_some();
         let (presented, marks) = start.rebuilt.map(|back| (back.presented, back.marks)).unwrap_or_default();
-        let (member, announced) = (start.member.clone(), marks.clone());
-        let announce = FromSession::Announce { member, marks: announced, presented: presented.attach };
-        out.push(Output::Proxy(announce));
+        let joined = if rebuilt { presented.joined } else { now.unix };
+        out.push(Output::Proxy(FromSession::Announce {
+            member: start.member.clone(),
+            marks: marks.clone(),
+            presented: presented.attach,
+            age: now.unix.since(joined),
+        }));
         let mut rng = ChaCha12Rng::from_seed(start.seed);
         Self {
             room: start.room,
@@ -154,6 +160,7 @@ impl Session {
             region: start.region,
             issuer: rng.next_u64(),
             presented,
+            joined,
             confirmed: presented.attach,
             trusts_counters: rebuilt,
             phase: Phase::Entering(if rebuilt { Entering::Rebuilt } else { Entering::New }),
@@ -234,7 +241,7 @@ impl Session {
         self.socket = Some(Socket { heard: now.mono, pinged: false });
         self.strikes = 0;
         self.inboxes = marks.iter().map(|(peer, mark)| (*peer, Inbox::new(*mark))).collect();
-        self.announce(marks, out);
+        self.announce(now, marks, out);
         Ok(())
     }
 
@@ -249,7 +256,7 @@ impl Session {
         }
         self.member.away = true;
         self.away_since = now.mono;
-        self.announce(BTreeMap::new(), out);
+        self.announce(now, BTreeMap::new(), out);
     }
 
     /// More waits for the present socket than it may: its client does not read.
@@ -339,7 +346,7 @@ impl Session {
                 profile.name = name.or_else(|| profile.name.take());
                 profile.metadata = metadata.or_else(|| profile.metadata.take());
                 self.member.version += 1;
-                self.announce(BTreeMap::new(), out);
+                self.announce(now, BTreeMap::new(), out);
             }
             ClientFrame::Kick { peer, ban } if self.member.seat.grants.admin => {
                 let by = self.member.seat.peer;
@@ -370,9 +377,10 @@ impl Session {
         self.refuse(&refusal, out);
     }
 
-    fn announce(&self, marks: BTreeMap<PeerId, u64>, out: &mut Vec<Output>) {
+    fn announce(&self, now: Now, marks: BTreeMap<PeerId, u64>, out: &mut Vec<Output>) {
         let (member, presented) = (self.member.clone(), self.presented.attach);
-        out.push(Output::Proxy(FromSession::Announce { member, marks, presented }));
+        let age = now.unix.since(self.joined);
+        out.push(Output::Proxy(FromSession::Announce { member, marks, presented, age }));
     }
 
     fn leave(&mut self, reason: LeaveReason, out: &mut Vec<Output>) {
@@ -486,6 +494,7 @@ impl Session {
             issuer: self.issuer,
             attach: self.member.attach,
             admitted,
+            joined: self.joined,
             until: now.unix + limits::RESUME_TTL,
         };
         let capacity = self.member.seat.capacity.unwrap_or(self.policy.capacity);

@@ -106,7 +106,12 @@ pub(crate) struct Cluster {
     pub(crate) rng: ChaCha8Rng,
     /// For the test of the test: no signal leaves its session a second time.
     pub(crate) drops_resends: bool,
+    /// Says what passes between nodes, but for signals.
+    pub(crate) log: bool,
     seen: BTreeSet<(PeerId, PeerId, u64)>,
+    /// Those of whom no node knows any more that they have left: the owner and every gateway that knew it
+    /// ended before another heard of it.
+    pub(crate) forgotten: BTreeSet<PeerId>,
     sockets: BTreeMap<u32, Socket>,
     wire: BinaryHeap<Reverse<(Duration, u64)>>,
     mail: BTreeMap<u64, Mail>,
@@ -148,7 +153,9 @@ impl Cluster {
             events: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             drops_resends: false,
+            log: false,
             seen: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
             sockets: BTreeMap::new(),
             wire: BinaryHeap::new(),
             mail: BTreeMap::new(),
@@ -494,7 +501,25 @@ impl Cluster {
         }
     }
 
+    fn note(&self, mail: &Mail) {
+        let line = match mail {
+            Mail::ToRoom(frame) => match &frame.body {
+                RoomInput::Signal(_) | RoomInput::Ack(_) => return,
+                body => format!("{} > epoch {} {body:?}", frame.gateway.node, frame.epoch),
+            },
+            Mail::FromRoom(to, frame) => match &frame.body {
+                ProxyInput::Signal(_) | ProxyInput::Ack(_) | ProxyInput::Taken { .. } => return,
+                body => format!("{} < epoch {} {body:?}", to.node, frame.epoch),
+            },
+            Mail::Direct(..) => return,
+        };
+        println!("{:9.3} {line}", (self.now.mono.0 - Duration::from_secs(1000)).as_secs_f64());
+    }
+
     fn arrive(&mut self, mail: Mail) {
+        if self.log {
+            self.note(&mail);
+        }
         match mail {
             Mail::ToRoom(frame) => self.at_owner(*frame),
             Mail::FromRoom(to, frame) => {
@@ -554,9 +579,22 @@ impl Cluster {
         }
         let epoch = self.epoch;
         let node = &mut self.nodes[gateway];
-        (node.proxy, node.epoch) = (None, epoch);
+        let proxy = node.proxy.take();
+        node.epoch = epoch;
         node.sessions.clear();
         node.gateway.generation.0 += 1;
+        self.forget_left(proxy.iter().flat_map(Proxy::left).collect());
+    }
+
+    /// Somebody who knew that these have left is gone.
+    fn forget_left(&mut self, known: Vec<PeerId>) {
+        let proxies = || self.nodes.iter().filter_map(|node| node.proxy.as_ref());
+        let known_still = |peer: &PeerId| {
+            proxies().any(|proxy| proxy.left().any(|left| left == *peer))
+                || self.owner.iter().any(|room| room.left().any(|left| left == *peer))
+        };
+        let forgotten: Vec<PeerId> = known.into_iter().filter(|peer| !known_still(peer)).collect();
+        self.forgotten.extend(forgotten);
     }
 
     /// The registry says that a former life of this gateway is over.
@@ -601,7 +639,9 @@ impl Cluster {
 
     /// The owner's process ends; the room is nowhere until [`Self::new_owner`].
     pub(crate) fn stop_owner(&mut self) {
-        (self.owner, self.owner_up) = (None, false);
+        let owner = self.owner.take();
+        self.owner_up = false;
+        self.forget_left(owner.iter().flat_map(Room::left).collect());
     }
 
     /// Somebody owns the shard at the next epoch, and perhaps waits for all gateways. They hear of it
@@ -664,7 +704,8 @@ impl Cluster {
         let idle = |node: &Node| node.sessions.is_empty() && node.proxy.as_ref().is_some_and(Proxy::is_idle);
         let Some(gateway) = self.nodes.iter().position(idle) else { return false };
         self.send_to_room(gateway, RoomInput::Detach);
-        self.nodes[gateway].proxy = None;
+        let proxy = self.nodes[gateway].proxy.take();
+        self.forget_left(proxy.iter().flat_map(Proxy::left).collect());
         true
     }
 

@@ -6,7 +6,7 @@
 //! - `delivered` up to an id is said only when the client has taken it;
 //! - `undelivered` is said only of a receiver that is gone for good: no client is that peer in the end.
 //!   (What it took before it went, and could not acknowledge any more, may be called undelivered: nobody
-//!   can know.)
+//!   can know. And where the owner and every gateway that knew it gone ended together, it may come back.)
 //! - in the end every signal of a sender that is still there is either; and delivered, if its receiver
 //!   is still there too.
 
@@ -78,10 +78,13 @@ impl Referee {
         Ok(())
     }
 
-    /// With those who are still there.
-    pub(crate) fn end(&self, live: &BTreeSet<PeerId>) -> Result<(), String> {
+    /// With those who are still there; of some the servers lost at once that they had left.
+    pub(crate) fn end(&self, live: &BTreeSet<PeerId>, forgotten: &BTreeSet<PeerId>) -> Result<(), String> {
         for ((from, to), pair) in &self.pairs {
             let sent = pair.sent.len() as u64;
+            if live.contains(to) && forgotten.contains(to) && pair.undelivered {
+                continue;
+            }
             if live.contains(to) && pair.undelivered {
                 return Err(format!("{to} is there and was called gone to {from}"));
             }

@@ -63,6 +63,17 @@ pub(crate) struct Sum {
     pub(crate) taken: u64,
     pub(crate) undelivered: u64,
     pub(crate) repairs: u64,
+    /// Those who came back though they were called gone: see [`Cluster::forgotten`].
+    pub(crate) risen: u64,
+}
+
+impl Sum {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.taken += other.taken;
+        self.undelivered += other.undelivered;
+        self.repairs += other.repairs;
+        self.risen += other.risen;
+    }
 }
 
 impl Schedule {
@@ -73,6 +84,7 @@ impl Schedule {
             (policy.frames_per_sec, policy.frames_burst) = (12, 20);
         }
         let mut cluster = Cluster::new(seed ^ 0x5eed, 2, policy);
+        cluster.log = log;
         cluster.drops_resends = breakage == Some(Breakage::DropsResends);
         // Half of the schedules keep the order of each link, as the mesh does.
         let overtaking = if rng.next_u32() % 2 == 0 { 0 } else { 10 };
@@ -125,10 +137,13 @@ impl Schedule {
             self.step(STEP)?;
         }
         self.calm()?;
-        self.referee.end(&self.live())?;
+        let live = self.live();
+        self.referee.end(&live, &self.cluster.forgotten)?;
         self.rosters()?;
         let repairs = self.cluster.nodes.iter().filter_map(|n| n.proxy.as_ref()).map(Proxy::repairs).sum();
-        let sum = Sum { taken: self.referee.taken, undelivered: self.referee.undelivered, repairs };
+        let (taken, undelivered) = (self.referee.taken, self.referee.undelivered);
+        let risen = live.intersection(&self.cluster.forgotten).count() as u64;
+        let sum = Sum { taken, undelivered, repairs, risen };
         self.farewell()?;
         Ok(sum)
     }

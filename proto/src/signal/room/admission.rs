@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::age::Began;
 use super::super::code::{ErrorCode, LeaveReason, Refusal};
 use super::super::frame::GoneReason;
 use super::super::member::Member;
@@ -9,29 +10,31 @@ use super::super::route::{Entry, ProxyInput, RoomChange};
 use super::{Output, Present, Revoked, Room};
 use crate::id::{Attach, Change, PeerId};
 use crate::limits;
-use crate::time::{Mono, Now};
+use crate::time::Now;
 
 impl Room {
     pub(super) fn announce(
         &mut self,
         now: Now,
         entry: Entry,
-        began: Mono,
+        attached: Began,
         marks: BTreeMap<PeerId, u64>,
         revoked: Revoked<'_>,
         out: &mut Vec<Output>,
     ) {
         let Entry { gateway: from, member, .. } = &entry;
-        let (from, peer, attach) = (*from, member.seat.peer, member.attach);
-        let gone = |reason| Output::To(from, ProxyInput::Gone { peer, attach, reason });
+        let (from, peer, attach, presented) = (*from, member.seat.peer, member.attach, entry.presented);
+        let gone =
+            |reason| Output::To(from, ProxyInput::Gone { peer, attach, presented, reason, tie: false });
         let refused = |refusal| Output::To(from, ProxyInput::NotAdmitted { peer, refusal });
         let returns = member.admitted.is_some();
+        let began = Began::ago_ms(now.mono, entry.age_ms);
         if revoked(member.seat.session, member.profile.identity.as_ref()) {
             self.remove(peer, LeaveReason::Kicked, out);
             let refusal = Refusal::new(ErrorCode::Banned, "an admin removed you from this room");
             out.push(if returns { gone(GoneReason::Revoked) } else { refused(refusal) });
         } else if self.present.contains_key(&peer) {
-            self.refresh(now, entry, marks, out);
+            self.refresh(now, entry, attached, marks, out);
         } else if let Some(reason) = self.left_for(peer) {
             out.push(gone(reason.into()));
         } else if returns && self.settled {
@@ -41,7 +44,7 @@ impl Room {
         } else if let Some(refusal) = self.refuses(member) {
             out.push(refused(refusal));
         } else if self.claim(member, began, out) {
-            self.admit(now, entry, began, out);
+            self.admit(now, entry, (began, attached), out);
         } else {
             out.push(gone(GoneReason::Replaced));
         }
@@ -69,16 +72,14 @@ impl Room {
     }
 
     /// An identity belongs to the peer that joined last; a former one makes place. False where
-    /// `member` is a former one itself: it comes back, or its join waited on its way.
-    pub(super) fn claim(&mut self, member: &Member, began: Mono, out: &mut Vec<Output>) -> bool {
+    /// `member` is a former one itself: it comes back, or its join waited on its way. Of two joins at
+    /// almost the same time it belongs to the one that was let in last.
+    pub(super) fn claim(&mut self, member: &Member, began: Began, out: &mut Vec<Output>) -> bool {
         let Some(identity) = &member.profile.identity else { return true };
         if let Some(other) = self.identities.get(identity).and_then(|other| self.present.get(other)) {
             let known = &other.entry.member;
-            let former = match member.admitted {
-                Some(_) => member.admitted < known.admitted,
-                None => began < other.began,
-            };
-            if former {
+            let let_in_before = member.admitted.is_some() && member.admitted < known.admitted;
+            if began.is_before(other.began).unwrap_or(let_in_before) {
                 return false;
             }
             self.remove(known.seat.peer, LeaveReason::Replaced, out);
@@ -87,35 +88,56 @@ impl Room {
         true
     }
 
-    fn admit(&mut self, now: Now, mut entry: Entry, began: Mono, out: &mut Vec<Output>) {
+    fn admit(
+        &mut self,
+        now: Now,
+        mut entry: Entry,
+        (began, attached): (Began, Began),
+        out: &mut Vec<Output>,
+    ) {
         let (n, member) = (Change(self.n.0 + 1), &mut entry.member);
         member.admitted = member.admitted.or(Some((self.epoch, n)));
         let absent_since = member.away.then_some(now.mono);
-        self.present.insert(member.seat.peer, Present { entry: entry.clone(), began, absent_since });
+        let attached = Some(attached);
+        let present = Present { entry: entry.clone(), began, attached, absent_since };
+        self.present.insert(entry.member.seat.peer, present);
         self.change(RoomChange::Joined(entry), out);
     }
 
     /// A session that is present says how it is now. Of two gateways the one has the peer that was
     /// shown the newer token (CLUSTER.md 5 and 7); of the same token, which means that a welcome was
-    /// lost, the one that speaks last.
-    fn refresh(&mut self, now: Now, mut entry: Entry, marks: BTreeMap<PeerId, u64>, out: &mut Vec<Output>) {
+    /// lost, the one that was shown it last.
+    fn refresh(
+        &mut self,
+        now: Now,
+        mut entry: Entry,
+        attached: Began,
+        marks: BTreeMap<PeerId, u64>,
+        out: &mut Vec<Output>,
+    ) {
         let (from, peer, attach) = (entry.gateway, entry.member.seat.peer, entry.member.attach);
-        let Some(known) = self.present.get(&peer).map(|present| &present.entry) else { return };
-        let last = known.member.attach;
+        let Some(present) = self.present.get_mut(&peer) else { return };
+        present.began = present.began.min(Began::ago_ms(now.mono, entry.age_ms));
+        let was_shown_before = present.attached.and_then(|last| attached.is_before(last)).unwrap_or(false);
+        let (known, last) = (&present.entry, present.entry.member.attach);
         if known.gateway == from {
             if attach < last {
-                return self.here(from, out); // out of date: it is told how things are
+                return self.here(now, from, out); // out of date: it is told how things are
             }
         } else if entry.presented > known.presented
-            || (entry.presented == known.presented && !entry.member.away)
+            || (entry.presented == known.presented && !entry.member.away && !was_shown_before)
         {
             entry.member.attach = attach.max(Attach(last.0 + 1));
+        } else if entry.member.away {
+            // Its gateway sees who has it. It may have come back there since, perhaps with a newer token.
+            return self.here(now, from, out);
         } else {
-            let reason = GoneReason::Replaced;
-            return out.push(Output::To(from, ProxyInput::Gone { peer, attach, reason }));
+            let (tie, presented) = (entry.presented == known.presented, entry.presented);
+            let body = ProxyInput::Gone { peer, attach, presented, reason: GoneReason::Replaced, tie };
+            return out.push(Output::To(from, body));
         }
-        if !self.take(now, entry, marks, out) {
-            self.here(from, out); // a repetition: its answer was lost
+        if !self.take(now, entry, Some(attached), marks, out) {
+            self.here(now, from, out); // a repetition: its answer was lost
         }
     }
 
@@ -124,14 +146,16 @@ impl Room {
         &mut self,
         now: Now,
         entry: Entry,
+        attached: Option<Began>,
         marks: BTreeMap<PeerId, u64>,
         out: &mut Vec<Output>,
     ) -> bool {
-        let Entry { gateway, member, presented } = entry;
+        let Entry { gateway, member, presented, .. } = entry;
         let (peer, attach, away) = (member.seat.peer, member.attach, member.away);
         let Some(present) = self.present.get_mut(&peer) else { return false };
         let moved = attach > present.entry.member.attach || present.entry.gateway != gateway;
         (present.entry.gateway, present.entry.presented) = (gateway, presented);
+        present.attached = attached.or(present.attached.filter(|_| !moved));
         present.absent_since = away.then(|| present.absent_since.unwrap_or(now.mono));
         let known = &mut present.entry.member;
         let newer_profile = member.version > known.version && member.profile != known.profile;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::super::age::Began;
 use super::super::code::LeaveReason;
 use super::super::member::Gateway;
 use super::super::route::{Entry, Held, ProxyInput, RoomChange};
@@ -20,12 +21,26 @@ impl Room {
     }
 
     pub(super) fn ask(&mut self, now: Now, out: &mut Vec<Output>) {
-        if self.expected.is_empty() {
-            self.ask_at = Mono::NEVER;
-        } else if self.ask_at <= now.mono {
-            out.extend(self.expected.iter().map(|gateway| Output::To(*gateway, ProxyInput::Ask)));
-            self.ask_at = now.mono + limits::ASK_EVERY;
+        if self.ask_at > now.mono {
+            return;
         }
+        let asked = if self.expected.is_empty() { &self.gateways } else { &self.expected };
+        out.extend(asked.iter().map(|gateway| Output::To(*gateway, ProxyInput::Ask)));
+        self.ask_at = Mono::NEVER; // until it is watched over again
+    }
+
+    /// Sees to it that those are asked whose word is missing: gateways that have not attached yet, and,
+    /// where nobody is here, those that seem to follow the room (a `detach` may have been lost).
+    pub(super) fn watch_over(&mut self, now: Now) {
+        let every = if !self.expected.is_empty() {
+            limits::ASK_EVERY
+        } else if self.present.is_empty() && !self.gateways.is_empty() {
+            limits::ASK_EMPTY_EVERY
+        } else {
+            self.ask_at = Mono::NEVER;
+            return;
+        };
+        self.ask_at = self.ask_at.min(now.mono + every);
     }
 
     /// No peer of a former owner can come back any more: this node has owned the shard for longer
@@ -65,9 +80,9 @@ impl Room {
             }
         }
         self.gateways.insert(from);
-        self.here(from, out);
+        self.here(now, from, out);
         let waited = self.expected.remove(&from);
-        self.open(waited, out);
+        self.open(now, waited, out);
     }
 
     fn adopt(&mut self, now: Now, held: Held, revoked: Revoked<'_>, out: &mut Vec<Output>) {
@@ -88,7 +103,7 @@ impl Room {
             if known.is_none() {
                 self.adopt_one(now, entry, out);
             } else if known < Some(member.attach) {
-                self.take(now, entry, BTreeMap::new(), out);
+                self.take(now, entry, None, BTreeMap::new(), out);
                 if let Some(present) = self.present.get_mut(&peer) {
                     present.absent_since = Some(now.mono);
                 }
@@ -97,20 +112,22 @@ impl Room {
     }
 
     fn adopt_one(&mut self, now: Now, entry: Entry, out: &mut Vec<Output>) {
-        if !self.claim(&entry.member, Mono::default(), out) {
+        let began = Began::ago_ms(now.mono, entry.age_ms);
+        if !self.claim(&entry.member, began, out) {
             self.remember_left(entry.member.seat.peer, LeaveReason::Replaced);
             return;
         }
-        let present = Present { entry: entry.clone(), began: Mono::default(), absent_since: Some(now.mono) };
+        let (attached, absent_since) = (None, Some(now.mono));
+        let present = Present { entry: entry.clone(), began, attached, absent_since };
         self.present.insert(entry.member.seat.peer, present);
         self.change(RoomChange::Joined(entry), out);
     }
 
     /// Once nobody is waited for, newcomers who were kept waiting are heard.
-    pub(super) fn open(&mut self, waited: bool, out: &mut Vec<Output>) {
+    pub(super) fn open(&mut self, now: Now, waited: bool, out: &mut Vec<Output>) {
         if waited && self.expected.is_empty() {
             for gateway in &self.gateways {
-                self.here(*gateway, out);
+                self.here(now, *gateway, out);
             }
         }
     }

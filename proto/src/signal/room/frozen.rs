@@ -68,7 +68,7 @@ impl Room {
             self.handle_revoked(revocation, true, out);
         }
         for gateway in &self.gateways {
-            self.here(*gateway, out);
+            self.here(now, *gateway, out);
         }
         if !self.expected.is_empty() {
             self.ask_at = now.mono;
@@ -82,7 +82,7 @@ impl Room {
         match input {
             RoomInput::Signal(signal) => self.signal(from, signal, out),
             RoomInput::Ack(ack) => self.ack(from, ack, out),
-            RoomInput::Attach { held } => self.knock(from, held.is_some(), out),
+            RoomInput::Attach { held } => self.knock(now, from, held.is_some(), out),
             RoomInput::Detach => {
                 if let Some(frozen) = &mut self.frozen {
                     frozen.knocked.remove(&from);
@@ -91,7 +91,7 @@ impl Room {
             }
             RoomInput::Check { n, digest: theirs } => {
                 if n != self.n || theirs != digest(self.entries()) {
-                    self.here(from, out);
+                    self.here(now, from, out);
                 }
             }
             RoomInput::Kick { by, peer, ban } => self.kick(now, from, by, peer, ban, out),
@@ -108,7 +108,7 @@ impl Room {
         }
     }
 
-    fn knock(&mut self, from: Gateway, holds: bool, out: &mut Vec<Output>) {
+    fn knock(&mut self, now: Now, from: Gateway, holds: bool, out: &mut Vec<Output>) {
         if let Some(frozen) = &mut self.frozen {
             frozen.detached.remove(&from);
             if !self.gateways.contains(&from) || holds {
@@ -118,7 +118,7 @@ impl Room {
                 return;
             }
         }
-        self.here(from, out); // it asks again for what it follows: nothing changes by that
+        self.here(now, from, out); // it asks again for what it follows: nothing changes by that
     }
 
     /// Keeps for later that a gateway's life has ended. False where the room is not frozen.
