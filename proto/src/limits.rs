@@ -482,6 +482,9 @@ pub const PROPOSE_AGAIN: Duration = Duration::from_secs(2);
 
 // ------------------------------------------------------------------------------- the registry's feed
 
+/// A leader whose disk is nearly full hands the leadership over no more often than this: the next one's disk
+/// may be no better.
+pub const HANDOVER_EVERY: Duration = Duration::from_secs(30);
 /// How far the index, generations and epochs go on where the registry's history breaks off: more than
 /// any node can have seen of what is missing (a thousand entries a second for eleven days).
 pub const HISTORY_GAP: u64 = 1_000_000_000;

@@ -38,7 +38,7 @@ impl Durable {
         state.pass(Index(at.index));
         let voters = founders.iter().map(|node| node.0).collect();
         let members = ConfState { voters, ..ConfState::default() };
-        let snap = Arc::new(Snap { at, members, data: state.encode()? });
+        let snap = Arc::new(Snap { at, members, data: state.encode()?.into() });
         let hard = HardState { term: at.term, commit: at.index, ..HardState::default() };
         Ok(Self { member: member.0, snap, compacted: at, entries: VecDeque::new(), hard })
     }
@@ -47,7 +47,7 @@ impl Durable {
     pub(super) fn alone_with(member: NodeId, state: &State, term: u64) -> Result<Self, WireError> {
         let at = At { index: state.index().0, term };
         let members = ConfState { voters: vec![member.0], ..ConfState::default() };
-        let snap = Arc::new(Snap { at, members, data: state.encode()? });
+        let snap = Arc::new(Snap { at, members, data: state.encode()?.into() });
         let hard = HardState { term, commit: at.index, ..HardState::default() };
         Ok(Self { member: member.0, snap, compacted: at, entries: VecDeque::new(), hard })
     }

@@ -125,7 +125,7 @@ fn read_log(disk: &mut Disk, meta: &[u8], hard: HardState) -> Result<Durable, Re
         return Err(ReadError::Short { last, commit: hard.commit.max(meta.at.index) });
     }
     disk.stored = (meta.compacted.index + 1, last);
-    let snap = Arc::new(Snap { at: meta.at, members, data });
+    let snap = Arc::new(Snap { at: meta.at, members, data: data.into() });
     Ok(Durable { member: disk.member, snap, compacted: meta.compacted, entries, hard })
 }
 
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn anothers_snapshot_leaves_nothing_of_the_log_before() {
         let dir = tempfile::tempdir().unwrap();
-        let (at, data) = (At { index: 7, term: 5 }, State::default().encode().unwrap());
+        let (at, data) = (At { index: 7, term: 5 }, State::default().encode().unwrap().into());
         let members = ConfState { voters: vec![1, 2], ..ConfState::default() };
         let snap = Some((Arc::new(Snap { at, members: members.clone(), data }), at));
         // The snapshot ends within the old log, whose entries 8 and 9 are of another history.
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn our_own_snapshot_leaves_what_it_does_not_compact() {
         let dir = tempfile::tempdir().unwrap();
-        let (at, data) = (At { index: 7, term: 2 }, State::default().encode().unwrap());
+        let (at, data) = (At { index: 7, term: 2 }, State::default().encode().unwrap().into());
         let members = ConfState { voters: vec![1], ..ConfState::default() };
         let snap = Some((Arc::new(Snap { at, members, data }), At { index: 4, term: 2 }));
         let read = write(dir.path(), vec![entries(2..=9, 2), Write { snap, ..entries(10..=10, 2) }]);

@@ -28,7 +28,7 @@ use super::storage::Log;
 pub use super::storage::{Snap, Write};
 use super::timer::{self, Timer};
 pub use super::types::Ticket;
-use super::types::{FatalError, Proposal, ProposeError, ReadError, TransferError};
+use super::types::{FatalError, Proposal, ProposeError, ReadError};
 
 /// A Ready whose messages, and whose being persisted, wait for the disk.
 pub(super) struct Held {
@@ -67,6 +67,8 @@ pub struct Member {
     pub(super) disk_low: bool,
     /// When each other member was heard last.
     pub(super) heard: BTreeMap<u64, Mono>,
+    /// No earlier than this it hands over again, for want of room on its disk.
+    pub(super) next_handover: Mono,
     /// When a leader was known last.
     pub(super) led: Mono,
     /// The state of a snapshot that Raft has been given.
@@ -126,6 +128,7 @@ impl Member {
             writes: 0,
             disk_low: false,
             heard: BTreeMap::new(),
+            next_handover: now.mono,
             led: now.mono,
             arrived: None,
             out: Vec::new(),
@@ -153,6 +156,7 @@ impl Member {
             self.led = now.mono;
         }
         self.reads.handle_timeout(now.mono, self.timer.profile());
+        self.hand_over(now.mono);
         self.settle_transfer();
     }
 
@@ -284,66 +288,6 @@ impl Member {
         } else {
             self.out.push(Output::Read(ticket, Err(ReadError::NoLeader)));
         }
-    }
-
-    /// Hands the leadership to another voter; answered by [`Output::Transferred`].
-    pub fn handle_transfer(&mut self, ticket: Ticket, to: NodeId) {
-        let refused = if self.node.raft.state != StateRole::Leader {
-            Some(TransferError::NoLeader { leader: self.leader() })
-        } else if self.transfer.is_some() {
-            Some(TransferError::Busy)
-        } else if !self.node.store().members().voters.contains(&to.0) {
-            Some(TransferError::NoVoter)
-        } else {
-            None
-        };
-        match refused {
-            Some(error) => self.out.push(Output::Transferred(ticket, Err(error))),
-            None if to.0 == self.id => self.out.push(Output::Transferred(ticket, Ok(()))),
-            None => {
-                self.node.transfer_leader(to.0);
-                self.transfer = Some((ticket, to.0));
-            }
-        }
-    }
-
-    /// A leader that is no voter any more leads no longer, which raft leaves to us: the others learn what
-    /// is committed, and who has most of the log is to stand at once.
-    pub(super) fn resign(&mut self) {
-        let raft = &mut self.node.raft;
-        if raft.state != StateRole::Leader || raft.promotable() {
-            return;
-        }
-        raft.bcast_append();
-        let voters = raft.prs().conf().voters().ids();
-        let known =
-            raft.prs().iter().filter(|(id, progress)| voters.contains(**id) && progress.recent_active);
-        let next = known.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id);
-        if let Some(next) = next {
-            raft.send_timeout_now(next);
-        }
-        let term = raft.term;
-        raft.become_follower(term, raft::INVALID_ID);
-    }
-
-    /// raft gives a transfer up after the shortest election timeout.
-    pub(super) fn settle_transfer(&mut self) {
-        let Some((ticket, to)) = self.transfer else { return };
-        let raft = &self.node.raft;
-        let answer = if raft.leader_id == to {
-            Ok(())
-        } else if raft.state == StateRole::Leader {
-            if raft.lead_transferee == Some(to) {
-                return;
-            }
-            Err(TransferError::Failed)
-        } else if raft.leader_id == raft::INVALID_ID {
-            return;
-        } else {
-            Err(TransferError::Failed)
-        };
-        self.transfer = None;
-        self.out.push(Output::Transferred(ticket, answer));
     }
 
     /// Who leads, where known.

@@ -19,6 +19,7 @@ mod handle;
 mod load;
 mod log;
 pub mod member;
+mod office;
 mod open;
 mod pledge;
 mod published;

@@ -64,7 +64,7 @@ impl Build {
         if let Err(error) = &encoded {
             tracing::error!(%error, "no snapshot of the registry");
         }
-        encoded.ok().map(|data| Snap { at, members, data })
+        encoded.ok().map(|data| Snap { at, members, data: data.into() })
     }
 }
 
@@ -196,7 +196,7 @@ impl Member {
         tracing::info!(index = meta.index, "installing the leader's snapshot");
         let at = At { index: meta.index, term: meta.term };
         let members = meta.get_conf_state().clone();
-        self.node.mut_store().install(Arc::new(Snap { at, members, data: snapshot.get_data().to_vec() }));
+        self.node.mut_store().install(Arc::new(Snap { at, members, data: snapshot.data.clone() }));
         self.state = Arc::new(state);
         self.timer.set_profile(self.state.profile());
         self.installed = Some((number, meta.index));

@@ -51,7 +51,7 @@ impl Member {
         }
     }
 
-    fn caught_up(&self) -> Vec<NodeId> {
+    pub(super) fn caught_up(&self) -> Vec<NodeId> {
         let committed = self.node.raft.raft_log.committed;
         let near = |progress: &raft::Progress| {
             progress.state == ProgressState::Replicate && progress.matched + LOG_TRAIL >= committed
@@ -65,7 +65,7 @@ impl Member {
         ids
     }
 
-    fn recent(&self, now: Mono) -> Vec<NodeId> {
+    pub(super) fn recent(&self, now: Mono) -> Vec<NodeId> {
         let within = self.timer.profile().election.1;
         let heard = |id: &u64| self.heard.get(id).is_some_and(|at| now.since(*at) <= within);
         let all = self.node.raft.prs().iter();

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chappe_proto::limits::LOG_TRAIL;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
@@ -28,7 +29,7 @@ pub struct Snap {
     /// The members then.
     pub(super) members: ConfState,
     /// The state's bytes.
-    pub(super) data: Vec<u8>,
+    pub(super) data: Bytes,
 }
 
 /// What is to become durable together.
@@ -238,7 +239,7 @@ impl raft::Storage for Log {
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
         let mut snapshot = Snapshot::default();
-        snapshot.set_data(self.snap.data.clone().into());
+        snapshot.set_data(self.snap.data.clone());
         let meta = snapshot.mut_metadata();
         meta.index = self.snap.at.index;
         meta.term = self.snap.at.term;
@@ -298,7 +299,7 @@ mod tests {
         let mut log = log(1..=LOG_TRAIL + 100);
         let at = At { index: LOG_TRAIL + 50, term: 1 };
         let members = ConfState { voters: vec![1], learners: vec![4], ..ConfState::default() };
-        log.keep(Arc::new(Snap { at, members, data: vec![1, 2] }));
+        log.keep(Arc::new(Snap { at, members, data: vec![1, 2].into() }));
         assert_eq!(log.first_index(), Ok(51));
         assert_eq!(log.term(50), Ok(1));
         assert_eq!(log.term(49), Err(StorageError::Compacted.into()));

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use chappe_cluster::consensus::{
     Barrier, Config, Ended, Fdatasync, Message, Registry, Status, Synced, Transport, Unsent,
 };
 use chappe_proto::id::NodeId;
+use chappe_proto::limits::DISK_FREE_MIN;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, MessageType};
 use tokio::sync::watch;
@@ -68,12 +70,17 @@ impl Transport for Net {
 
 /// Lets syncs through while it is open.
 #[derive(Clone, Default)]
-pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>, Arc<AtomicBool>);
 
 impl Gate {
     pub(crate) fn shut(&self, shut: bool) {
         *self.0.0.lock().unwrap() = shut;
         self.0.1.notify_all();
+    }
+
+    /// Little room is left, or enough.
+    pub(crate) fn low(&self, low: bool) {
+        self.1.store(low, Ordering::Relaxed);
     }
 }
 
@@ -81,6 +88,10 @@ impl Barrier for Gate {
     fn sync(&mut self, which: Synced, file: &File) -> io::Result<()> {
         drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |shut| *shut).unwrap());
         Fdatasync.sync(which, file)
+    }
+
+    fn free(&self, _: &Path) -> io::Result<u64> {
+        Ok(if self.1.load(Ordering::Relaxed) { DISK_FREE_MIN - 1 } else { DISK_FREE_MIN })
     }
 }
 

@@ -157,6 +157,23 @@ async fn a_member_whose_log_is_older_than_its_word_never_votes_and_joins_anew() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_disk_is_nearly_full_hands_over() {
+    let cluster = Cluster::of(&[1, 2, 3]);
+    let leader = cluster.leader().await;
+    propose_many(&cluster.member(leader), 0..20).await;
+    cluster.gates[&leader].low(true);
+    let second = successor(&cluster, leader).await;
+    propose_many(&cluster.member(second), 20..40).await;
+    let full = cluster.member(leader);
+    assert!(full.status().disk_low);
+    // It follows still: what the others agree on is written here too.
+    cluster.has(leader, 39).await;
+    cluster.gates[&leader].low(false);
+    until(full.watch_status(), |status| !status.disk_low).await;
+    assert_eq!(full.propose(mark(99)).await, Err(ProposeError::NoLeader { leader: Some(NodeId(second)) }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ten_restarts_in_a_row_lose_nothing() {
     let mut cluster = Cluster::of(&[1, 2, 3]);
     for round in 0..10 {
