@@ -115,7 +115,9 @@ async fn of(mount: &Mount, id: NodeId) -> Result<(ClusterStatus, Member), Proble
 
 /// Another node must be there to take what this one has.
 fn can_spare(status: &ClusterStatus, id: NodeId) -> Result<(), Problem> {
-    let takes = |member: &Member| member.node != id && member.state == NodeState::Up && !member.draining;
+    let takes = |member: &Member| {
+        member.node != id && member.state == NodeState::Up && !member.draining && member.weight > 0
+    };
     if status.members.iter().any(takes) {
         return Ok(());
     }
@@ -153,11 +155,10 @@ async fn set_weight(
 ) -> Result<HttpResponse, Problem> {
     let id = node_id(&path)?;
     let Weight { weight } = read(&body)?;
+    let (status, _) = of(&mount, id).await?;
     if weight == 0 {
-        let fix = "1 or more; a node that is to own nothing is drained".to_owned();
-        return Err(Problem::Field { field: "weight", fix });
+        can_spare(&status, id)?;
     }
-    of(&mount, id).await?;
     let change = NodeChange { weight: Some(weight), ..NodeChange::default() };
     mount.cluster.node_set(id, change, operator.note(&format!("gave node {id} weight {weight}"))).await?;
     Ok(HttpResponse::NoContent().finish())
@@ -443,6 +444,17 @@ mod tests {
     }
 
     #[actix_rt::test]
+    async fn a_witness_runs_no_rooms_and_others_must() {
+        let memory = Arc::new(Memory::default());
+        for id in [3, 2] {
+            let path = format!("/nodes/{id}/weight");
+            assert_eq!(ask(&memory, Method::PUT, &path, json!({ "weight": 0 })).await.0, 204);
+        }
+        let told = refused(&memory, Method::PUT, "/nodes/1/weight", json!({ "weight": 0 })).await;
+        assert!(told.starts_with("409") && told.contains("no other node could take"), "{told}");
+    }
+
+    #[actix_rt::test]
     async fn a_node_that_leaves_drains_first_unless_it_is_down() {
         let memory = Arc::new(Memory::default());
         assert_eq!(ask(&memory, Method::DELETE, "/nodes/3", Value::Null).await.0, 202);
@@ -516,7 +528,7 @@ mod tests {
         for (path, body, told) in [
             ("/cluster/profile", json!({ "profile": "moon" }), "`lan` or `wan`"),
             ("/cluster/voters", json!({ "voters": 4 }), "voters: 3, which survive"),
-            ("/nodes/2/weight", json!({ "weight": 0 }), "weight: 1 or more"),
+            ("/nodes/2/weight", json!({ "weight": -1 }), "body:"),
         ] {
             let refused = refused(&memory, Method::PUT, path, body).await;
             assert!(refused.starts_with("400") && refused.contains(told), "{refused}");

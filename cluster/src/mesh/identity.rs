@@ -139,13 +139,26 @@ impl IdentityDir {
     /// # Errors
     /// [`PkiError`].
     pub fn found(&self, cluster: ClusterId, region: Region, now: Unix) -> Result<Identity, PkiError> {
+        self.found_as(cluster, NodeId(1), region, now)
+    }
+
+    /// The same with another id, for a cluster that begins with a backup.
+    ///
+    /// # Errors
+    /// [`PkiError`].
+    pub fn found_as(
+        &self,
+        cluster: ClusterId,
+        node: NodeId,
+        region: Region,
+        now: Unix,
+    ) -> Result<Identity, PkiError> {
         if let Some(identity) = self.load()? {
             return Ok(identity);
         }
         let authority = Authority::make(cluster, now)?;
         let kept = [pem("CERTIFICATE", authority.certificate()), pem("PRIVATE KEY", &authority.key())];
         write_private(&self.path("authority.pem"), &kept.concat())?;
-        let node = NodeId(1);
         let credentials = authority.issue(&Holder::Node(node), now)?.into();
         let identity = Identity { cluster, node, region, credentials, peers: Vec::new() };
         self.save(&identity)?;

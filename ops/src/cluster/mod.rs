@@ -75,8 +75,7 @@ enum Asked {
     Weight {
         /// Its number.
         node: u64,
-        /// Its part, relative to others' (1 at first).
-        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+        /// Its part, relative to others' (1 at first); 0 is a witness, which runs no rooms.
         weight: u16,
     },
     /// Let another voter lead.

@@ -1,11 +1,14 @@
-//! `chappe cluster recover`: on the data directory of a node that does not run.
+//! `chappe cluster restore` and `recover`: on the data directory of a node that does not run.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use chappe_cluster::clock;
+use chappe_cluster::consensus::backup::{self, BackupInfo, Restored};
 use chappe_cluster::consensus::{Survivor, inspect, recover};
-use chappe_proto::id::NodeId;
+use chappe_cluster::mesh::identity::IdentityDir;
+use chappe_proto::id::{ClusterId, NodeId, Region};
 use serde_json::json;
 
 use crate::files::Dir;
@@ -13,8 +16,25 @@ use crate::files::Dir;
 /// What is done without a node.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
+    /// Begin a new cluster with what a backup holds, in the directory of its first node.
+    Restore(Restore),
     /// The quorum is lost for good: let a node that is left go on alone.
     Recover(Recover),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Restore {
+    /// What `chappe cluster backup` wrote.
+    file: PathBuf,
+    /// The data directory of the new node, which must hold none yet.
+    #[arg(long, value_name = "DIRECTORY")]
+    data: PathBuf,
+    /// Where the new node stands.
+    #[arg(long, value_name = "NAME")]
+    region: Region,
+    /// Take the backup of this cluster alone (its id, c_…).
+    #[arg(long, value_name = "ID")]
+    of: Option<ClusterId>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -35,10 +55,44 @@ fn take(path: &Path) -> Result<Dir> {
     Dir::take(path, "--data OTHER-DIRECTORY")
 }
 
+/// A time as operators write it: the registry's are in UTC.
+fn ago(info: &BackupInfo) -> String {
+    chappe_admin::health::span(clock::unix().0.saturating_sub(info.at.0))
+}
+
 pub(super) fn run(verb: &Verb, json: bool) -> Result<()> {
     match verb {
+        Verb::Restore(args) => restore(args, json),
         Verb::Recover(args) => rescue(args, json),
     }
+}
+
+fn restore(args: &Restore, json: bool) -> Result<()> {
+    let (info, _) = match backup::read(&args.file) {
+        Ok(read) => read,
+        Err(error) => bail!("{} cannot be restored: {error}", args.file.display()),
+    };
+    let dir = take(&args.data)?;
+    if IdentityDir::of(&args.data).load()?.is_some() {
+        bail!("{} holds a node already: give a directory that does not", args.data.display());
+    }
+    let Restored { cluster, member, .. } = backup::restore(&args.file, &dir.join("registry"), args.of)?;
+    IdentityDir::of(&args.data).found_as(cluster, member, args.region.clone(), clock::unix())?;
+    if json {
+        println!(
+            "{}",
+            json!({ "cluster": cluster, "node": member, "from": info.cluster, "index": info.index })
+        );
+        return Ok(());
+    }
+    println!("{} is node {member} of the new cluster {cluster}, which begins with", args.data.display());
+    println!("what {} ({}) had {} ago, at entry {}.\n", info.name, info.cluster, ago(&info), info.index);
+    println!("  Stop whatever is left of the former cluster: it must not serve beside this one.");
+    println!("  Start this node: chappe node --data {} …", args.data.display());
+    println!("  Have the other nodes join anew (`chappe cluster invite`), with empty directories,");
+    println!("  and the edges (`chappe cluster edge`).\n");
+    println!("What was changed after the backup is gone: who was banned since then may return.");
+    Ok(())
 }
 
 /// What is left, and what is lost.
@@ -70,6 +124,9 @@ fn rescue(args: &Recover, json: bool) -> Result<()> {
     let dir = take(&args.data)?;
     let registry = dir.join("registry");
     let left = if args.yes { recover(&registry, args.accept_loss)? } else { inspect(&registry)? };
+    if left.voters == [left.member] {
+        bail!("node {} is the only voter of its cluster: there is nothing to recover", left.member);
+    }
     if json {
         let Survivor { member, voters, last, last_term, committed, .. } = &left;
         let all = json!({

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use chappe_proto::id::{AppId, Region};
+use chappe_proto::mesh::join::Token;
 use ipnet::IpNet;
 
 #[derive(Debug, clap::Args)]
@@ -109,7 +110,7 @@ pub(super) enum Begin {
     /// As the first of a new cluster.
     Found { name: String, region: Region },
     /// In a cluster that is there.
-    Join { token: String, region: Region },
+    Join { token: Box<Token>, region: Region },
     /// As who it was.
     Again,
 }
@@ -136,13 +137,7 @@ impl Args {
         };
         match (&self.found, token) {
             (Some(name), _) => Ok(Begin::Found { name: name.clone(), region: region()? }),
-            (None, Some(token)) => {
-                let token = token.trim().to_owned();
-                if !token.starts_with("chappe-join-") {
-                    bail!("that is no token of `chappe cluster invite`: it begins with chappe-join-");
-                }
-                Ok(Begin::Join { token, region: region()? })
-            }
+            (None, Some(token)) => Ok(Begin::Join { token: Box::new(token.parse()?), region: region()? }),
             (None, None) => bail!(
                 "{} holds no node yet: found a cluster by --found NAME, or join one by --join-file FILE with the \
                  token that `chappe cluster invite` prints there",
@@ -181,6 +176,8 @@ fn read_token(path: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use chappe_proto::id::{ClusterId, InvitationId};
+    use chappe_proto::mesh::uplink::Secret;
     use clap::Parser;
 
     use super::*;
@@ -206,17 +203,23 @@ mod tests {
         let name = "ours".to_owned();
         assert_eq!(found.begin(false).unwrap(), Begin::Found { name, region: region.clone() });
         assert_eq!(found.begin(true).unwrap(), Begin::Again);
-        let join = args("--data d --join chappe-join-abc --region eu");
-        let token = "chappe-join-abc".to_owned();
-        assert_eq!(join.begin(false).unwrap(), Begin::Join { token, region });
+        let token = Token {
+            addresses: vec!["192.0.2.1:7900".parse().unwrap()],
+            cluster: ClusterId::from_random([1; 15]),
+            authority: vec![2; 32],
+            invitation: InvitationId::from_random([3; 15]),
+            secret: Secret(vec![4; 32]),
+        };
+        let join = args(&format!("--data d --join {token} --region eu"));
+        assert_eq!(join.begin(false).unwrap(), Begin::Join { token: Box::new(token), region });
     }
 
     #[test]
     fn what_is_missing_is_asked_for() {
         assert!(told("--data d").contains("d holds no node yet: found a cluster by --found"));
         assert!(told("--data d --found a").contains("--region"));
-        assert!(told("--data d --join chappe-join-x").contains("--region"));
-        assert!(told("--data d --join x --region eu").contains("begins with chappe-join-"));
+        assert!(told("--data d --join chappe-join-x --region eu").contains("damaged"));
+        assert!(told("--data d --join x --region eu").contains("begins with `chappe-join-`"));
         assert!(told("--data d --join-file /nowhere --region eu").contains("/nowhere cannot be read"));
         for bad in
             ["--data d --found a --join b", "--data d --https 0.0.0.0:443", "--data d --public example.org"]
