@@ -108,6 +108,7 @@ pub enum Joined {
         /// Its id.
         node: NodeId,
         /// Its certificate, DER.
+        #[serde(with = "serde_bytes")]
         certificate: Vec<u8>,
         /// The authorities that it is to trust, DER.
         authorities: Vec<Vec<u8>>,

@@ -228,6 +228,7 @@ pub enum Ask {
     /// Of the leader: a certificate for the asker's new public key.
     Certify {
         /// SubjectPublicKeyInfo, DER.
+        #[serde(with = "serde_bytes")]
         public_key: Vec<u8>,
     },
 }
@@ -262,6 +263,7 @@ pub enum Answer {
     /// A certificate, DER.
     Certificate {
         /// The asker's.
+        #[serde(with = "serde_bytes")]
         certificate: Vec<u8>,
         /// The authorities that are trusted, DER.
         authorities: Vec<Vec<u8>>,
@@ -342,6 +344,7 @@ pub enum Feed {
         /// At which.
         index: Index,
         /// Bytes of [`crate::registry::State::encode`].
+        #[serde(with = "serde_bytes")]
         piece: Vec<u8>,
         /// Whether it is the last piece.
         last: bool,
@@ -351,6 +354,7 @@ pub enum Feed {
         /// Its index.
         index: Index,
         /// Its bytes.
+        #[serde(with = "serde_bytes")]
         data: Vec<u8>,
     },
     /// Who leads, where that is known, and in which term: told at once and at each change.

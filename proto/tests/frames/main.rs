@@ -1,0 +1,118 @@
+//! Frames between processes as earlier releases wrote them are read as what they mean (CLUSTER.md 9).
+//!
+//! `wire-1.hex` has the bytes of every frame of wire form 1 as they were first written. A frame that gains a
+//! field keeps its line: it must still read as its sample. A new frame is added with
+//! `CHAPPE_RECORD_FRAMES=1 cargo test -p chappe-proto --test frames`, which writes the lines that are
+//! missing and changes none.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panic")]
+
+mod route;
+mod samples;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use chappe_proto::limits::MESH_FRAME_MAX;
+use chappe_proto::wire;
+use data_encoding::HEXLOWER;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Frames with their names.
+#[derive(Default)]
+pub(crate) struct Samples(Vec<Sample>);
+
+type Reads = dyn Fn(&[u8]) -> Result<bool, String>;
+
+struct Sample {
+    name: String,
+    /// As this release writes it.
+    bytes: Vec<u8>,
+    /// Whether bytes read as the sample.
+    reads: Box<Reads>,
+}
+
+impl Samples {
+    pub(crate) fn add<T>(&mut self, name: impl Into<String>, value: T)
+    where
+        T: Serialize + DeserializeOwned + PartialEq + 'static,
+    {
+        let bytes = wire::encode(&value).unwrap();
+        let reads = move |bytes: &[u8]| match wire::decode::<T>(bytes, MESH_FRAME_MAX) {
+            Ok(read) => Ok(read == value),
+            Err(error) => Err(error.to_string()),
+        };
+        self.0.push(Sample { name: name.into(), bytes, reads: Box::new(reads) });
+    }
+}
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/frames/wire-1.hex")
+}
+
+fn recorded() -> BTreeMap<String, Vec<u8>> {
+    let text = std::fs::read_to_string(path()).unwrap_or_default();
+    let line = |line: &str| {
+        let (name, hex) = line.split_once(' ').unwrap();
+        (name.to_owned(), HEXLOWER.decode(hex.as_bytes()).unwrap())
+    };
+    text.lines().map(line).collect()
+}
+
+fn all() -> Samples {
+    let mut all = Samples::default();
+    samples::add(&mut all);
+    route::add(&mut all);
+    all
+}
+
+#[test]
+fn every_frame_reads_as_it_was_first_written() {
+    let mut recorded = recorded();
+    if std::env::var_os("CHAPPE_RECORD_FRAMES").is_some() {
+        for sample in all().0 {
+            recorded.entry(sample.name).or_insert(sample.bytes);
+        }
+        let line = |(name, bytes): (&String, &Vec<u8>)| format!("{name} {}\n", HEXLOWER.encode(bytes));
+        std::fs::write(path(), recorded.iter().map(line).collect::<String>()).unwrap();
+    }
+    for sample in &all().0 {
+        let Some(bytes) = recorded.remove(&sample.name) else {
+            panic!("{} is not recorded: see this file's head", sample.name)
+        };
+        assert_eq!((sample.reads)(&bytes), Ok(true), "{}", sample.name);
+    }
+    assert!(recorded.is_empty(), "recorded and sampled no more: {:?}", recorded.keys());
+}
+
+#[test]
+fn every_frame_reads_back_and_with_what_a_newer_release_adds() {
+    for sample in &all().0 {
+        assert_eq!((sample.reads)(&sample.bytes), Ok(true), "{}", sample.name);
+        // A map with few entries (fixmap) gets one that is not known yet.
+        let Some((head @ 0x80..=0x8e, rest)) = sample.bytes.split_first() else { continue };
+        if sample.is_a_variant() {
+            continue;
+        }
+        let newer = [&[head + 1, 0xa3, b'n', b'e', b'w', 0x92, 1, 2][..], rest].concat();
+        assert_eq!((sample.reads)(&newer), Ok(true), "{} with a field more", sample.name);
+    }
+}
+
+impl Sample {
+    /// Written as a map of one variant's name, which takes no second entry.
+    fn is_a_variant(&self) -> bool {
+        let plain = ["opening.", "parcel.", "up.", "down."].iter().any(|plain| self.name.starts_with(plain));
+        !plain && self.name != "join" && self.name != "health"
+    }
+}
+
+#[test]
+fn samples_have_names_of_their_own() {
+    let names: Vec<_> = all().0.into_iter().map(|sample| sample.name).collect();
+    let mut unique = names.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    assert_eq!(unique.len(), names.len());
+}

@@ -1,0 +1,159 @@
+//! One of each frame between proxies and rooms.
+
+use std::collections::BTreeMap;
+
+use bytestring::ByteString;
+use chappe_proto::id::{Attach, Change, Epoch, Generation, Identity, NodeId, Shard};
+use chappe_proto::mesh::node::Body;
+use chappe_proto::signal::code::{ErrorCode, LeaveReason, Refusal};
+use chappe_proto::signal::frame::GoneReason;
+use chappe_proto::signal::json::Json;
+use chappe_proto::signal::member::{Gateway, Grants, Member, Profile, Seat};
+use chappe_proto::signal::route::{
+    Ack, Content, Direct, DirectBody, Entry, FromRoom, Held, ProxyInput, RoomChange, RoomInput, Signal,
+    ToRoom,
+};
+use chappe_proto::time::Unix;
+
+use super::Samples;
+use super::samples::{parcel, peer, room, session};
+
+const GATEWAY: Gateway = Gateway { node: NodeId(1), generation: Generation(2) };
+
+fn json(text: &str) -> Json {
+    Json::parse(text).unwrap()
+}
+
+fn member() -> Member {
+    let seat = Seat {
+        peer: peer(1),
+        session: session(),
+        grants: Grants::ANONYMOUS,
+        capacity: Some(4),
+        token_until: Unix::from_secs(5),
+    };
+    let identity = Identity::new("ada").ok();
+    let profile = Profile { identity, name: Some("Ada".into()), metadata: Some(json(r#"{"a": 1}"#)) };
+    Member { seat, profile, version: 2, attach: Attach(1), away: true, admitted: Some((Epoch(1), Change(2))) }
+}
+
+pub(crate) fn entry() -> Entry {
+    Entry { gateway: GATEWAY, member: member(), presented: Attach(1) }
+}
+
+fn signal() -> Signal {
+    let content = Content {
+        connection: Some(json(r#"{"mine":"x"}"#)),
+        kind: ByteString::from_static("offer"),
+        payload: json(r#"{"sdp": "v=0\r\n"}"#),
+    };
+    Signal { from: peer(1), to: peer(2), id: u64::MAX, content }
+}
+
+fn ack() -> Ack {
+    Ack { from: peer(1), to: peer(2), id: 3 }
+}
+
+pub(crate) fn add(all: &mut Samples) {
+    to_rooms(all);
+    from_rooms(all);
+    for (name, body) in [(".signal", DirectBody::Signal(signal())), (".ack", DirectBody::Ack(ack()))] {
+        match &body {
+            DirectBody::Signal(_) | DirectBody::Ack(_) => {}
+        }
+        parcel(all, name, Body::Direct(Direct { room: room(), gateway: GATEWAY, body }));
+    }
+}
+
+fn to_rooms(all: &mut Samples) {
+    let held = Held { roster: vec![entry()], left: vec![(peer(9), LeaveReason::Lost)], broadcasts: 7 };
+    let (marks, presented) = (BTreeMap::from([(peer(2), 3)]), Attach(4));
+    let bodies = [
+        RoomInput::Attach { held: Some(Box::new(held)) },
+        RoomInput::Check { n: Change(3), digest: u64::MAX },
+        RoomInput::Detach,
+        RoomInput::Announce { member: member(), marks, presented, age_ms: 5 },
+        RoomInput::Leave { peer: peer(1), reason: LeaveReason::Left },
+        RoomInput::Signal(signal()),
+        RoomInput::Ack(ack()),
+        RoomInput::Broadcast { from: peer(1), payload: json("[null, 1.50]") },
+        RoomInput::Kick { by: peer(1), peer: peer(2), ban: true },
+    ];
+    for body in bodies {
+        let name = match &body {
+            RoomInput::Attach { .. } => ".attach",
+            RoomInput::Check { .. } => ".check",
+            RoomInput::Detach => ".detach",
+            RoomInput::Announce { .. } => ".announce",
+            RoomInput::Leave { .. } => ".leave",
+            RoomInput::Signal(_) => ".signal",
+            RoomInput::Ack(_) => ".ack",
+            RoomInput::Broadcast { .. } => ".broadcast",
+            RoomInput::Kick { .. } => ".kick",
+        };
+        let frame = ToRoom { room: room(), shard: Shard(1), epoch: Epoch(2), gateway: GATEWAY, body };
+        parcel(all, name, Body::ToRoom(frame));
+    }
+}
+
+fn from_rooms(all: &mut Samples) {
+    let (peer, to, attach) = (peer(1), peer(2), Attach(2));
+    let refusal = Refusal::new(ErrorCode::RoomFull, "full").about(peer, 3);
+    let bodies = [
+        ProxyInput::Here { n: Change(3), roster: vec![entry()], broadcasts: 2 },
+        ProxyInput::Homed { shard: Shard(5), epoch: Epoch(6) },
+        ProxyInput::Ask,
+        ProxyInput::Refused { epoch: Epoch(6) },
+        ProxyInput::NotAdmitted { peer, refusal: refusal.clone() },
+        ProxyInput::Gone { peer, attach, reason: GoneReason::Replaced },
+        ProxyInput::Signal(signal()),
+        ProxyInput::Taken { from: peer, to, id: 3 },
+        ProxyInput::Ack(ack()),
+        ProxyInput::Undelivered { from: peer, to, id: 3, was_here: true },
+        ProxyInput::Broadcast { from: peer, n: 3, payload: json("null") },
+        ProxyInput::Error { peer, refusal },
+    ];
+    for body in bodies.into_iter().chain(changes()) {
+        let name = match &body {
+            ProxyInput::Here { .. } => ".here",
+            ProxyInput::Homed { .. } => ".homed",
+            ProxyInput::Ask => ".ask",
+            ProxyInput::Refused { .. } => ".refused",
+            ProxyInput::Changed { change, .. } => change_name(change),
+            ProxyInput::NotAdmitted { .. } => ".not_admitted",
+            ProxyInput::Gone { .. } => ".gone",
+            ProxyInput::Signal(_) => ".signal",
+            ProxyInput::Taken { .. } => ".taken",
+            ProxyInput::Ack(_) => ".ack",
+            ProxyInput::Undelivered { .. } => ".undelivered",
+            ProxyInput::Broadcast { .. } => ".broadcast",
+            ProxyInput::Error { .. } => ".error",
+        };
+        let frame = FromRoom { room: room(), shard: Shard(1), epoch: Epoch(2), body };
+        parcel(all, name, Body::FromRoom(frame));
+    }
+}
+
+const fn change_name(change: &RoomChange) -> &'static str {
+    match change {
+        RoomChange::Joined(_) => ".changed.joined",
+        RoomChange::Left { .. } => ".changed.left",
+        RoomChange::Away { .. } => ".changed.away",
+        RoomChange::Back { .. } => ".changed.back",
+        RoomChange::Updated { .. } => ".changed.updated",
+    }
+}
+
+fn changes() -> impl Iterator<Item = ProxyInput> {
+    let (peer, attach, gateway) = (peer(1), Attach(2), GATEWAY);
+    let marks = BTreeMap::from([(peer, 3)]);
+    [
+        RoomChange::Joined(entry()),
+        RoomChange::Left { peer, reason: LeaveReason::Replaced },
+        RoomChange::Away { peer, attach, gateway },
+        RoomChange::Back { peer, attach, gateway, marks, presented: attach },
+        RoomChange::Updated { peer, profile: member().profile, version: 9 },
+    ]
+    .into_iter()
+    .map(|change| ProxyInput::Changed { n: Change(4), broadcasts: 5, change })
+}

@@ -1,0 +1,330 @@
+//! One of each frame that nodes say to each other, to who joins, and to edges.
+
+use std::collections::BTreeMap;
+
+use chappe_proto::id::{
+    AppId, ClusterId, EdgeId, Epoch, Generation, Index, InvitationId, NodeId, PeerId, Region, RoomKey,
+    RoomName, SessionId, Shard,
+};
+use chappe_proto::mesh::join::{Join, JoinRefusal, Joined};
+use chappe_proto::mesh::node::{
+    Answer, Ask, Body, EdgeReport, Failure, Feed, Hello, Lane, NodeStatus, Opening, Parcel,
+};
+use chappe_proto::mesh::uplink::{
+    Certificate, Directive, Down, EdgeChange, EdgeHello, EdgeView, Health, Listener, NodeHello, PeerPolicy,
+    RelayRange, Secret, Traffic, Up,
+};
+use chappe_proto::registry::{Command, NodeAddresses, Note, Outcome, RequestId};
+use chappe_proto::time::Unix;
+use chappe_proto::turn::Transport;
+
+use super::Samples;
+
+pub(crate) fn peer(n: u8) -> PeerId {
+    PeerId::from_random([n; 15])
+}
+
+pub(crate) fn session() -> SessionId {
+    SessionId::from_random([3; 15])
+}
+
+pub(crate) fn room() -> RoomKey {
+    RoomKey { app: AppId::new("dev").unwrap(), room: RoomName::new("tower").unwrap() }
+}
+
+fn cluster() -> ClusterId {
+    ClusterId::from_random([5; 15])
+}
+
+fn region() -> Region {
+    Region::new("eu").unwrap()
+}
+
+fn hello() -> Hello {
+    Hello {
+        cluster: cluster(),
+        node: NodeId(1),
+        build: "0.1.0".into(),
+        wire: 1,
+        oldest: 1,
+        life: u64::MAX,
+        speaks: 1,
+        reaches: vec![NodeId(2), NodeId(3)],
+    }
+}
+
+fn edge_hello() -> EdgeHello {
+    let address = "192.0.2.1:3478".parse().unwrap();
+    EdgeHello {
+        edge: EdgeId::new("edge-1").unwrap(),
+        build: "0.1.0".into(),
+        region: region(),
+        coordinates: Some((48.85, 2.35)),
+        listeners: vec![Listener {
+            transport: Transport::Udp,
+            address,
+            hostname: Some("turn.example".into()),
+        }],
+        relays: vec![RelayRange { address: "192.0.2.1".parse().unwrap(), first: 49152, last: 65535 }],
+        capacity: 1000,
+        feed: Some(Index(4)),
+    }
+}
+
+fn health() -> Health {
+    Health {
+        seq: 1,
+        allocations: 2,
+        sent: Traffic { packets: 3, bytes: 4 },
+        received: Traffic { packets: 5, bytes: 6 },
+        drops: BTreeMap::from([("full".into(), 7)]),
+        cpu_ms: 8,
+        rss: 9,
+        loop_lag_us: 10,
+        failed_listeners: Vec::new(),
+        limits: BTreeMap::from([("streams".into(), 11)]),
+    }
+}
+
+fn status() -> NodeStatus {
+    NodeStatus {
+        generation: Generation(2),
+        sessions: 3,
+        foreign: 1,
+        rooms: 4,
+        lease: true,
+        applied: Index(5),
+        role: "leader".into(),
+        leader: Some(NodeId(1)),
+        term: 6,
+        reaches: vec![NodeId(2)],
+        edges: vec![EdgeId::new("edge-1").unwrap()],
+    }
+}
+
+pub(crate) fn add(all: &mut Samples) {
+    openings(all);
+    bodies(all);
+    asks(all);
+    answers(all);
+    feed(all);
+    joins(all);
+    uplinks(all);
+}
+
+fn openings(all: &mut Samples) {
+    let lanes = [Lane::Control, Lane::Raft, Lane::Rooms(15), Lane::Feed, Lane::Snapshot];
+    for (n, lane) in lanes.into_iter().enumerate() {
+        // A lane without its sample does not compile.
+        match lane {
+            Lane::Control | Lane::Raft | Lane::Rooms(_) | Lane::Feed | Lane::Snapshot => {}
+        }
+        all.add(format!("opening.{n}"), Opening { lane, hello: hello() });
+    }
+}
+
+/// The name of a frame: with a new one, this does not compile until its sample is thought of.
+fn body_name(body: &Body) -> &'static str {
+    match body {
+        Body::ToRoom(_) => "to_room",
+        Body::FromRoom(_) => "from_room",
+        Body::Direct(_) => "direct",
+        Body::Renew { .. } => "renew",
+        Body::Grant { .. } => "grant",
+        Body::Released { .. } => "released",
+        Body::Request { .. } => "request",
+        Body::Answer { .. } => "answer",
+        Body::Reaches(_) => "reaches",
+        Body::Edges(_) => "edges",
+        Body::End { .. } => "end",
+    }
+}
+
+pub(crate) fn parcel(all: &mut Samples, detail: &str, body: Body) {
+    let name = format!("parcel.{}{detail}", body_name(&body));
+    all.add(name, Parcel { from: NodeId(1), to: NodeId(2), body });
+}
+
+fn bodies(all: &mut Samples) {
+    parcel(all, "", Body::Renew { generation: Generation(3), n: 4 });
+    parcel(all, "", Body::Grant { generation: Generation(3), n: 4, index: Index(5) });
+    parcel(all, "", Body::Released { shards: vec![(Shard(1), Epoch(2))], applied: Index(3) });
+    parcel(all, "", Body::Request { id: 7, ask: Ask::Read });
+    parcel(all, "", Body::Answer { id: 7, answer: Answer::Done });
+    parcel(all, "", Body::Reaches(vec![NodeId(3)]));
+    let report = EdgeReport { hello: edge_hello(), health: Some(health()), alive: true };
+    parcel(all, "", Body::Edges(vec![report]));
+    parcel(all, "", Body::End { session: session() });
+}
+
+fn asks(all: &mut Samples) {
+    let by = RequestId { node: NodeId(1), generation: Generation(2), n: 3 };
+    let note = Note { who: "an operator".into(), what: "a login".into(), from: "192.0.2.9".into() };
+    let asks = [
+        Ask::Propose { command: Command::Note, by, note: Some(note) },
+        Ask::Read,
+        Ask::Transfer { to: NodeId(2) },
+        Ask::Status,
+        Ask::Rooms,
+        Ask::Peers { room: room() },
+        Ask::Kick { room: room(), peer: peer(1), ban: true },
+        Ask::Certify { public_key: vec![0, 200] },
+    ];
+    for ask in asks {
+        let name = match &ask {
+            Ask::Propose { .. } => "propose",
+            Ask::Read => "read",
+            Ask::Transfer { .. } => "transfer",
+            Ask::Status => "status",
+            Ask::Rooms => "rooms",
+            Ask::Peers { .. } => "peers",
+            Ask::Kick { .. } => "kick",
+            Ask::Certify { .. } => "certify",
+        };
+        all.add(format!("ask.{name}"), ask);
+    }
+}
+
+fn answers(all: &mut Samples) {
+    let answers = [
+        Answer::Applied { index: Index(1), outcome: Outcome::Up { generation: Generation(2) } },
+        Answer::Read { index: Index(1) },
+        Answer::Done,
+        Answer::Status(status()),
+        Answer::Rooms(vec![(room(), 2)]),
+        Answer::Peers(Some(vec![super::route::entry()])),
+        Answer::NotThere,
+        Answer::Certificate { certificate: vec![0, 200], authorities: vec![vec![1, 201]] },
+        Answer::Failed(Failure::Busy),
+    ];
+    for answer in answers {
+        let name = match &answer {
+            Answer::Applied { .. } => "applied",
+            Answer::Read { .. } => "read",
+            Answer::Done => "done",
+            Answer::Status(_) => "status",
+            Answer::Rooms(_) => "rooms",
+            Answer::Peers(_) => "peers",
+            Answer::NotThere => "not_there",
+            Answer::Certificate { .. } => "certificate",
+            Answer::Failed(_) => "failed",
+        };
+        all.add(format!("answer.{name}"), answer);
+    }
+    let failures = [
+        Failure::NotLeader { leader: Some(NodeId(3)) },
+        Failure::Busy,
+        Failure::DiskLow,
+        Failure::TooLong,
+        Failure::Lost,
+        Failure::Other("words".into()),
+    ];
+    for (n, failure) in failures.into_iter().enumerate() {
+        match &failure {
+            Failure::NotLeader { .. }
+            | Failure::Busy
+            | Failure::DiskLow
+            | Failure::TooLong
+            | Failure::Lost
+            | Failure::Other(_) => {}
+        }
+        all.add(format!("failure.{n}"), failure);
+    }
+}
+
+fn feed(all: &mut Samples) {
+    let frames = [
+        Feed::Follow { after: Index(1) },
+        Feed::Snapshot { index: Index(2), piece: vec![0, 200], last: true },
+        Feed::Entry { index: Index(3), data: vec![0, 200] },
+        Feed::Leader { term: 4, leader: Some(NodeId(1)) },
+    ];
+    for frame in frames {
+        let name = match &frame {
+            Feed::Follow { .. } => "follow",
+            Feed::Snapshot { .. } => "snapshot",
+            Feed::Entry { .. } => "entry",
+            Feed::Leader { .. } => "leader",
+        };
+        all.add(format!("feed.{name}"), frame);
+    }
+}
+
+fn joins(all: &mut Samples) {
+    let mesh = vec!["192.0.2.7:7000".parse().unwrap()];
+    all.add(
+        "join",
+        Join {
+            cluster: cluster(),
+            invitation: InvitationId::from_random([6; 15]),
+            secret: Secret(vec![0, 200]),
+            region: region(),
+            addresses: NodeAddresses { mesh: mesh.clone(), public: vec!["https://a.example".into()] },
+            public_key: vec![0, 200],
+            build: "0.1.0".into(),
+            wire: 1,
+            speaks: 1,
+        },
+    );
+    let welcome = Joined::Welcome {
+        node: NodeId(4),
+        certificate: vec![0, 200],
+        authorities: vec![vec![1, 201]],
+        peers: vec![(NodeId(1), mesh)],
+    };
+    all.add("joined.welcome", welcome);
+    let refusals = [
+        JoinRefusal::Invalid,
+        JoinRefusal::Used { node: NodeId(2) },
+        JoinRefusal::Expired,
+        JoinRefusal::OtherRegion { invited: region() },
+        JoinRefusal::OtherCluster { cluster: cluster() },
+        JoinRefusal::TooOld { build: "0.2.0".into() },
+        JoinRefusal::TooMany { after_ms: 5 },
+        JoinRefusal::NotNow("words".into()),
+        JoinRefusal::Refused("words".into()),
+    ];
+    for (n, refusal) in refusals.into_iter().enumerate() {
+        match &refusal {
+            JoinRefusal::Invalid
+            | JoinRefusal::Used { .. }
+            | JoinRefusal::Expired
+            | JoinRefusal::OtherRegion { .. }
+            | JoinRefusal::OtherCluster { .. }
+            | JoinRefusal::TooOld { .. }
+            | JoinRefusal::TooMany { .. }
+            | JoinRefusal::NotNow(_)
+            | JoinRefusal::Refused(_) => {}
+        }
+        all.add(format!("joined.refused.{n}"), Joined::Refused(refusal));
+    }
+}
+
+fn uplinks(all: &mut Samples) {
+    all.add("up.hello", Up::Hello(edge_hello()));
+    all.add("up.applied", Up::Applied { index: Index(1) });
+    all.add("up.done", Up::Done { seq: 2 });
+    all.add("health", health());
+    let node = NodeHello { node: NodeId(1), build: "0.1.0".into(), realm: "example.org".into() };
+    all.add("down.hello", Down::Hello(node));
+    let view = EdgeView {
+        index: Index(7),
+        secrets: BTreeMap::from([(1, Secret(vec![0, 200]))]),
+        revoked: BTreeMap::from([(session(), Unix::from_secs(9))]),
+        fleet: edge_hello().relays,
+        peers: PeerPolicy { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: Vec::new() },
+        draining: true,
+        authorities: BTreeMap::from([(1, Certificate(vec![0, 200]))]),
+        ..EdgeView::default()
+    };
+    all.add("down.snapshot", Down::Snapshot(view));
+    let changes = vec![
+        EdgeChange::SecretAdded { number: 2, secret: Secret(vec![0, 200]) },
+        EdgeChange::SecretRemoved { number: 1 },
+        EdgeChange::Revoked { session: session(), until: Unix::from_secs(9) },
+        EdgeChange::Draining { draining: true },
+        EdgeChange::Authorities { authorities: BTreeMap::from([(1, Certificate(vec![0, 200]))]) },
+    ];
+    all.add("down.delta", Down::Delta { index: Index(8), changes });
+    all.add("down.directive", Down::Directive { seq: 1, body: Directive::End { session: session() } });
+}
