@@ -65,6 +65,11 @@ impl Child {
         self.process.id()
     }
 
+    /// Whether it still runs.
+    pub(super) fn runs(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
     /// Waits for the first line that `find` takes something from.
     pub(super) fn wait_for<T>(&self, find: impl Fn(&str) -> Option<T>) -> Result<T> {
         let deadline = chappe_cluster::clock::mono() + READY_WITHIN;

@@ -2,6 +2,7 @@
 //! BENCH.md says how to read the figures.
 
 mod child;
+mod failover;
 mod figures;
 mod files;
 mod forwarder;
@@ -25,6 +26,8 @@ enum What {
     Relay(relay::Args),
     /// Signals between two peers of a room: against a bare WebSocket relay.
     Signal(signal::Args),
+    /// Nodes of a cluster killed, stopped and cut off under load.
+    Failover(failover::Args),
     /// The bare UDP forwarder, as a process of its own.
     #[command(hide = true)]
     Forwarder,
@@ -40,6 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.what {
         What::Relay(args) => relay::run(args),
         What::Signal(args) => signal::run(args),
+        What::Failover(args) => failover::run(args),
         What::Forwarder => forwarder::run(),
         What::WebsocketRelay => signal::floor::run(),
         What::Node(args) => signal::node::run(args),

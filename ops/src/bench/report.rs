@@ -94,7 +94,7 @@ impl Report {
 }
 
 /// Columns as wide as their widest cell; figures to the right.
-fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
+pub(super) fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let mut text = String::new();
