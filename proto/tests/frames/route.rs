@@ -38,7 +38,7 @@ fn member() -> Member {
 }
 
 pub(crate) fn entry() -> Entry {
-    Entry { gateway: GATEWAY, member: member(), presented: Attach(1) }
+    Entry { gateway: GATEWAY, member: member(), presented: Attach(1), age_ms: 6 }
 }
 
 fn signal() -> Signal {
@@ -72,7 +72,7 @@ fn to_rooms(all: &mut Samples) {
         RoomInput::Attach { held: Some(Box::new(held)) },
         RoomInput::Check { n: Change(3), digest: u64::MAX },
         RoomInput::Detach,
-        RoomInput::Announce { member: member(), marks, presented, age_ms: 5 },
+        RoomInput::Announce { member: member(), marks, presented, age_ms: 5, attached_ms: 4 },
         RoomInput::Leave { peer: peer(1), reason: LeaveReason::Left },
         RoomInput::Signal(signal()),
         RoomInput::Ack(ack()),
@@ -98,14 +98,15 @@ fn to_rooms(all: &mut Samples) {
 
 fn from_rooms(all: &mut Samples) {
     let (peer, to, attach) = (peer(1), peer(2), Attach(2));
+    let left = vec![(self::peer(9), LeaveReason::Lost)];
     let refusal = Refusal::new(ErrorCode::RoomFull, "full").about(peer, 3);
     let bodies = [
-        ProxyInput::Here { n: Change(3), roster: vec![entry()], broadcasts: 2 },
+        ProxyInput::Here { n: Change(3), roster: vec![entry()], broadcasts: 2, left },
         ProxyInput::Homed { shard: Shard(5), epoch: Epoch(6) },
         ProxyInput::Ask,
         ProxyInput::Refused { epoch: Epoch(6) },
         ProxyInput::NotAdmitted { peer, refusal: refusal.clone() },
-        ProxyInput::Gone { peer, attach, reason: GoneReason::Replaced },
+        ProxyInput::Gone { peer, attach, reason: GoneReason::Replaced, presented: attach, tie: true },
         ProxyInput::Signal(signal()),
         ProxyInput::Taken { from: peer, to, id: 3 },
         ProxyInput::Ack(ack()),
