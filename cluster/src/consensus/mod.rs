@@ -39,6 +39,7 @@ pub use handle::Registry;
 pub use open::{Config, Ended, OpenError};
 pub use raft::eraftpb::Message;
 pub use recover::{RecoverError, Survivor, inspect, recover};
+pub use status::conf_change;
 pub use sync::{Barrier, Fdatasync, Synced};
 pub use types::{
     Alone, Applied, FatalError, Proposal, ProposeError, ReadError, Role, Status, TransferError, Transport,

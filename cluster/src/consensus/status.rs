@@ -2,11 +2,47 @@
 
 use chappe_proto::id::NodeId;
 use chappe_proto::limits::LOG_TRAIL;
+use chappe_proto::registry::voters::{Members, Step};
 use chappe_proto::time::Mono;
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
 use raft::{ProgressState, StateRole};
 
 use super::member::Member;
 use super::types::{Role, Status};
+
+impl Status {
+    /// Raft's members, as who plans their changes sees them.
+    #[must_use]
+    pub fn members(&self) -> Members {
+        let set = |ids: &[NodeId]| ids.iter().copied().collect();
+        Members {
+            voters: set(&self.voters),
+            learners: set(&self.learners),
+            outgoing: set(&self.outgoing),
+            caught_up: set(&self.caught_up),
+            recent: set(&self.recent),
+        }
+    }
+}
+
+/// The change of Raft's members that carries out a plan's steps: several at once are a joint change, which
+/// Raft leaves by itself.
+#[must_use]
+pub fn conf_change(steps: &[Step]) -> ConfChangeV2 {
+    let mut change = ConfChangeV2::default();
+    for step in steps {
+        let (kind, node) = match step {
+            Step::Voter(node) => (ConfChangeType::AddNode, node),
+            Step::Learner(node) => (ConfChangeType::AddLearnerNode, node),
+            Step::Remove(node) => (ConfChangeType::RemoveNode, node),
+        };
+        let mut single = ConfChangeSingle::default();
+        single.set_change_type(kind);
+        single.node_id = node.0;
+        change.mut_changes().push(single);
+    }
+    change
+}
 
 impl Member {
     /// How this member is.
@@ -33,6 +69,7 @@ impl Member {
             member: NodeId(self.id),
             role,
             term: raft.term,
+            in_office: role == Role::Leader && raft.apply_to_current_term(),
             leader: self.leader(),
             committed: raft.raft_log.committed,
             applied: self.state.index().0,

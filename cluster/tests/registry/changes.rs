@@ -30,6 +30,8 @@ async fn the_leadership_is_handed_to_another_voter() {
     assert_eq!(registry.transfer(NodeId(next)).await, Ok(()));
     let status = until(cluster.member(next).watch_status(), |status| status.role == Role::Leader).await;
     assert_eq!(status.term, term + 1, "one election");
+    let status = until(cluster.member(next).watch_status(), |status| status.in_office).await;
+    assert!(status.applied > 21 && status.leader == Some(NodeId(next)), "{status:?}");
     propose_many(&cluster.member(next), 20..30).await;
 
     // To one that does not hear it: it goes on leading.
