@@ -8,56 +8,81 @@ use std::time::Duration;
 
 use chappe_admin::{Answer, Changed, Cluster, Edge, Kicked, Overview, Peer, Registry, Room, Unavailable};
 use chappe_proto::id::{PeerId, RoomKey};
+use chappe_proto::mesh::node::{Answer as Reply, Ask};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::registry::{Command, Note, State};
+use futures_util::future::join_all;
 
 use crate::actor::edges::ListEdges;
-use crate::actor::room::{ListPeers, Remove};
 use crate::consensus::{Proposal, Role};
+use crate::events::Events;
 use crate::node::Node;
 
 /// The registry must have answered within this; else whoever asked is told to try again.
 const REGISTRY_WITHIN: Duration = Duration::from_secs(5);
 
+/// Another node must have answered within this; else it is left out.
+const NODE_WITHIN: Duration = Duration::from_secs(2);
+
 /// The node, as the admin API knows it.
-pub(crate) struct Admin(pub(crate) Arc<Node>);
+pub(crate) struct Admin {
+    pub(crate) node: Arc<Node>,
+    pub(crate) events: Arc<Events>,
+}
 
 impl Admin {
     /// Commits a change and puts it into the audit log.
     async fn change(&self, command: Command, note: Note) -> Changed {
         let proposal = Proposal { note: Some(note), ..command.into() };
-        match tokio::time::timeout(REGISTRY_WITHIN, self.0.registry.propose(proposal)).await {
-            Ok(Ok(applied)) => match applied.outcome.accepted() {
+        match self.node.proposals.propose(proposal, REGISTRY_WITHIN).await {
+            Ok(applied) => match applied.outcome.accepted() {
                 Ok(_) => Changed::Done,
                 Err(refusal) => Changed::Refused(refusal),
             },
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "a change could not be committed");
-                Changed::Unavailable
-            }
-            Err(_) => {
-                tracing::warn!("a change was not committed in time");
+            Err(missing) => {
+                tracing::warn!(%missing, "a change could not be committed");
                 Changed::Unavailable
             }
         }
     }
 
+    /// Asks the node that runs a room.
+    async fn of_owner(&self, room: &RoomKey, ask: Ask) -> Result<Reply, ()> {
+        let state = self.node.registry.state();
+        let owner = state.shard(room.anchor()).and_then(|entry| entry.owner).ok_or(())?;
+        self.node.mesh.request(owner, ask, NODE_WITHIN).await.map_err(drop)
+    }
+
+    /// The rooms of all nodes that answer, by name.
+    async fn rooms(&self) -> Vec<Room> {
+        let gateways: Vec<_> = Node::gateways(&self.node.registry.state()).collect();
+        let ask = |node| self.node.mesh.request(node, Ask::Rooms, NODE_WITHIN);
+        let answers = join_all(gateways.iter().map(|gateway| ask(gateway.node))).await;
+        let mut rooms = Vec::new();
+        for answer in answers {
+            if let Ok(Reply::Rooms(all)) = answer {
+                rooms.extend(all.into_iter().map(|(key, peers)| Room {
+                    app: key.app,
+                    room: key.room,
+                    peers: usize::try_from(peers).unwrap_or(usize::MAX),
+                }));
+            }
+        }
+        rooms.sort_by(|a, b| (&a.app, &a.room).cmp(&(&b.app, &b.room)));
+        rooms
+    }
+
     /// All that was committed anywhere before the call.
     async fn state(&self) -> Result<Arc<State>, Unavailable> {
-        let read = tokio::time::timeout(REGISTRY_WITHIN, self.0.registry.linearizable());
-        read.await.map_err(|_| Unavailable)?.map_err(|_| Unavailable)
+        self.node.proposals.linearizable(REGISTRY_WITHIN).await.map_err(|_| Unavailable)
     }
 }
 
 impl Cluster for Admin {
     fn overview(&self) -> Answer<'_, Overview> {
         Box::pin(async {
-            let mut rooms = Vec::new();
-            for (key, room) in self.0.rooms.all() {
-                let peers = room.send(ListPeers).await.map_or(0, |peers| peers.len());
-                rooms.push(Room { app: key.app, room: key.room, peers });
-            }
-            let edges = self.0.edges.send(ListEdges).await.unwrap_or_default().into_iter().map(|seen| {
+            let rooms = self.rooms().await;
+            let edges = self.node.edges.send(ListEdges).await.unwrap_or_default().into_iter().map(|seen| {
                 let health = seen.health.unwrap_or_default();
                 Edge {
                     edge: seen.hello.edge,
@@ -69,10 +94,10 @@ impl Cluster for Admin {
                     limits: health.limits,
                 }
             });
-            let status = self.0.registry.status();
+            let status = self.node.registry.status();
             Overview {
                 build: crate::BUILD,
-                sessions: self.0.sessions.len(),
+                sessions: self.node.sessions.len(),
                 rooms,
                 edges: edges.collect(),
                 registry: Registry {
@@ -86,7 +111,11 @@ impl Cluster for Admin {
 
     fn room(&self, room: RoomKey) -> Answer<'_, Option<Vec<Peer>>> {
         Box::pin(async move {
-            let entries = self.0.rooms.get(&room)?.send(ListPeers).await.ok()?;
+            let Ok(Reply::Peers(Some(entries))) =
+                self.of_owner(&room, Ask::Peers { room: room.clone() }).await
+            else {
+                return None;
+            };
             let peer = |entry: chappe_proto::signal::route::Entry| Peer {
                 peer: entry.member.seat.peer,
                 identity: entry.member.profile.identity.map(|identity| identity.to_string()),
@@ -100,10 +129,10 @@ impl Cluster for Admin {
 
     fn kick(&self, room: RoomKey, peer: PeerId, ban: bool) -> Answer<'_, Kicked> {
         Box::pin(async move {
-            let Some(room) = self.0.rooms.get(&room) else { return Kicked::NotThere };
-            match room.send(Remove { peer, ban }).await {
-                Ok(kicked) => kicked,
-                Err(_) => Kicked::Unavailable,
+            match self.of_owner(&room, Ask::Kick { room: room.clone(), peer, ban }).await {
+                Ok(Reply::Done) => Kicked::Done,
+                Ok(Reply::NotThere) => Kicked::NotThere,
+                Ok(_) | Err(()) => Kicked::Unavailable,
             }
         })
     }

@@ -3,12 +3,23 @@
 
 pub mod actor;
 mod admin;
+mod answers;
 pub mod clock;
 pub mod consensus;
+pub mod drain;
+mod events;
+mod feed;
+mod follow;
 pub mod http;
+mod keeper;
+pub mod lease;
+mod life;
 pub mod mesh;
 pub mod node;
+pub mod proposals;
+mod router;
 pub mod start;
+mod steward;
 pub mod token;
 
 /// This build, as `chappe --version` prints it.

@@ -1,12 +1,13 @@
 //! What every part of a node shares.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use actix::Addr;
 use chappe_proto::id::{AppId, Epoch, Generation, NodeId, RoomKey, SessionId, Shard};
 use chappe_proto::limits;
-use chappe_proto::registry::State;
+use chappe_proto::registry::{NodeState, State};
 use chappe_proto::signal::member::{Gateway, Policy};
 use chappe_proto::signal::resume::SealingKeys;
 use chappe_proto::signal::session::World;
@@ -20,19 +21,30 @@ use crate::actor::session::SessionActor;
 use crate::actor::sources::Sources;
 use crate::clock;
 use crate::consensus::Registry;
+use crate::lease::Held;
+use crate::mesh::Mesh;
+use crate::proposals::Proposals;
 
 /// A running node.
 pub struct Node {
-    /// Itself, in this life of its process.
-    pub gateway: Gateway,
+    /// Itself.
+    pub id: NodeId,
+    /// The life that it is in: another one begins where the cluster took it for dead.
+    generation: AtomicU64,
     /// The replicated state.
     pub registry: Registry,
+    /// The way to change it, whoever leads.
+    pub proposals: Proposals,
+    /// The other nodes.
+    pub mesh: Mesh,
+    /// Its right to admit and change.
+    pub lease: Held,
     /// Sessions whose sockets are here.
     pub sessions: Directory<SessionId, SessionActor>,
     /// Rooms that those sessions are in.
     pub proxies: Directory<RoomKey, ProxyActor>,
-    /// Rooms that are run here.
-    pub rooms: Directory<RoomKey, RoomActor>,
+    /// Rooms that are run here, each under one epoch of its shard.
+    pub rooms: Directory<(RoomKey, Epoch), RoomActor>,
     /// The edges that report here.
     pub edges: Addr<EdgesActor>,
     /// Fresh joins by source address.
@@ -40,25 +52,53 @@ pub struct Node {
     /// Resumes by source address.
     pub resumes: Sources,
     world: RwLock<Arc<World>>,
-    started: Mono,
+    owned: RwLock<Vec<(Epoch, Mono)>>,
+}
+
+/// What a node is put together from.
+pub struct Parts {
+    /// Itself.
+    pub id: NodeId,
+    /// The replicated state.
+    pub registry: Registry,
+    /// The way to change it.
+    pub proposals: Proposals,
+    /// The other nodes.
+    pub mesh: Mesh,
+    /// The edges that report here.
+    pub edges: Addr<EdgesActor>,
 }
 
 impl Node {
     /// Of its parts.
     #[must_use]
-    pub fn new(id: NodeId, generation: Generation, registry: Registry, edges: Addr<EdgesActor>) -> Arc<Self> {
+    pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
-            gateway: Gateway { node: id, generation },
-            registry,
+            id: parts.id,
+            generation: AtomicU64::new(0),
+            registry: parts.registry,
+            proposals: parts.proposals,
+            mesh: parts.mesh,
+            lease: Held::default(),
             sessions: Directory::default(),
             proxies: Directory::default(),
             rooms: Directory::default(),
-            edges,
+            edges: parts.edges,
             joins: Sources::new(limits::JOINS_PER_SEC, limits::JOINS_BURST),
             resumes: Sources::new(limits::RESUMES_PER_SEC, limits::RESUMES_BURST),
             world: RwLock::default(),
-            started: clock::mono(),
+            owned: RwLock::new(vec![(Epoch(0), Mono::NEVER); usize::from(limits::SHARDS)]),
         })
+    }
+
+    /// This node in its present life.
+    pub fn gateway(&self) -> Gateway {
+        Gateway { node: self.id, generation: Generation(self.generation.load(Ordering::Acquire)) }
+    }
+
+    /// A life begins.
+    pub(crate) fn begin(&self, generation: Generation) {
+        self.generation.store(generation.0, Ordering::Release);
     }
 
     /// What sessions need to know at the moment.
@@ -78,15 +118,51 @@ impl Node {
         (shard, epoch)
     }
 
-    /// Whether no peer of a former owner can come back to a room at this epoch: there was none, or
-    /// its last grace is over.
-    pub fn is_settled(&self, epoch: Epoch) -> bool {
-        epoch <= Epoch(1) || clock::mono().since(self.started) >= limits::GRACE_MAX
+    /// Takes note of a shard that this node owns from now on.
+    pub(crate) fn owns_since(&self, shard: Shard, epoch: Epoch, now: Mono) {
+        let mut owned = self.owned.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = owned.get_mut(usize::from(shard.0)) {
+            *held = (epoch, now);
+        }
     }
 
-    /// Whether this node owns a shard.
-    pub fn owns(&self, shard: Shard) -> bool {
-        self.registry.state().shard(shard).and_then(|entry| entry.owner) == Some(self.gateway.node)
+    /// Whether no peer of a former owner can come back to a room at this epoch: there was none, or
+    /// its last grace is over.
+    pub fn is_settled(&self, shard: Shard, epoch: Epoch) -> bool {
+        let owned = self.owned.read().unwrap_or_else(PoisonError::into_inner);
+        let since = owned.get(usize::from(shard.0)).filter(|(of, _)| *of == epoch).map(|(_, since)| *since);
+        epoch <= Epoch(1) || since.is_some_and(|since| clock::mono().since(since) >= limits::GRACE_MAX)
+    }
+
+    /// The gateways that may hold sessions of any room.
+    pub fn gateways(state: &State) -> impl Iterator<Item = Gateway> {
+        let up = state.nodes().filter(|(_, node)| node.state == NodeState::Up);
+        up.map(|(node, held)| Gateway { node, generation: held.generation })
+    }
+
+    /// A room, where this node runs it.
+    pub(crate) fn room(&self, key: &RoomKey) -> Option<Arc<Addr<RoomActor>>> {
+        let (_, epoch) = self.anchor(key);
+        self.rooms.get(&(key.clone(), epoch)).filter(|room| room.connected())
+    }
+
+    /// Whether a node can be sent anything now; this one always.
+    pub(crate) fn reaches(&self, node: NodeId) -> bool {
+        node == self.id || self.mesh.links().borrow().reaches(node)
+    }
+
+    /// All other nodes that are up.
+    pub(crate) fn others(&self) -> Vec<NodeId> {
+        let state = self.registry.state();
+        Self::gateways(&state).map(|gateway| gateway.node).filter(|node| *node != self.id).collect()
+    }
+
+    /// Where clients reach the nodes, this one's own addresses first.
+    pub(crate) fn urls(&self, state: &State) -> Vec<String> {
+        let up = state.nodes().filter(|(_, node)| node.state == NodeState::Up);
+        let (own, others): (Vec<_>, Vec<_>) = up.partition(|(node, _)| *node == self.id);
+        let all = own.into_iter().chain(others.into_iter().filter(|(_, node)| !node.draining));
+        all.flat_map(|(_, node)| node.addresses.public.iter().cloned()).take(limits::NODES_TOLD).collect()
     }
 
     /// An app's policy as rooms and sessions need it.

@@ -391,6 +391,22 @@ pub const LEAVING_MAX: usize = 1024;
 /// A client that waits for its welcome is told after this that the room has no owner.
 pub const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 
+/// Events of the cluster that a node remembers for its operators.
+pub const EVENTS_KEPT: usize = 1_000;
+/// A gateway without a lease sends its clients elsewhere after this (CLUSTER.md 4).
+pub const LEASELESS_FOR: Duration = Duration::from_secs(3);
+/// Over this they are spread.
+pub const LEASELESS_SPREAD: Duration = Duration::from_secs(10);
+/// Over this clients of a node that drains are spread (CLUSTER.md 11).
+pub const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+/// Frames that wait on a node for the epoch that they name: those of the moment between two nodes' applying
+/// of one entry.
+pub const EARLY_FRAMES: usize = 4_096;
+/// A proxy that missed a frame, its mailbox being full, is told all of the room again after this.
+pub const CATCH_UP: Duration = Duration::from_millis(100);
+/// Addresses of nodes that a client is told of.
+pub const NODES_TOLD: usize = 32;
+
 /// A node that stops waits this long for the registry to make its last words durable.
 pub const REGISTRY_STOP_WITHIN: Duration = Duration::from_secs(5);
 

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message};
-use chappe_proto::id::EdgeId;
+use chappe_proto::id::{EdgeId, NodeId};
 use chappe_proto::limits;
+use chappe_proto::mesh::node::{Body, EdgeReport, Lane};
 use chappe_proto::mesh::uplink::{Directive, EdgeHello, Health};
 use chappe_proto::registry::EdgeState;
 use chappe_proto::select::EdgeStatus;
 use chappe_proto::select::fleet::{Fleet, Seen};
 use chappe_proto::signal::session::World;
+use chappe_proto::time::Mono;
 use tokio::sync::mpsc;
 
 use super::session::EdgesChanged;
@@ -63,6 +65,16 @@ pub type Numbered = (u64, Directive);
 #[rtype(result = "()")]
 pub struct Direct(pub Directive);
 
+/// What another node hears of its edges.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Elsewhere {
+    /// Who says it.
+    pub from: NodeId,
+    /// All of it.
+    pub reports: Vec<EdgeReport>,
+}
+
 /// The registry changed.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -72,6 +84,11 @@ pub struct RegistryChanged;
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<Seen>")]
 pub struct ListEdges;
+
+/// The edges that report here and are alive.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<EdgeId>")]
+pub struct Reporting;
 
 /// The directives of one edge, kept until it has carried them out.
 #[derive(Default)]
@@ -115,6 +132,8 @@ pub struct EdgesActor {
     fleet: Fleet,
     published: Vec<EdgeStatus>,
     orders: HashMap<EdgeId, Orders>,
+    /// When the other nodes are told again.
+    spread_at: Mono,
 }
 
 /// The node is complete.
@@ -133,7 +152,7 @@ impl EdgesActor {
             sealing: Arc::new(Node::sealing_keys(&state)),
             secret: state.turn_secrets().newest().map(|(_, secret)| secret.clone()),
             edges: edges.clone(),
-            nodes: Vec::new(),
+            nodes: node.urls(&state),
         });
         let before = std::mem::replace(&mut self.published, edges);
         let available = |all: &[EdgeStatus], edge: &EdgeId| {
@@ -150,6 +169,7 @@ impl EdgesActor {
                 None => tracing::info!(%edge, "edge is up"),
                 Some(_) => tracing::warn!(%edge, "edge is lost"),
             }
+            self.spread_at = Mono::default();
             for (_, session) in node.sessions.all() {
                 // One whose mailbox is full asks for `ice` itself when its path fails.
                 let _ = session.try_send(EdgesChanged { lost: lost.clone() });
@@ -166,6 +186,19 @@ impl EdgesActor {
             orders.send();
         }
         self.publish();
+        if self.spread_at <= now.mono {
+            self.spread_at = now.mono + limits::HEALTH_EVERY;
+            self.spread();
+        }
+    }
+
+    /// Tells the other nodes which edges are heard here.
+    fn spread(&self) {
+        let (Some(node), reports) = (&self.node, self.fleet.reports()) else { return };
+        for other in node.others() {
+            // The next one makes good what is lost.
+            let _ = node.mesh.send(other, Lane::Control, Body::Edges(reports.clone()));
+        }
     }
 }
 
@@ -230,6 +263,15 @@ impl Handler<Direct> for EdgesActor {
     }
 }
 
+impl Handler<Elsewhere> for EdgesActor {
+    type Result = ();
+
+    fn handle(&mut self, elsewhere: Elsewhere, _: &mut Self::Context) {
+        self.fleet.handle_reports(clock::now(), elsewhere.from, elsewhere.reports);
+        self.publish();
+    }
+}
+
 impl Handler<RegistryChanged> for EdgesActor {
     type Result = ();
 
@@ -242,6 +284,15 @@ impl Handler<ListEdges> for EdgesActor {
     type Result = Vec<Seen>;
 
     fn handle(&mut self, _: ListEdges, _: &mut Self::Context) -> Self::Result {
-        self.fleet.edges().map(|(_, seen)| seen.clone()).collect()
+        self.fleet.edges().into_values().collect()
+    }
+}
+
+impl Handler<Reporting> for EdgesActor {
+    type Result = Vec<EdgeId>;
+
+    fn handle(&mut self, _: Reporting, _: &mut Self::Context) -> Self::Result {
+        let alive = self.fleet.reports().into_iter().filter(|report| report.alive);
+        alive.map(|report| report.hello.edge).collect()
     }
 }

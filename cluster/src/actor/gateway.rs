@@ -40,9 +40,9 @@ pub type ResumeAnswer = Pin<Box<dyn Future<Output = Result<(), GoneReason>>>>;
 /// What the first frame comes to.
 pub enum Greeting {
     /// A session was made for the socket.
-    Attached(Addr<SessionActor>),
+    Attached(Arc<Addr<SessionActor>>),
     /// A session of this node is asked to take the socket.
-    Resuming(Addr<SessionActor>, ResumeAnswer),
+    Resuming(Arc<Addr<SessionActor>>, ResumeAnswer),
     /// The session cannot be resumed; the client may join afresh on this socket.
     Gone(GoneReason),
     /// Not a join, and answered.
@@ -71,11 +71,19 @@ pub fn greet(node: &Arc<Node>, source: &Source, text: &str, socket: Socket) -> G
             let resume = resume.clone();
             return_to(node, now, &resume, *join, socket)
         }
+        None if !node.lease.holds() => Greeting::Refused(without_lease()),
         None => match admit(node, now, source, *join) {
             Ok(start) => attach(node, start, socket),
             Err(refusal) => Greeting::Refused(refusal),
         },
     }
+}
+
+/// A gateway that hears no leader takes nobody in: it may be cut off, and not know who was removed
+/// (CLUSTER.md 4).
+fn without_lease() -> Refusal {
+    let message = "this node hears no leader of its cluster; try another node, or this one again";
+    Refusal::new(ErrorCode::Unavailable, message).retry_after(limits::BUSY_RETRY + jitter())
 }
 
 fn attach(node: &Arc<Node>, start: Start, socket: Socket) -> Greeting {
@@ -91,7 +99,7 @@ fn attach(node: &Arc<Node>, start: Start, socket: Socket) -> Greeting {
 
 /// Asks a session to take the socket.
 fn ask(
-    session: Addr<SessionActor>,
+    session: Arc<Addr<SessionActor>>,
     presented: Presented,
     marks: BTreeMap<PeerId, u64>,
     socket: Socket,
@@ -113,8 +121,11 @@ fn return_to(node: &Arc<Node>, now: Now, resume: &str, join: Join, socket: Socke
     if is_revoked(&state, now, &token.room, token.seat.session, token.identity.as_ref()) {
         return Greeting::Gone(GoneReason::Revoked);
     }
-    if let Some(session) = node.sessions.get(&token.seat.session).filter(Addr::connected) {
+    if let Some(session) = node.sessions.get(&token.seat.session).filter(|session| session.connected()) {
         return ask(session, token.presented(), join.marks, socket);
+    }
+    if !node.lease.holds() {
+        return Greeting::Refused(without_lease());
     }
     match rebuild(&state, now, token, join) {
         Some(start) => attach(node, start, socket),

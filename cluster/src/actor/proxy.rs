@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
-use chappe_proto::id::{PeerId, RoomKey};
+use chappe_proto::id::{Epoch, PeerId, RoomKey};
 use chappe_proto::limits;
 use chappe_proto::signal::code::{ErrorCode, Refusal};
 use chappe_proto::signal::proxy::{Output, Proxy};
-use chappe_proto::signal::route::{FromRoom, FromSession, RoomInput, ToRoom, ToSession};
+use chappe_proto::signal::route::{Direct, FromRoom, FromSession, RoomInput, ToRoom, ToSession};
 
 use super::room::{ProxySays, RoomActor};
 use super::session::SessionRef;
 use super::timer::Timer;
 use crate::clock;
 use crate::node::Node;
+use crate::router;
 
 /// A proxy without sessions is kept this long: somebody may be about to come back.
 const LINGER: Duration = Duration::from_secs(5);
@@ -37,6 +38,21 @@ pub struct SessionSays {
 #[rtype(result = "()")]
 pub struct RoomSays(pub FromRoom);
 
+/// Another gateway's proxy speaks, around the room's owner.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ProxySpeaks(pub Direct);
+
+/// The room's shard has moved, or the link to its owner came or went.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Replaced;
+
+/// This node begins another life: its sessions are gone.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Over;
+
 /// The actor.
 pub struct ProxyActor {
     node: Arc<Node>,
@@ -45,7 +61,9 @@ pub struct ProxyActor {
     sessions: HashMap<PeerId, SessionRef>,
     /// Kept, not looked up for each frame: an address knows that its mailbox is full only while it is
     /// the same one.
-    owner: Option<Addr<RoomActor>>,
+    owner: Option<(Epoch, Arc<Addr<RoomActor>>)>,
+    /// Its last attachment, to an epoch that is not applied here yet.
+    early: Option<ToRoom>,
     timer: Timer,
     lingering: Option<SpawnHandle>,
     retired: bool,
@@ -54,12 +72,12 @@ pub struct ProxyActor {
 impl ProxyActor {
     /// This gateway's proxy of a room, started on this thread if there is none. None where the node
     /// has too many rooms.
-    pub fn of(node: &Arc<Node>, room: &RoomKey) -> Option<Addr<Self>> {
+    pub fn of(node: &Arc<Node>, room: &RoomKey) -> Option<Arc<Addr<Self>>> {
         node.proxies.get_or_start(room, limits::ROOMS_MAX, || {
             let (node, room) = (Arc::clone(node), room.clone());
             let (machine, timer, lingering) = (None, Timer::default(), None);
-            let (sessions, owner) = (HashMap::new(), None);
-            Self { node, room, machine, sessions, owner, timer, lingering, retired: false }.start()
+            let (sessions, owner, early) = (HashMap::new(), None, None);
+            Self { node, room, machine, sessions, owner, early, timer, lingering, retired: false }.start()
         })
     }
 
@@ -77,7 +95,6 @@ impl ProxyActor {
     fn dispatch(&mut self, output: Output, machine: &Proxy, ctx: &mut Context<Self>) {
         match output {
             Output::Room(body) => self.send(body, machine),
-            Output::Direct(..) => {} // every room's owner is this node
             Output::Session(peer, what) => {
                 if let Some(session) = self.sessions.get(&peer) {
                     session.tell(what);
@@ -89,6 +106,10 @@ impl ProxyActor {
                         session.tell(what.clone());
                     }
                 }
+            }
+            Output::Direct(gateway, body) => {
+                let direct = Direct { room: self.room.clone(), gateway: self.node.gateway(), body };
+                router::direct(&self.node, gateway, direct); // what is lost, its sender's session says again
             }
             Output::Idle => {
                 self.sessions.clear();
@@ -104,7 +125,7 @@ impl ProxyActor {
             _ => None, // said again until it is answered, by this proxy or by the sender's session
         };
         let (shard, epoch) = machine.place();
-        let frame = ToRoom { room: self.room.clone(), shard, epoch, gateway: self.node.gateway, body };
+        let frame = ToRoom { room: self.room.clone(), shard, epoch, gateway: self.node.gateway(), body };
         if !self.hand_over(frame)
             && let Some(session) = asker.and_then(|peer| self.sessions.get(&peer))
         {
@@ -115,13 +136,40 @@ impl ProxyActor {
 
     /// Hands a frame to the room's owner. False where there is none, or it is too busy.
     fn hand_over(&mut self, frame: ToRoom) -> bool {
-        if !self.node.owns(frame.shard) {
-            return false;
+        let state = self.node.registry.state();
+        let Some(entry) = state.shard(frame.shard) else { return false };
+        if frame.epoch > entry.epoch {
+            self.early = Some(frame).filter(|frame| matches!(frame.body, RoomInput::Attach { .. }));
+            return true;
         }
-        if self.owner.as_ref().is_none_or(|owner| !owner.connected()) {
-            self.owner = RoomActor::of(&self.node, &self.room);
+        match entry.owner {
+            None => false,
+            Some(owner) if owner != self.node.id => router::to_room(&self.node, owner, frame),
+            Some(_) => {
+                let epoch = frame.epoch;
+                if self.owner.as_ref().is_none_or(|(of, owner)| *of != epoch || !owner.connected()) {
+                    self.owner = RoomActor::of(&self.node, &self.room, epoch).map(|owner| (epoch, owner));
+                }
+                self.owner.as_ref().is_some_and(|(_, owner)| owner.try_send(ProxySays(frame)).is_ok())
+            }
         }
-        self.owner.as_ref().is_some_and(|owner| owner.try_send(ProxySays(frame)).is_ok())
+    }
+
+    /// Tells the machine who owns the room by now, and whether that node is reached.
+    fn place(&mut self, ctx: &mut Context<Self>) {
+        let node = Arc::clone(&self.node);
+        self.run(ctx, |machine, out| {
+            let (now, (shard, _)) = (clock::now(), machine.place());
+            let state = node.registry.state();
+            let Some(entry) = state.shard(shard) else { return };
+            let local = entry.owner == Some(node.id);
+            machine.set_local(local);
+            machine.handle_link(now, entry.owner.is_some_and(|owner| node.reaches(owner)), out);
+            machine.handle_moved(now, shard, entry.epoch, out);
+        });
+        if let Some(frame) = self.early.take() {
+            self.hand_over(frame);
+        }
     }
 
     fn linger(&mut self, ctx: &mut Context<Self>) {
@@ -148,9 +196,9 @@ impl ProxyActor {
 
     /// A session that found this proxy just before it retired: it takes its name back, or hands the
     /// session on to the one that has it now.
-    fn come_back(&mut self, ctx: &Context<Self>) -> Option<Addr<Self>> {
+    fn come_back(&mut self, ctx: &Context<Self>) -> Option<Arc<Addr<Self>>> {
         let named = self.node.proxies.get_or_start(&self.room, limits::ROOMS_MAX, || ctx.address());
-        self.retired = named.as_ref().is_some_and(|named| *named != ctx.address());
+        self.retired = named.as_ref().is_some_and(|named| **named != ctx.address());
         named.filter(|_| self.retired)
     }
 
@@ -167,10 +215,9 @@ impl Actor for ProxyActor {
         ctx.set_mailbox_capacity(limits::MAILBOX);
         let (shard, epoch) = self.node.anchor(&self.room);
         let mut out = Vec::new();
-        let mut machine = Proxy::new(clock::now(), self.node.gateway, shard, epoch, &mut out);
-        machine.set_local(true);
-        self.machine = Some(machine);
+        self.machine = Some(Proxy::new(clock::now(), self.node.gateway(), shard, epoch, &mut out));
         self.run(ctx, |_, outputs| outputs.append(&mut out));
+        self.place(ctx);
     }
 }
 
@@ -207,5 +254,31 @@ impl Handler<RoomSays> for ProxyActor {
         {
             self.sessions.retain(|peer, _| machine.attach_of(*peer).is_some());
         }
+    }
+}
+
+impl Handler<ProxySpeaks> for ProxyActor {
+    type Result = ();
+
+    fn handle(&mut self, speaks: ProxySpeaks, ctx: &mut Self::Context) {
+        let Direct { gateway, body, .. } = speaks.0;
+        self.run(ctx, |machine, out| machine.handle_direct(clock::now(), gateway, body, out));
+    }
+}
+
+impl Handler<Replaced> for ProxyActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Replaced, ctx: &mut Self::Context) {
+        self.place(ctx);
+    }
+}
+
+impl Handler<Over> for ProxyActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Over, ctx: &mut Self::Context) {
+        self.node.proxies.remove(&self.room, &ctx.address());
+        ctx.stop();
     }
 }

@@ -7,23 +7,23 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message};
 use actix::{WrapFuture, dev::SendError};
 use chappe_admin::Kicked;
-use chappe_proto::id::{Identity, PeerId, RoomKey, SessionId};
+use chappe_proto::id::{Epoch, Identity, PeerId, RoomKey, SessionId};
 use chappe_proto::limits;
-use chappe_proto::mesh::uplink::Directive;
 use chappe_proto::registry::Command;
+use chappe_proto::registry::rights::{Right, right};
 use chappe_proto::signal::member::Gateway;
 use chappe_proto::signal::room::{Output, Revocation, Room};
 use chappe_proto::signal::route::{Entry, FromRoom, ProxyInput, RoomInput, ToRoom};
+use chappe_proto::time::Now;
 
-use super::edges::Direct;
 use super::gateway::is_revoked;
 use super::proxy::{ProxyActor, RoomSays};
 use super::timer::Timer;
 use crate::clock;
+use crate::mesh::Unsent;
 use crate::node::Node;
+use crate::router;
 
-/// A proxy whose mailbox was full is told the whole room again after this.
-const CATCH_UP: Duration = Duration::from_millis(100);
 /// A kick must be committed within this; else whoever asked is told to try again.
 const COMMIT_WITHIN: Duration = Duration::from_secs(5);
 /// A room without people and proxies is kept this long.
@@ -33,6 +33,20 @@ const LINGER: Duration = Duration::from_secs(2);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ProxySays(pub ToRoom);
+
+/// What the cluster says that touches a room.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub enum Change {
+    /// This node has its lease again, or has lost it.
+    Lease,
+    /// Its shard is to move, or stays after all: answered once nothing is admitted any more.
+    Moving(bool),
+    /// This node does not own its shard any more, or owns it under another epoch.
+    Over,
+    /// A gateway's process has ended.
+    GatewayLost(Gateway),
+}
 
 /// Who is in the room?
 #[derive(Message)]
@@ -54,35 +68,64 @@ pub struct RoomActor {
     node: Arc<Node>,
     key: RoomKey,
     machine: Room,
-    proxies: HashMap<Gateway, Addr<ProxyActor>>,
+    moving: bool,
+    frozen: bool,
+    proxies: HashMap<Gateway, Arc<Addr<ProxyActor>>>,
     behind: HashSet<Gateway>,
     timer: Timer,
     lingering: bool,
 }
 
 impl RoomActor {
-    /// The room of this name, started on this thread if it is not running. None where the node runs
-    /// too many, or the app is unknown.
-    pub fn of(node: &Arc<Node>, key: &RoomKey) -> Option<Addr<Self>> {
-        if let Some(room) = node.rooms.get(key).filter(Addr::connected) {
+    /// The room of this name under this epoch of its shard, started on this thread if it is not running.
+    /// None where this node does not own the shard at that epoch or runs too many, or the app is unknown.
+    pub fn of(node: &Arc<Node>, key: &RoomKey, epoch: Epoch) -> Option<Arc<Addr<Self>>> {
+        let name = (key.clone(), epoch);
+        if let Some(room) = node.rooms.get(&name).filter(|room| room.connected()) {
             return Some(room);
         }
-        let policy = Node::policy(&node.registry.state(), &key.app)?;
-        node.rooms.get_or_start(key, limits::ROOMS_MAX, || {
-            let (_, epoch) = node.anchor(key);
+        let (state, shard) = (node.registry.state(), key.anchor());
+        let entry = state.shard(shard).filter(|entry| entry.epoch == epoch)?;
+        let me = node.gateway();
+        if right(&state, me.node, me.generation, true, shard) == Right::None {
+            return None;
+        }
+        let policy = Node::policy(&state, &key.app)?;
+        node.rooms.get_or_start(&name, limits::ROOMS_MAX, || {
             let mut machine = Room::new(epoch, policy);
-            machine.set_node(node.gateway.node);
-            if node.is_settled(epoch) {
+            machine.set_node(node.id);
+            if node.is_settled(shard, epoch) {
                 machine.set_settled();
+            } else {
+                machine.expect_gateways(clock::now(), Node::gateways(&state));
             }
-            let (node, key) = (Arc::clone(node), key.clone());
-            let (proxies, behind) = (HashMap::new(), HashSet::new());
-            Self { node, key, machine, proxies, behind, timer: Timer::default(), lingering: false }.start()
+            Self {
+                node: Arc::clone(node),
+                key: key.clone(),
+                machine,
+                moving: entry.moving.is_some(),
+                frozen: false,
+                proxies: HashMap::new(),
+                behind: HashSet::new(),
+                timer: Timer::default(),
+                lingering: false,
+            }
+            .start()
         })
+    }
+
+    /// Whether it may only relay: its shard moves, or this node has no lease (CLUSTER.md 4).
+    fn freeze(&mut self, now: Now, out: &mut Vec<Output>) {
+        let frozen = self.moving || !self.node.lease.holds();
+        if frozen != self.frozen {
+            self.frozen = frozen;
+            self.machine.set_frozen(now, frozen, out);
+        }
     }
 
     fn run(&mut self, ctx: &mut Context<Self>, step: impl FnOnce(&mut Room, &mut Vec<Output>)) {
         let mut out = Vec::new();
+        self.freeze(clock::now(), &mut out);
         step(&mut self.machine, &mut out);
         for output in out {
             match output {
@@ -93,11 +136,7 @@ impl RoomActor {
                         self.tell(gateway, body.clone(), ctx);
                     }
                 }
-                Output::End(session) => {
-                    self.node.edges.try_send(Direct(Directive::End { session })).unwrap_or_else(|_| {
-                        tracing::warn!(%session, "too busy to end the session's allocations; they expire");
-                    });
-                }
+                Output::End(session) => router::end(&self.node, session),
                 Output::Revoke(revocation) => self.revoke(revocation, ctx),
             }
         }
@@ -107,35 +146,51 @@ impl RoomActor {
             ctx.run_later(LINGER, |actor, ctx| {
                 actor.lingering = false;
                 if actor.machine.is_idle() {
-                    actor.node.rooms.remove(&actor.key, &ctx.address());
-                    ctx.stop(); // a proxy whose frame is lost by this attaches again
+                    actor.stop(ctx); // a proxy whose frame is lost by this attaches again
                 }
             });
         }
     }
 
+    fn stop(&self, ctx: &mut Context<Self>) {
+        self.node.rooms.remove(&(self.key.clone(), self.machine.epoch()), &ctx.address());
+        ctx.stop();
+    }
+
     fn tell(&mut self, gateway: Gateway, body: ProxyInput, ctx: &mut Context<Self>) {
-        if gateway != self.node.gateway {
-            return; // a node of another life; its proxies will attach again
-        }
-        if self.proxies.get(&gateway).is_none_or(|proxy| !proxy.connected()) {
-            let Some(proxy) = self.node.proxies.get(&self.key) else {
-                return self.input(gateway, RoomInput::Detach, ctx); // as a node without one says
-            };
-            self.proxies.insert(gateway, proxy);
-        }
-        // Kept, not cloned: an address knows that its mailbox is full only while it is the same one.
-        let Some(proxy) = self.proxies.get(&gateway) else { return };
-        let frame =
-            FromRoom { room: self.key.clone(), shard: self.key.anchor(), epoch: self.machine.epoch(), body };
-        if let Err(SendError::Full(_)) = proxy.try_send(RoomSays(frame))
-            && self.behind.insert(gateway)
-        {
-            ctx.run_later(CATCH_UP, move |actor, ctx| {
+        let epoch = self.machine.epoch();
+        let frame = FromRoom { room: self.key.clone(), shard: self.key.anchor(), epoch, body };
+        let behind = if gateway == self.node.gateway() {
+            self.tell_here(gateway, frame, ctx)
+        } else if gateway.node == self.node.id {
+            false // of a former life: nobody is there
+        } else {
+            // Where there is no link, its proxy attaches again when there is one.
+            router::to_proxy(&self.node, gateway, frame)
+                .is_err_and(|unsent| matches!(unsent, Unsent::Full(_)))
+        };
+        if behind && self.behind.insert(gateway) {
+            ctx.run_later(limits::CATCH_UP, move |actor, ctx| {
                 actor.behind.remove(&gateway);
                 actor.input(gateway, RoomInput::Attach { held: None }, ctx);
             });
         }
+    }
+
+    /// Tells this node's own proxy. True where its mailbox is full.
+    fn tell_here(&mut self, gateway: Gateway, frame: FromRoom, ctx: &mut Context<Self>) -> bool {
+        if self.proxies.get(&gateway).is_none_or(|proxy| !proxy.connected()) {
+            let Some(proxy) = self.node.proxies.get(&self.key) else {
+                if !matches!(frame.body, ProxyInput::Refused { .. }) {
+                    ctx.notify(ProxySays(router::detach(&self.node, &frame))); // as another node would say
+                }
+                return false;
+            };
+            self.proxies.insert(gateway, proxy);
+        }
+        // Kept, not cloned: an address knows that its mailbox is full only while it is the same one.
+        let Some(proxy) = self.proxies.get(&gateway) else { return false };
+        matches!(proxy.try_send(RoomSays(frame)), Err(SendError::Full(_)))
     }
 
     fn input(&mut self, from: Gateway, input: RoomInput, ctx: &mut Context<Self>) {
@@ -172,19 +227,19 @@ impl RoomActor {
                 until: revocation.session_until,
                 banned_until: Some(revocation.identity_until),
             };
-            let proposed = tokio::time::timeout(COMMIT_WITHIN, node.registry.propose(command)).await;
-            match proposed.map(|answer| answer.map(|applied| applied.outcome.accepted())) {
-                Ok(Ok(Ok(_))) => true,
-                Ok(Ok(Err(refusal))) => {
+            match node
+                .proposals
+                .propose(command, COMMIT_WITHIN)
+                .await
+                .map(|applied| applied.outcome.accepted())
+            {
+                Ok(Ok(_)) => true,
+                Ok(Err(refusal)) => {
                     tracing::error!(%refusal, "the registry refuses a kick");
                     false
                 }
-                Ok(Err(error)) => {
+                Err(error) => {
                     tracing::warn!(%error, "a kick could not be committed");
-                    false
-                }
-                Err(_) => {
-                    tracing::warn!("a kick was not committed in time");
                     false
                 }
             }
@@ -215,6 +270,25 @@ impl Handler<ProxySays> for RoomActor {
         } else {
             let epoch = self.machine.epoch();
             self.tell(frame.gateway, ProxyInput::Refused { epoch }, ctx);
+        }
+    }
+}
+
+impl Handler<Change> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, change: Change, ctx: &mut Self::Context) {
+        match change {
+            Change::Lease => self.run(ctx, |_, _| ()),
+            Change::Moving(moving) => {
+                self.moving = moving;
+                self.run(ctx, |_, _| ());
+            }
+            Change::Over => self.stop(ctx),
+            Change::GatewayLost(gateway) => {
+                self.proxies.remove(&gateway);
+                self.run(ctx, |machine, out| machine.handle_gateway_lost(clock::now(), gateway, out));
+            }
         }
     }
 }

@@ -74,6 +74,21 @@ pub struct EdgesChanged {
 #[rtype(result = "()")]
 pub struct Shutdown;
 
+/// The client is to resume on another node; its socket stays until it has.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Moving {
+    /// URLs of nodes that would take it.
+    pub to: Arc<[String]>,
+    /// How long it may take.
+    pub within: Duration,
+}
+
+/// This node begins another life: the session ends here, and its client resumes.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Over;
+
 /// A proxy's hold on a session: its mailbox, and a flag for when that was full.
 #[derive(Debug, Clone)]
 pub struct SessionRef {
@@ -95,11 +110,11 @@ impl SessionRef {
 /// What became of a session that was to begin.
 pub enum Begun {
     /// It has the socket.
-    Here(Addr<SessionActor>),
+    Here(Arc<Addr<SessionActor>>),
     /// Another socket began it a moment ago: ask it.
     Already {
         /// The session.
-        session: Addr<SessionActor>,
+        session: Arc<Addr<SessionActor>>,
         /// The attachment of the token that was brought.
         presented: Presented,
         /// The last signal that the client took of each sender.
@@ -119,7 +134,7 @@ pub struct SessionActor {
     start: Option<Start>,
     machine: Option<Session>,
     socket: Option<Socket>,
-    proxy: Option<Addr<ProxyActor>>,
+    proxy: Option<Arc<Addr<ProxyActor>>>,
     backlog: VecDeque<FromSession>,
     retrying: bool,
     missed: Arc<AtomicBool>,
@@ -334,5 +349,23 @@ impl Handler<Shutdown> for SessionActor {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         self.run(ctx, |machine, _, out| machine.handle_shutdown(clock::now(), out));
+    }
+}
+
+impl Handler<Moving> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, moving: Moving, ctx: &mut Self::Context) {
+        self.run(ctx, |machine, _, out| machine.handle_moving(&moving.to, moving.within, out));
+    }
+}
+
+impl Handler<Over> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Over, ctx: &mut Self::Context) {
+        self.run(ctx, |machine, _, out| machine.handle_shutdown(clock::now(), out));
+        self.node.sessions.remove(&self.id, &ctx.address());
+        ctx.stop(); // its proxy ends too: nobody is told that it left
     }
 }

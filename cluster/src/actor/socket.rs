@@ -124,7 +124,7 @@ enum Phase {
     /// The first frame has not come; or a `gone` or a refusal was answered, and another may come.
     Greeting,
     /// A session has this socket, or was asked to take it.
-    Attached(Addr<SessionActor>),
+    Attached(Arc<Addr<SessionActor>>),
     /// Nothing more is read.
     Closing,
 }

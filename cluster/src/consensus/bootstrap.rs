@@ -1,10 +1,10 @@
-//! The first start of a cluster, and every start of its first node: ordinary commands, each proposed
-//! only where the registry lacks what it brings. So a start that was cut short is finished by the next.
+//! The first start of a cluster: ordinary commands, each proposed only where the registry lacks what it
+//! brings. So a start that was cut short is finished by the next.
 
-use chappe_proto::id::{AppId, ClusterId, Generation, KeyId, Region};
+use chappe_proto::id::{AppId, ClusterId, KeyId, Region};
 use chappe_proto::limits::SEALING_KEY_BYTES;
 use chappe_proto::mesh::uplink::Secret;
-use chappe_proto::registry::{AppPolicy, Command, NodeAddresses, Outcome, Refusal, VERSION, placement};
+use chappe_proto::registry::{AppPolicy, Command, Outcome, Refusal};
 use data_encoding::BASE64URL_NOPAD;
 
 use super::{ProposeError, ReadError, Registry};
@@ -12,6 +12,8 @@ use super::{ProposeError, ReadError, Registry};
 /// What a new cluster begins with.
 #[derive(Debug, Clone)]
 pub struct Founding {
+    /// Its id.
+    pub cluster: ClusterId,
     /// What operators call it.
     pub name: String,
     /// The realm of the long-term credential mechanism.
@@ -31,15 +33,6 @@ pub struct FirstApp {
     pub name: String,
     /// How it treats its users.
     pub policy: AppPolicy,
-}
-
-/// What this start came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Begun {
-    /// The generation of this process.
-    pub generation: Generation,
-    /// Whether the cluster began with it.
-    pub founded: bool,
 }
 
 /// Why a node can't begin.
@@ -78,25 +71,18 @@ async fn carry(registry: &Registry, command: Command) -> Result<Outcome, Bootstr
     Ok(registry.propose(command).await?.outcome.accepted()?)
 }
 
-/// Founds the cluster if that has not been done, and begins this process as its node: afterwards the
-/// node's generation and epochs are new. To be called once a start, where this member is the only
-/// voter.
+/// Founds the cluster if that has not been done: whether it was done now. To be called where this member is
+/// the only voter.
 ///
 /// # Errors
 /// [`BootstrapError`]; call it again, or stop.
-pub async fn bootstrap(
-    registry: &Registry,
-    founding: &Founding,
-    addresses: NodeAddresses,
-    build: &str,
-) -> Result<Begun, BootstrapError> {
+pub async fn bootstrap(registry: &Registry, founding: &Founding) -> Result<bool, BootstrapError> {
     let node = registry.status().member;
     // Everything that was ever committed is applied after this.
     let state = registry.linearizable().await?;
     let founded = state.cluster().is_none();
     if founded {
-        let id = ClusterId::from_random(random()?);
-        let (name, realm) = (founding.name.clone(), founding.realm.clone());
+        let (id, name, realm) = (founding.cluster, founding.name.clone(), founding.realm.clone());
         carry(registry, Command::ClusterBegin { id, name, realm }).await?;
     }
     if state.node(node).is_none() {
@@ -121,17 +107,5 @@ pub async fn bootstrap(
             carry(registry, Command::KeyAdd { app: app.clone(), key, secret: text_secret()? }).await?;
         }
     }
-    let up = Command::NodeUp { node, addresses, build: build.into(), speaks: VERSION };
-    let outcome = carry(registry, up).await?;
-    let state = registry.state();
-    if state.shards().any(|(_, shard)| shard.owner.is_none()) {
-        carry(registry, Command::Moved { moves: placement::solve(&state) }).await?;
-    }
-    let generation = match outcome {
-        Outcome::Up { generation } => generation,
-        Outcome::Done | Outcome::Joined { .. } | Outcome::Refused(_) => {
-            state.node(node).map_or(Generation(0), |node| node.generation)
-        }
-    };
-    Ok(Begun { generation, founded })
+    Ok(founded)
 }

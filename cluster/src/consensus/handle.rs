@@ -135,12 +135,25 @@ impl Registry {
     /// # Errors
     /// [`ProposeError`]. A refusal is no error but an [`Outcome`](chappe_proto::registry::Outcome).
     pub async fn propose(&self, proposal: impl Into<Proposal>) -> Result<Applied, ProposeError> {
-        if self.0.flags.disk_low.load(Ordering::Relaxed) {
-            return Err(ProposeError::DiskLow);
-        }
+        self.begin(proposal.into()).await
+    }
+
+    /// As [`Self::propose`], but the proposal is on its way when this returns: those of one caller are
+    /// appended in the order of its calls.
+    ///
+    /// # Errors
+    /// [`ProposeError`].
+    pub fn begin(&self, proposal: Proposal) -> impl Future<Output = Result<Applied, ProposeError>> + use<> {
         let (reply, answer) = oneshot::channel();
-        self.offer(Input::Propose(Box::new(proposal.into()), reply))?;
-        answer.await.unwrap_or(Err(ProposeError::Stopped))
+        let offered = if self.0.flags.disk_low.load(Ordering::Relaxed) {
+            Err(ProposeError::DiskLow)
+        } else {
+            self.offer(Input::Propose(Box::new(proposal), reply)).map_err(ProposeError::from)
+        };
+        async move {
+            offered?;
+            answer.await.unwrap_or(Err(ProposeError::Stopped))
+        }
     }
 
     /// The state with all in it that was committed anywhere before the call (Raft's read-index).

@@ -32,7 +32,7 @@ mod sync;
 mod timer;
 mod types;
 
-pub use bootstrap::{Begun, BootstrapError, FirstApp, Founding, bootstrap};
+pub use bootstrap::{BootstrapError, FirstApp, Founding, bootstrap};
 pub use disk::DiskError;
 pub use feed::{FeedError, FeedReader, Follower};
 pub use handle::Registry;

@@ -37,6 +37,8 @@ pub struct Config {
     pub lan: Option<Lan>,
     /// The console and admin API.
     pub admin: chappe_admin::Mount,
+    /// Done once on each worker's thread, or more often.
+    pub on_worker: OnWorker,
 }
 
 /// How phones on the LAN reach a development node.
@@ -68,6 +70,9 @@ pub struct Behind {
     pub urls: Vec<String>,
 }
 
+/// What is done once on each worker's thread.
+pub type OnWorker = Box<dyn Fn() + Send + Sync>;
+
 /// What handlers need.
 struct Shared {
     node: Arc<Node>,
@@ -82,7 +87,9 @@ struct Shared {
 pub fn serve(node: Arc<Node>, config: Config) -> std::io::Result<Server> {
     let shared = web::Data::new(Shared { node, trusted_proxies: config.trusted_proxies, lan: config.lan });
     let admin = config.admin;
+    let on_worker: Arc<dyn Fn() + Send + Sync> = config.on_worker.into();
     let app = move || {
+        on_worker();
         App::new()
             .app_data(web::Data::clone(&shared))
             .wrap(middleware::DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))

@@ -12,6 +12,7 @@ use chappe_proto::id::{ClusterId, NodeId};
 use chappe_proto::limits::{self, CERTIFICATE_TTL};
 use chappe_proto::mesh::node::{Body, Hello, Lane, Parcel, WIRE, WIRE_OLDEST};
 use chappe_proto::registry::{State, VERSION};
+use chappe_proto::time::Unix;
 use quinn::Endpoint;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -23,6 +24,7 @@ use super::hello::{self, REPLACED, Refusal, STOPPING};
 use super::identity::{Identity, IdentityDir};
 use super::incidents::Incidents;
 use super::links::{Links, Table};
+use super::pki;
 use super::requests::Requests;
 use super::tls::Credentials;
 use super::uplink;
@@ -169,6 +171,12 @@ impl Mesh {
     #[must_use]
     pub fn links(&self) -> watch::Receiver<Arc<Links>> {
         self.0.table.watch()
+    }
+
+    /// When the certificate that is presented ends.
+    #[must_use]
+    pub fn certificate_until(&self) -> Option<Unix> {
+        pki::validity(&self.0.credentials.borrow().certificate).ok().map(|(_, until)| until)
     }
 
     /// The address that the socket is bound to.

@@ -1,30 +1,25 @@
 //! The node's end of uplinks: accepts edges, feeds them from the registry, hears how they are.
 
-use std::net::UdpSocket;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
-use chappe_proto::id::{ClusterId, EdgeId};
+use chappe_proto::id::{ClusterId, EdgeId, NodeId};
 use chappe_proto::limits;
-use chappe_proto::mesh::uplink::{ALPN, Down, EdgeHello, GOODBYE, Health, NodeHello, Up};
+use chappe_proto::mesh::uplink::{Down, EdgeHello, GOODBYE, Health, NodeHello, Up};
 use chappe_proto::registry::{Command, State};
 use chappe_proto::wire;
-use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
-use rustls::server::WebPkiClientVerifier;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::frame::{self, FrameError};
-use super::pki::{self, Holder, Issued};
+use super::pki::{self, Holder};
 use crate::actor::edges::{EdgesActor, LinkEvent, LinkSays, Numbered};
 use crate::consensus::Registry;
+use crate::proposals::Proposals;
 
-/// The close code of a node that stops.
-const STOPPING: VarInt = VarInt::from_u32(2);
 /// Directives on their way to one uplink's task.
 const WAY: usize = 256;
 /// The registry must have taken an edge's registration within this.
@@ -54,87 +49,14 @@ enum LinkError {
 pub struct Context {
     /// What edges are fed from.
     pub registry: Registry,
+    /// What they offer goes into the registry by this.
+    pub proposals: Proposals,
     /// Who is told of them.
     pub edges: Addr<EdgesActor>,
-    /// What this node says of itself.
-    pub hello: NodeHello,
+    /// This node.
+    pub node: NodeId,
     /// Whose certificates are believed.
     pub cluster: ClusterId,
-}
-
-/// Accepts uplinks until it is stopped.
-pub struct Uplinks {
-    endpoint: Endpoint,
-    accepting: JoinHandle<()>,
-}
-
-impl Uplinks {
-    /// Listens on a bound socket. Call it within the runtime that is to do the work.
-    ///
-    /// # Errors
-    /// When the socket cannot be used.
-    pub fn listen(socket: UdpSocket, identity: Issued, context: Context) -> std::io::Result<Self> {
-        let tls = Arc::new(server_tls(identity).map_err(std::io::Error::other)?);
-        let crypto = QuicServerConfig::try_from(tls).map_err(std::io::Error::other)?;
-        let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        config.transport_config(Arc::new(transport()));
-        let runtime = Arc::new(quinn::TokioRuntime);
-        let endpoint = Endpoint::new(quinn::EndpointConfig::default(), Some(config), socket, runtime)?;
-        let accepting = tokio::spawn(accept(endpoint.clone(), context));
-        Ok(Self { endpoint, accepting })
-    }
-
-    /// Closes all uplinks and waits until the edges know.
-    pub async fn stop(self) {
-        self.accepting.abort();
-        self.endpoint.close(STOPPING, b"the node stops");
-        self.endpoint.wait_idle().await;
-    }
-}
-
-/// The node's certificate; nobody is let in without one of the same authority.
-fn server_tls(identity: Issued) -> Result<rustls::ServerConfig, Box<dyn std::error::Error + Send + Sync>> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = Arc::new(identity.roots()?);
-    let clients = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()?;
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(clients)
-        .with_single_cert(identity.chain(), identity.key)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(config)
-}
-
-fn transport() -> quinn::TransportConfig {
-    let mut transport = quinn::TransportConfig::default();
-    transport.keep_alive_interval(Some(limits::LINK_KEEP_ALIVE));
-    transport.max_idle_timeout(limits::LINK_IDLE.try_into().ok());
-    transport.max_concurrent_bidi_streams(1_u8.into());
-    transport.max_concurrent_uni_streams(0_u8.into());
-    transport
-}
-
-async fn accept(endpoint: Endpoint, context: Context) {
-    let places = Arc::new(Semaphore::new(limits::UPLINKS_MAX));
-    static LINKS: AtomicU64 = AtomicU64::new(0);
-    while let Some(incoming) = endpoint.accept().await {
-        // Who cannot be heard at its address takes no place.
-        if !incoming.remote_address_validated() {
-            let _ = incoming.retry(); // refused by quinn only where it is validated already
-            continue;
-        }
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            incoming.refuse();
-            continue;
-        };
-        let (context, link) = (context.clone(), LINKS.fetch_add(1, Ordering::Relaxed));
-        tokio::spawn(async move {
-            if let Ok(connection) = incoming.await {
-                run(connection, link, context).await;
-            }
-            drop(place);
-        });
-    }
 }
 
 /// Runs an uplink until it ends; `link` numbers it among this process's.
@@ -159,7 +81,7 @@ async fn serve(connection: Connection, link: u64, context: Context) -> Result<()
     if hello.edge != edge {
         return Err(LinkError::Impostor(edge, hello.edge));
     }
-    register(&context.registry, &hello).await?;
+    register(&context, &hello).await?;
     let (directives, orders) = mpsc::channel(WAY);
     let says = |event| LinkSays { link, edge: edge.clone(), event };
     let up = LinkEvent::Up { hello: Box::new(hello), directives };
@@ -186,13 +108,10 @@ fn peer_of(connection: &Connection, cluster: &ClusterId) -> Option<EdgeId> {
 }
 
 /// Writes what the edge offers into the registry.
-async fn register(registry: &Registry, hello: &EdgeHello) -> Result<(), LinkError> {
+async fn register(context: &Context, hello: &EdgeHello) -> Result<(), LinkError> {
     let refused = |why: String| LinkError::Refused(why);
-    let proposed = registry.propose(Command::EdgeUp(hello.clone()));
-    let applied = tokio::time::timeout(REGISTER_WITHIN, proposed)
-        .await
-        .map_err(|_| refused("no answer in time".to_owned()))?
-        .map_err(|error| refused(error.to_string()))?;
+    let proposed = context.proposals.propose(Command::EdgeUp(hello.clone()), REGISTER_WITHIN);
+    let applied = proposed.await.map_err(|error| refused(error.to_string()))?;
     applied.outcome.accepted().map(drop).map_err(|refusal| refused(refusal.to_string()))
 }
 
@@ -208,7 +127,9 @@ async fn converse(
 ) -> Result<(), LinkError> {
     let mut states = context.registry.watch();
     let mut told: Arc<State> = states.borrow_and_update().clone();
-    frame::write(&mut send, &Down::Hello(context.hello.clone())).await?;
+    let realm = told.cluster().map(|cluster| cluster.realm.clone()).unwrap_or_default();
+    let hello = NodeHello { node: context.node, build: crate::BUILD.to_owned(), realm };
+    frame::write(&mut send, &Down::Hello(hello)).await?;
     frame::write(&mut send, &Down::Snapshot(told.edge_view(edge))).await?;
     let (frames, mut heard) = mpsc::channel(WAY);
     let _reading = Reading(tokio::spawn(read(recv, frames)));

@@ -8,7 +8,6 @@ use chappe_cluster::consensus::backup::{self, BackupError, Restored};
 use chappe_cluster::consensus::{Config, OpenError, RecoverError, Registry, bootstrap, inspect, recover};
 use chappe_proto::id::{ClusterId, NodeId};
 use chappe_proto::limits::HISTORY_GAP;
-use chappe_proto::registry::NodeAddresses;
 use raft::eraftpb::ConfChangeType;
 
 use crate::cluster::{Cluster, change};
@@ -21,7 +20,7 @@ async fn a_backup_begins_another_cluster_with_all_that_was_agreed() {
     let (file, second) = (dir.path().join("today.backup"), dir.path().join("second"));
     let (registry, ended) = open(&dir.path().join("first"));
     assert!(matches!(registry.backup(&file).await, Err(BackupError::NotBegun)));
-    bootstrap(&registry, &founding(), NodeAddresses::default(), "test").await.unwrap();
+    bootstrap(&registry, &founding()).await.unwrap();
     propose_many(&registry, 0..20).await;
     let info = registry.backup(&file).await.unwrap();
     assert_eq!((info.index, info.name.as_str()), (registry.state().index(), "Test"));
@@ -36,14 +35,12 @@ async fn a_backup_begins_another_cluster_with_all_that_was_agreed() {
     assert_ne!(cluster, info.cluster);
     assert!(member > NodeId(1));
     let (registry, ended) = Registry::open(Config::alone(&second, member)).unwrap();
-    let begun = bootstrap(&registry, &founding(), NodeAddresses::default(), "test").await.unwrap();
-    assert!(!begun.founded, "its name and its keys are there");
+    assert!(!bootstrap(&registry, &founding()).await.unwrap(), "its name and its keys are there");
     let state = registry.state();
     assert!((0..20).all(|n| marked(&state, n)) && !marked(&state, 20));
     assert_eq!(state.cluster().unwrap().id, cluster);
     assert_eq!(state.sealing_keys(), before.sealing_keys());
     assert_eq!(state.nodes().map(|(id, _)| id).collect::<Vec<_>>(), [member]);
-    assert!(state.shards().all(|(_, shard)| shard.owner == Some(member)));
     assert!(state.index().0 > info.index.0 + HISTORY_GAP);
     close(registry, ended).await;
 
@@ -54,7 +51,7 @@ async fn a_backup_begins_another_cluster_with_all_that_was_agreed() {
 async fn a_backup_that_is_not_whole_or_not_ours_restores_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (registry, ended) = open(&dir.path().join("first"));
-    bootstrap(&registry, &founding(), NodeAddresses::default(), "test").await.unwrap();
+    bootstrap(&registry, &founding()).await.unwrap();
     let whole = backup::encode(&registry.state()).unwrap();
     close(registry, ended).await;
     let target = dir.path().join("second");
@@ -99,7 +96,7 @@ fn dir(cluster: &Cluster, member: u64) -> std::path::PathBuf {
 async fn what_is_left_of_a_lost_quorum_goes_on_without_the_lost() {
     let mut cluster = Cluster::of(&[1]);
     let first = cluster.member(1);
-    bootstrap(&first, &founding(), NodeAddresses::default(), "test").await.unwrap();
+    bootstrap(&first, &founding()).await.unwrap();
     for member in [2, 3, 4] {
         cluster.start(member, &[]);
         let region = founding().region;
@@ -141,9 +138,7 @@ async fn what_is_left_of_a_lost_quorum_goes_on_without_the_lost() {
     assert!(state.index() > ahead);
     assert_eq!(registry.status().voters, [NodeId(2)]);
     assert!(state.audit().any(|line| line.note.what.contains("without voters 1, 3")));
-    let begun = bootstrap(&registry, &founding(), NodeAddresses::default(), "test").await.unwrap();
-    assert!(!begun.founded);
-    assert!(registry.state().shards().all(|(_, shard)| shard.owner == Some(NodeId(2))));
+    assert!(!bootstrap(&registry, &founding()).await.unwrap());
 
     // The stand-by, whose log is another history's, gets all of it anew.
     propose_many(&registry, 100..110).await;

@@ -42,7 +42,7 @@ pub(super) fn print(node: &Running, edge: &Edge, dir: &Dir, https: Option<&Https
         );
         println!("            trust it in any case: --trust-certificate");
     }
-    println!("            linked to the node by QUIC at {}, mutual TLS", node.uplink);
+    println!("            linked to the node by QUIC at {}, mutual TLS", node.mesh);
     println!("  data      {}{}", dir.join("").display(), if node.founded { " (new)" } else { "" });
     println!("            api-key.json signs tokens (`chappe token ROOM`), admin-token opens /admin/api/v1");
     println!("\n  Anonymous joins are allowed: this is for development. {} stops it.\n", bold("Ctrl-C"));

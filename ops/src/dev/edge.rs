@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use chappe_cluster::clock;
-use chappe_cluster::mesh::pki::{Holder, server_name};
+use chappe_cluster::mesh::pki::{Authority, Holder, server_name};
 use chappe_cluster::start::Running;
 use chappe_edge::{Edge, ListenAt, Source, StartError, Tls, Uplink};
 use chappe_proto::id::{EdgeId, Region};
@@ -21,7 +21,9 @@ const CAPACITY: u32 = 4096;
 
 pub(super) fn start(args: &Args, address: IpAddr, https: Option<&Https>, node: &Running) -> Result<Edge> {
     let id = EdgeId::new("dev-edge")?;
-    let identity = node.authority.issue(&Holder::Edge(id.clone()), clock::unix())?;
+    let authority =
+        Authority::newest(&node.node.registry.state())?.context("the cluster has no authority")?;
+    let identity = authority.issue(&Holder::Edge(id.clone()), clock::unix())?;
     let tls = Tls { certificates: identity.chain(), roots: vec![identity.authority], key: identity.key };
     let name = server_name(&node.cluster, None)?.to_str().into_owned();
     let at = SocketAddr::new(address, args.turn);
@@ -47,7 +49,7 @@ pub(super) fn start(args: &Args, address: IpAddr, https: Option<&Https>, node: &
         realm: "chappe".to_owned(),
         classic: false,
         quotas: Quotas { allocations: CAPACITY, ..Quotas::default() },
-        source: Source::Uplink(Uplink { nodes: vec![chappe_edge::Node { address: node.uplink, name }], tls }),
+        source: Source::Uplink(Uplink { nodes: vec![chappe_edge::Node { address: node.mesh, name }], tls }),
     };
     Edge::start(config).map_err(|error| match error {
         StartError::Listener { transport: Transport::Tls, .. } => {

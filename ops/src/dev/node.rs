@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use anyhow::{Context, Result};
-use chappe_cluster::consensus::{FirstApp, Founding};
+use chappe_cluster::consensus::FirstApp;
 use chappe_cluster::http;
-use chappe_cluster::start::{self, Running};
-use chappe_proto::id::{AppId, NodeId, Region};
+use chappe_cluster::start::{self, Begin, Found, Running};
+use chappe_proto::id::{AppId, Region};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
 use chappe_proto::registry::AppPolicy;
 
@@ -22,8 +22,7 @@ pub(super) async fn start(
     lan: Option<&Lan>,
     https: Option<&Https>,
 ) -> Result<Running> {
-    let registry = dir.subdirectory("registry")?;
-    let authority = dir.subdirectory("cluster-ca")?;
+    let data = dir.subdirectory("node-1")?;
     let admin_token = Secret(dir.secret("admin-token")?.into_bytes());
     let mut plain = vec![listen(SocketAddr::new(address, args.http), "--http")?];
     if lan.is_some() {
@@ -32,10 +31,9 @@ pub(super) async fn start(
         plain.push(listen(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), own), "--http")?);
     }
     let uplink = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("no free UDP port on loopback")?;
-    let founding = Founding {
+    let found = Found {
         name: "dev".to_owned(),
         realm: "chappe".to_owned(),
-        region: Region::new("here")?,
         app: Some(FirstApp {
             app: AppId::new("dev")?,
             name: "Development".to_owned(),
@@ -43,18 +41,19 @@ pub(super) async fn start(
         }),
     };
     let config = start::Config {
-        dir: registry,
-        node: NodeId(1),
-        founding,
-        peers: PeerPolicy { allow: allowed(address, lan)?, deny: Vec::new() },
+        dir: data,
+        begin: Begin::Found(Box::new(found)),
+        region: Region::new("here")?,
+        peers: Some(PeerPolicy { allow: allowed(address, lan)?, deny: Vec::new() }),
         accept_loss: args.accept_loss,
         http: plain,
         https: None,
         behind: https.map(Https::behind).transpose()?,
         trusted_proxies: args.trusted_proxy.clone(),
         workers: args.workers,
-        uplink,
-        authority,
+        mesh: uplink,
+        advertise: Vec::new(),
+        public: Vec::new(),
         lan: https.and_then(Https::phones),
         admin_token,
     };

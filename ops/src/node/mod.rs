@@ -7,7 +7,7 @@ mod stop;
 
 use std::io::Write;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use chappe_cluster::start::Running;
 
 use self::options::Begin;
@@ -39,7 +39,7 @@ async fn serve(args: &Args) -> Result<()> {
         }
         failed = node.failed() => match failed {
             Ok(()) => Ok(()),
-            Err(error) => Err(error).context("the registry has ended; what was acknowledged is on disk"),
+            Err(error) => Err(error.into()),
         },
     }
 }
@@ -53,14 +53,14 @@ fn print(args: &Args, node: &Running, begin: &Begin) {
         Begin::Join { .. } => " (joined)",
         Begin::Again => "",
     };
-    println!("node {} of {name} ({}){how}", node.node.gateway.node, node.cluster);
+    println!("node {} of {name} ({}){how}", node.node.id, node.cluster);
     for address in &node.http {
         println!("http   {address}");
     }
     for address in &node.https {
         println!("https  {address}");
     }
-    println!("mesh   {}", node.uplink);
+    println!("mesh   {}", node.mesh);
     println!("data   {}", args.data.display());
     println!(
         "Ctrl-C or SIGTERM drains it, within {} s; a second one stops it.",

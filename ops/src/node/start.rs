@@ -1,11 +1,11 @@
 //! From options to a running node.
 
-use anyhow::{Result, bail};
-use chappe_cluster::consensus::{FirstApp, Founding};
+use anyhow::Result;
+use chappe_cluster::consensus::FirstApp;
 use chappe_cluster::http;
 use chappe_cluster::start::{self, Running};
-use chappe_proto::id::{NodeId, Region};
-use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
+use chappe_proto::id::Region;
+use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::registry::AppPolicy;
 
 use super::Args;
@@ -15,18 +15,26 @@ use crate::files::Dir;
 
 /// Whether a directory holds a node already.
 pub(super) fn is_known(dir: &Dir) -> bool {
-    dir.join("registry").exists()
+    // One whose founding was cut short has its authority still, and founds again.
+    dir.join("identity/node.json").exists() && !dir.join("identity/authority.pem").exists()
 }
 
-/// What a new cluster begins with.
-fn founding(args: &Args, name: &str, region: Region) -> Founding {
-    let policy = AppPolicy { anonymous: args.anonymous, ..AppPolicy::default() };
-    Founding {
-        name: name.to_owned(),
-        realm: args.realm.clone(),
-        region,
-        app: Some(FirstApp { app: args.app.clone(), name: args.app.to_string(), policy }),
-    }
+/// How the node comes into its cluster, and where it stands.
+fn begin(args: &Args, begin: &Begin) -> Result<(start::Begin, Region)> {
+    Ok(match begin {
+        Begin::Found { name, region } => {
+            let policy = AppPolicy { anonymous: args.anonymous, ..AppPolicy::default() };
+            let found = start::Found {
+                name: name.clone(),
+                realm: args.realm.clone(),
+                app: Some(FirstApp { app: args.app.clone(), name: args.app.to_string(), policy }),
+            };
+            (start::Begin::Found(Box::new(found)), region.clone())
+        }
+        Begin::Join { token, region } => (start::Begin::Join(token.clone()), region.clone()),
+        // Its identity says where it stands.
+        Begin::Again => (start::Begin::Again, Region::new("here")?),
+    })
 }
 
 /// HTTPS that the node serves itself. Within a tokio runtime.
@@ -39,26 +47,23 @@ fn https(args: &Args) -> Result<Option<http::Secure>> {
 
 /// Starts it.
 pub(super) async fn node(args: &Args, dir: &Dir, begin: &Begin) -> Result<Running> {
-    args.advertised()?;
-    let founding = match begin {
-        Begin::Found { name, region } => founding(args, name, region.clone()),
-        Begin::Join { .. } => bail!("this build runs clusters of one node"),
-        Begin::Again => founding(args, "cluster", Region::new("here")?),
-    };
+    let advertise = args.advertised()?;
+    let (begin, region) = self::begin(args, begin)?;
     let plain = args.http.iter().map(|at| bind::tcp(*at, "--http IP:PORT")).collect::<Result<_>>()?;
     let config = start::Config {
-        dir: dir.subdirectory("registry")?,
-        node: NodeId(1),
-        founding,
-        peers: PeerPolicy::default(),
+        dir: dir.join(""),
+        begin,
+        region,
+        peers: None,
         accept_loss: args.accept_loss,
         http: plain,
         https: https(args)?,
         behind: None,
+        public: args.public.clone(),
         trusted_proxies: args.trusted_proxy.clone(),
         workers: args.workers,
-        uplink: bind::udp(args.mesh, "--mesh IP:PORT")?,
-        authority: dir.subdirectory("cluster-ca")?,
+        mesh: bind::udp(args.mesh, "--mesh IP:PORT")?,
+        advertise,
         lan: None,
         admin_token: Secret(dir.secret("admin-token")?.into_bytes()),
     };

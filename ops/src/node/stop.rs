@@ -11,10 +11,7 @@ pub(super) async fn in_order(node: Running, signals: &mut Signals, within: Durat
     if !within.is_zero() {
         println!("draining, for {} s at most; Ctrl-C stops at once", within.as_secs());
         tokio::select! {
-            drained = tokio::time::timeout(within, node.dismiss()) => match drained {
-                Ok(()) => {}
-                Err(_) => println!("not everything has moved in time; stopping"),
-            },
+            () = node.drain(within, |_| ()) => {}
             () = signals.next() => println!("stopping at once"),
         }
     }

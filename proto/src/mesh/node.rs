@@ -22,6 +22,7 @@ use super::uplink::{EdgeHello, Health};
 use crate::id::{ClusterId, EdgeId, Epoch, Generation, Index, NodeId, PeerId, RoomKey, SessionId, Shard};
 use crate::registry::{Command, Note, Outcome, RequestId};
 use crate::signal::route::{Direct, Entry, FromRoom, ToRoom};
+use crate::time::Unix;
 
 /// The ALPN protocol of a link between nodes.
 pub const ALPN: &[u8] = b"chappe-mesh/1";
@@ -324,9 +325,21 @@ pub struct NodeStatus {
     pub term: u64,
     /// The nodes that it has links with.
     pub reaches: Vec<NodeId>,
+    /// The round-trip time of each of those links, in microseconds, in the same order.
+    #[serde(default)]
+    pub round_trips: Vec<u64>,
+    /// The nodes that it reaches by one hop, and through whom.
+    #[serde(default)]
+    pub through: Vec<(NodeId, NodeId)>,
     /// The edges that report to it.
     #[serde(default)]
     pub edges: Vec<EdgeId>,
+    /// Whether its disk is nearly full.
+    #[serde(default)]
+    pub disk_low: bool,
+    /// When its certificate ends.
+    #[serde(default)]
+    pub certificate_until: Option<Unix>,
 }
 
 /// A frame of the feed (CLUSTER.md 1): the whole registry, then each entry in order, numbered by the Raft

@@ -1,11 +1,13 @@
-//! What a node sees of the edges that report to it: who is alive, and how loaded.
+//! What a node knows of the edges, from those that report to it and from the other nodes: who is alive, and
+//! how loaded. An edge reports to two nodes, and those spread what they hear (DESIGN.md 6).
 
 use std::collections::BTreeMap;
 
 use super::EdgeStatus;
 use super::ice::turn_urls;
-use crate::id::EdgeId;
+use crate::id::{EdgeId, NodeId};
 use crate::limits::EDGE_LOST_AFTER;
+use crate::mesh::node::EdgeReport;
 use crate::mesh::uplink::{EdgeHello, Health};
 use crate::time::{Mono, Now};
 
@@ -23,10 +25,12 @@ pub struct Seen {
     link: u64,
 }
 
-/// The edges that report to this node.
+/// The edges, by who hears them.
 #[derive(Debug, Default)]
 pub struct Fleet {
     edges: BTreeMap<EdgeId, Seen>,
+    /// What other nodes said last, and when.
+    elsewhere: BTreeMap<NodeId, (Mono, Vec<EdgeReport>)>,
 }
 
 impl Fleet {
@@ -52,41 +56,73 @@ impl Fleet {
         }
     }
 
-    /// Counts those as lost that were not heard for [`EDGE_LOST_AFTER`].
+    /// What another node hears: all of it.
+    pub fn handle_reports(&mut self, now: Now, from: NodeId, reports: Vec<EdgeReport>) {
+        self.elsewhere.insert(from, (now.mono, reports));
+    }
+
+    /// What other nodes are told: the edges that report here.
+    #[must_use]
+    pub fn reports(&self) -> Vec<EdgeReport> {
+        let report = |seen: &Seen| EdgeReport {
+            hello: seen.hello.clone(),
+            health: seen.health.clone(),
+            alive: seen.alive,
+        };
+        self.edges.values().map(report).collect()
+    }
+
+    /// Counts those as lost that were not heard for [`EDGE_LOST_AFTER`], and forgets nodes that said
+    /// nothing for that long.
     pub fn handle_timeout(&mut self, now: Now) {
         for seen in self.edges.values_mut() {
             seen.alive &= now.mono.since(seen.heard) < EDGE_LOST_AFTER;
         }
+        self.elsewhere.retain(|_, (heard, _)| now.mono.since(*heard) < EDGE_LOST_AFTER);
     }
 
     /// When [`Self::handle_timeout`] has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Mono {
-        let alive = self.edges.values().filter(|seen| seen.alive);
-        alive.map(|seen| seen.heard + EDGE_LOST_AFTER).min().unwrap_or(Mono::NEVER)
+        let alive = self.edges.values().filter(|seen| seen.alive).map(|seen| seen.heard);
+        let heard = alive.chain(self.elsewhere.values().map(|(heard, _)| *heard)).min();
+        heard.map_or(Mono::NEVER, |heard| heard + EDGE_LOST_AFTER)
     }
 
-    /// All edges ever heard, by id.
-    pub fn edges(&self) -> impl Iterator<Item = (&EdgeId, &Seen)> {
-        self.edges.iter()
+    /// All edges ever heard here, and those that other nodes hear now, by id: each as the node has it that
+    /// hears it best.
+    #[must_use]
+    pub fn edges(&self) -> BTreeMap<EdgeId, Seen> {
+        let mut all = self.edges.clone();
+        for (heard, report) in
+            self.elsewhere.values().flat_map(|(heard, all)| all.iter().map(|r| (*heard, r)))
+        {
+            let (hello, health, alive) = (report.hello.clone(), report.health.clone(), report.alive);
+            let theirs = Seen { hello, health, heard, alive, link: 0 };
+            let known = all.entry(report.hello.edge.clone()).or_insert_with(|| theirs.clone());
+            if theirs.alive && !known.alive {
+                *known = theirs;
+            }
+        }
+        all
     }
 
     /// The edges as far as choosing goes. `admitted` says what operators decided.
     pub fn statuses(&self, admitted: impl Fn(&EdgeId) -> bool) -> Vec<EdgeStatus> {
-        let status = |(edge, seen): (&EdgeId, &Seen)| {
+        let status = |(edge, seen): (EdgeId, Seen)| {
             let failed = seen.health.as_ref().map_or(&[][..], |health| &health.failed_listeners);
             let works = |listener: &&crate::mesh::uplink::Listener| !failed.contains(listener);
             let allocations = seen.health.as_ref().map_or(0, |health| health.allocations);
             let listeners: Vec<_> = seen.hello.listeners.iter().filter(works).cloned().collect();
             EdgeStatus {
-                edge: edge.clone(),
                 region: seen.hello.region.clone(),
-                available: seen.alive && !turn_urls(&listeners).is_empty() && admitted(edge),
+                available: seen.alive && !turn_urls(&listeners).is_empty() && admitted(&edge),
                 listeners,
                 load: f64::from(allocations) / f64::from(seen.hello.capacity.max(1)),
+                edge,
             }
         };
-        self.edges.iter().map(status).collect()
+        self.edges().into_iter().map(status).collect()
     }
 }
 
@@ -143,6 +179,30 @@ mod tests {
         assert!(available(&fleet), "it may be back in a moment");
         fleet.handle_end(2, &edge, true);
         assert!(!available(&fleet));
+    }
+
+    #[test]
+    fn an_edge_that_another_node_hears_is_there() {
+        let mut now = Now { mono: Mono::default(), unix: Unix::default() };
+        let (mut here, mut there) = (Fleet::default(), Fleet::default());
+        there.handle_hello(now, 1, hello());
+        here.handle_reports(now, NodeId(2), there.reports());
+        let available = |fleet: &Fleet| fleet.statuses(|_| true).first().is_some_and(|edge| edge.available);
+        assert!(available(&here));
+
+        // Its uplink here ends; the other node hears it still.
+        here.handle_hello(now, 1, hello());
+        here.handle_end(1, &hello().edge, true);
+        assert!(available(&here));
+
+        // A node that says nothing any more hears nobody.
+        now = now.after(EDGE_LOST_AFTER);
+        assert_eq!(here.poll_timeout(), now.mono);
+        here.handle_timeout(now);
+        assert!(!available(&here));
+        there.handle_timeout(now);
+        here.handle_reports(now, NodeId(2), there.reports());
+        assert!(!available(&here), "lost there too");
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use chappe_cluster::consensus::{FirstApp, Founding};
-use chappe_cluster::{clock, http, start};
-use chappe_proto::id::{AppId, NodeId, Region};
-use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
+use chappe_cluster::consensus::FirstApp;
+use chappe_cluster::start::{self, Begin, Found};
+use chappe_cluster::{clock, http};
+use chappe_proto::id::{AppId, Region};
+use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::registry::AppPolicy;
 
 /// More frames a second than any load.
@@ -38,23 +39,23 @@ fn config(args: &Args, listener: TcpListener) -> Result<start::Config> {
     let policy =
         AppPolicy { anonymous: true, frames_burst: FRAMES, frames_per_sec: FRAMES, ..AppPolicy::default() };
     Ok(start::Config {
-        dir: args.data.join("registry"),
-        node: NodeId(1),
-        founding: Founding {
+        dir: args.data.clone(),
+        begin: Begin::Found(Box::new(Found {
             name: "bench".to_owned(),
             realm: "chappe".to_owned(),
-            region: Region::new("here")?,
             app: Some(FirstApp { app: AppId::new("bench")?, name: "Bench".to_owned(), policy }),
-        },
-        peers: PeerPolicy { allow: Vec::new(), deny: Vec::new() },
+        })),
+        region: Region::new("here")?,
+        peers: None,
         accept_loss: false,
         http: vec![listener],
         https: None,
         behind: None,
         trusted_proxies: Vec::new(),
         workers: 1,
-        uplink: UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("no free UDP port on loopback")?,
-        authority: args.data.join("ca"),
+        mesh: UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("no free UDP port on loopback")?,
+        advertise: Vec::new(),
+        public: Vec::new(),
         lan: None,
         admin_token: Secret(clock::random::<32>().to_vec()),
     })

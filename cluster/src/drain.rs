@@ -1,0 +1,168 @@
+//! Emptying a node without anybody noticing (CLUSTER.md 11): the leader moves its shards away, and its
+//! clients resume elsewhere before their sockets close. An operator's wish, which can be taken back, or the
+//! first part of a stop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Addr;
+use chappe_proto::limits;
+use chappe_proto::registry::{Command, NodeState, State};
+
+use crate::actor::session::{Moving, SessionActor, Shutdown};
+use crate::clock;
+use crate::node::Node;
+
+/// Sessions are asked to move in so many steps.
+const STEPS: u32 = 20;
+/// The registry must have the word that it drains within this.
+const COMMIT_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is looked whether they have.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What is still here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Sessions.
+    pub sessions: usize,
+    /// Shards that it owns.
+    pub shards: usize,
+}
+
+impl Left {
+    /// What is still on a node.
+    #[must_use]
+    pub fn on(node: &Node) -> Self {
+        let state = node.registry.state();
+        let shards = state.shards().filter(|(_, shard)| shard.owner == Some(node.id)).count();
+        Self { sessions: node.sessions.len(), shards }
+    }
+
+    /// Whether nothing is.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.sessions == 0 && self.shards == 0
+    }
+}
+
+/// Empties the node whenever the registry says that it drains, and stops where it no longer does.
+pub(crate) async fn run(node: Arc<Node>) {
+    let mut states = node.registry.watch();
+    let drains = |state: &Arc<State>| state.node(node.id).is_some_and(|held| held.draining);
+    loop {
+        if states.wait_for(drains).await.is_err() {
+            return;
+        }
+        tracing::info!("draining");
+        let emptying = clients(&node, limits::DRAIN_WITHIN);
+        tokio::pin!(emptying);
+        let stays = tokio::select! {
+            () = &mut emptying => None,
+            stays = states.wait_for(|state| !drains(state)) => Some(stays.is_ok()),
+        };
+        let goes_on = match stays {
+            Some(goes_on) => goes_on,
+            None => states.wait_for(|state| !drains(state)).await.is_ok(),
+        };
+        if !goes_on {
+            return;
+        }
+        tracing::info!("no longer draining");
+    }
+}
+
+/// Asks all clients to resume elsewhere, spread over half of `within`; those that are still here at its end
+/// are closed with a code that resumes. Newcomers while it lasts are asked as well.
+pub(crate) async fn clients(node: &Arc<Node>, within: Duration) {
+    let deadline = clock::mono() + within;
+    let pause = within / 2 / STEPS;
+    for step in 0..STEPS {
+        let to = elsewhere(node);
+        let all = node.sessions.all();
+        let part = all.len().div_ceil(usize::try_from(STEPS - step).unwrap_or(1));
+        for (_, session) in all.into_iter().take(part) {
+            ask(&session, &to, deadline.until(clock::mono()));
+        }
+        if node.sessions.is_empty() {
+            return;
+        }
+        actix_rt::time::sleep(pause).await;
+    }
+    while !node.sessions.is_empty() && clock::mono() < deadline {
+        actix_rt::time::sleep(LOOK_EVERY).await;
+    }
+    for (_, session) in node.sessions.all() {
+        let _ = session.try_send(Shutdown); // one whose mailbox is full is slow, and is closed for it
+    }
+}
+
+/// Empties the node before its process stops, and says what is left as it goes. Its next start takes the
+/// registry's word back that it drains ([`resume`]); an operator's own word stays.
+pub(crate) async fn before_stop(
+    node: &Arc<Node>,
+    marker: &Path,
+    within: Duration,
+    mut told: impl FnMut(Left),
+) {
+    let deadline = clock::mono() + within;
+    let state = node.registry.state();
+    let Some(held) = state.node(node.id).filter(|held| !held.draining) else { return };
+    if node.others().is_empty() {
+        return; // nobody would take anything
+    }
+    if let Err(error) = std::fs::write(marker, b"") {
+        tracing::warn!(%error, "stopping without draining first: {} cannot be written", marker.display());
+        return;
+    }
+    let command = Command::NodeSet { node: node.id, weight: held.weight, draining: true };
+    if let Err(error) = node.proposals.propose(command, within.min(COMMIT_WITHIN)).await {
+        tracing::warn!(%error, "stopping without draining first");
+        return;
+    }
+    loop {
+        let left = Left::on(node);
+        told(left);
+        if left.is_nothing() || clock::mono() >= deadline {
+            return;
+        }
+        actix_rt::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// After a stop that drained first: serves again.
+pub(crate) async fn resume(node: &Node, marker: &Path) {
+    if !marker.exists() {
+        return;
+    }
+    let state = node.registry.state();
+    let Some(held) = state.node(node.id) else { return };
+    let command = Command::NodeSet { node: node.id, weight: held.weight, draining: false };
+    match node.proposals.propose(command, COMMIT_WITHIN).await {
+        Ok(_) => {
+            let _ = std::fs::remove_file(marker); // else the next start says it once more
+        }
+        Err(error) => tracing::warn!(%error, "this node drains still: `chappe cluster resume {}`", node.id),
+    }
+}
+
+/// Asks all clients to resume elsewhere; each takes its time within `within`.
+pub(crate) fn ask_all(node: &Node, to: &Arc<[String]>, within: Duration) {
+    for (_, session) in node.sessions.all() {
+        ask(&session, to, within);
+    }
+}
+
+fn ask(session: &Arc<Addr<SessionActor>>, to: &Arc<[String]>, within: Duration) {
+    // Where its mailbox is full it is closed at the end, and resumes all the same.
+    let _ = session.try_send(Moving { to: Arc::clone(to), within });
+}
+
+/// The nodes that clients may go to instead of this one.
+pub(crate) fn elsewhere(node: &Node) -> Arc<[String]> {
+    let state = node.registry.state();
+    let fit = state.nodes().filter(|(id, held)| {
+        *id != node.id && held.state == NodeState::Up && !held.draining && node.reaches(*id)
+    });
+    fit.flat_map(|(_, held)| held.addresses.public.iter().cloned()).take(limits::NODES_TOLD).collect()
+}

@@ -1,0 +1,93 @@
+//! The lives of a node: one begins with each start of its process (CLUSTER.md 3), and another where the
+//! cluster took it for dead and gave its shards away, though it was only silent for long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chappe_proto::id::Generation;
+use chappe_proto::registry::{Command, NodeAddresses, NodeState, Outcome, VERSION};
+
+use crate::actor::{proxy, session};
+use crate::clock;
+use crate::node::Node;
+use crate::proposals::{Proposals, Unavailable};
+
+/// One attempt to begin; then whoever watches is told what is missing.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Says that the process has begun, and waits as long as it takes until the registry has it.
+///
+/// # Errors
+/// [`LifeError`], where it never will.
+pub(crate) async fn begin(
+    proposals: &Proposals,
+    node: chappe_proto::id::NodeId,
+    addresses: &NodeAddresses,
+) -> Result<Generation, LifeError> {
+    loop {
+        let (addresses, build) = (addresses.clone(), crate::BUILD.into());
+        let up = Command::NodeUp { node, addresses, build, speaks: VERSION };
+        match proposals.propose(up, ATTEMPT).await {
+            Ok(applied) => match applied.outcome.accepted()? {
+                Outcome::Up { generation } => return Ok(generation),
+                _ => tracing::error!("the registry answers the beginning of a node with something else"),
+            },
+            Err(Unavailable::Stopped) => return Err(LifeError::Stopped),
+            Err(missing) => tracing::warn!(%missing, "waiting for the cluster"),
+        }
+    }
+}
+
+/// Why a node cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum LifeError {
+    /// It was removed, or its release is too old.
+    #[error("the cluster does not take this node: {0}")]
+    Refused(#[from] chappe_proto::registry::Refusal),
+    /// The registry has ended.
+    #[error("the registry has stopped")]
+    Stopped,
+}
+
+/// Begins anew whenever the cluster has taken this life for over.
+///
+/// # Errors
+/// [`LifeError`]: the process must exit with it.
+pub(crate) async fn run(node: Arc<Node>, addresses: NodeAddresses) -> LifeError {
+    let mut states = node.registry.watch();
+    loop {
+        let me = node.gateway();
+        let over = states.wait_for(|state| {
+            state.node(me.node).is_none_or(|held| {
+                held.generation > me.generation
+                    || (held.generation == me.generation && held.state == NodeState::Down)
+            })
+        });
+        if over.await.is_err() {
+            return LifeError::Stopped;
+        }
+        tracing::warn!("the cluster took this node for dead, and its clients resume: it begins anew");
+        end(&node);
+        match begin(&node.proposals, node.id, &addresses).await {
+            Ok(generation) => node.begin(generation),
+            Err(error) => return error,
+        }
+    }
+}
+
+/// All that belongs to this life ends. Rooms end by the epochs of their shards.
+fn end(node: &Node) {
+    node.lease.set(chappe_proto::time::Mono::default());
+    for (_, session) in node.sessions.all() {
+        let session = Arc::clone(&session);
+        actix_rt::spawn(async move {
+            let _ = session.send(session::Over).await; // it has ended already
+        });
+    }
+    for (_, proxy) in node.proxies.all() {
+        actix_rt::spawn(async move {
+            let _ = proxy.send(proxy::Over).await; // it has ended already
+        });
+    }
+    tracing::debug!(at = ?clock::mono(), "life over");
+}

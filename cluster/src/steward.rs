@@ -1,0 +1,235 @@
+//! The shell of the leader's duties ([`chappe_proto::registry::steward`]): there is a machine for as long as
+//! this node leads, from when it has applied the first entry of its own term.
+
+use std::sync::Arc;
+
+use chappe_proto::id::{Epoch, Generation, Index, NodeId, Shard};
+use chappe_proto::mesh::node::{Body, Lane};
+use chappe_proto::registry::State;
+use chappe_proto::registry::steward::{Output, Steward as Machine};
+use chappe_proto::registry::voters::{Members, Step};
+use chappe_proto::time::Mono;
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
+use tokio::sync::mpsc;
+
+use crate::clock;
+use crate::consensus::{Proposal, ProposeError, Registry, Role, Status};
+use crate::events::Events;
+use crate::keeper::Word;
+use crate::mesh::Mesh;
+
+/// The leader's duties on this node.
+pub(crate) struct Steward {
+    registry: Registry,
+    mesh: Mesh,
+    words: mpsc::Sender<Word>,
+    events: Arc<Events>,
+    office: Office,
+    members: Members,
+}
+
+/// Whether this node leads.
+enum Office {
+    None,
+    /// It leads in this term, whose first entry is on its way.
+    Entering(u64),
+    /// It leads in this term.
+    Held(u64, Box<Machine>),
+}
+
+fn members(status: Status) -> Members {
+    Members {
+        voters: status.voters.into_iter().collect(),
+        learners: status.learners.into_iter().collect(),
+        outgoing: status.outgoing.into_iter().collect(),
+        caught_up: status.caught_up.into_iter().collect(),
+        recent: status.recent.into_iter().collect(),
+    }
+}
+
+impl Steward {
+    pub(crate) fn new(
+        registry: Registry,
+        mesh: Mesh,
+        words: mpsc::Sender<Word>,
+        events: Arc<Events>,
+    ) -> Self {
+        let (office, members) = (Office::None, Members::default());
+        Self { registry, mesh, words, events, office, members }
+    }
+
+    /// Raft has changed: takes office, or leaves it.
+    pub(crate) fn handle_status(&mut self) {
+        let status = self.registry.status();
+        let term = (status.role == Role::Leader).then_some(status.term);
+        let known = members(status);
+        match (&self.office, term) {
+            (Office::Entering(held) | Office::Held(held, _), Some(term)) if *held == term => {
+                if self.members != known {
+                    self.members = known;
+                    self.handle_state();
+                }
+            }
+            (_, None) => self.office = Office::None,
+            (_, Some(term)) => {
+                (self.office, self.members) = (Office::Entering(term), known);
+                self.enter(term);
+            }
+        }
+    }
+
+    /// Waits until the first entry of this term is applied.
+    fn enter(&self, term: u64) {
+        let (registry, words) = (self.registry.clone(), self.words.clone());
+        tokio::spawn(async move {
+            // A read-index completes once an entry of this term is committed, and never before.
+            while let Ok(index) = registry.read_index().await.inspect_err(|error| {
+                tracing::debug!(%error, term, "office not entered");
+            }) {
+                let mut states = registry.watch();
+                let applied = states.wait_for(|state| state.index() >= index).await.is_ok();
+                if !applied
+                    || words.send(Word::Elected(term)).await.is_err()
+                    || registry.status().term == term
+                {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// The first entry of this term is applied.
+    pub(crate) fn handle_elected(&mut self, term: u64) {
+        let status = self.registry.status();
+        if !matches!(self.office, Office::Entering(held) if held == term)
+            || (status.role, status.term) != (Role::Leader, term)
+        {
+            return;
+        }
+        let (me, state) = (status.member, self.registry.state());
+        self.office = Office::Held(term, Box::new(Machine::begin(clock::mono(), me, &state)));
+        self.handle_state();
+    }
+
+    pub(crate) fn handle_renewal(&mut self, from: NodeId, generation: Generation, n: u64) {
+        self.with(|machine, now, _, _, out| machine.handle_renewal(now, from, generation, n, out));
+    }
+
+    pub(crate) fn handle_read(&mut self, term: u64, number: u64, index: Option<Index>) {
+        if matches!(self.office, Office::Held(held, _) if held == term) {
+            self.with(|machine, now, _, _, out| machine.handle_read(now, number, index, out));
+        }
+    }
+
+    pub(crate) fn handle_released(&mut self, from: NodeId, shards: &[(Shard, Epoch)], applied: Index) {
+        self.with(|machine, now, state, _, out| {
+            machine.handle_released(now, from, shards, applied, state, out);
+        });
+    }
+
+    pub(crate) fn handle_outcome(
+        &mut self,
+        term: u64,
+        number: u64,
+        outcome: Option<&chappe_proto::registry::Outcome>,
+    ) {
+        if matches!(self.office, Office::Held(held, _) if held == term) {
+            self.with(|machine, now, _, _, out| machine.handle_outcome(now, number, outcome, out));
+        }
+    }
+
+    pub(crate) fn handle_state(&mut self) {
+        self.with(|machine, now, state, members, out| machine.handle_state(now, state, members, out));
+    }
+
+    /// What is due, once all that has come in is handled.
+    pub(crate) fn turn(&mut self) {
+        if self.poll_timeout() <= clock::mono() {
+            self.with(|machine, now, state, members, out| machine.handle_timeout(now, state, members, out));
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Mono {
+        match &self.office {
+            Office::Held(_, machine) => machine.poll_timeout(),
+            Office::None | Office::Entering(_) => Mono::NEVER,
+        }
+    }
+
+    fn with(&mut self, step: impl FnOnce(&mut Machine, Mono, &State, &Members, &mut Vec<Output>)) {
+        let Office::Held(term, machine) = &mut self.office else { return };
+        let (term, mut out) = (*term, Vec::new());
+        step(machine, clock::mono(), &self.registry.state(), &self.members, &mut out);
+        for output in out {
+            self.dispatch(term, output);
+        }
+    }
+
+    fn dispatch(&self, term: u64, output: Output) {
+        let (registry, words) = (self.registry.clone(), self.words.clone());
+        match output {
+            Output::Read { number } => {
+                tokio::spawn(async move {
+                    let index = registry.read_index().await.ok();
+                    let _ = words.send(Word::Read { term, number, index }).await; // the node stops
+                });
+            }
+            Output::Grant { to, generation, n, index } => {
+                // One that is lost is asked for again.
+                let _ = self.mesh.send(to, Lane::Control, Body::Grant { generation, n, index });
+            }
+            Output::Propose { number, command, note } => {
+                // Taken by the registry in the order of these calls.
+                let proposed = registry.begin(Proposal { command, by: None, note });
+                tokio::spawn(async move {
+                    let outcome = match proposed.await {
+                        Ok(applied) => Some(applied.outcome),
+                        Err(ProposeError::NoLeader { .. } | ProposeError::Busy | ProposeError::DiskLow) => {
+                            None
+                        }
+                        Err(error) => {
+                            tracing::info!(%error, "what became of a leader's proposal is not known");
+                            return;
+                        }
+                    };
+                    let _ = words.send(Word::Outcome { term, number, outcome }).await; // the node stops
+                });
+            }
+            Output::Members(steps) => {
+                tokio::spawn(async move {
+                    if let Err(error) = registry.change_members(change(&steps)).await {
+                        tracing::info!(%error, ?steps, "Raft's members stay as they are");
+                    }
+                });
+            }
+            Output::Transfer { to } => {
+                tokio::spawn(async move {
+                    if let Err(error) = registry.transfer(to).await {
+                        tracing::info!(%error, %to, "the leadership stays here");
+                    }
+                });
+            }
+            Output::Tell(event) => {
+                tracing::info!(%event, "cluster");
+                self.events.note(None, event.to_string());
+            }
+        }
+    }
+}
+
+/// Raft's form of a change of members.
+fn change(steps: &[Step]) -> ConfChangeV2 {
+    let single = |step: &Step| {
+        let (kind, node) = match step {
+            Step::Voter(node) => (ConfChangeType::AddNode, node),
+            Step::Learner(node) => (ConfChangeType::AddLearnerNode, node),
+            Step::Remove(node) => (ConfChangeType::RemoveNode, node),
+        };
+        let mut change = ConfChangeSingle::default();
+        (change.node_id, change.change_type) = (node.0, kind);
+        change
+    };
+    let mut change = ConfChangeV2::default();
+    change.set_changes(steps.iter().map(single).collect::<Vec<_>>().into());
+    change
+}

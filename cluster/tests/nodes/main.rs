@@ -1,0 +1,85 @@
+//! Several whole nodes in one process: they found, join, share the shards, and go on without one.
+#![allow(clippy::unwrap_used, reason = "a test fails by panic")]
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use chappe_cluster::mesh::join;
+use chappe_cluster::start::{self, Begin, Config, Found, Running};
+use chappe_cluster::{clock, http};
+use chappe_proto::id::{NodeId, Region};
+use chappe_proto::mesh::join::Token;
+use chappe_proto::mesh::uplink::Secret;
+use chappe_proto::registry::State;
+
+/// What must happen within this happens at all.
+const SOON: Duration = Duration::from_secs(20);
+
+fn config(dir: &Path, begin: Begin) -> Config {
+    Config {
+        dir: dir.into(),
+        begin,
+        region: Region::new("here").unwrap(),
+        peers: None,
+        accept_loss: false,
+        http: vec![http::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap()],
+        https: None,
+        behind: None,
+        public: Vec::new(),
+        trusted_proxies: Vec::new(),
+        workers: 1,
+        mesh: UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
+        advertise: Vec::new(),
+        lan: None,
+        admin_token: Secret(vec![7; 32]),
+    }
+}
+
+async fn found(dir: &Path) -> Running {
+    let found = Found { name: "test".into(), realm: "chappe".into(), app: None };
+    start::start(config(dir, Begin::Found(Box::new(found)))).await.unwrap()
+}
+
+/// A token by which one node may join.
+async fn invite(by: &Running) -> Token {
+    let until = clock::unix() + Duration::from_secs(60);
+    let (command, token) = join::invite(&by.node.registry.state(), vec![by.mesh], None, until).unwrap();
+    by.node.proposals.propose(command, SOON).await.unwrap().outcome.accepted().unwrap();
+    token
+}
+
+async fn joined(dir: &Path, token: Token) -> Running {
+    start::start(config(dir, Begin::Join(Box::new(token)))).await.unwrap()
+}
+
+async fn until(node: &Running, what: impl Fn(&State) -> bool) {
+    let mut states = node.node.registry.watch();
+    let waiting = states.wait_for(|state| what(state));
+    tokio::time::timeout(SOON, waiting).await.unwrap().unwrap();
+}
+
+fn owned(state: &State, node: u64) -> usize {
+    state.shards().filter(|(_, shard)| shard.owner == Some(NodeId(node)) && shard.moving.is_none()).count()
+}
+
+#[actix_rt::test]
+async fn three_nodes_share_what_one_had_and_go_on_without_it() {
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let first = found(dirs[0].path()).await;
+    until(&first, |state| owned(state, 1) == 4096).await;
+    let second = joined(dirs[1].path(), invite(&first).await).await;
+    let third = joined(dirs[2].path(), invite(&first).await).await;
+    for node in [&first, &second, &third] {
+        until(node, |state| (1..=3).all(|node| (1365..=1366).contains(&owned(state, node)))).await;
+    }
+    let mut statuses = first.node.registry.watch_status();
+    let voters = statuses.wait_for(|status| status.voters.len() == 3);
+    tokio::time::timeout(SOON, voters).await.unwrap().unwrap();
+    first.stop().await;
+    for node in [&second, &third] {
+        until(node, |state| owned(state, 2) == 2048 && owned(state, 3) == 2048).await;
+    }
+    second.stop().await;
+    third.stop().await;
+}
