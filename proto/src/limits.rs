@@ -544,6 +544,9 @@ pub const DIAL_RETRY: Duration = Duration::from_millis(50);
 pub const DIAL_RETRY_MAX: Duration = Duration::from_secs(1);
 /// A node with several addresses is dialled at the next one when one has not answered for this long.
 pub const DIAL_NEXT: Duration = Duration::from_millis(150);
+/// While an attempt has no answer, another begins after this: a node that is back, or reachable again, is
+/// found within it.
+pub const DIAL_AGAIN: Duration = Duration::from_millis(300);
 /// Attempts to reach one node, at one address or several, that may be under way when another begins.
 pub const DIALS_AT_ONCE: usize = 4;
 /// Frames that wait for one lane of a link; beyond it the sender is told so, and what is lost is sent again

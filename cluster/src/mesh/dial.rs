@@ -118,9 +118,15 @@ async fn dial(mesh: &Arc<Inner>, node: NodeId, kick: &Notify) {
     let mut attempts = JoinSet::new();
     attempt(mesh, node, &mut attempts, limits::DIAL_NEXT);
     let connection = loop {
+        // What was sent before is perhaps lost, and a handshake is sent again late and later.
+        let again = async {
+            tokio::select! {
+                () = kick.notified() => {} // it is there now
+                () = tokio::time::sleep(limits::DIAL_AGAIN) => {}
+            }
+        };
         tokio::select! {
-            // It is there now: what was sent to it before may be lost, and its handshake sent again late.
-            () = kick.notified() => {
+            () = again => {
                 if attempts.len() < limits::DIALS_AT_ONCE {
                     attempt(mesh, node, &mut attempts, Duration::ZERO);
                 }

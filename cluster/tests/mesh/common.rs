@@ -68,6 +68,7 @@ pub(crate) fn add(state: &mut State, node: NodeId, address: SocketAddr) {
 }
 
 /// What a node's handler has been given.
+#[allow(clippy::large_enum_variant)] // a test
 #[derive(Debug)]
 pub(crate) enum Heard {
     Body(NodeId, Body),

@@ -4,7 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+mod faults;
 mod joins;
 mod links;
+mod neighbours;
+mod raw;
 mod refusals;
 mod renewals;
+mod wire;
