@@ -67,7 +67,9 @@ pub enum Plan {
 /// now would be no majority.
 #[must_use]
 pub fn plan(state: &State, me: NodeId, members: &Members, lost: &BTreeSet<NodeId>) -> Option<Plan> {
-    if members.voters.is_empty() || !members.outgoing.is_empty() {
+    let majority = |of: &BTreeSet<NodeId>| 2 * of.intersection(&members.recent).count() > of.len();
+    // Nothing could be committed now.
+    if !members.outgoing.is_empty() || !majority(&members.voters) {
         return None;
     }
     let view = View { state, me, members, lost };
@@ -85,8 +87,7 @@ pub fn plan(state: &State, me: NodeId, members: &Members, lost: &BTreeSet<NodeId
         }
     }
     if voters != members.voters && voters.contains(&me) {
-        let heard = voters.intersection(&members.recent).count();
-        if 2 * heard > voters.len() {
+        if majority(&voters) {
             return Some(Plan::Change(view.steps_to(&voters)));
         }
     }

@@ -1,5 +1,6 @@
 mod members;
 mod rights;
+mod voters;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
