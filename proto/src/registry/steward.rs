@@ -7,6 +7,8 @@
 
 mod grants;
 mod moves;
+#[cfg(test)]
+mod schedules;
 mod silence;
 #[cfg(test)]
 mod tests;

@@ -86,10 +86,8 @@ pub fn plan(state: &State, me: NodeId, members: &Members, lost: &BTreeSet<NodeId
             voters.insert(me);
         }
     }
-    if voters != members.voters && voters.contains(&me) {
-        if majority(&voters) {
-            return Some(Plan::Change(view.steps_to(&voters)));
-        }
+    if voters != members.voters && voters.contains(&me) && majority(&voters) {
+        return Some(Plan::Change(view.steps_to(&voters)));
     }
     view.standbys().map(Plan::Change)
 }

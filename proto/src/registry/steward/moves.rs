@@ -13,6 +13,8 @@ use crate::time::Mono;
 #[derive(Debug)]
 pub(super) struct Moving {
     shards: BTreeMap<Shard, Move>,
+    /// Whether there are shards that nobody runs.
+    orphans: bool,
     /// Since when no node has come, gone or been silent.
     steady: Mono,
     /// The state for which there is nothing to do, and whether balance was asked too.
@@ -30,7 +32,7 @@ struct Move {
 
 impl Moving {
     pub(super) const fn new(now: Mono) -> Self {
-        Self { shards: BTreeMap::new(), steady: now, done: None }
+        Self { shards: BTreeMap::new(), orphans: false, steady: now, done: None }
     }
 
     pub(super) const fn unsteady(&mut self, now: Mono) {
@@ -44,7 +46,12 @@ impl Moving {
         for (shard, entry) in state.shards().filter(|(_, entry)| entry.moving.is_some()) {
             self.shards.entry(shard).or_insert(Move { since: entry.since, at: now, released: false });
         }
+        self.orphans = state.shards().any(|(_, entry)| is_orphan(state, entry));
     }
+}
+
+fn is_orphan(state: &State, entry: &ShardEntry) -> bool {
+    entry.owner.is_none_or(|owner| !state.is_up(owner))
 }
 
 fn by_target(moves: impl IntoIterator<Item = (NodeId, Shard, Epoch)>) -> Vec<Moves> {
@@ -85,8 +92,11 @@ impl Steward {
     /// Shards that may change hands now: those that were released, or whose T has passed; and those that
     /// nobody runs.
     fn moved(&self, now: Mono, state: &State) -> Vec<Moves> {
+        if self.moves.shards.is_empty() && !self.moves.orphans {
+            return Vec::new();
+        }
         let takers = self.takers(now, state);
-        let orphan = |entry: &ShardEntry| entry.owner.is_none_or(|owner| !state.is_up(owner));
+        let orphan = |entry: &ShardEntry| is_orphan(state, entry);
         let mut ready: BTreeMap<Shard, (NodeId, Epoch)> = BTreeMap::new();
         for (shard, held) in &self.moves.shards {
             let Some(entry) = state.shard(*shard) else { continue };
@@ -99,9 +109,9 @@ impl Steward {
                 ready.insert(*shard, (to, entry.epoch));
             }
         }
-        if state.shards().any(|(_, entry)| orphan(entry)) {
+        if self.moves.orphans {
             for Moves { to, shards } in placement::solve_among(state, |id, _| takers.contains(&id)) {
-                let homeless = |shard| state.shard(shard).is_some_and(&orphan);
+                let homeless = |shard| state.shard(shard).is_some_and(orphan);
                 for (shard, epoch) in shards.into_iter().filter(|(shard, _)| homeless(*shard)) {
                     ready.entry(shard).or_insert((to, epoch));
                 }

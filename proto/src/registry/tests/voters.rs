@@ -156,7 +156,10 @@ fn a_regions_loss_leaves_a_majority_where_that_can_be() {
         log.does(Command::VotersSet { wanted });
         let end = settle(&log, members(&[1], &[]), &[]);
         let crowd = |region: char| {
-            end.voters.iter().filter(|id| nodes_there.as_bytes()[id.0 as usize - 1] == region as u8).count()
+            end.voters
+                .iter()
+                .filter(|id| nodes_there.chars().nth(usize::try_from(id.0).unwrap() - 1) == Some(region))
+                .count()
         };
         assert_eq!(end.voters.len(), usize::from(wanted));
         assert_eq!(('a'..='e').map(crowd).max(), Some(most), "{nodes_there}: {:?}", end.voters);

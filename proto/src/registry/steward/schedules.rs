@@ -1,0 +1,610 @@
+//! Random schedules of leases, evictions and moves (CLUSTER.md 4): delays, losses, pauses, crashes, members
+//! that apply late, leaders that do not know that they lead no more. At no instant may two nodes admit in one
+//! shard. Raft is a log that whoever leads now appends to; a read completes where its reader still led when
+//! a majority had answered.
+//!
+//! Each [`Break`] undoes one rule, and must be caught.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::mesh::node::Body;
+use crate::registry::lease::Lease;
+use crate::registry::profile::ProfileName;
+use crate::registry::rights::{Right, right};
+use crate::registry::tests::{region, up};
+use crate::registry::{Entry, RequestId};
+use crate::time::Unix;
+
+const NODES: u64 = 4;
+const TICK: Duration = Duration::from_millis(20);
+/// Shards that are looked at: every so many.
+const STRIDE: usize = 37;
+
+/// A rule undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Break {
+    Nothing,
+    /// A lease runs from the arrival of its grant.
+    FromArrival,
+    /// A lease counts before what the leader knew is applied.
+    CountsUnapplied,
+    /// A leader grants without a read.
+    GrantsUnread,
+    /// A leader grants to whom it has proposed to remove.
+    GrantsRemoved,
+    /// A leader's clock runs at four times the rate: T is shorter than L.
+    ShortT,
+    /// Whoever moves is taken to have released.
+    ReleasesUnasked,
+}
+
+/// SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    /// Once in so many.
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    fn ms(&mut self, below: u64) -> Duration {
+        Duration::from_millis(self.below(below))
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Mail {
+    Said(NodeId, Body),
+    Read {
+        term: u64,
+        number: u64,
+        index: Option<Index>,
+    },
+    /// A majority has heard of a read, if its term is still the current one.
+    Answered {
+        term: u64,
+        number: u64,
+        index: Index,
+    },
+    /// Appended, if its term is still the current one.
+    Append {
+        term: u64,
+        number: Option<u64>,
+        by: Option<RequestId>,
+        command: Command,
+    },
+}
+
+struct Process {
+    id: NodeId,
+    alive: bool,
+    paused: Mono,
+    stalled: Mono,
+    state: State,
+    lease: Option<Lease>,
+    /// Until when it believes itself to hold it, where that is counted wrongly.
+    arrival: Mono,
+    /// Its starts; and when it asked the registry for the latest.
+    starts: u64,
+    asked: Option<Mono>,
+    releases: Mono,
+    inbox: VecDeque<Mail>,
+    steward: Option<(u64, Option<Steward>)>,
+    /// Its steward's proposals by the index where they were appended.
+    proposals: BTreeMap<u64, u64>,
+}
+
+struct Sim {
+    dice: Dice,
+    broken: Break,
+    calm: bool,
+    now: Mono,
+    sequence: u64,
+    log: Vec<Entry>,
+    term: u64,
+    leader: NodeId,
+    /// Where the term began.
+    begins: u64,
+    processes: Vec<Process>,
+    mail: BTreeMap<(Mono, u64), (NodeId, Mail)>,
+}
+
+impl Sim {
+    fn new(seed: u64, broken: Break) -> Self {
+        let process = |n: u64| Process {
+            id: NodeId(n),
+            alive: true,
+            paused: Mono::default(),
+            stalled: Mono::default(),
+            state: State::default(),
+            lease: None,
+            arrival: Mono::default(),
+            starts: 1,
+            asked: None,
+            releases: Mono::default(),
+            inbox: VecDeque::new(),
+            steward: None,
+            proposals: BTreeMap::new(),
+        };
+        let mut sim = Self {
+            dice: Dice(seed),
+            broken,
+            calm: false,
+            now: Mono(Duration::from_secs(1000)),
+            sequence: 0,
+            log: Vec::new(),
+            term: 0,
+            leader: NodeId(1),
+            begins: 0,
+            processes: (1..=NODES).map(process).collect(),
+            mail: BTreeMap::new(),
+        };
+        for node in (1..=NODES).map(NodeId) {
+            sim.append(None, Command::NodeAdd { node, region: region() });
+        }
+        sim.elect();
+        sim
+    }
+
+    fn append(&mut self, by: Option<RequestId>, command: Command) -> u64 {
+        self.log.push(Entry { at: Unix::from_secs(self.log.len() as u64), by, note: None, command });
+        self.log.len() as u64
+    }
+
+    fn post(&mut self, to: NodeId, delay: Duration, mail: Mail) {
+        self.sequence += 1;
+        self.mail.insert((self.now + delay, self.sequence), (to, mail));
+    }
+
+    fn delay(&mut self) -> Duration {
+        let slow = !self.calm && self.dice.one_in(20);
+        self.dice.ms(if slow { 900 } else { 25 })
+    }
+
+    fn send(&mut self, from: NodeId, to: NodeId, body: Body) {
+        if self.calm || !self.dice.one_in(12) {
+            let delay = self.delay();
+            self.post(to, delay, Mail::Said(from, body));
+        }
+    }
+
+    fn process(&mut self, id: NodeId) -> &mut Process {
+        &mut self.processes[usize::try_from(id.0).unwrap() - 1]
+    }
+
+    fn runs(&self, process: &Process) -> bool {
+        process.alive && process.paused <= self.now
+    }
+
+    /// Somebody who runs leads from now on; the one before hears of it when it does.
+    fn elect(&mut self) {
+        let fit: Vec<_> = self.processes.iter().filter(|p| self.runs(p)).map(|p| p.id).collect();
+        if fit.is_empty() {
+            return;
+        }
+        self.term += 1;
+        let at = self.dice.below(fit.len() as u64);
+        self.leader = fit[usize::try_from(at).unwrap()];
+        self.begins = self.append(None, Command::Note);
+        let (leader, term) = (self.leader, self.term);
+        self.process(leader).steward = Some((term, None));
+    }
+
+    fn members() -> Members {
+        let all: BTreeSet<_> = (1..=NODES).map(NodeId).collect();
+        Members {
+            voters: (1..=3).map(NodeId).collect(),
+            learners: [NodeId(4)].into(),
+            outgoing: BTreeSet::new(),
+            caught_up: all.clone(),
+            recent: all,
+        }
+    }
+
+    /// The clock of a node's steward.
+    fn clock(&self) -> Mono {
+        match self.broken {
+            Break::ShortT => Mono(self.now.0 * 4),
+            _ => self.now,
+        }
+    }
+
+    fn tick(&mut self) {
+        self.now = self.now + TICK;
+        self.fate();
+        while let Some(entry) = self.mail.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            let (to, mail) = entry.remove();
+            self.deliver(to, mail);
+        }
+        for id in (1..=NODES).map(NodeId) {
+            let process = &self.processes[usize::try_from(id.0).unwrap() - 1];
+            if self.runs(process) {
+                // Whoever stood still may look at its clock before its mail.
+                let clock_first = self.dice.one_in(2);
+                if clock_first {
+                    self.time_passes(id);
+                }
+                self.take_mail(id);
+                self.catch_up(id);
+                self.time_passes(id);
+            }
+        }
+    }
+
+    fn deliver(&mut self, to: NodeId, mail: Mail) {
+        match mail {
+            Mail::Append { term, number, by, command } if term == self.term => {
+                let index = self.append(by, command);
+                if let Some(number) = number {
+                    self.process(to).proposals.insert(index, number);
+                }
+            }
+            Mail::Append { .. } => {}
+            Mail::Answered { term, number, index } => {
+                let (delay, lost) = (self.delay(), !self.calm && self.dice.one_in(30));
+                let index = (term == self.term && !lost).then_some(index);
+                self.post(to, delay, Mail::Read { term, number, index });
+            }
+            mail if self.process(to).alive => self.process(to).inbox.push_back(mail),
+            _ => {}
+        }
+    }
+
+    /// What befalls processes and operators.
+    fn fate(&mut self) {
+        if self.calm {
+            return;
+        }
+        let id = NodeId(1 + self.dice.below(NODES));
+        let (now, long) = (self.now, self.dice.ms(4000));
+        match self.dice.below(450) {
+            0..4 => self.process(id).paused = now + long,
+            4..8 => self.process(id).stalled = now + long,
+            8..10 => self.crash(id),
+            10..14 => self.elect(),
+            14..17 => {
+                let (weight, draining) = (1, self.dice.one_in(2));
+                self.ask(None, Command::NodeSet { node: id, weight, draining });
+            }
+            17 => {
+                let profile = if self.dice.one_in(2) { ProfileName::Lan } else { ProfileName::Wan };
+                self.ask(None, Command::ProfileSet { profile });
+            }
+            _ => {}
+        }
+        let leader = self.leader;
+        let deaf = !self.processes.iter().any(|p| p.id == leader && self.runs(p));
+        if deaf && self.dice.one_in(30) {
+            self.elect();
+        }
+        for i in 0..self.processes.len() {
+            if !self.processes[i].alive && self.dice.one_in(50) {
+                self.processes[i].alive = true;
+                self.processes[i].starts += 1;
+            }
+        }
+    }
+
+    fn crash(&mut self, id: NodeId) {
+        let process = self.process(id);
+        (process.alive, process.lease, process.steward) = (false, None, None);
+        (process.asked, process.arrival) = (None, Mono::default());
+        process.inbox.clear();
+        process.proposals.clear();
+    }
+
+    /// Anyone asks whoever leads for it.
+    fn ask(&mut self, by: Option<RequestId>, command: Command) {
+        let (delay, term, leader) = (self.delay(), self.term, self.leader);
+        self.post(leader, delay, Mail::Append { term, number: None, by, command });
+    }
+
+    fn take_mail(&mut self, id: NodeId) {
+        while let Some(mail) = self.process(id).inbox.pop_front() {
+            let (clock, broken) = (self.clock(), self.broken);
+            let now = self.now;
+            let process = self.process(id);
+            let mut out = Vec::new();
+            match mail {
+                Mail::Said(_, Body::Grant { generation, n, index }) => {
+                    if let Some(lease) = &mut process.lease {
+                        let before = lease.until();
+                        lease.handle_grant(generation, n, index);
+                        if broken == Break::FromArrival && lease.until() > before {
+                            process.arrival = now + process.state.profile().lease;
+                        }
+                    }
+                }
+                Mail::Said(from, Body::Renew { generation, n }) => {
+                    if let Some((_, Some(steward))) = &mut process.steward {
+                        let removed = steward.is_leaving(from);
+                        steward.handle_renewal(clock, from, generation, n, &mut out);
+                        if removed && broken == Break::GrantsRemoved {
+                            let index = process.state.index();
+                            out.push(Output::Grant { to: from, generation, n, index });
+                        }
+                    }
+                }
+                Mail::Said(from, Body::Released { shards, applied }) => {
+                    if let Some((_, Some(steward))) = &mut process.steward {
+                        steward.handle_released(clock, from, &shards, applied, &process.state, &mut out);
+                    }
+                }
+                Mail::Read { term, number, index } => {
+                    if let Some((held, Some(steward))) = &mut process.steward
+                        && *held == term
+                    {
+                        steward.handle_read(clock, number, index, &mut out);
+                    }
+                }
+                Mail::Said(..) | Mail::Append { .. } | Mail::Answered { .. } => unreachable!(),
+            }
+            self.carry_out(id, out);
+        }
+    }
+
+    fn carry_out(&mut self, id: NodeId, out: Vec<Output>) {
+        let Some(term) = self.process(id).steward.as_ref().map(|(term, _)| *term) else { return };
+        for output in out {
+            match output {
+                Output::Read { number } if self.broken == Break::GrantsUnread => {
+                    let index = Some(self.process(id).state.index());
+                    self.post(id, Duration::ZERO, Mail::Read { term, number, index });
+                }
+                Output::Read { number } => {
+                    let (delay, index) = (self.delay(), Index(self.log.len() as u64));
+                    self.post(id, delay, Mail::Answered { term, number, index });
+                }
+                Output::Grant { to, generation, n, index } => {
+                    self.send(id, to, Body::Grant { generation, n, index });
+                }
+                Output::Propose { number, command, .. } => {
+                    // Its log may be slow.
+                    let slow = !self.calm && self.dice.one_in(4);
+                    let delay = if slow { self.dice.ms(1500) } else { self.delay() };
+                    self.post(id, delay, Mail::Append { term, number: Some(number), by: None, command });
+                }
+                Output::Members(_) | Output::Transfer { .. } | Output::Tell(_) => {}
+            }
+        }
+    }
+
+    /// Applies what is committed, unless it is late.
+    fn catch_up(&mut self, id: NodeId) {
+        let (now, calm) = (self.now, self.calm);
+        let late = !calm && self.dice.one_in(4);
+        let unapplied = self.broken == Break::CountsUnapplied;
+        if late || (!calm && self.process(id).stalled > now) {
+            return;
+        }
+        let from = usize::try_from(self.process(id).state.index().0).unwrap();
+        for at in from..self.log.len() {
+            let entry = self.log[at].clone();
+            let index = Index(at as u64 + 1);
+            let (begins, clock) = (self.begins, self.clock());
+            let process = self.process(id);
+            let by = entry.by;
+            let outcome = process.state.apply(index, entry);
+            let mut out = Vec::new();
+            if let Outcome::Up { generation } = outcome
+                && by == Some(RequestId { node: id, generation: Generation(0), n: process.starts })
+            {
+                process.lease = Some(Lease::new(now, generation, process.state.profile()));
+                process.arrival = Mono::default();
+            }
+            if let Some(lease) = &mut process.lease {
+                lease.handle_applied(if unapplied { Index(u64::MAX) } else { index });
+                lease.set_profile(now, process.state.profile());
+            }
+            if let Some((_, steward)) = &mut process.steward {
+                match steward {
+                    Some(steward) => {
+                        steward.handle_state(clock, &process.state, &Self::members(), &mut out);
+                        if let Some(number) = process.proposals.remove(&index.0) {
+                            steward.handle_outcome(clock, number, Some(&outcome), &mut out);
+                        }
+                    }
+                    // The first entry of its own term is applied.
+                    None if index.0 >= begins => {
+                        *steward = Some(Steward::begin(clock, id, &process.state));
+                    }
+                    None => {}
+                }
+            }
+            self.carry_out(id, out);
+        }
+        // One that has led hears of the next leader by what it applies.
+        let term = self.term;
+        let process = self.process(id);
+        if process.steward.as_ref().is_some_and(|(held, _)| *held < term) {
+            process.steward = None;
+            process.proposals.clear();
+        }
+    }
+
+    fn time_passes(&mut self, id: NodeId) {
+        let (now, clock, broken, leader) = (self.now, self.clock(), self.broken, self.leader);
+        let stale = self.processes.iter().find(|p| p.id != leader && p.steward.is_some()).map(|p| p.id);
+        let to = stale.filter(|_| self.dice.one_in(3)).unwrap_or(leader);
+        let process = self.process(id);
+        let mut out = Vec::new();
+        if let Some((_, Some(steward))) = &mut process.steward
+            && steward.poll_timeout() <= clock
+        {
+            steward.handle_timeout(clock, &process.state, &Self::members(), &mut out);
+        }
+        let up_here = |lease: &Lease| {
+            process.state.node(id).is_some_and(|node| {
+                node.generation == lease.generation() && node.state == crate::registry::NodeState::Up
+            })
+        };
+        // Evicted: it begins a new life.
+        if process.lease.as_ref().is_some_and(|lease| !up_here(lease)) {
+            process.lease = None;
+            process.starts += 1;
+            process.asked = None;
+        }
+        let mut start = None;
+        let mut said = Vec::new();
+        match &mut process.lease {
+            None if process.asked.is_none_or(|at| now.since(at) > Duration::from_secs(1)) => {
+                process.asked = Some(now);
+                start = Some(RequestId { node: id, generation: Generation(0), n: process.starts });
+            }
+            None => {}
+            Some(lease) => said.extend(lease.handle_timeout(now)),
+        }
+        if process.lease.is_some() && now.since(process.releases) >= Duration::from_millis(100) {
+            process.releases = now;
+            let moving = process.state.shards().filter(|(_, shard)| shard.moving.is_some());
+            let moving = moving.filter(|(_, shard)| shard.owner == Some(id));
+            let shards: Vec<_> = moving.map(|(shard, entry)| (shard, entry.epoch)).collect();
+            if !shards.is_empty() {
+                said.push(Body::Released { shards, applied: process.state.index() });
+            }
+        }
+        if broken == Break::ReleasesUnasked
+            && let Some((_, Some(steward))) = &mut process.steward
+        {
+            let moving = process.state.shards().filter(|(_, shard)| shard.moving.is_some());
+            let all: Vec<_> = moving.map(|(shard, entry)| (entry.owner, shard, entry.epoch)).collect();
+            for (owner, shard, epoch) in all {
+                let (from, index) = (owner.unwrap_or_default(), process.state.index());
+                let shards = [(shard, epoch)];
+                steward.handle_released(clock, from, &shards, index, &process.state, &mut out);
+            }
+        }
+        self.carry_out(id, out);
+        for body in said {
+            self.send(id, to, body);
+        }
+        if let Some(by) = start {
+            self.ask(Some(by), up(id));
+        }
+    }
+
+    fn holds(&self, process: &Process, lease: &Lease) -> bool {
+        match self.broken {
+            Break::FromArrival => self.now < process.arrival,
+            _ => lease.holds(self.now),
+        }
+    }
+
+    /// Who may admit in a shard, each by what it has applied and its own lease; whoever stands still would
+    /// go on from here.
+    fn admitting(&self, shard: Shard) -> impl Iterator<Item = NodeId> {
+        self.processes.iter().filter(|process| process.alive).filter_map(move |process| {
+            let lease = process.lease.as_ref()?;
+            let holds = self.holds(process, lease);
+            let right = right(&process.state, process.id, lease.generation(), holds, shard);
+            (right == Right::Full).then_some(process.id)
+        })
+    }
+
+    fn shards() -> impl Iterator<Item = Shard> {
+        (0..crate::limits::SHARDS).step_by(STRIDE).map(Shard)
+    }
+
+    /// A shard in which two admit.
+    fn overlap(&self) -> Option<(Shard, Vec<NodeId>, Mono)> {
+        Self::shards().find_map(|shard| {
+            let who: Vec<_> = self.admitting(shard).collect();
+            (who.len() > 1).then_some((shard, who, self.now))
+        })
+    }
+
+    fn run(&mut self, length: Duration) {
+        let end = self.now + length;
+        while self.now < end {
+            self.tick();
+            assert_eq!(self.overlap(), None, "two admit");
+        }
+    }
+}
+
+/// Whether two admit under a broken rule.
+fn finds(seed: u64, broken: Break) -> bool {
+    let mut sim = Sim::new(seed, broken);
+    let end = sim.now + Duration::from_secs(20);
+    while sim.now < end {
+        sim.tick();
+        if sim.overlap().is_some() {
+            return true;
+        }
+    }
+    false
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_two_nodes_admit_in_one_shard(seed in any::<u64>()) {
+        let mut sim = Sim::new(seed, Break::Nothing);
+        sim.run(Duration::from_secs(20));
+        // All is well again: every shard has an owner that admits.
+        sim.calm = true;
+        for process in &mut sim.processes {
+            process.paused = Mono::default();
+            if !process.alive {
+                (process.alive, process.starts) = (true, process.starts + 1);
+            }
+        }
+        sim.elect();
+        sim.run(Duration::from_secs(15));
+        for shard in Sim::shards() {
+            prop_assert_eq!(sim.admitting(shard).count(), 1, "shard {} at {:?}", shard, sim.now);
+        }
+    }
+}
+
+fn caught(broken: Break) {
+    let seeds = 0..200;
+    assert!(seeds.into_iter().any(|seed| finds(seed, broken)), "{broken:?} goes unseen");
+}
+
+#[test]
+fn a_lease_from_the_arrival_of_its_grant_is_caught() {
+    caught(Break::FromArrival);
+}
+
+#[test]
+fn a_lease_that_counts_unapplied_is_caught() {
+    caught(Break::CountsUnapplied);
+}
+
+#[test]
+fn a_grant_without_a_read_is_caught() {
+    caught(Break::GrantsUnread);
+}
+
+#[test]
+fn a_grant_to_one_that_is_being_removed_is_caught() {
+    caught(Break::GrantsRemoved);
+}
+
+#[test]
+fn a_t_shorter_than_l_is_caught() {
+    caught(Break::ShortT);
+}
+
+#[test]
+fn a_release_that_the_owner_never_said_is_caught() {
+    caught(Break::ReleasesUnasked);
+}
