@@ -99,6 +99,7 @@ fn status() -> NodeStatus {
         term: 6,
         reaches: vec![NodeId(2)],
         edges: vec![EdgeId::new("edge-1").unwrap()],
+        ..NodeStatus::default()
     }
 }
 
