@@ -134,7 +134,9 @@ impl Steward {
         outcome: Option<&chappe_proto::registry::Outcome>,
     ) {
         if matches!(self.office, Office::Held(held, _) if held == term) {
-            self.with(|machine, now, _, _, out| machine.handle_outcome(now, number, outcome, out));
+            self.with(|machine, now, state, members, out| {
+                machine.handle_outcome(now, number, outcome, state, members, out);
+            });
         }
     }
 

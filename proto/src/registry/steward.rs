@@ -168,21 +168,24 @@ impl Steward {
     }
 
     /// What became of a proposal; none where it was certainly not appended to the log. Of one whose fate is
-    /// unknown nothing is said: whoever leads next begins anew.
+    /// unknown nothing is said: whoever leads next begins anew. `state` has what was applied: grants to
+    /// one that was being removed go on only where it was refused, and its shards go on at once.
     pub fn handle_outcome(
         &mut self,
         now: Mono,
         number: u64,
         outcome: Option<&Outcome>,
+        state: &State,
+        members: &Members,
         out: &mut Vec<Output>,
     ) {
         self.watch(now, out);
-        // What waited for it goes on at once.
-        self.next = now;
+        self.follow(now, state);
         let what = self.proposed.remove(&number).map(|(what, _)| what);
         if let (Some(What::Remove(node)), Some(Outcome::Done)) = (what, outcome) {
             out.push(Output::Tell(Event::Removed { node }));
         }
+        self.act(now, state, members, out);
     }
 
     /// The registry has changed here, or Raft's members.

@@ -415,9 +415,12 @@ impl Sim {
             if let Some((_, steward)) = &mut process.steward {
                 match steward {
                     Some(steward) => {
-                        steward.handle_state(clock, &process.state, &Self::members(), &mut out);
-                        if let Some(number) = process.proposals.remove(&index.0) {
-                            steward.handle_outcome(clock, number, Some(&outcome), &mut out);
+                        let (state, members) = (&process.state, Self::members());
+                        let proposed = process.proposals.remove(&index.0);
+                        if let Some(number) = proposed {
+                            steward.handle_outcome(clock, number, Some(&outcome), state, &members, &mut out);
+                        } else {
+                            steward.handle_state(clock, state, &members, &mut out);
                         }
                     }
                     // The first entry of its own term is applied.
