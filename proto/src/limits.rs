@@ -522,6 +522,8 @@ pub const FEED_PIECE: usize = 256 * 1024;
 pub const NODE_LINK_IDLE: Duration = Duration::from_millis(1000);
 /// Something is said on such a link this often at least.
 pub const NODE_LINK_KEEP_ALIVE: Duration = Duration::from_millis(250);
+/// Whether anything was heard is looked at this often.
+pub const NODE_LINK_LOOK: Duration = Duration::from_millis(125);
 /// A first guess at the round trip to a node: what is lost of a handshake is sent again after three of it.
 pub const LINK_FIRST_RTT: Duration = Duration::from_millis(50);
 /// Bytes that one stream of a link may have under way unread, in each direction.
@@ -567,6 +569,11 @@ pub const CONTROL_FRAME_MAX: usize = 64 * 1024;
 pub const RAFT_MESSAGE_MAX: usize = 1024 * 1024;
 /// Snapshots and feeds are written in pieces of this many bytes.
 pub const SNAPSHOT_PIECE: usize = 256 * 1024;
+/// While a former authority is trusted, its certificates are looked for this often.
+pub const AUTHORITY_LOOK_EVERY: Duration = Duration::from_secs(10);
+/// A former authority is trusted for this long at least: for who was certified by it a moment ago, and has
+/// not been seen yet.
+pub const AUTHORITY_REST: Duration = Duration::from_secs(3600);
 /// The longest join token and what is asked with it, in bytes.
 pub const JOIN_TOKEN_MAX: usize = 4 * 1024;
 /// The longest request to join, in bytes: addresses of each kind, a public key.

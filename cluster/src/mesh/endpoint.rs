@@ -2,11 +2,11 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use chappe_proto::id::NodeId;
+use chappe_proto::id::{EdgeId, NodeId};
 use chappe_proto::limits;
 use chappe_proto::mesh::{join, node, uplink as edge};
 use quinn::crypto::rustls::HandshakeData;
@@ -20,7 +20,6 @@ use super::hello::Refusal;
 use super::link::{self, Ended};
 use super::pki::{self, Holder};
 use super::tls::Credentials;
-use super::uplink;
 use crate::clock;
 
 /// An endpoint on a bound socket.
@@ -107,12 +106,8 @@ async fn serve(mesh: &Arc<Inner>, places: &Places, incoming: Incoming, place: Ow
         Some(protocol) if protocol == edge::ALPN => {
             let uplinks = Arc::clone(&places.uplinks).try_acquire_owned();
             drop(place);
-            if let (Ok(_place), Some(running)) = (uplinks, mesh.running())
-                && let Some(context) = &running.uplinks
-            {
-                static LINKS: AtomicU64 = AtomicU64::new(0);
-                let link = LINKS.fetch_add(1, Ordering::Relaxed);
-                uplink::run(connection, link, context.clone()).await;
+            if let (Ok(_place), Some(Holder::Edge(edge))) = (uplinks, holder(mesh, &connection)) {
+                uplink(mesh, connection, edge).await;
             }
         }
         Some(protocol) if protocol == join::ALPN => {
@@ -126,11 +121,26 @@ async fn serve(mesh: &Arc<Inner>, places: &Places, incoming: Incoming, place: Ow
     }
 }
 
+/// Runs an uplink until it ends.
+async fn uplink(mesh: &Inner, connection: Connection, edge: EdgeId) {
+    static LINKS: AtomicU64 = AtomicU64::new(0);
+    let (Some(running), Some(certificate)) = (mesh.running(), certificate(&connection)) else { return };
+    let Some(context) = &running.uplinks else { return };
+    let link = LINKS.fetch_add(1, Ordering::Relaxed);
+    mesh.uplinks.lock().unwrap_or_else(PoisonError::into_inner).insert(link, (edge, certificate));
+    super::uplink::run(connection, link, context.clone()).await;
+    mesh.uplinks.lock().unwrap_or_else(PoisonError::into_inner).remove(&link);
+}
+
+/// A connection's certificate, which TLS has verified.
+fn certificate(connection: &Connection) -> Option<CertificateDer<'static>> {
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    chain.into_iter().next()
+}
+
 /// Whom a connection's certificate names.
 fn holder(mesh: &Inner, connection: &Connection) -> Option<Holder> {
-    let identity = connection.peer_identity()?;
-    let chain = identity.downcast_ref::<Vec<CertificateDer<'static>>>()?;
-    pki::holder(chain.first()?, &mesh.cluster).ok()
+    pki::holder(&certificate(connection)?, &mesh.cluster).ok()
 }
 
 fn refuse(mesh: &Inner, connection: &Connection, refusal: Refusal) {

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chappe_proto::id::{ClusterId, NodeId};
+use chappe_proto::id::{ClusterId, EdgeId, NodeId};
 use chappe_proto::limits::{self, CERTIFICATE_TTL};
 use chappe_proto::mesh::node::{Body, Hello, Lane, Parcel, WIRE, WIRE_OLDEST};
 use chappe_proto::registry::{State, VERSION};
 use chappe_proto::time::Unix;
 use quinn::Endpoint;
+use rustls::pki_types::CertificateDer;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub dir: Option<IdentityDir>,
     /// How long the certificates last that it makes: [`chappe_proto::limits::CERTIFICATE_TTL`].
     pub certificate_ttl: Duration,
+    /// How long a former authority is trusted at least: [`limits::AUTHORITY_REST`].
+    pub authority_rest: Duration,
 }
 
 impl Config {
@@ -54,7 +57,16 @@ impl Config {
     #[must_use]
     pub fn of(identity: Identity, dir: IdentityDir, socket: UdpSocket) -> Self {
         let Identity { cluster, node, credentials, peers, .. } = identity;
-        Self { socket, node, cluster, credentials, peers, dir: Some(dir), certificate_ttl: CERTIFICATE_TTL }
+        Self {
+            socket,
+            node,
+            cluster,
+            credentials,
+            peers,
+            dir: Some(dir),
+            certificate_ttl: CERTIFICATE_TTL,
+            authority_rest: limits::AUTHORITY_REST,
+        }
     }
 }
 
@@ -92,6 +104,9 @@ pub(crate) struct Inner {
     pub(crate) kicks: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
     pub(crate) dir: Option<IdentityDir>,
     pub(crate) certificate_ttl: Duration,
+    pub(crate) authority_rest: Duration,
+    /// The edges with uplinks here, and their certificates.
+    pub(crate) uplinks: Mutex<BTreeMap<u64, (EdgeId, CertificateDer<'static>)>>,
     pub(crate) join_sources: Sources,
     running: OnceLock<Running>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -130,6 +145,8 @@ impl Mesh {
             kicks: Mutex::default(),
             dir: config.dir,
             certificate_ttl: config.certificate_ttl,
+            authority_rest: config.authority_rest,
+            uplinks: Mutex::default(),
             join_sources: Sources::new(limits::JOIN_ATTEMPTS_PER_SEC, limits::JOIN_ATTEMPTS_BURST),
             running: OnceLock::new(),
             tasks: Mutex::default(),
@@ -154,6 +171,7 @@ impl Mesh {
             self.0.runtime.spawn(super::dial::follow(Arc::clone(&self.0))),
             self.0.runtime.spawn(super::dial::gossip(Arc::clone(&self.0))),
             self.0.runtime.spawn(super::renew::keep(Arc::clone(&self.0))),
+            self.0.runtime.spawn(super::retire::keep(Arc::clone(&self.0))),
         ];
         self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
     }

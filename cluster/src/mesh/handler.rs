@@ -28,7 +28,7 @@ pub trait Handler: Send + Sync + 'static {
     /// A snapshot that [`super::RaftLane`] took has reached that member, or has not.
     fn snapshot_sent(&self, to: NodeId, arrived: bool);
 
-    /// A question has come: anything but `Certify`, which the mesh answers itself.
+    /// A question has come: anything but `Certify` and `Certified`, which the mesh answers itself.
     fn answer(&self, from: NodeId, ask: Ask) -> Answering<Answer>;
 
     /// A node follows the registry's feed from here; the feed ends with the future.

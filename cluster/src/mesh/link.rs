@@ -9,6 +9,7 @@ use chappe_proto::time::Mono;
 use quinn::{Connection, ConnectionError, ReadError, Side};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use super::carry;
 use super::feed;
@@ -141,8 +142,15 @@ async fn live(mesh: &Arc<Inner>, link: &Arc<Link>, control: Frames, tasks: &mut 
     let connection = &link.connection;
     let (mesh_too, link_too) = (Arc::clone(mesh), Arc::clone(link));
     tasks.spawn(async move { carry::parcels(&mesh_too, &link_too, Lane::Control, control).await });
+    let mut silence = Silence { heard: 0, looks: 0 };
+    let mut looks = tokio::time::interval(limits::NODE_LINK_LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            _ = looks.tick() => if silence.is_over(connection.stats().udp_rx.datagrams) {
+                connection.close(DONE, b"nothing is heard");
+                return Ended::Lost("nothing was heard".to_owned());
+            },
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
                     let (mesh, link) = (Arc::clone(mesh), Arc::clone(link));
@@ -166,5 +174,22 @@ async fn live(mesh: &Arc<Inner>, link: &Arc<Link>, control: Frames, tasks: &mut 
                 Err(panic) => return Ended::Lost(panic.to_string()),
             },
         }
+    }
+}
+
+/// How long nothing has come. QUIC's own idle timeout waits for three probe timeouts at least (RFC 9000
+/// section 10.1), which one slow handshake makes long; this one counts looks, so that a process that was
+/// itself paused does not take that for silence.
+struct Silence {
+    heard: u64,
+    looks: u32,
+}
+
+impl Silence {
+    /// Whether the link is dead, by the datagrams that have come so far.
+    fn is_over(&mut self, heard: u64) -> bool {
+        self.looks = if heard == self.heard { self.looks + 1 } else { 0 };
+        self.heard = heard;
+        limits::NODE_LINK_LOOK * self.looks >= limits::NODE_LINK_IDLE
     }
 }

@@ -22,6 +22,7 @@ pub mod pki;
 mod raft;
 mod renew;
 mod requests;
+mod retire;
 mod tls;
 pub mod uplink;
 

@@ -124,6 +124,7 @@ impl Inner {
                 Ok((certificate, authorities)) => Answer::Certificate { certificate, authorities },
                 Err(error) => Answer::Failed(Failure::Other(error.to_string())),
             },
+            Ask::Certified => self.certified(),
             ask => running.handler.answer(from, ask).await,
         }
     }

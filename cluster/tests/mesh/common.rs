@@ -13,7 +13,7 @@ use chappe_cluster::mesh::{
     Answering, Config, Credentials, FeedWriter, Handler, Incident, Links, Mesh, Refusal,
 };
 use chappe_proto::id::{ClusterId, Index, NodeId, Region};
-use chappe_proto::limits::CERTIFICATE_TTL;
+use chappe_proto::limits::{AUTHORITY_REST, CERTIFICATE_TTL};
 use chappe_proto::mesh::node::{Answer, Ask, Body, Failure, Feed};
 use chappe_proto::registry::{Command, Entry, NodeAddresses, Outcome, State};
 use tokio::runtime::Runtime;
@@ -75,6 +75,7 @@ pub(crate) enum Heard {
     Raft(NodeId, Box<Message>),
     SnapshotSent(NodeId, bool),
     Incident(Incident),
+    Proposed(Command),
 }
 
 /// Hands all over to the test, and answers `Read` with its node's id and nothing else.
@@ -128,6 +129,7 @@ impl Handler for Recorder {
 
     /// A registry of one.
     fn propose(&self, command: Command) -> Answering<Result<Outcome, Failure>> {
+        self.hear(Heard::Proposed(command.clone()));
         let mut told = Outcome::Done;
         self.states.send_modify(|state| told = outcome(Arc::make_mut(state), command));
         Box::pin(async { Ok(told) })
@@ -147,6 +149,7 @@ pub(crate) fn config(credentials: Credentials, node: NodeId, socket: UdpSocket) 
         peers: Vec::new(),
         dir: None,
         certificate_ttl: CERTIFICATE_TTL,
+        authority_rest: AUTHORITY_REST,
     }
 }
 
@@ -264,8 +267,8 @@ pub(crate) async fn nodes(authority: &Authority, n: u64) -> Vec<Peer> {
     peers
 }
 
-/// A cluster of `n` nodes whose registry has the authority, with a certificate lifetime, and that registry.
-pub(crate) async fn founded(data: &Path, n: u64, certificate_ttl: Duration) -> (Vec<Peer>, State) {
+/// A cluster of `n` nodes whose registry has the authority, and that registry; `change` has a word.
+pub(crate) async fn founded(data: &Path, n: u64, change: impl Fn(Config) -> Config) -> (Vec<Peer>, State) {
     let (sockets, addresses): (Vec<_>, Vec<_>) = (0..n).map(|_| socket()).unzip();
     let mut state = registry(&addresses);
     let dirs: Vec<_> = (1..=n).map(|node| IdentityDir::of(&data.join(node.to_string()))).collect();
@@ -278,8 +281,7 @@ pub(crate) async fn founded(data: &Path, n: u64, certificate_ttl: Duration) -> (
         let credentials = authority.issue(&Holder::Node(node), clock::unix()).unwrap().into();
         let identity = Identity { node, credentials, ..first.clone() };
         dir.save(&identity).unwrap();
-        let config = Config { certificate_ttl, ..Config::of(identity, dir, socket) };
-        peers.push(Peer::of(config, &state));
+        peers.push(Peer::of(change(Config::of(identity, dir, socket)), &state));
     }
     for peer in &peers {
         for other in (1..=n).filter(|other| NodeId(*other) != peer.node) {

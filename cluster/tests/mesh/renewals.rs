@@ -7,15 +7,14 @@ use chappe_cluster::clock;
 use chappe_cluster::mesh::identity::IdentityDir;
 use chappe_cluster::mesh::pki::{Authority, Holder, is_signed_by, validity};
 use chappe_cluster::mesh::{Config, Credentials, Incident, Refusal};
-use chappe_proto::id::NodeId;
-use chappe_proto::limits::CERTIFICATE_TTL;
+use chappe_proto::id::{EdgeId, NodeId};
 use chappe_proto::mesh::node::{Answer, Ask};
-use chappe_proto::mesh::uplink::Secret;
-use chappe_proto::registry::{Command, NodeAddresses, State};
+use chappe_proto::mesh::uplink::{EdgeHello, Secret};
+use chappe_proto::registry::{Command, EdgeState, NodeAddresses, State};
 use chappe_proto::time::Mono;
 use rustls::pki_types::CertificateDer;
 
-use crate::common::{Peer, SOON, apply, cluster, config, founded, socket};
+use crate::common::{Heard, Peer, SOON, apply, cluster, config, founded, region, socket};
 
 /// Waits until a node presents credentials that are so.
 async fn presents(peer: &Peer, what: &str, so: impl Fn(&Credentials) -> bool) {
@@ -38,7 +37,8 @@ fn rotated(state: &State) -> (State, CertificateDer<'static>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_is_renewed_before_it_ends_and_links_outlive_it() {
     let data = tempfile::tempdir().unwrap();
-    let (mut peers, state) = founded(data.path(), 2, Duration::from_secs(2)).await;
+    let brief = |config| Config { certificate_ttl: Duration::from_secs(2), ..config };
+    let (mut peers, state) = founded(data.path(), 2, brief).await;
     // Another authority makes them take certificates of their own: those last two seconds.
     let (state, _) = rotated(&state);
     for peer in &peers {
@@ -73,7 +73,7 @@ async fn a_certificate_is_renewed_before_it_ends_and_links_outlive_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_authority_is_rotated_under_a_running_cluster() {
     let data = tempfile::tempdir().unwrap();
-    let (mut peers, state) = founded(data.path(), 3, CERTIFICATE_TTL).await;
+    let (mut peers, state) = founded(data.path(), 3, |config| config).await;
     // One is down while it happens.
     let late = peers.pop().unwrap();
     let (kept, knew) = (IdentityDir::of(&data.path().join("3")), Arc::clone(&late.states.borrow()));
@@ -135,7 +135,59 @@ fn since(peer: &Peer) -> Vec<Option<Mono>> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_certifies_another_ones_key() {
     let data = tempfile::tempdir().unwrap();
-    let (peers, _) = founded(data.path(), 2, CERTIFICATE_TTL).await;
+    let (peers, _) = founded(data.path(), 2, |config| config).await;
     let asked = peers[1].mesh.request(NodeId(1), Ask::Certify { public_key: vec![1] }, SOON).await;
     assert!(matches!(asked, Ok(Answer::Failed(_))), "{asked:?}");
+}
+
+/// A former authority ends by itself once nobody is certified by it: not while anybody may be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_former_authority_ends_when_nobody_needs_it() {
+    let data = tempfile::tempdir().unwrap();
+    let at_once = |config| Config { authority_rest: Duration::from_millis(20), ..config };
+    let (mut peers, state) = founded(data.path(), 2, at_once).await;
+    let (mut next, fresh) = rotated(&state);
+    // An edge that nobody has seen with a certificate of the new one.
+    let edge = EdgeId::new("edge").unwrap();
+    let hello = edge_hello(&edge);
+    apply(&mut next, Command::EdgeUp(hello));
+    for peer in &peers {
+        peer.states.send_replace(next.clone().into());
+        presents(peer, "certified by the new authority", |held| is_signed_by(&held.certificate, &fresh))
+            .await;
+    }
+    let held = Answer::Certified { node: 2, edges: Vec::new() };
+    for peer in 1..=2 {
+        let answer = peers[0].mesh.request(NodeId(peer), Ask::Certified, SOON).await;
+        assert_eq!(answer, Ok(held.clone()), "both have taken one of the new authority");
+    }
+    let proposed = peers[0].hear("a proposal", |heard| match heard {
+        Heard::Proposed(command) => Some(command),
+        _ => None,
+    });
+    assert!(tokio::time::timeout(Duration::from_millis(300), proposed).await.is_err(), "it is still needed");
+    let remove = Command::EdgeSet { edge, state: EdgeState::Removed, weight: 1 };
+    apply(&mut next, remove);
+    for peer in &peers {
+        peer.states.send_replace(next.clone().into());
+    }
+    let proposed = peers[0].hear("a proposal", |heard| match heard {
+        Heard::Proposed(command) => Some(command),
+        _ => None,
+    });
+    assert_eq!(proposed.await, Command::AuthorityRemove { number: 1 });
+    presents(&peers[0], "trusting the new one alone", |held| held.authorities.len() == 1).await;
+}
+
+fn edge_hello(edge: &EdgeId) -> EdgeHello {
+    EdgeHello {
+        edge: edge.clone(),
+        build: "test".into(),
+        region: region(),
+        coordinates: None,
+        listeners: Vec::new(),
+        relays: Vec::new(),
+        capacity: 1,
+        feed: None,
+    }
 }

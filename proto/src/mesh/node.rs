@@ -226,12 +226,14 @@ pub enum Ask {
         /// And keeps it out.
         ban: bool,
     },
-    /// Of the leader: a certificate for the asker's new public key.
+    /// Of any node: a certificate for the asker's new public key.
     Certify {
         /// SubjectPublicKeyInfo, DER.
         #[serde(with = "serde_bytes")]
         public_key: Vec<u8>,
     },
+    /// Of any node: by which authority it is certified, and the edges that report to it.
+    Certified,
 }
 
 /// What is answered.
@@ -268,6 +270,14 @@ pub enum Answer {
         certificate: Vec<u8>,
         /// The authorities that are trusted, DER.
         authorities: Vec<Vec<u8>>,
+    },
+    /// The numbers of the authorities that have certified the node, and the edges that report to it; 0 for
+    /// one that is none of the registry's.
+    Certified {
+        /// The node.
+        node: u64,
+        /// Edges.
+        edges: Vec<(EdgeId, u64)>,
     },
     /// It cannot be answered.
     Failed(Failure),

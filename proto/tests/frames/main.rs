@@ -1,9 +1,9 @@
 //! Frames between processes as earlier releases wrote them are read as what they mean (CLUSTER.md 9).
 //!
-//! `wire-1.hex` has the bytes of every frame of wire form 1 as they were first written. A frame that gains a
-//! field keeps its line: it must still read as its sample. A new frame is added with
-//! `CHAPPE_RECORD_FRAMES=1 cargo test -p chappe-proto --test frames`, which writes the lines that are
-//! missing and changes none.
+//! `wire-1.hex` has the bytes of every frame of wire form 1 as they were first written. Of a frame that gains
+//! a field, the sample gets the value that the field has by default, and the line stays; another sample has
+//! the field. What is new is added with `CHAPPE_RECORD_FRAMES=1 cargo test -p chappe-proto --test frames`,
+//! which writes the lines that are missing and changes none.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panic")]
 

@@ -99,7 +99,10 @@ fn status() -> NodeStatus {
         term: 6,
         reaches: vec![NodeId(2)],
         edges: vec![EdgeId::new("edge-1").unwrap()],
-        ..NodeStatus::default()
+        round_trips: vec![250],
+        through: vec![(NodeId(3), NodeId(2))],
+        disk_low: true,
+        certificate_until: Some(Unix::from_secs(9)),
     }
 }
 
@@ -170,6 +173,7 @@ fn asks(all: &mut Samples) {
         Ask::Peers { room: room() },
         Ask::Kick { room: room(), peer: peer(1), ban: true },
         Ask::Certify { public_key: vec![0, 200] },
+        Ask::Certified,
     ];
     for ask in asks {
         let name = match &ask {
@@ -181,6 +185,7 @@ fn asks(all: &mut Samples) {
             Ask::Peers { .. } => "peers",
             Ask::Kick { .. } => "kick",
             Ask::Certify { .. } => "certify",
+            Ask::Certified => "certified",
         };
         all.add(format!("ask.{name}"), ask);
     }
@@ -196,6 +201,7 @@ fn answers(all: &mut Samples) {
         Answer::Peers(Some(vec![super::route::entry()])),
         Answer::NotThere,
         Answer::Certificate { certificate: vec![0, 200], authorities: vec![vec![1, 201]] },
+        Answer::Certified { node: 2, edges: vec![(EdgeId::new("edge-1").unwrap(), 1)] },
         Answer::Failed(Failure::Busy),
     ];
     for answer in answers {
@@ -208,6 +214,7 @@ fn answers(all: &mut Samples) {
             Answer::Peers(_) => "peers",
             Answer::NotThere => "not_there",
             Answer::Certificate { .. } => "certificate",
+            Answer::Certified { .. } => "certified",
             Answer::Failed(_) => "failed",
         };
         all.add(format!("answer.{name}"), answer);
