@@ -530,6 +530,8 @@ pub const LINK_FIRST_RTT: Duration = Duration::from_millis(50);
 pub const LINK_STREAM_WINDOW: u32 = 1024 * 1024;
 /// Bytes that all of them together may: below the sum, one that is not read would block the others.
 pub const LINK_WINDOW: u32 = 32 * 1024 * 1024;
+/// Bytes that the socket of the mesh holds each way, where the system allows so many: a burst of all links.
+pub const MESH_SOCKET_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes that a connection may have under way before its certificate has been looked at.
 pub const STRANGER_WINDOW: u32 = 128 * 1024;
 /// Streams that the other side of a link may have open: one for each lane, and snapshots.

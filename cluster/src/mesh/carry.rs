@@ -14,6 +14,7 @@ use serde::de::IgnoredAny;
 
 use super::frame::{FrameError, Frames, framed};
 use super::handle::{Inner, Unsent};
+use super::hello;
 use super::link::Link;
 use super::raft;
 
@@ -71,6 +72,10 @@ fn parcel(mesh: &Arc<Inner>, link: &Arc<Link>, lane: Lane, bytes: &Bytes) {
 /// A parcel for this node.
 fn take(mesh: &Arc<Inner>, link: &Arc<Link>, parcel: Parcel) {
     let Parcel { from, body, .. } = parcel;
+    if from != link.peer && hello::is_removed(&mesh.state(), from) {
+        mesh.skipped.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
     match body {
         Body::Request { id, ask } => mesh.asked(link, from, id, ask),
         Body::Answer { id, answer } => mesh.requests.settle(from, id, answer),

@@ -31,6 +31,10 @@ pub(crate) fn bind(socket: UdpSocket, credentials: &Credentials) -> io::Result<E
     let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())));
     config.cid_generator(|| Box::new(RandomIds));
     let accept = credentials.accept().map_err(io::Error::other)?;
+    // All links share it: as much of it as the system allows.
+    let buffers = socket2::SockRef::from(&socket);
+    let _ = buffers.set_recv_buffer_size(limits::MESH_SOCKET_BYTES);
+    let _ = buffers.set_send_buffer_size(limits::MESH_SOCKET_BYTES);
     Endpoint::new(config, Some(accept), socket, Arc::new(quinn::TokioRuntime))
 }
 

@@ -177,7 +177,7 @@ impl Mesh {
     }
 
     /// Sends something to a node without waiting: over the link with it, or through a node that has one.
-    /// What is sent to this node itself comes back to its handler.
+    /// What is sent to this node itself is given to its handler before this returns.
     ///
     /// # Errors
     /// [`Unsent`]. What was taken may be lost on its way nevertheless.

@@ -8,7 +8,7 @@ use chappe_proto::id::NodeId;
 use chappe_proto::limits::{RAFT_MESSAGE_MAX, SNAPSHOT_MAX, SNAPSHOT_PIECE};
 use chappe_proto::mesh::node::Lane;
 use protobuf::Message as _;
-use quinn::SendStream;
+use quinn::{SendStream, VarInt};
 use raft::eraftpb::{Message, MessageType};
 
 use super::frame::{FrameError, Frames, framed};
@@ -19,6 +19,9 @@ use crate::consensus::{Transport, Unsent};
 
 /// The ids of sender and receiver before each message.
 const HEAD: usize = 16;
+
+/// The code with which a snapshot's stream is stopped that cannot be passed on.
+const NO_WAY: VarInt = VarInt::from_u32(2);
 
 /// Raft's transport over a mesh.
 #[derive(Clone)]
@@ -53,9 +56,8 @@ fn frame_of(message: &Message) -> Option<Bytes> {
 
 impl RaftLane {
     fn send_snapshot(&self, to: NodeId, mut message: Message) -> Result<(), Unsent> {
-        // Over the link with it alone: who passes on holds nothing of this length.
-        let link = Arc::clone(self.0.table.now().link(to).ok_or(Unsent)?);
-        let data = Bytes::from(std::mem::take(&mut message.mut_snapshot().data).to_vec());
+        let link = Arc::clone(self.0.table.now().towards(to).ok_or(Unsent)?);
+        let data = std::mem::take(&mut message.mut_snapshot().data);
         let head = frame_of(&message).ok_or(Unsent)?;
         let mesh = Arc::clone(&self.0);
         self.0.runtime.spawn(async move {
@@ -71,19 +73,30 @@ impl RaftLane {
     }
 }
 
-/// Writes a snapshot and waits until the other side has all of it.
-async fn write_snapshot(mesh: &Inner, link: &Link, head: Bytes, data: Bytes) -> Result<(), FrameError> {
-    let mut stream: SendStream = link.connection.open_uni().await.map_err(quinn::WriteError::from)?;
+/// A stream for a snapshot whose first frame is this.
+async fn begin(mesh: &Inner, link: &Link, head: Bytes) -> Result<SendStream, FrameError> {
+    let mut stream = link.connection.open_uni().await.map_err(quinn::WriteError::from)?;
     let _ = stream.set_priority(priority(Lane::Snapshot)); // only refused once the stream is closed
     stream.write_all_chunks(&mut [opening(Lane::Snapshot, &mesh.hello())?, head]).await?;
-    for piece in data.chunks(SNAPSHOT_PIECE) {
-        stream.write_chunk(framed(piece, SNAPSHOT_PIECE)?).await?;
-    }
+    Ok(stream)
+}
+
+/// Waits until the other side has all of a stream.
+async fn end(mut stream: SendStream) -> Result<(), FrameError> {
     stream.finish().map_err(|_| FrameError::Cut)?;
     match stream.stopped().await {
         Ok(None) => Ok(()),
         _ => Err(FrameError::Cut),
     }
+}
+
+/// Writes a snapshot and waits until the other side has all of it.
+async fn write_snapshot(mesh: &Inner, link: &Link, head: Bytes, data: Bytes) -> Result<(), FrameError> {
+    let mut stream = begin(mesh, link, head).await?;
+    for piece in data.chunks(SNAPSHOT_PIECE) {
+        stream.write_chunk(framed(piece, SNAPSHOT_PIECE)?).await?;
+    }
+    end(stream).await
 }
 
 /// Reads messages until the stream or the link ends.
@@ -102,12 +115,21 @@ pub(crate) async fn messages(mesh: &Inner, link: &Link, mut frames: Frames) -> R
     Ok(())
 }
 
-/// Reads one snapshot.
+/// Reads one snapshot: one of each link at a time.
 pub(crate) async fn snapshot(mesh: &Inner, link: &Link, mut frames: Frames) -> Result<(), FrameError> {
     let Ok(_one) = link.snapshots.acquire().await else { return Ok(()) };
     let Some(bytes) = frames.next(RAFT_MESSAGE_MAX).await? else { return Ok(()) };
-    let message = Head::of(&bytes).filter(|head| head.to == mesh.node).and_then(|head| head.message());
-    let Some(mut message) = message else {
+    let Some(head) = Head::of(&bytes) else { return Ok(()) };
+    if head.to != mesh.node {
+        if head.from == link.peer && pass_on(mesh, head.to, &bytes, &mut frames).await.is_ok() {
+            return Ok(());
+        }
+        // Its sender learns that it did not arrive, if it has not written all of it yet.
+        frames.stop(NO_WAY);
+        mesh.skipped.fetch_add(1, Ordering::Relaxed);
+        return Ok(());
+    }
+    let Some(mut message) = head.message() else {
         mesh.skipped.fetch_add(1, Ordering::Relaxed);
         return Ok(());
     };
@@ -118,9 +140,20 @@ pub(crate) async fn snapshot(mesh: &Inner, link: &Link, mut frames: Frames) -> R
         }
         data.extend_from_slice(&piece);
     }
-    message.mut_snapshot().data = data.freeze().to_vec().into();
+    message.mut_snapshot().data = data.freeze();
     deliver(mesh, message);
     Ok(())
+}
+
+/// Passes a snapshot on piece by piece, and holds nothing of it. Its sender believes it arrived when it has
+/// come here; should it be lost behind, Raft finds its receiver where it was and sends another.
+async fn pass_on(mesh: &Inner, to: NodeId, head: &[u8], frames: &mut Frames) -> Result<(), FrameError> {
+    let link = Arc::clone(mesh.table.now().link(to).ok_or(FrameError::Cut)?);
+    let mut stream = begin(mesh, &link, framed(head, RAFT_MESSAGE_MAX)?).await?;
+    while let Some(piece) = frames.next(SNAPSHOT_PIECE).await? {
+        stream.write_chunk(framed(&piece, SNAPSHOT_PIECE)?).await?;
+    }
+    end(stream).await
 }
 
 fn deliver(mesh: &Inner, message: Message) {

@@ -85,7 +85,13 @@ async fn what_has_no_link_goes_through_a_node_that_has_one() {
         Heard::Raft(from, message) => Some((from, message)),
         _ => None,
     };
-    assert_eq!(three.hear("a heartbeat", raft).await, (NodeId(1), Box::new(message)));
+    assert_eq!(three.hear("a heartbeat", raft).await, (NodeId(1), Box::new(message.clone())));
+    let mut snapshot = message.clone();
+    snapshot.set_msg_type(MessageType::MsgSnapshot);
+    snapshot.mut_snapshot().data = vec![7; 5_000_000].into();
+    one.mesh.raft().send(snapshot.clone()).unwrap();
+    let (from, came) = three.hear("a snapshot", raft).await;
+    assert!(from == NodeId(1) && *came == snapshot, "the snapshot as it was");
     // Nothing of it was for the one in between.
     assert!(two.heard.try_recv().is_err());
 
