@@ -222,6 +222,8 @@ fn pem(label: &str, der: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use chappe_proto::id::Index;
     use chappe_proto::registry::Entry;
 
@@ -245,6 +247,10 @@ mod tests {
         assert_eq!((again.cluster, again.node), (id, NodeId(1)), "it is founded once");
         assert_eq!(again.credentials.certificate, made.credentials.certificate);
         assert_eq!(again.credentials.key, made.credentials.key);
+        for file in ["authority.pem", "node.pem"] {
+            let mode = fs::metadata(dir.path(file)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{file}");
+        }
 
         let mut state = State::default();
         apply(&mut state, Command::ClusterBegin { id, name: "n".into(), realm: "r".into() });

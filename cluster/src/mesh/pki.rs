@@ -23,7 +23,6 @@ use rcgen::{
     IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData, SanType, SubjectPublicKeyInfo,
 };
 use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -258,36 +257,6 @@ impl Authority {
         self.issuer.key().serialize_der()
     }
 
-    /// Loads the authority of `cluster` from `dir`, or makes one there: `ca.key`, and `ca.pem` which
-    /// may be given away.
-    ///
-    /// # Errors
-    /// [`PkiError`]; [`PkiError::Stranger`] when it is another cluster's.
-    pub fn open(dir: &Path, cluster: ClusterId, now: Unix) -> Result<Self, PkiError> {
-        let (key_path, path) = (dir.join("ca.key"), dir.join("ca.pem"));
-        let key = match read(&key_path)? {
-            Some(pem) => KeyPair::from_pem(&pem).map_err(|_| PkiError::Damaged { path: key_path })?,
-            None => {
-                let key = KeyPair::generate()?;
-                write_private(&key_path, &key.serialize_pem())?;
-                key
-            }
-        };
-        // A crash may have left the key alone: the certificate is made of it again.
-        let certificate = match read(&path)? {
-            Some(pem) => from_pem(&path, &pem)?,
-            None => {
-                let made = authority(&cluster, now)?.self_signed(&key)?;
-                write_private(&path, &made.pem())?;
-                made.der().clone()
-            }
-        };
-        Self::new(cluster, certificate, key).map_err(|error| match error {
-            PkiError::Malformed => PkiError::Damaged { path },
-            error => error,
-        })
-    }
-
     /// The authority's certificate: what others trust.
     #[must_use]
     pub const fn certificate(&self) -> &CertificateDer<'static> {
@@ -384,10 +353,6 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, PkiError> {
     }
 }
 
-fn from_pem(path: &Path, pem: &str) -> Result<CertificateDer<'static>, PkiError> {
-    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| PkiError::Damaged { path: path.into() })
-}
-
 /// Writes a file that only its owner may read, whole or not at all.
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
     let write = || {
@@ -409,7 +374,6 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
     use std::sync::Arc;
 
     use rustls::server::WebPkiClientVerifier;
@@ -432,29 +396,32 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_is_made_once_and_read_by_its_owner_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pki");
-        let first = Authority::open(&path, cluster(1), NOW).unwrap();
-        let second = Authority::open(&path, cluster(1), day(9)).unwrap();
-        assert_eq!(first.certificate(), second.certificate());
-        for file in ["ca.key", "ca.pem"] {
-            assert_eq!(fs::metadata(path.join(file)).unwrap().permissions().mode() & 0o777, 0o600);
-        }
-        assert!(matches!(Authority::open(&path, cluster(2), NOW), Err(PkiError::Stranger)));
-        // Killed between its two files.
-        fs::remove_file(path.join("ca.pem")).unwrap();
-        let third = Authority::open(&path, cluster(1), NOW).unwrap();
-        let issued = second.issue(&edge("e"), NOW).unwrap();
-        handshake(&issued, &third.issue(&Holder::Node(NodeId(1)), NOW).unwrap(), None).unwrap();
-        fs::write(path.join("ca.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
-        assert!(matches!(Authority::open(&path, cluster(1), NOW), Err(PkiError::Damaged { .. })));
+    fn an_authority_is_its_certificate_and_its_key() {
+        let first = Authority::make(cluster(1), NOW).unwrap();
+        let again = Authority::of(cluster(1), first.certificate(), &first.key()).unwrap();
+        let issued = again.issue(&edge("e"), NOW).unwrap();
+        handshake(&issued, &first.issue(&Holder::Node(NodeId(1)), NOW).unwrap(), None).unwrap();
+        let of = |cluster, key: &[u8]| Authority::of(cluster, first.certificate(), key).err();
+        assert!(matches!(of(cluster(2), &first.key()), Some(PkiError::Stranger)));
+        let other = Authority::make(cluster(1), NOW).unwrap();
+        assert!(matches!(of(cluster(1), &other.key()), Some(PkiError::Malformed)));
+        assert!(matches!(of(cluster(1), b"no key"), Some(PkiError::Make(_))));
+    }
+
+    #[test]
+    fn a_former_authority_vouches_for_the_next() {
+        let (former, next) =
+            (Authority::make(cluster(1), NOW).unwrap(), Authority::make(cluster(1), NOW).unwrap());
+        let issued = next.issue(&edge("e"), NOW).unwrap();
+        assert!(is_signed_by(&issued.certificate, next.certificate()));
+        assert!(!is_signed_by(&issued.certificate, former.certificate()));
+        let cross = former.vouch_for(&next, NOW).unwrap();
+        assert!(is_signed_by(&cross, former.certificate()) && is_signed_by(&issued.certificate, &cross));
     }
 
     #[test]
     fn a_certificate_names_its_holder_and_nobody_elses() {
-        let dir = tempfile::tempdir().unwrap();
-        let authority = Authority::open(dir.path(), cluster(1), NOW).unwrap();
+        let authority = Authority::make(cluster(1), NOW).unwrap();
         let longest = "Ab-_.~:@".repeat(8);
         for who in [Holder::Node(NodeId(1)), Holder::Node(NodeId(u64::MAX)), edge("e"), edge(&longest)] {
             let issued = authority.issue(&who, NOW).unwrap();
@@ -491,8 +458,7 @@ mod tests {
 
     #[test]
     fn a_certificate_is_renewed_a_month_before_it_ends() {
-        let dir = tempfile::tempdir().unwrap();
-        let authority = Authority::open(dir.path(), cluster(1), NOW).unwrap();
+        let authority = Authority::make(cluster(1), NOW).unwrap();
         let issued = authority.issue(&edge("e"), NOW).unwrap();
         assert_eq!(validity(&issued.certificate).unwrap().1, day(90));
         let due = due(&issued.certificate).unwrap();
@@ -501,8 +467,7 @@ mod tests {
 
     #[test]
     fn a_key_that_never_left_its_edge_is_certified() {
-        let dir = tempfile::tempdir().unwrap();
-        let authority = Authority::open(dir.path(), cluster(1), NOW).unwrap();
+        let authority = Authority::make(cluster(1), NOW).unwrap();
         let key = KeyPair::generate().unwrap();
         let certificate = authority.certify(&edge("e"), &key.subject_public_key_info(), NOW).unwrap();
         let issued = Issued {
@@ -567,8 +532,7 @@ mod tests {
 
     #[test]
     fn both_sides_of_a_link_know_each_other_and_no_stranger_gets_one() {
-        let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let authority = Authority::open(ours.path(), cluster(1), NOW).unwrap();
+        let authority = Authority::make(cluster(1), NOW).unwrap();
         let (one, two) = (Holder::Node(NodeId(1)), Holder::Node(NodeId(2)));
         let server = authority.issue(&one, NOW).unwrap();
         let client = authority.issue(&edge("a_b"), NOW).unwrap();
@@ -580,7 +544,7 @@ mod tests {
             "an edge is no node"
         );
         // Another authority that gives itself our cluster's name.
-        let stranger = Authority::open(theirs.path(), cluster(1), NOW).unwrap();
+        let stranger = Authority::make(cluster(1), NOW).unwrap();
         assert!(handshake(&stranger.issue(&two, NOW).unwrap(), &server, None).is_err());
         assert!(handshake(&client, &stranger.issue(&one, NOW).unwrap(), None).is_err());
         let expired = authority.issue(&two, Unix(NOW.0 - CERTIFICATE_TTL - CLOCK_SKEW)).unwrap();
@@ -589,8 +553,7 @@ mod tests {
 
     #[test]
     fn the_authority_may_name_nothing_outside_its_cluster() {
-        let dir = tempfile::tempdir().unwrap();
-        let authority = Authority::open(dir.path(), cluster(1), NOW).unwrap();
+        let authority = Authority::make(cluster(1), NOW).unwrap();
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["bank.example".to_owned()]).unwrap();
         params

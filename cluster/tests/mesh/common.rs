@@ -26,8 +26,8 @@ pub(crate) fn cluster() -> ClusterId {
     ClusterId::from_random([7; 15])
 }
 
-pub(crate) fn authority(dir: &Path) -> Authority {
-    Authority::open(dir, cluster(), clock::unix()).unwrap()
+pub(crate) fn authority() -> Authority {
+    Authority::make(cluster(), clock::unix()).unwrap()
 }
 
 pub(crate) fn region() -> Region {

@@ -18,9 +18,8 @@ fn renew(n: u64) -> Body {
 }
 
 /// Nodes 1, 2, ... of which the first and the last reach each other by wires that can be cut.
-async fn wired(n: usize) -> (Vec<Peer>, [Wire; 2], tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let authority = authority(dir.path());
+async fn wired(n: usize) -> (Vec<Peer>, [Wire; 2]) {
+    let authority = authority();
     let (sockets, at): (Vec<UdpSocket>, Vec<SocketAddr>) = (0..n).map(|_| socket()).unzip();
     let wires = [Wire::to(at[0]).await, Wire::to(at[n - 1]).await];
     let mut peers = Vec::new();
@@ -39,12 +38,12 @@ async fn wired(n: usize) -> (Vec<Peer>, [Wire; 2], tempfile::TempDir) {
             peer.linked(other).await;
         }
     }
-    (peers, wires, dir)
+    (peers, wires)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_black_hole_is_noticed_and_its_end_too() {
-    let (peers, wires, _dir) = wired(2).await;
+    let (peers, wires) = wired(2).await;
     for _ in 0..2 {
         let begun = clock::mono();
         wires.iter().for_each(|wire| wire.cut(true));
@@ -65,7 +64,7 @@ async fn a_black_hole_is_noticed_and_its_end_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_no_link_goes_through_a_node_that_has_one() {
-    let (mut peers, wires, _dir) = wired(3).await;
+    let (mut peers, wires) = wired(3).await;
     wires.iter().for_each(|wire| wire.cut(true));
     for (peer, other) in [(0, 3), (2, 1)] {
         let through = |links: &chappe_cluster::mesh::Links| links.through(NodeId(other)) == Some(NodeId(2));

@@ -17,8 +17,7 @@ fn renew(n: u64) -> Body {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_link_and_speak() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut peers = nodes(&authority(dir.path()), 3).await;
+    let mut peers = nodes(&authority(), 3).await;
     let [one, two, three] = &mut peers[..] else { panic!() };
     for lane in [Lane::Control, Lane::Rooms(0), Lane::Rooms(15)] {
         for n in 1..=100 {
@@ -42,8 +41,7 @@ async fn three_nodes_link_and_speak() {
 /// How long a frame takes there and back: printed, and bounded generously, since machines differ.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frame_is_there_in_well_under_a_millisecond() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut peers = nodes(&authority(dir.path()), 2).await;
+    let mut peers = nodes(&authority(), 2).await;
     let [one, two] = &mut peers[..] else { panic!() };
     let mut took = Vec::new();
     for n in 1..=500 {
@@ -61,8 +59,7 @@ async fn a_frame_is_there_in_well_under_a_millisecond() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_begins_anew_is_linked_at_once_whoever_has_the_lower_id() {
-    let dir = tempfile::tempdir().unwrap();
-    let authority = authority(dir.path());
+    let authority = authority();
     let (sockets, addresses): (Vec<_>, Vec<_>) = (0..2).map(|_| socket()).unzip();
     let state = registry(&addresses);
     let clones: Vec<_> = sockets.iter().map(|socket| socket.try_clone().unwrap()).collect();
@@ -87,8 +84,7 @@ async fn a_node_that_begins_anew_is_linked_at_once_whoever_has_the_lower_id() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_of_which_the_registry_says_more_later_is_linked_then() {
-    let dir = tempfile::tempdir().unwrap();
-    let authority = authority(dir.path());
+    let authority = authority();
     let (first, at) = socket();
     let mut state = registry(&[at]);
     let one = Peer::start(&authority, NodeId(1), first, &state);
@@ -105,8 +101,7 @@ async fn a_node_of_which_the_registry_says_more_later_is_linked_then() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn raft_has_a_lane_and_each_snapshot_a_stream() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut peers = nodes(&authority(dir.path()), 2).await;
+    let mut peers = nodes(&authority(), 2).await;
     let [one, two] = &mut peers[..] else { panic!() };
     let message = |kind| {
         let mut message = Message { from: 1, to: 2, term: 3, ..Message::default() };
@@ -139,8 +134,7 @@ async fn raft_has_a_lane_and_each_snapshot_a_stream() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_feed_is_as_fast_as_its_follower() {
-    let dir = tempfile::tempdir().unwrap();
-    let peers = nodes(&authority(dir.path()), 2).await;
+    let peers = nodes(&authority(), 2).await;
     let mut feed = peers[1].mesh.follow(NodeId(1), Index(40)).await.unwrap();
     for n in 41..=100 {
         let next = tokio::time::timeout(SOON, feed.next()).await.unwrap().unwrap();

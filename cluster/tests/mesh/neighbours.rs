@@ -36,8 +36,7 @@ async fn skips(peer: &Peer, n: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_newer_release_says_is_skipped_and_the_link_stays() {
-    let dir = tempfile::tempdir().unwrap();
-    let authority = authority(dir.path());
+    let authority = authority();
     let (mut two, address) = two(&authority);
     let newer = Hello { wire: WIRE + 1, speaks: 9, ..hello(NodeId(1)) };
     let mut one = Raw::dial(&authority, newer, NodeId(2), address).await.unwrap();
@@ -74,8 +73,7 @@ async fn what_a_newer_release_says_is_skipped_and_the_link_stays() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_too_new_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let authority = authority(dir.path());
+    let authority = authority();
     let (mut two, address) = two(&authority);
     let newer = Hello { wire: WIRE + 2, oldest: WIRE + 1, ..hello(NodeId(1)) };
     let refused = Raw::dial(&authority, newer, NodeId(2), address).await.err();
@@ -90,8 +88,7 @@ async fn a_release_too_new_is_refused() {
 /// round in circles.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_passed_on_twice() {
-    let dir = tempfile::tempdir().unwrap();
-    let authority = authority(dir.path());
+    let authority = authority();
     let (mut two, address) = two(&authority);
     let mut one = Raw::dial(&authority, hello(NodeId(1)), NodeId(2), address).await.unwrap();
     two.linked(1).await;
@@ -108,8 +105,7 @@ async fn nothing_is_passed_on_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_reads_nothing_takes_a_bounded_queue_and_blocks_no_other_lane() {
-    let dir = tempfile::tempdir().unwrap();
-    let authority = authority(dir.path());
+    let authority = authority();
     let (two, address) = two(&authority);
     let mut one = Raw::dial(&authority, hello(NodeId(1)), NodeId(2), address).await.unwrap();
     two.linked(1).await;
@@ -141,8 +137,7 @@ async fn a_node_that_reads_nothing_takes_a_bounded_queue_and_blocks_no_other_lan
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frame_without_end_ends_the_link() {
-    let dir = tempfile::tempdir().unwrap();
-    let authority = authority(dir.path());
+    let authority = authority();
     let (two, address) = two(&authority);
     for lane in [Lane::Rooms(1), Lane::Raft, Lane::Snapshot] {
         let one = Raw::dial(&authority, hello(NodeId(1)), NodeId(2), address).await.unwrap();

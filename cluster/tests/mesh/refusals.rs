@@ -10,13 +10,12 @@ use crate::common::{Peer, apply, authority, config, nodes, registry, socket};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_certificate_is_refused_and_both_sides_know() {
-    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (first, at) = socket();
     let (second, address) = socket();
     let state = registry(&[at, address]);
-    let mut one = Peer::start(&authority(ours.path()), NodeId(1), first, &state);
+    let mut one = Peer::start(&authority(), NodeId(1), first, &state);
     // Another authority that gives itself the cluster's id.
-    let mut two = Peer::start(&authority(theirs.path()), NodeId(2), second, &state);
+    let mut two = Peer::start(&authority(), NodeId(2), second, &state);
     for peer in [&mut one, &mut two] {
         peer.refusal("foreign", |incident| matches!(incident.refusal, Refusal::Foreign(_))).await;
         assert!(peer.mesh.links().borrow().nodes().is_empty());
@@ -25,8 +24,7 @@ async fn a_foreign_certificate_is_refused_and_both_sides_know() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_impostor_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let authority = authority(dir.path());
+    let authority = authority();
     let (first, at) = socket();
     let (second, address) = socket();
     let state = registry(&[at, address, address]);
@@ -42,8 +40,7 @@ async fn an_impostor_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_node_loses_its_links_and_gets_none() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut peers = nodes(&authority(dir.path()), 2).await;
+    let mut peers = nodes(&authority(), 2).await;
     let mut state = State::clone(&peers[0].states.borrow());
     let generation = state.node(NodeId(2)).unwrap().generation;
     apply(&mut state, Command::NodeDown { node: NodeId(2), generation, moves: vec![] });
@@ -61,10 +58,9 @@ async fn a_removed_node_loses_its_links_and_gets_none() {
 /// A certificate of the right authority, with a node of another cluster behind it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_clusters_node_is_refused() {
-    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let other = ClusterId::from_random([8; 15]);
-    let authority = authority(ours.path());
-    let foreign = Authority::open(theirs.path(), other, clock::unix()).unwrap();
+    let authority = authority();
+    let foreign = Authority::make(other, clock::unix()).unwrap();
     let (first, at) = socket();
     let (second, address) = socket();
     let state = registry(&[at, address]);
