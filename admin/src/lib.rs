@@ -87,11 +87,11 @@ pub enum Kicked {
 pub struct Overview {
     /// The build of the node that answers.
     pub build: &'static str,
-    /// Sessions on this node.
+    /// Sessions on the node that answers.
     pub sessions: usize,
-    /// Rooms that this node runs.
+    /// The rooms of all nodes that could be asked.
     pub rooms: Vec<Room>,
-    /// Edges that report to this node.
+    /// The edges, as far as any node hears them.
     pub edges: Vec<Edge>,
     /// The registry, as this node sees it.
     pub registry: Registry,

@@ -29,6 +29,8 @@ async fn alive() -> impl Responder {
 #[derive(Serialize)]
 struct Ready {
     ready: bool,
+    lease: bool,
+    draining: bool,
     registry: &'static str,
     applied: u64,
     edges: usize,
@@ -36,7 +38,7 @@ struct Ready {
     rooms: usize,
 }
 
-/// Whether clients should be sent here: the registry has a leader.
+/// Whether clients should be sent here: the node holds its lease, and is not about to send them away.
 async fn ready(shared: web::Data<Shared>) -> impl Responder {
     let status = shared.node.registry.status();
     let registry = match (status.role, status.leader) {
@@ -44,8 +46,13 @@ async fn ready(shared: web::Data<Shared>) -> impl Responder {
         (_, Some(_)) => "follows",
         (_, None) => "has no leader",
     };
+    let lease = shared.node.lease.holds();
+    let state = shared.node.registry.state();
+    let draining = state.node(shared.node.id).is_some_and(|node| node.draining);
     let body = Ready {
-        ready: status.leader.is_some() || status.role == Role::Leader,
+        ready: lease && !draining,
+        lease,
+        draining,
         registry,
         applied: status.applied,
         edges: shared.node.world().edges.iter().filter(|edge| edge.available).count(),

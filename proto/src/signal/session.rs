@@ -469,6 +469,17 @@ impl Session {
         self.end(code, out);
     }
 
+    /// In another order for each session, so that those of a lost node spread over the others
+    /// (CLUSTER.md 7).
+    fn shuffled(&mut self, nodes: &[String]) -> Vec<String> {
+        let mut nodes = nodes.to_vec();
+        for last in (1..nodes.len()).rev() {
+            let any = self.rng.next_u64() % (last as u64 + 1);
+            nodes.swap(last, usize::try_from(any).unwrap_or(last));
+        }
+        nodes
+    }
+
     fn welcome(
         &mut self,
         now: Now,
@@ -497,6 +508,7 @@ impl Session {
             joined: self.joined,
             until: now.unix + limits::RESUME_TTL,
         };
+        let nodes = self.shuffled(&world.nodes);
         let capacity = self.member.seat.capacity.unwrap_or(self.policy.capacity);
         let mut view = LimitsView::new(self.policy.grace, capacity);
         (view.frames_burst, view.frames_per_sec) = (self.policy.frames_burst, self.policy.frames_per_sec);
@@ -512,7 +524,7 @@ impl Session {
             ice_servers: &offer.servers,
             ice_ttl_ms: edges::ice_ttl_ms(),
             edges: &offer.edges,
-            nodes: &world.nodes,
+            nodes: &nodes,
             limits: view,
         });
         let frame = match entering {
