@@ -73,6 +73,10 @@ pub(crate) async fn run(
         say_released_at: Mono::NEVER,
         steward,
     };
+    // It may lead already.
+    keeper.steward.handle_status();
+    let state = Arc::clone(&states.borrow_and_update());
+    keeper.applied(&state);
     loop {
         let wait = keeper.next().until(clock::mono());
         tokio::select! {
