@@ -28,8 +28,6 @@ pub(crate) enum Word {
     Released { from: NodeId, shards: Vec<(Shard, Epoch)>, applied: Index },
     /// Rooms of these shards admit nothing any more.
     Frozen(Vec<(Shard, Epoch)>),
-    /// This node leads, and has applied the first entry of its term.
-    Elected(u64),
     /// A read-index of the steward's of this term has completed, or failed.
     Read { term: u64, number: u64, index: Option<Index> },
     /// What became of a proposal of the steward's of this term.
@@ -132,7 +130,6 @@ impl Keeper {
                 }
                 self.say_released_at = clock::mono();
             }
-            Word::Elected(term) => self.steward.handle_elected(term),
             Word::Read { term, number, index } => self.steward.handle_read(term, number, index),
             Word::Outcome { term, number, outcome } => {
                 self.steward.handle_outcome(term, number, outcome.as_ref());

@@ -13,7 +13,7 @@ use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
 use tokio::sync::mpsc;
 
 use crate::clock;
-use crate::consensus::{Proposal, ProposeError, Registry, Role, Status};
+use crate::consensus::{Proposal, ProposeError, Registry, Status};
 use crate::events::Events;
 use crate::keeper::Word;
 use crate::mesh::Mesh;
@@ -24,17 +24,9 @@ pub(crate) struct Steward {
     mesh: Mesh,
     words: mpsc::Sender<Word>,
     events: Arc<Events>,
-    office: Office,
+    /// While this node leads: the term.
+    office: Option<(u64, Box<Machine>)>,
     members: Members,
-}
-
-/// Whether this node leads.
-enum Office {
-    None,
-    /// It leads in this term, whose first entry is on its way.
-    Entering(u64),
-    /// It leads in this term.
-    Held(u64, Box<Machine>),
 }
 
 fn members(status: Status) -> Members {
@@ -54,60 +46,24 @@ impl Steward {
         words: mpsc::Sender<Word>,
         events: Arc<Events>,
     ) -> Self {
-        let (office, members) = (Office::None, Members::default());
+        let (office, members) = (None, Members::default());
         Self { registry, mesh, words, events, office, members }
     }
 
     /// Raft has changed: takes office, or leaves it.
     pub(crate) fn handle_status(&mut self) {
         let status = self.registry.status();
-        let term = (status.role == Role::Leader).then_some(status.term);
-        let known = members(status);
-        match (&self.office, term) {
-            (Office::Entering(held) | Office::Held(held, _), Some(term)) if *held == term => {
-                if self.members != known {
-                    self.members = known;
-                    self.handle_state();
-                }
-            }
-            (_, None) => self.office = Office::None,
-            (_, Some(term)) => {
-                (self.office, self.members) = (Office::Entering(term), known);
-                self.enter(term);
-            }
-        }
-    }
-
-    /// Waits until the first entry of this term is applied.
-    fn enter(&self, term: u64) {
-        let (registry, words) = (self.registry.clone(), self.words.clone());
-        tokio::spawn(async move {
-            // A read-index completes once an entry of this term is committed, and never before.
-            while let Ok(index) = registry.read_index().await.inspect_err(|error| {
-                tracing::debug!(%error, term, "office not entered");
-            }) {
-                let mut states = registry.watch();
-                let applied = states.wait_for(|state| state.index() >= index).await.is_ok();
-                if !applied
-                    || words.send(Word::Elected(term)).await.is_err()
-                    || registry.status().term == term
-                {
-                    return;
-                }
-            }
-        });
-    }
-
-    /// The first entry of this term is applied.
-    pub(crate) fn handle_elected(&mut self, term: u64) {
-        let status = self.registry.status();
-        if !matches!(self.office, Office::Entering(held) if held == term)
-            || (status.role, status.term) != (Role::Leader, term)
-        {
+        let term = status.in_office.then_some(status.term);
+        let (me, known) = (status.member, members(status));
+        let held = self.office.as_ref().map(|(term, _)| *term);
+        if held == term && self.members == known {
             return;
         }
-        let (me, state) = (status.member, self.registry.state());
-        self.office = Office::Held(term, Box::new(Machine::begin(clock::mono(), me, &state)));
+        self.members = known;
+        if held != term {
+            let begin = |term| (term, Box::new(Machine::begin(clock::mono(), me, &self.registry.state())));
+            self.office = term.map(begin);
+        }
         self.handle_state();
     }
 
@@ -116,7 +72,7 @@ impl Steward {
     }
 
     pub(crate) fn handle_read(&mut self, term: u64, number: u64, index: Option<Index>) {
-        if matches!(self.office, Office::Held(held, _) if held == term) {
+        if self.holds(term) {
             self.with(|machine, now, _, _, out| machine.handle_read(now, number, index, out));
         }
     }
@@ -133,7 +89,7 @@ impl Steward {
         number: u64,
         outcome: Option<&chappe_proto::registry::Outcome>,
     ) {
-        if matches!(self.office, Office::Held(held, _) if held == term) {
+        if self.holds(term) {
             self.with(|machine, now, state, members, out| {
                 machine.handle_outcome(now, number, outcome, state, members, out);
             });
@@ -152,14 +108,15 @@ impl Steward {
     }
 
     pub(crate) fn poll_timeout(&self) -> Mono {
-        match &self.office {
-            Office::Held(_, machine) => machine.poll_timeout(),
-            Office::None | Office::Entering(_) => Mono::NEVER,
-        }
+        self.office.as_ref().map_or(Mono::NEVER, |(_, machine)| machine.poll_timeout())
+    }
+
+    fn holds(&self, term: u64) -> bool {
+        self.office.as_ref().is_some_and(|(held, _)| *held == term)
     }
 
     fn with(&mut self, step: impl FnOnce(&mut Machine, Mono, &State, &Members, &mut Vec<Output>)) {
-        let Office::Held(term, machine) = &mut self.office else { return };
+        let Some((term, machine)) = &mut self.office else { return };
         let (term, mut out) = (*term, Vec::new());
         step(machine, clock::mono(), &self.registry.state(), &self.members, &mut out);
         for output in out {
