@@ -193,3 +193,21 @@ impl Silence {
         limits::NODE_LINK_LOOK * self.looks >= limits::NODE_LINK_IDLE
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_looks_without_a_datagram() {
+        let mut silence = Silence { heard: 0, looks: 0 };
+        let enough = limits::NODE_LINK_IDLE.as_millis() / limits::NODE_LINK_LOOK.as_millis();
+        for round in 1..=3 {
+            assert!(!silence.is_over(round), "one came");
+            for _ in 1..enough {
+                assert!(!silence.is_over(round));
+            }
+        }
+        assert!(silence.is_over(3));
+    }
+}

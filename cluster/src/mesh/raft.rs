@@ -267,6 +267,19 @@ mod tests {
     }
 
     #[test]
+    fn no_bent_message_panics() {
+        let frame = frame_of(&message()).unwrap()[4..].to_vec();
+        for at in 0..frame.len() {
+            assert!(Head::of(&frame[..at]).and_then(|head| head.message()) != Some(message()), "cut at {at}");
+            let mut bent = frame.clone();
+            for flip in 1..=255 {
+                bent[at] = frame[at] ^ flip;
+                let _ = Head::of(&bent).and_then(|head| head.message()); // another number is another message
+            }
+        }
+    }
+
+    #[test]
     fn groups_are_refused_wherever_they_are() {
         let plain = message().write_to_bytes().unwrap();
         assert!(is_flat(&plain, &MESSAGE));

@@ -108,6 +108,21 @@ impl Sample {
     }
 }
 
+/// Whatever is cut off or changed of a frame, reading it ends in a value or in an error.
+#[test]
+fn no_bent_frame_panics() {
+    for sample in &all().0 {
+        for cut in 0..sample.bytes.len() {
+            assert_ne!((sample.reads)(&sample.bytes[..cut]), Ok(true), "{} cut at {cut}", sample.name);
+            let mut bent = sample.bytes.clone();
+            for flip in [0x01, 0x10, 0x80, 0xff] {
+                bent[cut] = sample.bytes[cut] ^ flip;
+                let _ = (sample.reads)(&bent); // a text may be another text
+            }
+        }
+    }
+}
+
 #[test]
 fn samples_have_names_of_their_own() {
     let names: Vec<_> = all().0.into_iter().map(|sample| sample.name).collect();
