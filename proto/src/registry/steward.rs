@@ -185,7 +185,9 @@ impl Steward {
         if let (Some(What::Remove(node)), Some(Outcome::Done)) = (what, outcome) {
             out.push(Output::Tell(Event::Removed { node }));
         }
-        self.act(now, state, members, out);
+        if outcome.is_some() {
+            self.act(now, state, members, out);
+        } // else the member takes none now (it hands the leadership over, say): not before its turn
     }
 
     /// The registry has changed here, or Raft's members.

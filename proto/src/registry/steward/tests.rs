@@ -780,3 +780,27 @@ fn groups_of_a_region_stay_there_when_a_node_is_evicted() {
     assert!(!office.is_up(3));
     assert!((0..100).all(|shard| office.log.0.shard(Shard(shard)).unwrap().owner == Some(NodeId(4))));
 }
+
+#[test]
+fn what_the_member_does_not_take_is_proposed_again_in_its_turn() {
+    let mut office = Office::with_nodes(3);
+    office.run(T);
+    office.proposals_held = Some(Vec::new());
+    office.does(Command::NodeSet { node: NodeId(3), weight: 1, draining: true });
+    office.run(LAN.renewal());
+    // While raft hands the leadership over it drops all of them, at once.
+    for round in 0..5 {
+        let held = office.proposals_held.replace(Vec::new()).unwrap_or_default();
+        assert!(!held.is_empty(), "round {round}");
+        let mut out = Vec::new();
+        for (number, _) in held {
+            let (state, members) = (&office.log.0, &office.members);
+            office.steward.handle_outcome(office.now, number, None, state, members, &mut out);
+        }
+        office.carry_out(out);
+        let again = office.proposals_held.as_ref().is_some_and(|held| !held.is_empty());
+        let next = office.steward.poll_timeout();
+        assert!(!again && next > office.now, "round {round}: it would never rest");
+        office.run(LAN.renewal());
+    }
+}
