@@ -52,6 +52,23 @@ impl Durable {
         Ok(Self { member: member.0, snap, compacted: at, entries: VecDeque::new(), hard })
     }
 
+    /// The first contents of each founder's disk where a cluster begins with a registry that is not empty.
+    ///
+    /// # Errors
+    /// When the state is longer than a snapshot may be.
+    pub fn found_on(founders: &[NodeId], state: &State) -> Result<Vec<Self>, WireError> {
+        let at = At { index: state.index().0, term: 1 };
+        let voters = founders.iter().map(|node| node.0).collect();
+        let members = ConfState { voters, ..ConfState::default() };
+        let snap = Arc::new(Snap { at, members, data: state.encode()?.into() });
+        let hard = HardState { term: at.term, commit: at.index, ..HardState::default() };
+        let of = |member: &NodeId| {
+            let (snap, entries, hard) = (Arc::clone(&snap), VecDeque::new(), hard.clone());
+            Self { member: member.0, snap, compacted: at, entries, hard }
+        };
+        Ok(founders.iter().map(of).collect())
+    }
+
     /// What the disk holds once it has carried out `write`: all of it or, where it was not flushed,
     /// nothing.
     pub fn write(&mut self, write: &Write) {
