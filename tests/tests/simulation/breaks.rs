@@ -1,0 +1,62 @@
+//! What the code under simulation does wrong on purpose, one thing at a time: each must be noticed within
+//! a bounded number of seeds, or the invariant that is to notice it proves nothing.
+
+use super::faults::Kind;
+use super::invariants::Name;
+
+/// A deliberate fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Break {
+    /// An owner takes its lease for held long after the others have evicted it.
+    LeaseOutlivesEviction,
+    /// An owner looks at its lease when a timer says so, and not before each thing that it does.
+    LooksAtItsLeaseByTimer,
+    /// A new owner admits newcomers before every live node has said what it holds.
+    AdmitsBeforeEveryoneAnswered,
+    /// A gateway never sends a signal a second time.
+    DropsResends,
+    /// Rooms and gateways let in whoever was kicked.
+    ForgetsRevocations,
+    /// A kick is answered before the registry has it.
+    AnswersBeforeCommit,
+    /// A room is not told that a gateway is gone.
+    KeepsLostGateways,
+    /// A member promises before its disk has flushed what it promises about.
+    SkipsFsync,
+    /// Each member stamps what it applies with its own clock.
+    AppliesByWallClock,
+    /// Frames find their room by its name alone, whatever the app.
+    CrossesRooms,
+}
+
+impl Break {
+    /// The faults by which it shows soonest.
+    pub(crate) const fn needs(self) -> &'static [Kind] {
+        match self {
+            Self::LeaseOutlivesEviction | Self::LooksAtItsLeaseByTimer => {
+                &[Kind::Pauses, Kind::Partitions, Kind::Reloads]
+            }
+            Self::AdmitsBeforeEveryoneAnswered | Self::KeepsLostGateways | Self::DropsResends => {
+                &[Kind::Crashes, Kind::LostSockets]
+            }
+            Self::ForgetsRevocations => &[Kind::Kicks, Kind::Crashes],
+            Self::AnswersBeforeCommit => &[Kind::Kicks, Kind::SlowDisks],
+            Self::SkipsFsync => &[Kind::Crashes, Kind::Drains],
+            Self::AppliesByWallClock | Self::CrossesRooms => &[],
+        }
+    }
+}
+
+/// All of them, each with the invariants that are to notice it.
+pub(crate) const ALL: [(Break, &[Name]); 10] = [
+    (Break::LeaseOutlivesEviction, &[Name::OneOwner]),
+    (Break::LooksAtItsLeaseByTimer, &[Name::OneOwner]),
+    (Break::AdmitsBeforeEveryoneAnswered, &[Name::Answered]),
+    (Break::DropsResends, &[Name::Signals, Name::Roster]),
+    (Break::ForgetsRevocations, &[Name::Revoked]),
+    (Break::AnswersBeforeCommit, &[Name::Revoked]),
+    (Break::KeepsLostGateways, &[Name::Roster]),
+    (Break::SkipsFsync, &[Name::Registries, Name::Durable, Name::Runs]),
+    (Break::AppliesByWallClock, &[Name::Registries]),
+    (Break::CrossesRooms, &[Name::Apart]),
+];

@@ -1,0 +1,49 @@
+//! A new owner lets nobody new in before every live gateway has said what it holds (CLUSTER.md 5).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chappe_proto::id::{Epoch, NodeId, PeerId, RoomKey};
+use chappe_proto::signal::member::Gateway;
+
+/// For each room that an owner has begun: who has not answered.
+#[derive(Default)]
+pub(crate) struct Answered(BTreeMap<(NodeId, RoomKey), (Epoch, BTreeSet<Gateway>)>);
+
+impl Answered {
+    /// An owner begins a room that had a former one, while these live.
+    pub(crate) fn began(&mut self, owner: NodeId, room: &RoomKey, epoch: Epoch, live: BTreeSet<Gateway>) {
+        self.0.insert((owner, room.clone()), (epoch, live));
+    }
+
+    /// A gateway attached or detached.
+    pub(crate) fn heard(&mut self, owner: NodeId, room: &RoomKey, from: Gateway) {
+        if let Some((_, waiting)) = self.0.get_mut(&(owner, room.clone())) {
+            waiting.retain(|gateway| gateway.node != from.node || gateway.generation > from.generation);
+        }
+    }
+
+    /// The owner has applied that a gateway is gone.
+    pub(crate) fn gone(&mut self, owner: NodeId, lost: Gateway) {
+        for ((by, _), (_, waiting)) in &mut self.0 {
+            if *by == owner {
+                waiting.retain(|gateway| gateway.node != lost.node || gateway.generation > lost.generation);
+            }
+        }
+    }
+
+    /// The owner lets a newcomer in.
+    pub(crate) fn admitted(
+        &self,
+        owner: NodeId,
+        room: &RoomKey,
+        epoch: Epoch,
+        peer: PeerId,
+    ) -> Result<(), String> {
+        match self.0.get(&(owner, room.clone())) {
+            Some((began, waiting)) if *began == epoch && !waiting.is_empty() => {
+                Err(format!("{room}: node {owner} lets {peer} in before {waiting:?} have answered"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

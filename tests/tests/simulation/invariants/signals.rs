@@ -1,0 +1,98 @@
+//! Directed signals arrive once and in order, as the clients saw them (CLUSTER.md section 6).
+//!
+//! For each sender and each receiver:
+//! - the receiver's client takes ids 1, 2, 3 and so on, each once, each with the payload that the
+//!   sender gave it: nothing is lost in between, doubled, out of order, or another's;
+//! - `delivered` up to an id is said only when the client has taken it;
+//! - `undelivered` is said only of a receiver that is gone for good: no client is that peer in the end.
+//!   (What it took before it went, and could not acknowledge any more, may be called undelivered: nobody
+//!   can know.)
+//! - in the end every signal of a sender that is still there is either; and delivered, if its receiver
+//!   is still there too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chappe_proto::id::PeerId;
+
+use crate::client::Fact;
+
+#[derive(Default)]
+struct Pair {
+    sent: Vec<u64>,
+    taken: u64,
+    delivered: u64,
+    settled: u64,
+    undelivered: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Signals {
+    pairs: BTreeMap<(PeerId, PeerId), Pair>,
+    over: BTreeSet<PeerId>,
+    pub(crate) taken: u64,
+    pub(crate) undelivered: u64,
+}
+
+impl Signals {
+    pub(crate) fn hear(&mut self, fact: &Fact) -> Result<(), String> {
+        let said = format!("{fact:?}");
+        let wrong = |why: &str| Err(format!("{why}: {said}"));
+        match *fact {
+            Fact::Became(peer) if self.over.contains(&peer) => return wrong("a peer id was used again"),
+            Fact::Became(_) => {}
+            Fact::Over(peer) => {
+                self.over.insert(peer);
+            }
+            Fact::Astonished(_) => return wrong("a client that behaves was told"),
+            Fact::Overheard(_) => {} // `apart` judges it
+            Fact::Sent { from, to, id, payload } => {
+                let pair = self.pairs.entry((from, to)).or_default();
+                pair.sent.push(payload);
+                if pair.sent.len() as u64 != id {
+                    return wrong("the client miscounts");
+                }
+            }
+            Fact::Took { from, to, id, payload } => {
+                let pair = self.pairs.entry((from, to)).or_default();
+                self.taken += 1;
+                pair.taken += 1;
+                if pair.taken != id {
+                    return wrong("taken twice, out of order or with a gap");
+                }
+                if pair.sent.get(id as usize - 1) != Some(&payload) {
+                    return wrong("never sent so");
+                }
+            }
+            Fact::Delivered { from, to, id } => {
+                let pair = self.pairs.entry((from, to)).or_default();
+                (pair.delivered, pair.settled) = (id, id);
+                if id > pair.taken {
+                    return wrong("not taken");
+                }
+            }
+            Fact::Undelivered { from, to, id } => {
+                let pair = self.pairs.entry((from, to)).or_default();
+                (pair.settled, pair.undelivered) = (id, true);
+                self.undelivered += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// With those who are still there.
+    pub(crate) fn end(&self, live: &BTreeSet<PeerId>) -> Result<(), String> {
+        for ((from, to), pair) in &self.pairs {
+            let sent = pair.sent.len() as u64;
+            if live.contains(to) && pair.undelivered {
+                return Err(format!("{to} is there and was called gone to {from}"));
+            }
+            if live.contains(from) && pair.settled != sent {
+                return Err(format!("{from} to {to}: {sent} sent, settled up to {} only", pair.settled));
+            }
+            if live.contains(from) && live.contains(to) && pair.taken != sent {
+                return Err(format!("{from} to {to}: {sent} sent, {} taken", pair.taken));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! What the applied registry and the lease change in a node (mirrors `cluster::keeper`).
+
+use chappe_proto::id::RoomKey;
+use chappe_proto::registry::rights::Right;
+use chappe_proto::registry::{NodeState, State};
+use chappe_proto::signal::code::CloseCode;
+use chappe_proto::signal::frame::ServerFrame;
+use chappe_proto::signal::member::Gateway;
+use chappe_proto::signal::room::{Output, Revoked, Room};
+use chappe_proto::time::Now;
+use std::sync::Arc;
+
+use super::keeper::Keeper;
+use super::{Node, gate};
+use crate::breaks::Break;
+use crate::env::{Down, Env, index_of};
+
+impl Node {
+    /// Rooms without a right end; those without the full one are frozen.
+    pub(super) fn keep_rights(&mut self, env: &mut Env) {
+        let keys: Vec<RoomKey> = self.rooms.keys().cloned().collect();
+        for key in keys {
+            let Some(slot) = self.rooms.get(&key) else { continue };
+            let (shard, epoch) = (slot.shard, slot.machine.epoch());
+            let right = self.right(env, shard);
+            let current = self.state.shard(shard).is_some_and(|entry| entry.epoch == epoch);
+            if right == Right::None || !current {
+                env.note(|| format!("node {} stops {key} at epoch {epoch}", self.id));
+                self.rooms.remove(&key);
+                continue;
+            }
+            let frozen = right == Right::Frozen;
+            self.with_room(env, &key, |room, now, _, out| room.set_frozen(now, frozen, out));
+        }
+    }
+
+    /// The registry has come further.
+    pub(crate) fn applied(&mut self, env: &mut Env, state: Arc<State>) {
+        let former = std::mem::replace(&mut self.state, state);
+        self.publish();
+        let (now, index, profile) = (self.now(env), self.state.index(), self.state.profile());
+        if let Some(lease) = &mut self.keeper.lease {
+            lease.handle_applied(index);
+            lease.set_profile(now.mono, profile);
+        }
+        let me = self.state.node(self.id).map(|node| (node.generation, node.state));
+        if let Some((gateway, (generation, state))) = self.gateway.zip(me)
+            && (gateway.generation != generation || state == NodeState::Down)
+        {
+            self.die(env);
+        }
+        self.keep_rights(env);
+        let lost = self.lost_since(&former);
+        for gateway in lost {
+            env.watch.answered.gone(self.id, gateway);
+            if !env.broken(Break::KeepsLostGateways) {
+                self.all_rooms(env, |room, now, _, out| room.handle_gateway_lost(now, gateway, out));
+            }
+        }
+        self.remove_revoked(env);
+        self.follow_shards(env);
+        self.hear_early();
+        self.steward_follows(env);
+        self.release(env);
+        self.keep(env);
+        self.front_timers(env);
+        self.settle(env);
+    }
+
+    /// Lives of gateways that are over, and were not before.
+    fn lost_since(&self, former: &State) -> Vec<Gateway> {
+        let lost = former.nodes().filter_map(|(id, before)| {
+            let gateway = Gateway { node: id, generation: before.generation };
+            let over = match self.state.node(id) {
+                None => true,
+                Some(now) if now.generation != before.generation => true,
+                Some(now) => now.state == NodeState::Down && before.state == NodeState::Up,
+            };
+            over.then_some(gateway)
+        });
+        lost.collect()
+    }
+
+    fn all_rooms(&mut self, env: &mut Env, act: impl Fn(&mut Room, Now, Revoked<'_>, &mut Vec<Output>)) {
+        let keys: Vec<RoomKey> = self.rooms.keys().cloned().collect();
+        for key in keys {
+            self.with_room(env, &key, &act);
+        }
+    }
+
+    /// Whoever was kicked while another owner had the room goes here too.
+    fn remove_revoked(&mut self, env: &mut Env) {
+        if env.broken(Break::ForgetsRevocations) {
+            return;
+        }
+        let now = self.now(env);
+        let state = Arc::clone(&self.state);
+        let keys: Vec<RoomKey> = self
+            .rooms
+            .iter()
+            .filter(|(_, slot)| !slot.machine.is_frozen())
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in keys {
+            self.with_room(env, &key, |room, _, _, out| {
+                let revoked: Vec<_> = room
+                    .entries()
+                    .filter(|e| {
+                        let identity = e.member.profile.identity.as_ref();
+                        gate::is_revoked(&state, now, &key, e.member.seat.session, identity)
+                    })
+                    .filter_map(|e| room.revocation(now, None, e.member.seat.peer, false))
+                    .collect();
+                for revocation in revoked {
+                    room.handle_revoked(&revocation, true, out);
+                }
+            });
+        }
+    }
+
+    /// Proxies follow their rooms' shards.
+    fn follow_shards(&mut self, env: &mut Env) {
+        let keys: Vec<RoomKey> = self.proxies.keys().cloned().collect();
+        for key in keys {
+            let Some(shard) = self.proxies.get(&key).map(|proxy| proxy.place().0) else { continue };
+            let epoch = self.state.shard(shard).map(|entry| entry.epoch).unwrap_or_default();
+            self.with_proxy(env, &key, |proxy, now, out| proxy.handle_moved(now, shard, epoch, out));
+        }
+        self.follow_links(env);
+    }
+
+    /// Proxies know whether their owner is this node, and whether it can be reached.
+    pub(crate) fn follow_links(&mut self, env: &mut Env) {
+        let keys: Vec<RoomKey> = self.proxies.keys().cloned().collect();
+        for key in keys {
+            self.follow_link(env, &key);
+        }
+    }
+
+    pub(super) fn follow_link(&mut self, env: &mut Env, key: &RoomKey) {
+        let Some(shard) = self.proxies.get(key).map(|proxy| proxy.place().0) else { return };
+        let owner = self.state.shard(shard).and_then(|entry| entry.owner);
+        let local = owner == Some(self.id);
+        let up = local || owner.is_some_and(|owner| env.net.route(self.index, index_of(owner)).is_some());
+        self.with_proxy(env, key, |proxy, now, out| {
+            proxy.set_local(local);
+            proxy.handle_link(now, up, out);
+        });
+    }
+
+    /// The others have found this process gone, and it is not: it lets go of everything, and begins a new
+    /// life. Its clients resume where they like.
+    fn die(&mut self, env: &mut Env) {
+        env.note(|| format!("node {} was evicted", self.id));
+        self.gateway = None;
+        self.keeper = Keeper::new();
+        self.rooms.clear();
+        self.proxies.clear();
+        self.early.clear();
+        self.local.clear();
+        self.sessions.clear();
+        let sockets: Vec<u32> = self.sockets.keys().copied().collect();
+        for socket in sockets {
+            let farewell = ServerFrame::closed(CloseCode::Shutdown).text().to_string();
+            env.down(socket, Down::Text(farewell));
+            self.close(env, socket, CloseCode::Shutdown);
+        }
+        self.come_up(env);
+    }
+}

@@ -1,0 +1,191 @@
+//! Frames between proxies and rooms, on this node and others (mirrors `cluster::router`).
+
+use std::collections::BTreeSet;
+
+use chappe_proto::id::{Epoch, RoomKey, Shard};
+use chappe_proto::limits;
+use chappe_proto::mesh::node::Body;
+use chappe_proto::registry::NodeState;
+use chappe_proto::registry::rights::Right;
+use chappe_proto::signal::code::{ErrorCode, Refusal};
+use chappe_proto::signal::member::Gateway;
+use chappe_proto::signal::room::Room;
+use chappe_proto::signal::route::{Direct, DirectBody, FromRoom, ProxyInput, RoomInput, ToRoom, ToSession};
+
+use super::{Local, Node, RoomSlot, gate};
+use crate::breaks::Break;
+use crate::env::{Env, id_of, index_of};
+
+/// Frames that wait for an epoch to be applied.
+const EARLY_MAX: usize = 256;
+
+impl Node {
+    /// A proxy of this node speaks to its room's owner.
+    pub(super) fn send_room(&mut self, env: &mut Env, room: &RoomKey, body: RoomInput) {
+        let (Some(gateway), Some(proxy)) = (self.gateway, self.proxies.get(room)) else { return };
+        let asker = match &body {
+            RoomInput::Broadcast { from, .. } => Some(*from),
+            RoomInput::Kick { by, .. } => Some(*by),
+            _ => None, // said again until it is answered, by this proxy or by the sender's session
+        };
+        let (shard, epoch) = proxy.place();
+        let frame = ToRoom { room: room.clone(), shard, epoch, gateway, body };
+        if !self.hand_over(env, frame)
+            && let Some(peer) = asker
+        {
+            let refusal = Refusal::new(ErrorCode::Unavailable, "the room cannot be reached right now");
+            let error = ToSession::Error(refusal.retry_after(limits::BUSY_RETRY));
+            self.local.push_back(Local::ToSession(peer, error));
+        }
+    }
+
+    /// Around the owner, to another gateway's proxy of the same room.
+    pub(super) fn send_proxy(&mut self, env: &mut Env, room: &RoomKey, to: Gateway, body: DirectBody) {
+        let Some(gateway) = self.gateway else { return };
+        let frame = Direct { room: room.clone(), gateway, body };
+        env.send(self.index, index_of(to.node), Body::Direct(frame));
+    }
+
+    fn hand_over(&mut self, env: &mut Env, frame: ToRoom) -> bool {
+        let Some(owner) = self.state.shard(frame.shard).and_then(|entry| entry.owner) else { return false };
+        if owner == self.id {
+            self.local.push_back(Local::ToRoom(frame));
+            return true;
+        }
+        env.send(self.index, index_of(owner), Body::ToRoom(frame))
+    }
+
+    /// A room of this node speaks to a gateway.
+    pub(super) fn send_gateway(
+        &mut self,
+        env: &mut Env,
+        room: &RoomKey,
+        (shard, epoch): (Shard, Epoch),
+        to: Gateway,
+        body: ProxyInput,
+    ) {
+        let frame = FromRoom { room: room.clone(), shard, epoch, body };
+        if Some(to) == self.gateway {
+            self.local.push_back(Local::FromRoom(frame));
+        } else if to.node != self.id {
+            env.send(self.index, index_of(to.node), Body::FromRoom(frame));
+        }
+    }
+
+    /// A frame for a room of this node.
+    pub(super) fn at_room(&mut self, env: &mut Env, frame: ToRoom) {
+        let (Some(me), Some(entry)) = (self.gateway, self.state.shard(frame.shard).copied()) else { return };
+        let from = frame.gateway;
+        if self.is_over(from) {
+            return;
+        }
+        if frame.epoch > entry.epoch {
+            if self.early.len() < EARLY_MAX {
+                self.early.push_back(frame);
+            }
+            return;
+        }
+        let place = (frame.shard, entry.epoch);
+        if frame.epoch < entry.epoch || frame.shard != frame.room.anchor() {
+            let body = ProxyInput::Refused { epoch: entry.epoch };
+            return self.send_gateway(env, &frame.room, place, from, body);
+        }
+        let right = self.right(env, frame.shard);
+        if right == Right::None {
+            return; // not ours: the sender will hear of it as we did
+        }
+        let room = Self::name(env, &frame.room);
+        if !self.rooms.contains_key(&room)
+            && (frame.body == RoomInput::Detach
+                || !self.begin_room(env, (&room, &frame.room), place, me, right))
+        {
+            return; // no room is made for it
+        }
+        if matches!(frame.body, RoomInput::Attach { .. } | RoomInput::Detach) {
+            env.watch.answered.heard(self.id, &room, from);
+        }
+        self.with_room(env, &room, |machine, now, revoked, out| {
+            machine.handle(now, from, frame.body, revoked, out);
+        });
+    }
+
+    fn begin_room(
+        &mut self,
+        env: &mut Env,
+        (room, of): (&RoomKey, &RoomKey),
+        (shard, epoch): (Shard, Epoch),
+        me: Gateway,
+        right: Right,
+    ) -> bool {
+        let Some(policy) = gate::policy(&self.state, of) else { return false };
+        let mut machine = Room::new(epoch, policy);
+        if epoch > Epoch(1) {
+            let mut live = self.live_gateways();
+            live.insert(me);
+            env.watch.answered.began(self.id, room, epoch, live.clone());
+            if !env.broken(Break::AdmitsBeforeEveryoneAnswered) {
+                machine.expect_gateways(self.now(env), live);
+            }
+        } else {
+            machine.set_settled();
+        }
+        machine.set_node(self.id);
+        // A room that has nobody yet has nothing to say of it.
+        machine.set_frozen(self.now(env), right == Right::Frozen, &mut Vec::new());
+        self.rooms.insert(room.clone(), RoomSlot { machine, shard });
+        true
+    }
+
+    /// The processes that the registry knows to be there.
+    fn live_gateways(&self) -> BTreeSet<Gateway> {
+        let up = self.state.nodes().filter(|(_, node)| node.state == NodeState::Up);
+        up.map(|(id, node)| Gateway { node: id, generation: node.generation }).collect()
+    }
+
+    /// Whether the registry knows that a gateway's life is over.
+    fn is_over(&self, gateway: Gateway) -> bool {
+        self.state.node(gateway.node).is_none_or(|node| {
+            gateway.generation < node.generation
+                || (gateway.generation == node.generation && node.state == NodeState::Down)
+        })
+    }
+
+    /// A frame of a room's owner for this gateway.
+    pub(super) fn at_proxy(&mut self, env: &mut Env, owner: usize, frame: FromRoom) {
+        let Some(gateway) = self.gateway else { return };
+        let room = Self::name(env, &frame.room);
+        if self.proxies.contains_key(&room) {
+            self.with_proxy(env, &room, |proxy, now, out| proxy.handle_room(now, frame, out));
+        } else if !matches!(frame.body, ProxyInput::Refused { .. }) {
+            let FromRoom { room, shard, epoch, .. } = frame;
+            let frame = ToRoom { room, shard, epoch, gateway, body: RoomInput::Detach };
+            if owner == self.index {
+                self.local.push_back(Local::ToRoom(frame));
+            } else {
+                env.send(self.index, owner, Body::ToRoom(frame));
+            }
+        }
+    }
+
+    /// Frames that waited for an epoch which may be applied now.
+    pub(super) fn hear_early(&mut self) {
+        self.local.extend(self.early.drain(..).map(Local::ToRoom));
+    }
+
+    /// What another node says.
+    pub(crate) fn body(&mut self, env: &mut Env, from: usize, body: Body) {
+        match body {
+            Body::ToRoom(frame) if frame.gateway.node == id_of(from) => self.at_room(env, frame),
+            Body::FromRoom(frame) => self.at_proxy(env, from, frame),
+            Body::Direct(frame) if frame.gateway.node == id_of(from) => {
+                let Direct { room, gateway, body } = frame;
+                let room = Self::name(env, &room);
+                self.with_proxy(env, &room, |proxy, now, out| proxy.handle_direct(now, gateway, body, out));
+            }
+            Body::Request { id, ask } => self.asked(env, from, id, ask),
+            Body::Answer { id, answer } => self.front_answered(env, id, answer),
+            body => self.keeping(env, from, body),
+        }
+        self.settle(env);
+    }
+}
