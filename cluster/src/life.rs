@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chappe_proto::id::Generation;
+use chappe_proto::id::{Generation, NodeId};
 use chappe_proto::registry::{Command, NodeAddresses, NodeState, Outcome, VERSION};
+
+use tokio::sync::watch;
 
 use crate::actor::{proxy, session};
 use crate::clock;
@@ -21,7 +23,19 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 /// [`LifeError`], where it never will.
 pub(crate) async fn begin(
     proposals: &Proposals,
-    node: chappe_proto::id::NodeId,
+    node: NodeId,
+    addresses: &NodeAddresses,
+    mut removed: watch::Receiver<bool>,
+) -> Result<Generation, LifeError> {
+    tokio::select! {
+        begun = propose(proposals, node, addresses) => begun,
+        Ok(_) = removed.wait_for(|removed| *removed) => Err(LifeError::Removed(node)),
+    }
+}
+
+async fn propose(
+    proposals: &Proposals,
+    node: NodeId,
     addresses: &NodeAddresses,
 ) -> Result<Generation, LifeError> {
     loop {
@@ -44,6 +58,9 @@ pub enum LifeError {
     /// It was removed, or its release is too old.
     #[error("the cluster does not take this node: {0}")]
     Refused(#[from] chappe_proto::registry::Refusal),
+    /// The other nodes do not know it any more.
+    #[error("node {0} was removed from the cluster")]
+    Removed(NodeId),
     /// The registry has ended.
     #[error("the registry has stopped")]
     Stopped,
@@ -53,7 +70,11 @@ pub enum LifeError {
 ///
 /// # Errors
 /// [`LifeError`]: the process must exit with it.
-pub(crate) async fn run(node: Arc<Node>, addresses: NodeAddresses) -> LifeError {
+pub(crate) async fn run(
+    node: Arc<Node>,
+    addresses: NodeAddresses,
+    removed: watch::Receiver<bool>,
+) -> LifeError {
     let mut states = node.registry.watch();
     loop {
         let me = node.gateway();
@@ -63,12 +84,17 @@ pub(crate) async fn run(node: Arc<Node>, addresses: NodeAddresses) -> LifeError 
                     || (held.generation == me.generation && held.state == NodeState::Down)
             })
         });
-        if over.await.is_err() {
-            return LifeError::Stopped;
+        let mut told = removed.clone();
+        let ended = tokio::select! {
+            over = over => over.map(drop).map_err(|_| LifeError::Stopped),
+            Ok(_) = told.wait_for(|removed| *removed) => Err(LifeError::Removed(node.id)),
+        };
+        if let Err(error) = ended {
+            return error;
         }
         tracing::warn!("the cluster took this node for dead, and its clients resume: it begins anew");
         end(&node);
-        match begin(&node.proposals, node.id, &addresses).await {
+        match begin(&node.proposals, node.id, &addresses, removed.clone()).await {
             Ok(generation) => node.begin(generation),
             Err(error) => return error,
         }

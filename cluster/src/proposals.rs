@@ -1,11 +1,11 @@
 //! The way to change and to read the registry, whichever node leads (CLUSTER.md 1: commands reach the leader
 //! by the cluster's own request, so that it stamps them).
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use chappe_admin::health::{Silent, no_leader};
 use chappe_proto::id::{Generation, NodeId};
 use chappe_proto::mesh::node::{Answer, Ask, Failure};
 use chappe_proto::registry::{RequestId, State};
@@ -24,7 +24,7 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// Nobody leads, as far as this node sees.
-    #[error("no leader: {0}")]
+    #[error("{0}")]
     NoLeader(String),
     /// There is a leader, and it did not answer.
     #[error("the leader, node {0}, did not answer in time")]
@@ -200,18 +200,13 @@ impl Proposals {
         let links = Arc::clone(&self.0.mesh.links().borrow());
         let reached = |voter: &NodeId| *voter == self.0.node || links.reaches(*voter);
         let unreachable: Vec<&NodeId> = voters.iter().filter(|voter| !reached(voter)).collect();
-        let (count, of) = (unreachable.len(), voters.len());
-        if count == 0 {
-            return Unavailable::NoLeader(format!("an election is under way among {of} voters"));
-        }
-        let mut text = format!("{count} of {of} voters unreachable:");
         let state = self.0.registry.state();
-        for (nth, voter) in unreachable.iter().enumerate() {
-            let region = state.node(**voter).map(|node| format!(" in {}", node.region)).unwrap_or_default();
-            let comma = if nth == 0 { "" } else { "," };
-            // Writing into a text cannot fail.
-            let _ = write!(text, "{comma} node {voter}{region}");
-        }
-        Unavailable::NoLeader(text)
+        let silent = |voter: &&NodeId| Silent {
+            node: **voter,
+            region: state.node(**voter).map(|node| node.region.clone()),
+            heard: links.lost(**voter).map(|at| clock::mono().since(at)),
+        };
+        let silent: Vec<_> = unreachable.iter().map(silent).collect();
+        Unavailable::NoLeader(no_leader(voters.len(), &silent))
     }
 }

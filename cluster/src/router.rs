@@ -13,7 +13,7 @@ use chappe_proto::mesh::uplink::Directive;
 use chappe_proto::registry::{Command, Outcome};
 use chappe_proto::signal::member::Gateway;
 use chappe_proto::signal::route::{Direct, FromRoom, ProxyInput, RoomInput, ToRoom};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::actor::edges::{self, Elsewhere};
 use crate::actor::proxy::{ProxyActor, ProxySpeaks, RoomSays};
@@ -21,7 +21,7 @@ use crate::actor::room::{ProxySays, RoomActor};
 use crate::consensus::{Message, Registry};
 use crate::events::Events;
 use crate::keeper::Word;
-use crate::mesh::{Answering, FeedWriter, Handler, Incident, Unsent};
+use crate::mesh::{Answering, FeedWriter, Handler, Incident, Refusal, Unsent};
 use crate::node::Node;
 use crate::{answers, feed};
 
@@ -78,6 +78,8 @@ pub(crate) struct Router {
     /// Frames of an epoch that is not applied here yet (CLUSTER.md 3).
     early: Mutex<VecDeque<ToRoom>>,
     pub(crate) events: Arc<Events>,
+    /// Whether another node has said that this one was removed.
+    pub(crate) removed: watch::Sender<bool>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -95,6 +97,7 @@ impl Router {
             arbiters: Mutex::default(),
             early: Mutex::default(),
             events: Arc::default(),
+            removed: watch::Sender::new(false),
         }
     }
 
@@ -262,6 +265,10 @@ impl Handler for Router {
 
     fn incident(&self, incident: Incident) {
         self.events.incident(&incident);
+        // Who says so has shown a certificate of the cluster's authority.
+        if matches!(incident.refusal, Refusal::RemovedThis(_)) {
+            self.removed.send_replace(true);
+        }
     }
 }
 

@@ -120,6 +120,11 @@ impl Control for Admin {
                 _ if raft.learners.contains(&node) => MemberRole::StandBy,
                 _ => MemberRole::Follower,
             };
+            let links = self.node.mesh.links().borrow().clone();
+            let heard = |id| {
+                let ago = links.lost(id).map(|at| clock::mono().since(at).as_millis());
+                ago.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX))
+            };
             let mut shards: BTreeMap<NodeId, u32> = BTreeMap::new();
             for owner in state.shards().filter_map(|(_, shard)| shard.owner) {
                 *shards.entry(owner).or_default() += 1;
@@ -135,7 +140,7 @@ impl Control for Admin {
                     state: node.state,
                     since: node.since,
                     reachable: self.node.reaches(id),
-                    heard_ms: own.is_some().then_some(0),
+                    heard_ms: if own.is_some() { Some(0) } else { heard(id) },
                     build: node.build.clone(),
                     weight: node.weight,
                     draining: node.draining,

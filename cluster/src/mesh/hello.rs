@@ -75,10 +75,16 @@ pub enum Refusal {
     /// It said nothing in time, or something else first.
     #[error("no hello in time, or not as the first frame")]
     NoHello,
+    /// The other side says that this node was removed, in its words.
+    #[error("{0}")]
+    RemovedThis(String),
     /// The other side's reason, in its words.
     #[error("{0}")]
     Theirs(String),
 }
+
+/// The close code of [`Refusal::Removed`].
+const REMOVED: u32 = 20;
 
 impl Refusal {
     /// The QUIC application close code.
@@ -88,7 +94,7 @@ impl Refusal {
             Self::Stranger => 17,
             Self::Impostor { .. } => 18,
             Self::OtherCluster { .. } => 19,
-            Self::Removed { .. } => 20,
+            Self::Removed { .. } | Self::RemovedThis(_) => REMOVED,
             Self::TooNew { .. } => 21,
             Self::TooOld { .. } => 22,
             Self::NoHello => 23,
@@ -100,7 +106,9 @@ impl Refusal {
     pub(crate) fn of(error: &ConnectionError) -> Option<Self> {
         match error {
             ConnectionError::ApplicationClosed(close) if close.error_code >= VarInt::from_u32(16) => {
-                Some(Self::Theirs(String::from_utf8_lossy(&close.reason).into_owned()))
+                let reason = String::from_utf8_lossy(&close.reason).into_owned();
+                let removed = close.error_code == VarInt::from_u32(REMOVED);
+                Some(if removed { Self::RemovedThis(reason) } else { Self::Theirs(reason) })
             }
             // The alert of TLS (RFC 9001 section 4.8), whichever side raised it.
             ConnectionError::TransportError(error) if is_crypto(error.code) => {

@@ -10,6 +10,7 @@ use chappe_proto::time::Mono;
 use tokio::sync::watch;
 
 use super::link::Link;
+use crate::clock;
 
 /// The links of a node at one moment.
 #[derive(Clone, Default)]
@@ -17,6 +18,8 @@ pub struct Links {
     direct: BTreeMap<NodeId, Linked>,
     /// Nodes without a link, and the one to pass frames on.
     through: BTreeMap<NodeId, NodeId>,
+    /// When links ended that have not come back.
+    lost: BTreeMap<NodeId, Mono>,
 }
 
 #[derive(Clone)]
@@ -67,6 +70,12 @@ impl Links {
     #[must_use]
     pub fn since(&self, node: NodeId) -> Option<Mono> {
         self.direct.get(&node).map(|linked| linked.link.since)
+    }
+
+    /// When the link with a node ended, where there was one and there is none now.
+    #[must_use]
+    pub fn lost(&self, node: NodeId) -> Option<Mono> {
+        self.lost.get(&node).copied()
     }
 
     /// The build of the other side, as it said itself.
@@ -125,6 +134,7 @@ impl Table {
             let links = Arc::make_mut(links);
             let peer = link.peer;
             let linked = Linked { link, reaches: reaches.into_iter().collect() };
+            links.lost.remove(&peer);
             former = links.direct.insert(peer, linked).map(|linked| linked.link);
             links.route();
         });
@@ -139,6 +149,7 @@ impl Table {
             }
             let links = Arc::make_mut(links);
             links.direct.remove(&link.peer);
+            links.lost.insert(link.peer, clock::mono());
             links.route();
             true
         });

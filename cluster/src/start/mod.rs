@@ -14,6 +14,7 @@ use chappe_proto::limits;
 use chappe_proto::registry::{Command, NodeAddresses};
 use tokio::sync::mpsc;
 
+pub use crate::life::LifeError;
 pub use config::{Begin, Config, Found, StartError};
 pub use running::{Failed, Running};
 
@@ -72,10 +73,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     mesh.run(registry.watch(), Arc::clone(&router) as Arc<dyn crate::mesh::Handler>, Some(context));
     let feeding = links.spawn(feed::follow(registry.clone(), mesh.clone(), cluster));
     let founded = found(&registry, &config, &identity).await?;
-    let generation = life::begin(&proposals, me, &listening.addresses).await?;
+    let generation = life::begin(&proposals, me, &listening.addresses, router.removed.subscribe()).await?;
     if let Some(peers) = config.peers.clone().filter(|peers| registry.state().peers() != peers) {
         let applied = proposals.propose(Command::PeersSet(peers), COMMIT_WITHIN).await?;
-        applied.outcome.accepted().map_err(life::LifeError::from)?;
+        applied.outcome.accepted().map_err(LifeError::from)?;
     }
 
     let parts =
@@ -88,7 +89,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     edges.send(Serve(Arc::clone(&node))).await.map_err(io::Error::other)?;
     actix_rt::spawn(follow::run(Arc::clone(&node), Arc::clone(&router)));
     actix_rt::spawn(drain::run(Arc::clone(&node)));
-    let over = actix_rt::spawn(life::run(Arc::clone(&node), listening.addresses.clone()));
+    let over = actix_rt::spawn(life::run(
+        Arc::clone(&node),
+        listening.addresses.clone(),
+        router.removed.subscribe(),
+    ));
     let marker = config.dir.join("drained-to-stop");
     drain::resume(&node, &marker).await;
     leased(&node).await;

@@ -240,7 +240,10 @@ impl Peer {
 
     /// Waits until this node has been told a refusal of the other side's.
     pub(crate) async fn is_refused(&mut self, refusal: &Refusal) {
-        let theirs = Refusal::Theirs(refusal.to_string());
+        let theirs = match refusal {
+            Refusal::Removed { .. } => Refusal::RemovedThis(refusal.to_string()),
+            refusal => Refusal::Theirs(refusal.to_string()),
+        };
         self.refusal(&refusal.to_string(), |incident| !incident.ours && incident.refusal == theirs).await;
     }
 }
