@@ -8,6 +8,11 @@ pub(crate) enum Exit {
     /// What was asked for makes no sense: 2, as clap has it.
     #[error("{0:#}")]
     Usage(anyhow::Error),
+    /// The node was removed from its cluster: 3.
+    #[error(
+        "{0:#}. To come back it joins anew, with an empty directory and a token of `chappe cluster invite`"
+    )]
+    Removed(anyhow::Error),
     /// The command has said already what went wrong: 1.
     #[error("something failed")]
     Told,
@@ -20,6 +25,10 @@ pub(crate) fn with(error: &anyhow::Error) -> ExitCode {
         Some(Exit::Usage(_)) => {
             crate::log::fail(error);
             ExitCode::from(2)
+        }
+        Some(Exit::Removed(_)) => {
+            crate::log::fail(error);
+            ExitCode::from(3)
         }
         None => {
             crate::log::fail(error);

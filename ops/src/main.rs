@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         return exit::with(&error);
     }
     let result = match cli.command {
-        cli::Command::Dev(args) => dev::run(&args),
+        cli::Command::Dev(args) => dev::run(&args, cli.log.as_deref()),
         cli::Command::Cluster(args) => cluster::run(&args),
         cli::Command::Edge(args) => edge::run(&args),
         cli::Command::Bench(args) => bench::run(&args),

@@ -218,7 +218,7 @@ pub struct ApiKey {
     pub app: String,
 }
 
-/// A running `chappe dev`.
+/// A running `chappe dev`: of one node and one edge, unless its options say otherwise.
 pub struct Chappe {
     process: Process,
     /// Where HTTP and signaling are.
@@ -253,6 +253,11 @@ impl Chappe {
     fn at(data: &Path, http: u16, options: Vec<String>) -> Self {
         let mut command = Command::new(binary());
         command.args(["dev", "--turn", "0", "--http", &http.to_string(), "--data"]).arg(data).args(&options);
+        for (option, one) in [("--nodes", "1"), ("--edges", "1")] {
+            if !options.iter().any(|given| given == option) {
+                command.args([option, one]);
+            }
+        }
         let mut process = Process::start(&mut command);
         let up = process.stdout.wait_for("stops it.", WITHIN);
         let text = process.stdout.text();

@@ -77,6 +77,7 @@ fn restore(args: &Restore, json: bool) -> Result<()> {
         bail!("{} holds a node already: give a directory that does not", args.data.display());
     }
     let Restored { cluster, member, .. } = backup::restore(&args.file, &dir.join("registry"), args.of)?;
+    crate::files::write_private(&dir.join(crate::node::start::RESTORED), "")?;
     IdentityDir::of(&args.data).found_as(cluster, member, args.region.clone(), clock::unix())?;
     if json {
         println!(

@@ -2,39 +2,74 @@
 #![allow(clippy::print_stdout)]
 
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 
-use chappe_cluster::start::Running;
-use chappe_edge::Edge;
-use chappe_proto::mesh::uplink::Listener;
-use chappe_proto::select::ice::turn_url;
-use chappe_proto::turn::Transport;
+use chappe_proto::id::{NodeId, Region};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
 use super::https::Https;
 use crate::files::Dir;
 
+/// What runs.
+pub(super) struct Shown {
+    pub(super) nodes: Vec<ShownNode>,
+    pub(super) edges: Vec<ShownEdge>,
+    /// Whether the cluster began with this start.
+    pub(super) founded: bool,
+}
+
+/// A node.
+pub(super) struct ShownNode {
+    pub(super) node: NodeId,
+    pub(super) region: Region,
+    /// Where plain HTTP is served; the last one is for this machine's own browser.
+    pub(super) http: Vec<SocketAddr>,
+    pub(super) leads: bool,
+    /// Its process, where it has one of its own.
+    pub(super) pid: Option<i32>,
+}
+
+/// An edge.
+pub(super) struct ShownEdge {
+    pub(super) region: Region,
+    /// What clients are given, and what there is to know of each.
+    pub(super) urls: Vec<(String, &'static str)>,
+    pub(super) pid: Option<i32>,
+}
+
+fn bold(text: &str) -> String {
+    if std::io::stdout().is_terminal() { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+}
+
 /// Where to go, what was started, how to stop.
-pub(super) fn print(node: &Running, edge: &Edge, dir: &Dir, https: Option<&Https>) {
-    let bold = |text: &str| {
-        if std::io::stdout().is_terminal() { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
-    };
+pub(super) fn print(shown: &Shown, dir: &Dir, https: Option<&Https>) {
+    let first = shown.nodes.first().map(|node| node.http.as_slice()).unwrap_or_default();
     // The last one is loopback where the LAN is served too: a secure context without a certificate.
-    let here = node.http.last().map(|address| format!("http://{address}/")).unwrap_or_default();
+    let here = first.last().map(|address| format!("http://{address}/")).unwrap_or_default();
     println!("\n  {}  open it in two windows and join the same room\n", bold(&here));
     match https.map(|https| (https, https.phones())) {
-        Some((https, Some(_))) => phones(node, https, &bold),
+        Some((https, Some(_))) => phones(first, https),
         Some((https, None)) => println!("  {}  with the certificate that you gave\n", bold(&https.url())),
         None => {}
     }
-    let status = node.node.registry.status();
-    println!("  node      rooms, signaling (ws …/v1/signal), pages");
-    println!("            registry: term {}, entry {}, in sled", status.term, status.applied);
-    for (nth, (listener, bound)) in edge.listeners().iter().enumerate() {
-        let reached = Listener { address: *bound, ..listener.clone() };
-        let label = if nth == 0 { "edge" } else { "" };
-        let shared = if listener.transport == Transport::Tls { "  beside HTTPS" } else { "" };
-        println!("  {label:9} {}{shared}", turn_url(&reached));
+    for node in &shown.nodes {
+        let http = node.http.last().map(|address| format!("http://{address}/")).unwrap_or_default();
+        let mut notes = Vec::new();
+        notes.extend(node.pid.map(|pid| format!("pid {pid}")));
+        notes.extend(node.leads.then(|| "leads".to_owned()));
+        let label = format!("node {}", node.node);
+        println!("{}", format!("  {label:9} {:5} {http}  {}", node.region, notes.join(", ")).trim_end());
+    }
+    for (nth, edge) in shown.edges.iter().enumerate() {
+        for (line, (url, note)) in edge.urls.iter().enumerate() {
+            let label = if line == 0 { format!("edge {}", nth + 1) } else { String::new() };
+            let region = if line == 0 { edge.region.to_string() } else { String::new() };
+            println!("  {label:9} {region:5} {url}{note}");
+        }
+        if let Some(pid) = edge.pid {
+            println!("  {:9} {:5} pid {pid}", "", "");
+        }
     }
     if https.is_some_and(|https| !https.is_trusted()) {
         println!(
@@ -42,16 +77,38 @@ pub(super) fn print(node: &Running, edge: &Edge, dir: &Dir, https: Option<&Https
         );
         println!("            trust it in any case: --trust-certificate");
     }
-    println!("            linked to the node by QUIC at {}, mutual TLS", node.mesh);
-    println!("  data      {}{}", dir.join("").display(), if node.founded { " (new)" } else { "" });
+    println!("  data      {}{}", dir.join("").display(), if shown.founded { " (new)" } else { "" });
     println!("            api-key.json signs tokens (`chappe token ROOM`), admin-token opens /admin/api/v1");
+    tries(shown, dir, &here);
     println!("\n  Anonymous joins are allowed: this is for development. {} stops it.\n", bold("Ctrl-C"));
     let _ = std::io::stdout().flush(); // a closed pipe is no reason to stop
 }
 
-fn phones(node: &Running, https: &Https, bold: &dyn Fn(&str) -> String) {
+/// What there is to try.
+fn tries(shown: &Shown, dir: &Dir, here: &str) {
+    let mut options = String::new();
+    if here != "http://127.0.0.1:8080/" {
+        options += &format!("--node {} ", here.trim_end_matches('/'));
+    }
+    let token = dir.join("admin-token");
+    if token != std::path::Path::new(".chappe-dev/admin-token") {
+        options += &format!("--token-file {} ", token.display());
+    }
+    if shown.nodes.len() > 1 {
+        println!("  try       chappe cluster {options}status");
+        println!("            chappe cluster {options}drain {}", shown.nodes.len());
+    }
+    if let Some(pid) = shown.nodes.iter().rev().find_map(|node| node.pid) {
+        println!(
+            "            kill -9 {pid}   while a call goes on: it does, and the node is back in a while"
+        );
+        println!("            kill -STOP {pid}   and -CONT: the node is cut off, and comes back");
+    }
+}
+
+fn phones(http: &[SocketAddr], https: &Https) {
     let secure = https.url();
-    let steps = node.http.first().map(|address| format!("http://{address}/phone")).unwrap_or_default();
+    let steps = http.first().map(|address| format!("http://{address}/phone")).unwrap_or_default();
     println!("  {}  on a phone, once it trusts this machine's CA:", bold(&secure));
     println!("  {}  has the steps for iOS and Android\n", bold(&steps));
     if let Ok(code) = QrCode::new(steps.as_bytes()) {
@@ -64,6 +121,16 @@ fn phones(node: &Running, https: &Https, bold: &dyn Fn(&str) -> String) {
         }
         println!();
     }
+}
+
+/// A child has ended, and comes back.
+pub(super) fn ended(name: &str, pid: i32, how: &str, again: std::time::Duration) {
+    println!("  {name} (pid {pid}) has ended: {how}. It is started again in {} s", again.as_secs());
+}
+
+/// A child is back.
+pub(super) fn back(name: &str, pid: i32) {
+    println!("  {name} is started again, pid {pid}");
 }
 
 /// Ctrl-C was heard.

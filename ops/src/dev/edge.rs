@@ -1,4 +1,4 @@
-//! The edge of `chappe dev`.
+//! The edges of `chappe dev`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -8,69 +8,103 @@ use chappe_cluster::clock;
 use chappe_cluster::mesh::pki::{Authority, Holder, server_name};
 use chappe_cluster::start::Running;
 use chappe_edge::{Edge, ListenAt, Source, StartError, Tls, Uplink};
-use chappe_proto::id::{EdgeId, Region};
 use chappe_proto::turn::{Quotas, RelayAddress, Transport};
 
-use super::Args;
 use super::https::Https;
+use super::layout::{self, Layout};
+use super::{Args, REALM};
 
-/// The edge must have registered within this of its start.
+/// The edges must have registered within this of their start.
 const EDGE_WITHIN: Duration = Duration::from_secs(10);
-/// Allocations of the development edge at most.
+/// Allocations of a development edge at most.
 const CAPACITY: u32 = 4096;
 
-pub(super) fn start(args: &Args, address: IpAddr, https: Option<&Https>, node: &Running) -> Result<Edge> {
-    let id = EdgeId::new("dev-edge")?;
-    let authority =
-        Authority::newest(&node.node.registry.state())?.context("the cluster has no authority")?;
-    let identity = authority.issue(&Holder::Edge(id.clone()), clock::unix())?;
-    let tls = Tls { certificates: identity.chain(), roots: vec![identity.authority], key: identity.key };
-    let name = server_name(&node.cluster, None)?.to_str().into_owned();
-    let at = SocketAddr::new(address, args.turn);
-    let mut listeners = vec![ListenAt::new(Transport::Udp, at), ListenAt::new(Transport::Tcp, at)];
-    if let Some(https) = https {
+/// Starts the nth edge, counted from 0.
+pub(super) fn start(
+    args: &Args,
+    layout: &Layout,
+    nth: usize,
+    address: IpAddr,
+    https: Option<&Https>,
+    nodes: &[Running],
+) -> Result<Edge> {
+    // The others' ports are the next ones, or free ones where somebody has those.
+    let port = if args.turn == 0 { 0 } else { args.turn.saturating_add(u16::try_from(nth)?) };
+    let plain = |port| {
+        let at = SocketAddr::new(address, port);
+        vec![ListenAt::new(Transport::Udp, at), ListenAt::new(Transport::Tcp, at)]
+    };
+    let mut listeners = plain(port);
+    if let Some(https) = https.filter(|_| nth == 0) {
         listeners.push(https.listener()?);
     }
+    match Edge::start(config(args, layout, nth, address, listeners, nodes)?) {
+        Err(StartError::Listener { .. }) if nth > 0 && port > 0 => {
+            Ok(Edge::start(config(args, layout, nth, address, plain(0), nodes)?)?)
+        }
+        Err(error @ StartError::Listener { transport: Transport::Tls, .. }) => {
+            bail!("{error}: --https PORT (0 takes a free one)")
+        }
+        Err(error @ StartError::Listener { .. }) => bail!("{error}: --turn PORT (0 takes a free one)"),
+        other => Ok(other?),
+    }
+}
+
+fn config(
+    args: &Args,
+    layout: &Layout,
+    nth: usize,
+    address: IpAddr,
+    mut listeners: Vec<ListenAt>,
+    nodes: &[Running],
+) -> Result<chappe_edge::Config> {
     for listener in &mut listeners {
         listener.hostname.clone_from(&args.hostname);
     }
-    let config = chappe_edge::Config {
-        id,
+    let id = layout::edge(nth)?;
+    let (first, last) = args.relay_ports(nth, layout.edges)?;
+    Ok(chappe_edge::Config {
         build: env!("CARGO_PKG_VERSION").to_owned(),
-        region: Region::new("here")?,
+        region: layout::region(nth)?,
         coordinates: None,
         listeners,
-        relays: vec![RelayAddress {
-            bind: address,
-            advertised: address,
-            first: args.relay_min_port,
-            last: args.relay_max_port,
-        }],
-        realm: "chappe".to_owned(),
+        relays: vec![RelayAddress { bind: address, advertised: address, first, last }],
+        realm: REALM.to_owned(),
         classic: false,
         quotas: Quotas { allocations: CAPACITY, ..Quotas::default() },
-        source: Source::Uplink(Uplink { nodes: vec![chappe_edge::Node { address: node.mesh, name }], tls }),
-    };
-    Edge::start(config).map_err(|error| match error {
-        StartError::Listener { transport: Transport::Tls, .. } => {
-            anyhow::anyhow!("{error}: --https PORT (0 takes a free one)")
-        }
-        StartError::Listener { .. } => {
-            anyhow::anyhow!("{error}: --turn PORT (0 takes a free one)")
-        }
-        error => error.into(),
+        source: Source::Uplink(uplink(nth, &id, nodes)?),
+        id,
     })
 }
 
-/// Until it has registered.
-pub(super) async fn wait(node: &Running) -> Result<()> {
+/// Its certificate, and the nodes: those of its region first.
+fn uplink(nth: usize, id: &chappe_proto::id::EdgeId, nodes: &[Running]) -> Result<Uplink> {
+    let first = nodes.first().context("no node")?;
+    let authority = Authority::newest(&first.node.registry.state())?.context("no authority")?;
+    let issued = authority.issue(&Holder::Edge(id.clone()), clock::unix())?;
+    let tls = Tls { certificates: issued.chain(), roots: vec![issued.authority], key: issued.key };
+    let name = server_name(&first.cluster, None)?.to_str().into_owned();
+    let region = layout::region(nth)?;
+    let mut all = Vec::new();
+    for (nth, node) in nodes.iter().enumerate() {
+        let far = layout::region(nth)? != region;
+        all.push((far, chappe_edge::Node { address: node.mesh, name: name.clone() }));
+    }
+    all.sort_by_key(|(far, _)| *far);
+    Ok(Uplink { nodes: all.into_iter().map(|(_, node)| node).collect(), tls })
+}
+
+/// Until every node knows every edge.
+pub(super) async fn wait(nodes: &[Running], layout: &Layout) -> Result<()> {
+    let all = usize::from(layout.edges);
+    let there = |node: &Running| node.node.world().edges.iter().filter(|edge| edge.available).count() >= all;
     let up = async {
-        while !node.node.world().edges.iter().any(|edge| edge.available) {
+        while !nodes.iter().all(there) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     if tokio::time::timeout(EDGE_WITHIN, up).await.is_err() {
-        bail!("the edge did not register within {} s; --log debug tells why", EDGE_WITHIN.as_secs());
+        bail!("an edge did not register within {} s; --log debug tells why", EDGE_WITHIN.as_secs());
     }
     Ok(())
 }

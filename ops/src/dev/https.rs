@@ -10,7 +10,7 @@ use chappe_proto::turn::Transport;
 
 use super::Args;
 use super::lan::Lan;
-use super::node::listen;
+use crate::bind;
 use crate::files::Dir;
 
 /// The shared port.
@@ -43,7 +43,7 @@ impl Https {
             }
             _ => return Ok(None),
         };
-        let reserved = listen(SocketAddr::new(address, args.https), "--https")?;
+        let reserved = bind::tcp(SocketAddr::new(address, args.https), "--https PORT")?;
         Ok(Some(Self {
             at: reserved.local_addr()?,
             hostname,
@@ -82,6 +82,19 @@ impl Https {
     pub(super) fn behind(&self) -> Result<http::Behind> {
         let urls = vec![self.url().trim_end_matches('/').to_owned()];
         Ok(http::Behind { listeners: vec![self.inside.try_clone()?], proxies: Vec::new(), urls })
+    }
+
+    /// HTTPS of the nth node, counted from 0, which has a port of its own: the next one, or a free one where
+    /// somebody has that. Within a tokio runtime.
+    pub(super) fn beside(&self, nth: usize) -> Result<http::Secure> {
+        let next = self.at.port().saturating_add(u16::try_from(nth)?);
+        let listener = match http::bind(SocketAddr::new(self.at.ip(), next)) {
+            Ok(listener) => listener,
+            Err(_) => bind::tcp(SocketAddr::new(self.at.ip(), 0), "--https PORT")?,
+        };
+        let CertificateFiles { chain, key } = &self.certificate;
+        let files = http::tls::Files { certificates: chain.clone(), key: key.clone() };
+        Ok(http::Secure { listeners: vec![listener], tls: http::tls::follow(files)? })
     }
 
     /// The edge's side, which gives up the port for the edge to bind.

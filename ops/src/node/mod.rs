@@ -2,15 +2,17 @@
 #![allow(clippy::print_stdout)]
 
 mod options;
-mod start;
+pub(crate) mod start;
 mod stop;
 
 use std::io::Write;
 
 use anyhow::Result;
-use chappe_cluster::start::Running;
+use chappe_cluster::start::{Failed, LifeError, Running, StartError};
+use chappe_proto::registry::Refusal;
 
 use self::options::Begin;
+use crate::exit::Exit;
 use crate::files::Dir;
 use crate::keys;
 use crate::signals::Signals;
@@ -27,7 +29,7 @@ async fn serve(args: &Args) -> Result<()> {
     // Whatever comes from here on ends in order.
     let mut signals = Signals::new()?;
     let mut node = tokio::select! {
-        node = start::node(args, &dir, &begin) => node?,
+        node = start::node(args, &dir, &begin) => node.map_err(told)?,
         () = signals.next() => return Ok(()),
     };
     keys::keep(&dir, &node, &args.app)?;
@@ -39,8 +41,22 @@ async fn serve(args: &Args) -> Result<()> {
         }
         failed = node.failed() => match failed {
             Ok(()) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(told(error.into())),
         },
+    }
+}
+
+/// An error with the exit code by which whoever starts nodes knows that this one is not to be started again.
+fn told(error: anyhow::Error) -> anyhow::Error {
+    let life = match (error.downcast_ref::<StartError>(), error.downcast_ref::<Failed>()) {
+        (Some(StartError::Life(life)), _) | (_, Some(Failed::Life(life))) => life,
+        _ => return error,
+    };
+    match life {
+        LifeError::Removed(_) | LifeError::Refused(Refusal::Removed(_) | Refusal::Unknown(_)) => {
+            Exit::Removed(error).into()
+        }
+        _ => error,
     }
 }
 

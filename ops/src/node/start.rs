@@ -1,8 +1,9 @@
 //! From options to a running node.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use chappe_cluster::consensus::FirstApp;
 use chappe_cluster::http;
+use chappe_cluster::mesh::identity::IdentityDir;
 use chappe_cluster::start::{self, Running};
 use chappe_proto::id::Region;
 use chappe_proto::mesh::uplink::Secret;
@@ -13,14 +14,23 @@ use super::options::Begin;
 use crate::bind;
 use crate::files::Dir;
 
+/// In the data directory, where it was made of a backup.
+pub(crate) const RESTORED: &str = "restored";
+
 /// Whether a directory holds a node already.
 pub(super) fn is_known(dir: &Dir) -> bool {
-    // One whose founding was cut short has its authority still, and founds again.
-    dir.join("identity/node.json").exists() && !dir.join("identity/authority.pem").exists()
+    // One whose founding was cut short has its authority still, and founds again; so does one that was made of
+    // a backup, which needs no name.
+    dir.join("identity/node.json").exists() && (!is_founding(dir) || dir.join(RESTORED).exists())
+}
+
+/// Whether its registry has not got its authority yet.
+fn is_founding(dir: &Dir) -> bool {
+    dir.join("identity/authority.pem").exists()
 }
 
 /// How the node comes into its cluster, and where it stands.
-fn begin(args: &Args, begin: &Begin) -> Result<(start::Begin, Region)> {
+fn begin(args: &Args, dir: &Dir, begin: &Begin) -> Result<(start::Begin, Region)> {
     Ok(match begin {
         Begin::Found { name, region } => {
             let policy = AppPolicy { anonymous: args.anonymous, ..AppPolicy::default() };
@@ -32,8 +42,14 @@ fn begin(args: &Args, begin: &Begin) -> Result<(start::Begin, Region)> {
             (start::Begin::Found(Box::new(found)), region.clone())
         }
         Begin::Join { token, region } => (start::Begin::Join(token.clone()), region.clone()),
-        // Its identity says where it stands.
-        Begin::Again => (start::Begin::Again, Region::new("here")?),
+        Begin::Again => {
+            let identity = IdentityDir::of(&dir.join("")).load()?.context("the node's identity is gone")?;
+            // A cluster that is there already: nothing of this is new to it but its authority.
+            let found = start::Found { name: "restored".to_owned(), realm: args.realm.clone(), app: None };
+            let begin =
+                if is_founding(dir) { start::Begin::Found(Box::new(found)) } else { start::Begin::Again };
+            (begin, identity.region)
+        }
     })
 }
 
@@ -48,7 +64,7 @@ fn https(args: &Args) -> Result<Option<http::Secure>> {
 /// Starts it.
 pub(super) async fn node(args: &Args, dir: &Dir, begin: &Begin) -> Result<Running> {
     let advertise = args.advertised()?;
-    let (begin, region) = self::begin(args, begin)?;
+    let (begin, region) = self::begin(args, dir, begin)?;
     let plain = args.http.iter().map(|at| bind::tcp(*at, "--http IP:PORT")).collect::<Result<_>>()?;
     let config = start::Config {
         dir: dir.join(""),

@@ -23,14 +23,14 @@ fn nodes_join_by_a_token_that_is_good_once() {
     assert!(elsewhere.contains("region b"), "{elsewhere}");
     let second = Node::join(&dir("2"), &token, "b");
     let used = no_node(&dir("3"), &["--join", &token, "--region", "b"]);
-    assert!(used.contains("used already"), "{used}");
+    assert!(used.contains("joined with this token"), "{used}");
     let made: Value = serde_json::from_str(&first.told(&["--json", "invite"])).unwrap();
     let kept = first.told(&["status"]);
     assert!(kept.contains(made["id"].as_str().unwrap()), "{kept}");
     let withdrawn = first.told(&["invite", "--withdraw", made["id"].as_str().unwrap()]);
     assert!(withdrawn.contains("withdrawn"), "{withdrawn}");
     let gone = no_node(&dir("3"), &["--join", made["token"].as_str().unwrap(), "--region", "c"]);
-    assert!(gone.contains("invitation"), "{gone}");
+    assert!(gone.contains("not valid here"), "{gone}");
     let third = Node::join(&dir("3"), &first.invite(&[]), "c");
     let status = third.until("three voters", |status| voters(status) == 3 && status["healthy"] == true);
     let regions: Vec<_> = (1..=3).map(|node| member(&status, node)["region"].clone()).collect();
@@ -83,7 +83,9 @@ fn the_leadership_goes_where_it_is_told() {
     };
     nodes[2].until("set as told", set);
     // What the weight is for: node 2 gets three of five parts.
-    nodes[2].until("balanced by weight", |status| member(status, 2)["shards"] == 2458);
+    nodes[2].until("balanced by weight", |status| {
+        member(status, 2)["shards"].as_u64().is_some_and(|shards| (2440..2480).contains(&shards))
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,16 +182,21 @@ fn a_node_that_is_removed_is_gone_for_good() {
 fn a_new_authority_certifies_everybody() {
     let tmp = tempfile::tempdir().unwrap();
     let nodes = three(tmp.path());
-    let before = nodes[0].status()["authorities"].clone();
-    assert_eq!(before.as_array().unwrap().len(), 1);
+    let path = |node: u64, name: &str| tmp.path().join(node.to_string()).join("identity").join(name);
+    let own = |node| fs::read_to_string(path(node, "node.pem")).unwrap();
+    let before: Vec<_> = (1..=3).map(own).collect();
     assert!(nodes[1].told(&["rotate"]).contains("authority 2"));
-    let status = nodes[2].until("the old authority has gone", |status| {
-        let held = status["authorities"].as_array().unwrap();
-        held.len() == 1 && held[0]["number"] == 2 && status["healthy"] == true
+    // The former one is trusted for a while; newcomers are certified by the new one.
+    let status = nodes[2].until("all have new certificates", |status| {
+        status["authorities"].as_array().unwrap().len() == 2
+            && status["healthy"] == true
+            && (1..=3).zip(&before).all(|(node, before)| own(node) != *before)
     });
-    assert_ne!(status["authorities"][0]["fingerprint"], before[0]["fingerprint"]);
+    assert_ne!(status["authorities"][0]["fingerprint"], status["authorities"][1]["fingerprint"]);
     let fourth = Node::join(&tmp.path().join("4"), &nodes[0].invite(&[]), "d");
     fourth.until("four nodes", |status| member(status, 4)["state"] == "up" && status["healthy"] == true);
+    let trusted = fs::read_to_string(path(4, "authorities.pem")).unwrap();
+    assert_eq!(trusted.matches("BEGIN CERTIFICATE").count(), 2);
 }
 
 #[test]

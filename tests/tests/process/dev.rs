@@ -177,7 +177,7 @@ async fn no_secret_is_logged() {
     if let Ok(raw) = BASE64URL_NOPAD.decode(key.secret.as_bytes()) {
         secrets.push(("API secret, raw", raw));
     }
-    let open = consensus::Config::alone(dir.path().join("registry"), NodeId(1));
+    let open = consensus::Config::alone(dir.path().join("node-1/registry"), NodeId(1));
     let (registry, _ended) = tokio::task::spawn_blocking(|| Registry::open(open)).await.unwrap().unwrap();
     let mut states = registry.watch();
     let state = states.wait_for(|state| state.sealing_keys().newest().is_some()).await.unwrap().clone();

@@ -8,6 +8,7 @@
 )]
 
 mod abuse;
+mod cluster;
 mod coturn;
 mod credentials;
 mod dev;
