@@ -1,6 +1,7 @@
-//! Random schedules: clients that behave, two gateways, a room's owner; frames between them lost,
-//! doubled, delayed and overtaken, sockets cut and black-holed, sessions forgotten, gateways and owners
-//! restarted, pages reloaded. `referee` says what must hold all the time, `world` what must hold once
+//! Random schedules: clients that behave, several gateways, a room's owner on a node of its own or of one of
+//! them; frames between them lost, doubled, delayed and overtaken, sockets cut and black-holed, sessions
+//! forgotten, gateways and owners restarted, owners without a lease, links cut one way or both, pages
+//! reloaded. `referee` says what must hold all the time, `world` what must hold once
 //! it is calm.
 //!
 //! `SEEDS=n` runs more of them (`FROM=n` begins there), `SEED=n` one of them, saying everything that happens.
@@ -60,12 +61,29 @@ fn signals_arrive_once_and_in_order_through_everything() {
     assert_eq!(all.repairs, 0, "rosters differed at the same change");
 }
 
+#[test]
+fn who_is_present_goes_on_talking_while_the_owner_cannot_be_reached() {
+    let seeds = number("SEED").map_or(0..number("SEEDS").unwrap_or(SEEDS) / 5, |seed| seed..seed + 1);
+    for seed in seeds {
+        let ran = Schedule::new(seed, None, number("SEED").is_some()).outage();
+        assert!(ran.is_ok(), "SEED={seed}: {ran:?}");
+    }
+}
+
 /// A test that cannot fail proves nothing.
 #[test]
 fn what_is_broken_on_purpose_is_noticed() {
     use client::Breakage::{ForgetsHeld, IgnoresMarks};
-    for breakage in [Breakage::Client(IgnoresMarks), Breakage::Client(ForgetsHeld), Breakage::DropsResends] {
+    use cluster::Broken::{Freezes, SaysAgain, StraightAcks, StraightSignals};
+    let freezes = Breakage::Rule(Freezes);
+    let of_all =
+        [Breakage::Client(IgnoresMarks), Breakage::Client(ForgetsHeld), Breakage::DropsResends, freezes];
+    for breakage in of_all {
         let noticed = (0..SEEDS).any(|seed| Schedule::new(seed, Some(breakage), false).run().is_err());
+        assert!(noticed, "{breakage:?} goes unnoticed");
+    }
+    for breakage in [StraightSignals, StraightAcks, SaysAgain].map(Breakage::Rule) {
+        let noticed = (0..SEEDS).any(|seed| Schedule::new(seed, Some(breakage), false).outage().is_err());
         assert!(noticed, "{breakage:?} goes unnoticed");
     }
 }

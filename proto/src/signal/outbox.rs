@@ -146,6 +146,8 @@ pub struct Inbox {
     sent: u64,
     /// The highest that was sent, in whatever order.
     offered: u64,
+    /// When the first that is not acknowledged was sent last.
+    asked_at: Mono,
 }
 
 /// What to do with a signal that came for a client.
@@ -163,23 +165,28 @@ impl Inbox {
     /// A client that took everything up to `mark`.
     #[must_use]
     pub const fn new(mark: u64) -> Self {
-        Self { sure: true, acked: mark, sent: mark, offered: mark }
+        Self { sure: true, acked: mark, sent: mark, offered: mark, asked_at: Mono(Duration::ZERO) }
     }
 
     /// A client that came back and gave no mark.
-    pub const UNSURE: Self = Self { sure: false, acked: 0, sent: 0, offered: 0 };
+    pub const UNSURE: Self =
+        Self { sure: false, acked: 0, sent: 0, offered: 0, asked_at: Mono(Duration::ZERO) };
 
     /// A signal arrived for the client.
-    pub fn arrive(&mut self, id: u64) -> Arrival {
+    pub fn arrive(&mut self, now: Mono, id: u64) -> Arrival {
         if id <= self.acked {
             return Arrival::Acked(self.acked);
         }
         if self.sure {
+            let first = id == self.acked + 1;
             if id == self.sent + 1 {
                 self.sent = id;
-            } else if id != self.acked + 1 {
-                return Arrival::Skip;
+            } else if !first || now.since(self.asked_at) < RESEND_AFTER / 2 {
+                return Arrival::Skip; // copies come by two ways
             } // else it was sent, and its acknowledgement got lost perhaps
+            if first {
+                self.asked_at = now;
+            }
         }
         self.offered = self.offered.max(id);
         Arrival::Next
@@ -259,26 +266,28 @@ mod tests {
 
     #[test]
     fn a_receiver_is_sent_each_once_in_order() {
-        let mut inbox = Inbox::new(3);
-        assert_eq!(inbox.arrive(3), Arrival::Acked(3));
-        assert_eq!(inbox.arrive(5), Arrival::Skip);
-        assert_eq!(inbox.arrive(4), Arrival::Next);
-        assert_eq!(inbox.arrive(5), Arrival::Next);
-        assert_eq!(inbox.arrive(5), Arrival::Skip);
-        assert_eq!(inbox.arrive(4), Arrival::Next); // is its acknowledgement lost?
+        let (mut inbox, now) = (Inbox::new(3), Mono(RESEND_AFTER));
+        assert_eq!(inbox.arrive(now, 3), Arrival::Acked(3));
+        assert_eq!(inbox.arrive(now, 5), Arrival::Skip);
+        assert_eq!(inbox.arrive(now, 4), Arrival::Next);
+        assert_eq!(inbox.arrive(now, 5), Arrival::Next);
+        assert_eq!(inbox.arrive(now, 5), Arrival::Skip);
+        assert_eq!(inbox.arrive(now, 4), Arrival::Skip); // it came by two ways
+        let now = now + RESEND_AFTER;
+        assert_eq!(inbox.arrive(now, 4), Arrival::Next); // is its acknowledgement lost?
         assert!(!inbox.ack(6) && inbox.ack(4));
-        assert_eq!(inbox.arrive(4), Arrival::Acked(4));
-        assert_eq!(inbox.arrive(5), Arrival::Next);
+        assert_eq!(inbox.arrive(now, 4), Arrival::Acked(4));
+        assert_eq!(inbox.arrive(now, 5), Arrival::Next);
     }
 
     #[test]
     fn a_receiver_of_unknown_mark_says_what_is_new_to_it() {
-        let mut inbox = Inbox::UNSURE;
-        assert_eq!(inbox.arrive(8), Arrival::Next);
-        assert_eq!(inbox.arrive(7), Arrival::Next);
+        let (mut inbox, now) = (Inbox::UNSURE, Mono::default());
+        assert_eq!(inbox.arrive(now, 8), Arrival::Next);
+        assert_eq!(inbox.arrive(now, 7), Arrival::Next);
         assert!(inbox.ack(7)); // it dropped 8, which came too soon
-        assert_eq!(inbox.arrive(7), Arrival::Acked(7));
-        assert_eq!(inbox.arrive(8), Arrival::Next);
+        assert_eq!(inbox.arrive(now, 7), Arrival::Acked(7));
+        assert_eq!(inbox.arrive(now, 8), Arrival::Next);
         assert!(!inbox.ack(9));
         let mut inbox = Inbox::UNSURE;
         assert!(inbox.ack(5)); // it took that on a former socket

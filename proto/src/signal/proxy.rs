@@ -235,6 +235,14 @@ impl Proxy {
         self.attach(now, out);
     }
 
+    /// The same, heard from another node before the registry said so here.
+    fn learn(&mut self, now: Now, shard: Shard, epoch: Epoch, out: &mut Vec<Output>) {
+        if shard != self.shard || epoch > self.epoch {
+            self.set_local(false);
+        }
+        self.handle_moved(now, shard, epoch, out);
+    }
+
     fn attach(&mut self, now: Now, out: &mut Vec<Output>) {
         self.attaching = Some(Pending::new(now.mono));
         out.push(Output::Room(RoomInput::Attach { held: self.held(now) }));
@@ -266,14 +274,14 @@ impl Proxy {
             return; // a former owner's
         }
         if frame.epoch > self.epoch {
-            self.handle_moved(now, frame.shard, frame.epoch, out);
+            self.learn(now, frame.shard, frame.epoch, out);
             if !matches!(frame.body, ProxyInput::Signal(_) | ProxyInput::Ack(_)) {
                 return; // it comes again, once attached
             }
         }
         match frame.body {
-            ProxyInput::Homed { shard, epoch } => self.handle_moved(now, shard, epoch, out),
-            ProxyInput::Refused { epoch } => self.handle_moved(now, frame.shard, epoch, out),
+            ProxyInput::Homed { shard, epoch } => self.learn(now, shard, epoch, out),
+            ProxyInput::Refused { epoch } => self.learn(now, frame.shard, epoch, out),
             ProxyInput::Ask if self.attaching.is_none() => self.attach(now, out), // it was forgotten
             ProxyInput::Ask => {}
             ProxyInput::Here { n, roster, left, broadcasts } => {

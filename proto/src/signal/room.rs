@@ -139,6 +139,12 @@ impl Room {
         self.present.values().map(|present| &present.entry)
     }
 
+    /// The number of its last change.
+    #[must_use]
+    pub const fn last_change(&self) -> Change {
+        self.n
+    }
+
     /// Those who left last.
     pub fn left(&self) -> impl Iterator<Item = PeerId> {
         self.left.iter().map(|(peer, _)| *peer)

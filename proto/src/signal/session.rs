@@ -433,7 +433,7 @@ impl Session {
                 self.gone(reason, code, out);
             }
             ToSession::Changed(news) => self.changed(now, &news, out),
-            ToSession::Signal(signal) => self.deliver(&signal, out),
+            ToSession::Signal(signal) => self.deliver(now, &signal, out),
             ToSession::Ack(ack) => self.acked(now, ack.to, ack.id, out),
             ToSession::Undelivered { to, id: _, was_here } => {
                 let reason = if was_here { UndeliveredReason::Gone } else { UndeliveredReason::Unknown };

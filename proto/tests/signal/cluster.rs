@@ -70,12 +70,28 @@ struct Socket {
 pub(crate) struct Node {
     pub(crate) gateway: Gateway,
     pub(crate) up: bool,
+    /// What the owner says does not arrive, or what it says does not arrive there.
+    pub(crate) deaf: bool,
+    pub(crate) mute: bool,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) sessions: BTreeMap<PeerId, (Session, Option<u32>)>,
     /// The owner's epoch as the registry's feed said last.
     pub(crate) epoch: Epoch,
     /// Its lives before this one are over, as far as the owner has heard.
     pub(crate) over_before: Generation,
+}
+
+/// What gateways and owners leave undone on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// No signal goes around the owner.
+    StraightSignals,
+    /// No acknowledgement does.
+    StraightAcks,
+    /// Sessions are not asked to say again what was on its way when the owner was suspected.
+    SaysAgain,
+    /// An owner without a lease goes on as if it had one.
+    Freezes,
 }
 
 /// How revocations are answered by the registry.
@@ -93,6 +109,16 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     pub(crate) owner: Option<Room>,
     pub(crate) owner_up: bool,
+    /// The owner holds no lease.
+    pub(crate) frozen: bool,
+    /// The gateway that is on the owner's node, if any.
+    pub(crate) owner_at: Option<usize>,
+    /// An owner without a lease that has not heard yet that there is another.
+    former: Option<(Epoch, Room)>,
+    /// How often an owner without a lease has changed the room.
+    pub(crate) usurped: u64,
+    /// Gateways that do not hear each other.
+    pub(crate) apart: BTreeSet<(usize, usize)>,
     pub(crate) epoch: Epoch,
     pub(crate) weather: Weather,
     pub(crate) registry: Registry,
@@ -106,6 +132,8 @@ pub(crate) struct Cluster {
     pub(crate) rng: ChaCha8Rng,
     /// For the test of the test: no signal leaves its session a second time.
     pub(crate) drops_resends: bool,
+    /// The same for each rule of an owner that cannot be reached.
+    pub(crate) broken: Option<Broken>,
     /// Says what passes between nodes, but for signals.
     pub(crate) log: bool,
     seen: BTreeSet<(PeerId, PeerId, u64)>,
@@ -131,6 +159,8 @@ impl Cluster {
         let node = |id| Node {
             gateway: Gateway { node: NodeId(id), generation: Generation(1) },
             up: true,
+            deaf: false,
+            mute: false,
             proxy: None,
             sessions: BTreeMap::new(),
             epoch: Epoch(1),
@@ -144,6 +174,11 @@ impl Cluster {
             nodes: (1..=nodes).map(node).collect(),
             owner: None,
             owner_up: true,
+            frozen: false,
+            owner_at: None,
+            former: None,
+            usurped: 0,
+            apart: BTreeSet::new(),
             epoch: Epoch(1),
             weather: Weather::default(),
             registry: Registry::Commits,
@@ -153,6 +188,7 @@ impl Cluster {
             events: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             drops_resends: false,
+            broken: None,
             log: false,
             seen: BTreeSet::new(),
             forgotten: BTreeSet::new(),
@@ -355,7 +391,9 @@ impl Cluster {
             socket.session = Some(peer);
         }
         if node.proxy.is_none() {
-            node.proxy = Some(Proxy::new(self.now, node.gateway, SHARD, node.epoch, &mut proxy_out));
+            let mut proxy = Proxy::new(self.now, node.gateway, SHARD, node.epoch, &mut proxy_out);
+            proxy.set_local(self.owner_at == Some(gateway) && node.epoch == self.epoch);
+            node.proxy = Some(proxy);
         }
         self.proxy_outputs(gateway, proxy_out);
         self.session_outputs(gateway, peer, out);
@@ -401,6 +439,8 @@ impl Cluster {
             match output {
                 proxy::Output::Room(body) => self.send_to_room(gateway, body),
                 proxy::Output::Direct(to, body) => self.send_direct(gateway, to, body),
+                proxy::Output::Sessions(ToSession::Resend, None)
+                    if self.broken == Some(Broken::SaysAgain) => {}
                 proxy::Output::Session(peer, input) => {
                     self.local.push_back(Local::Session(gateway, peer, input));
                 }
@@ -421,22 +461,38 @@ impl Cluster {
         self.proxy_outputs(gateway, out);
     }
 
-    fn room_outputs(&mut self, outputs: Vec<room::Output>) {
+    fn former_outputs(&mut self, epoch: Epoch, outputs: Vec<room::Output>) {
         for output in outputs {
             match output {
-                room::Output::To(to, body) => self.send_to_proxy(to, body),
+                room::Output::To(to, body) => self.send_to_proxy(epoch, to, body),
+                room::Output::All(body) => {
+                    let former = self.former.iter().flat_map(|(_, room)| room.gateways());
+                    for to in former.collect::<Vec<_>>() {
+                        self.send_to_proxy(epoch, to, body.clone());
+                    }
+                }
+                room::Output::Revoke(_) | room::Output::End(_) => {}
+            }
+        }
+    }
+
+    fn room_outputs(&mut self, outputs: Vec<room::Output>) {
+        let epoch = self.epoch;
+        for output in outputs {
+            match output {
+                room::Output::To(to, body) => self.send_to_proxy(epoch, to, body),
                 room::Output::All(body) => {
                     let gateways: Vec<Gateway> = self.owner.iter().flat_map(Room::gateways).collect();
                     for to in gateways {
-                        self.send_to_proxy(to, body.clone());
+                        self.send_to_proxy(epoch, to, body.clone());
                     }
                 }
                 room::Output::Revoke(revocation) => self.revoke(&revocation),
                 room::Output::End(_) => self.events.push("allocations of a session end".to_owned()),
             }
         }
-        if self.owner.as_ref().is_some_and(Room::is_idle) {
-            self.owner = None;
+        if let Some(owner) = self.owner.take_if(|room| room.is_idle()) {
+            self.forget_left(owner.left().collect());
         }
     }
 
@@ -458,30 +514,44 @@ impl Cluster {
     fn send_to_room(&mut self, gateway: usize, body: RoomInput) {
         let node = &self.nodes[gateway];
         let (shard, epoch) = node.proxy.as_ref().map_or((SHARD, node.epoch), Proxy::place);
+        let local = self.owner_at == Some(gateway);
         let gateway = node.gateway;
-        if !node.up {
+        if !node.up || (node.mute && !local) {
             return;
         }
         let frame = ToRoom { room: self.room.clone(), shard, epoch, gateway, body };
         let frame = if self.encodes { again(&frame) } else { frame };
-        self.post((Some(gateway), None), |frame| Mail::ToRoom(Box::new(frame)), frame);
+        self.post((Some(gateway), None), local, |frame| Mail::ToRoom(Box::new(frame)), frame);
     }
 
     fn send_direct(&mut self, gateway: usize, to: Gateway, body: DirectBody) {
+        let broken = match &body {
+            DirectBody::Signal(_) => Broken::StraightSignals,
+            DirectBody::Ack(_) => Broken::StraightAcks,
+        };
+        let there = self.nodes.iter().position(|node| node.gateway.node == to.node).unwrap();
+        if self.broken == Some(broken) || self.apart.contains(&(gateway.min(there), gateway.max(there))) {
+            return;
+        }
         let gateway = self.nodes[gateway].gateway;
         let frame = Direct { room: self.room.clone(), gateway, body };
         let frame = if self.encodes { again(&frame) } else { frame };
-        self.post((Some(gateway), Some(to)), |frame| Mail::Direct(to, Box::new(frame)), frame);
+        self.post((Some(gateway), Some(to)), false, |frame| Mail::Direct(to, Box::new(frame)), frame);
     }
 
-    fn send_to_proxy(&mut self, to: Gateway, body: ProxyInput) {
-        let frame = FromRoom { room: self.room.clone(), shard: SHARD, epoch: self.epoch, body };
+    fn send_to_proxy(&mut self, epoch: Epoch, to: Gateway, body: ProxyInput) {
+        let frame = FromRoom { room: self.room.clone(), shard: SHARD, epoch, body };
+        let local = self.owner_at.is_some_and(|at| self.nodes[at].gateway == to) && epoch == self.epoch;
+        let node = self.nodes.iter().find(|node| node.gateway.node == to.node);
+        if !local && node.is_some_and(|node| node.deaf) {
+            return;
+        }
         let frame = if self.encodes { again(&frame) } else { frame };
-        self.post((None, Some(to)), |frame| Mail::FromRoom(to, Box::new(frame)), frame);
+        self.post((None, Some(to)), local, |frame| Mail::FromRoom(to, Box::new(frame)), frame);
     }
 
-    fn post<F: Clone>(&mut self, link: Link, mail: impl Fn(F) -> Mail, frame: F) {
-        let weather = self.weather;
+    fn post<F: Clone>(&mut self, link: Link, local: bool, mail: impl Fn(F) -> Mail, frame: F) {
+        let weather = if local { Weather::default() } else { self.weather };
         if self.per_mille(weather.lost) {
             return;
         }
@@ -548,23 +618,35 @@ impl Cluster {
         if !self.owner_up || self.nodes.iter().any(is_over) {
             return;
         }
+        if let Some((epoch, former)) = &mut self.former
+            && frame.epoch == *epoch
+        {
+            let (epoch, mut out) = (*epoch, Vec::new());
+            let before = former.last_change();
+            former.handle(self.now, frame.gateway, frame.body, &|_, _| false, &mut out);
+            self.usurped += u64::from(former.last_change() != before);
+            return self.former_outputs(epoch, out);
+        }
         if frame.epoch != self.epoch {
             if frame.epoch < self.epoch {
-                self.send_to_proxy(frame.gateway, ProxyInput::Refused { epoch: self.epoch });
+                self.send_to_proxy(self.epoch, frame.gateway, ProxyInput::Refused { epoch: self.epoch });
             }
             return;
         }
         if self.owner.is_none() && frame.body == RoomInput::Detach {
             return; // no room is made for it
         }
-        let (epoch, policy) = (self.epoch, self.policy);
-        let room = self.owner.get_or_insert_with(|| Room::new(epoch, policy));
+        if self.owner.is_none() {
+            self.owner = Some(self.fresh_room());
+        }
+        let Some(room) = &mut self.owner else { return };
         let revoked = &self.revoked;
         let is_revoked = |session: SessionId, identity: Option<&Identity>| {
             revoked.iter().any(|(s, i)| *s == session || (i.is_some() && i.as_ref() == identity))
         };
-        let mut out = Vec::new();
+        let (mut out, before) = (Vec::new(), room.last_change());
         room.handle(self.now, frame.gateway, frame.body, &is_revoked, &mut out);
+        self.usurped += u64::from(self.frozen && room.last_change() != before);
         self.room_outputs(out);
     }
 
@@ -584,6 +666,9 @@ impl Cluster {
         node.sessions.clear();
         node.gateway.generation.0 += 1;
         self.forget_left(proxy.iter().flat_map(Proxy::left).collect());
+        if self.owner_at == Some(gateway) {
+            self.stop_owner();
+        }
     }
 
     /// Somebody who knew that these have left is gone.
@@ -621,8 +706,23 @@ impl Cluster {
         self.settle();
     }
 
+    fn fresh_room(&self) -> Room {
+        let mut room = Room::new(self.epoch, self.policy);
+        if let Some(at) = self.owner_at {
+            room.set_node(self.nodes[at].gateway.node);
+        }
+        if self.frozen && self.broken != Some(Broken::Freezes) {
+            room.set_frozen(self.now, true, &mut Vec::new());
+        }
+        room
+    }
+
     /// The owner's lease ends, or is back.
     pub(crate) fn freeze_owner(&mut self, frozen: bool) {
+        self.frozen = frozen;
+        if self.broken == Some(Broken::Freezes) {
+            return;
+        }
         let mut out = Vec::new();
         if let Some(room) = &mut self.owner {
             room.set_frozen(self.now, frozen, &mut out);
@@ -640,27 +740,39 @@ impl Cluster {
     /// The owner's process ends; the room is nowhere until [`Self::new_owner`].
     pub(crate) fn stop_owner(&mut self) {
         let owner = self.owner.take();
-        self.owner_up = false;
+        (self.owner_up, self.frozen) = (false, false);
         self.forget_left(owner.iter().flat_map(Room::left).collect());
     }
 
     /// Somebody owns the shard at the next epoch, and perhaps waits for all gateways. They hear of it
     /// by [`Self::tell_moved`].
     pub(crate) fn new_owner(&mut self, expects: bool) {
-        (self.owner, self.owner_up) = (None, true);
+        // One that has lost its lease goes on until it hears of the next.
+        self.former = self.owner.take().filter(|_| self.frozen).map(|room| (self.epoch, room));
+        (self.owner_up, self.frozen) = (true, false);
         self.epoch.0 += 1;
         if expects {
-            let mut room = Room::new(self.epoch, self.policy);
+            let mut room = self.fresh_room();
             room.expect_gateways(self.now, self.nodes.iter().map(|node| node.gateway));
             self.owner = Some(room);
         }
+    }
+
+    /// A former owner hears that it is one.
+    pub(crate) fn end_former(&mut self) {
+        let former = self.former.take();
+        self.forget_left(former.iter().flat_map(|(_, room)| room.left()).collect());
     }
 
     /// The registry's feed reaches a gateway.
     pub(crate) fn tell_moved(&mut self, gateway: usize) {
         let epoch = self.epoch;
         self.nodes[gateway].epoch = epoch;
-        self.with_proxy(gateway, |proxy, now, out| proxy.handle_moved(now, SHARD, epoch, out));
+        let local = self.owner_at == Some(gateway);
+        self.with_proxy(gateway, |proxy, now, out| {
+            proxy.set_local(local);
+            proxy.handle_moved(now, SHARD, epoch, out);
+        });
         self.settle();
     }
 
@@ -723,6 +835,9 @@ impl Cluster {
                 next = next.min(mono(proxy.poll_timeout()));
             }
         }
+        if let Some((_, room)) = &self.former {
+            next = next.min(mono(room.poll_timeout()));
+        }
         self.owner.as_ref().map_or(next, |room| next.min(mono(room.poll_timeout())))
     }
 
@@ -784,6 +899,12 @@ impl Cluster {
             let mut out = Vec::new();
             room.handle_timeout(now, &mut out);
             self.room_outputs(out);
+        }
+        if let Some((epoch, room)) = self.former.as_mut().filter(|(_, room)| room.poll_timeout() <= now.mono)
+        {
+            let (epoch, mut out) = (*epoch, Vec::new());
+            room.handle_timeout(now, &mut out);
+            self.former_outputs(epoch, out);
         }
     }
 }

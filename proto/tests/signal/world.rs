@@ -1,17 +1,21 @@
 //! One schedule: clients, gateways and an owner under random weather and random blows, then calm, then
-//! everybody leaves.
+//! everybody leaves. Or an outage: fair weather, an owner that cannot be reached, and a limit on how long
+//! signals among those present may take.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use chappe_proto::id::PeerId;
+use chappe_proto::limits;
 use chappe_proto::signal::member::Policy;
 use chappe_proto::signal::proxy::Proxy;
+use chappe_proto::signal::session::Session;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use super::client::Fact;
 use super::client::{ANSWER_WITHIN, Client, State};
-use super::cluster::{Cluster, Down, Weather};
+use super::cluster::{Broken, Cluster, Down, Weather};
 use super::referee::Referee;
 
 const STEP: Duration = Duration::from_millis(20);
@@ -24,6 +28,8 @@ pub(crate) enum Breakage {
     Client(super::client::Breakage),
     /// Gateways never send a signal to the owner a second time.
     DropsResends,
+    /// A rule about an owner that cannot be reached.
+    Rule(Broken),
 }
 
 #[derive(Default)]
@@ -42,6 +48,11 @@ enum Later {
     GatewayLost(usize),
     NewOwner,
     Hears(usize),
+    Thaws,
+    FormerHears,
+    LinkNoticed(usize),
+    LinkHeals(usize),
+    Together(usize, usize),
     JoinsAgain(usize),
 }
 
@@ -55,6 +66,9 @@ pub(crate) struct Schedule {
     rng: ChaCha8Rng,
     breakage: Option<Breakage>,
     log: bool,
+    /// When each signal that was not taken yet was sent, and how long any took at most.
+    under_way: BTreeMap<(PeerId, PeerId, u64), Duration>,
+    longest: Duration,
 }
 
 /// What a schedule amounted to.
@@ -83,7 +97,14 @@ impl Schedule {
         if rng.next_u32().is_multiple_of(4) {
             (policy.frames_per_sec, policy.frames_burst) = (12, 20);
         }
-        let mut cluster = Cluster::new(seed ^ 0x5eed, 2, policy);
+        let mut cluster = Cluster::new(seed ^ 0x5eed, 2 + u64::from(rng.next_u32() % 3), policy);
+        cluster.broken = match breakage {
+            Some(Breakage::Rule(broken)) => Some(broken),
+            _ => None,
+        };
+        // Half of the owners are on a gateway's node.
+        let at = rng.next_u32() as usize % (2 * cluster.nodes.len());
+        cluster.owner_at = (at < cluster.nodes.len()).then_some(at);
         cluster.log = log;
         cluster.drops_resends = breakage == Some(Breakage::DropsResends);
         // Half of the schedules keep the order of each link, as the mesh does.
@@ -98,7 +119,8 @@ impl Schedule {
             clients.iter_mut().for_each(|client| client.breakage = Some(breakage));
         }
         let (pipes, later, referee) = (BTreeMap::new(), Vec::new(), Referee::default());
-        Self { seed, cluster, clients, pipes, later, referee, rng, breakage, log }
+        let (under_way, longest) = (BTreeMap::new(), Duration::ZERO);
+        Self { seed, cluster, clients, pipes, later, referee, rng, breakage, log, under_way, longest }
     }
 
     fn now(&self) -> Duration {
@@ -136,6 +158,9 @@ impl Schedule {
             self.blow();
             self.step(STEP)?;
         }
+        if self.cluster.usurped > 0 {
+            return Err("an owner without a lease has changed the room".to_owned());
+        }
         self.calm()?;
         let live = self.live();
         self.referee.end(&live, &self.cluster.forgotten)?;
@@ -151,6 +176,10 @@ impl Schedule {
     fn calm(&mut self) -> Result<(), String> {
         self.note(|| "calm".to_owned());
         self.cluster.weather = Weather::default();
+        self.cluster.apart.clear();
+        for node in 0..self.cluster.nodes.len() {
+            self.heal(node);
+        }
         // An owner that has stopped starts, what was to be noticed is; sockets that are dead and not
         // noticed take their whole silence, then the grace, twice and more where no room counts it.
         let end = self.now() + Duration::from_secs(60);
@@ -211,10 +240,114 @@ impl Schedule {
         if held.len() != live.len() {
             return Err(format!("the gateways have sessions of {held:?}, not {live:?}"));
         }
-        if let Some((peer, _)) = sessions().find(|(_, (session, _))| session.unacknowledged() > 0) {
+        // To one that was called gone nothing more can be said.
+        let risen = live.iter().any(|peer| self.cluster.forgotten.contains(peer));
+        let holds = |(_, (session, _)): &(&PeerId, &(Session, Option<u32>))| session.unacknowledged() > 0;
+        if let Some((peer, _)) = sessions().find(holds).filter(|_| !risen) {
             return Err(format!("the gateway of {peer} still holds signals"));
         }
         Ok(())
+    }
+
+    // ------------------------------------------------------------------------------------- outages
+
+    /// Those present talk while the owner cannot be reached: nobody waits long.
+    pub(crate) fn outage(mut self) -> Result<Sum, String> {
+        self.cluster.weather =
+            Weather { delay: Duration::from_millis(20), doubled: 20, ..Weather::default() };
+        let default = Policy::default();
+        self.cluster.policy = Policy {
+            frames_per_sec: default.frames_per_sec,
+            frames_burst: default.frames_burst,
+            ..self.cluster.policy
+        };
+        let how = self.rng.next_u32() % 4;
+        if how >= 2 {
+            // What a cut between two nodes takes from a gateway beside the owner, the mesh carries by one hop.
+            self.cluster.owner_at = None;
+        }
+        self.settle_in()?;
+        self.talk(Duration::from_secs(1))?;
+        let allowed = self.lose_owner(how);
+        self.note(|| format!("allowed: {allowed:?}"));
+        self.longest = Duration::ZERO;
+        self.talk(Duration::from_secs(4))?;
+        let end = self.now() + allowed;
+        while self.now() < end {
+            self.step(STEP)?;
+        }
+        if let Some((signal, sent)) = self.under_way.iter().next() {
+            return Err(format!("{signal:?} of {sent:?} was not taken or acknowledged in {allowed:?}"));
+        }
+        if self.longest > allowed {
+            return Err(format!("a signal took {:?}, more than {allowed:?}", self.longest));
+        }
+        self.later.push((self.now(), if self.cluster.frozen { Later::Thaws } else { Later::NewOwner }));
+        self.calm()?;
+        let live = self.live();
+        self.referee.end(&live, &self.cluster.forgotten)?;
+        self.rosters()?;
+        Ok(Sum { taken: self.referee.taken, ..Sum::default() })
+    }
+
+    /// Everybody comes in.
+    fn settle_in(&mut self) -> Result<(), String> {
+        let end = self.now() + Duration::from_secs(5);
+        let all = self.clients.len();
+        while self.live().len() < all || self.clients.iter().any(|client| client.roster.len() + 1 < all) {
+            self.step(STEP)?;
+            if self.now() > end {
+                return Err("not all come in".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn talk(&mut self, how_long: Duration) -> Result<(), String> {
+        let end = self.now() + how_long;
+        while self.now() < end {
+            if self.one_in(4) {
+                let client = self.rng.next_u32() as usize % self.clients.len();
+                self.signals(client, 1);
+            }
+            self.step(STEP)?;
+        }
+        Ok(())
+    }
+
+    /// The owner cannot be reached any more, by all or by one; how long signals may take by then.
+    fn lose_owner(&mut self, how: u32) -> Duration {
+        let node = self.rng.next_u32() as usize % self.cluster.nodes.len();
+        let suspected = Duration::from_millis(550);
+        match how {
+            0 => self.cluster.stop_owner(),
+            1 => self.cluster.freeze_owner(true),
+            2 => {
+                // Nothing of what it says arrives there: it is not heard, and what it takes is lost.
+                self.cluster.nodes[node].mute = true;
+            }
+            _ => {
+                (self.cluster.nodes[node].deaf, self.cluster.nodes[node].mute) = (true, true);
+                self.cluster.tell_link(node, false);
+                return limits::RESEND_AFTER + suspected; // the owner takes, and cannot pass on
+            }
+        }
+        suspected
+    }
+
+    /// How long a signal takes until its sender knows that it has arrived.
+    fn time(&mut self, fact: &Fact) {
+        match *fact {
+            Fact::Sent { from, to, id, .. } => {
+                self.under_way.insert((from, to, id), self.now());
+            }
+            Fact::Delivered { from, to, id } => {
+                if let Some(sent) = self.under_way.remove(&(from, to, id)) {
+                    self.longest = self.longest.max(self.now() - sent);
+                }
+            }
+            _ => {}
+        }
     }
 
     // --------------------------------------------------------------------------------------- steps
@@ -239,6 +372,7 @@ impl Schedule {
             }
             for fact in std::mem::take(&mut self.clients[index].facts) {
                 self.note(|| format!("client{index} {fact:?}"));
+                self.time(&fact);
                 self.referee.hear(&fact)?;
             }
         }
@@ -261,15 +395,28 @@ impl Schedule {
                     }
                 }
                 Later::GatewayLost(node) => self.cluster.tell_gateway_lost(node),
+                // Another only where the one before has ended or lost its lease.
+                Later::NewOwner if self.cluster.owner_up && !self.cluster.frozen => {}
                 Later::NewOwner => {
-                    let expects = self.one_in(2);
-                    self.cluster.new_owner(expects);
+                    let at = self.rng.next_u32() as usize % (2 * self.cluster.nodes.len());
+                    self.cluster.owner_at = (at < self.cluster.nodes.len()).then_some(at);
+                    self.cluster.new_owner(true);
+                    let wait = self.up_to(Duration::from_secs(4));
+                    self.at(wait, Later::FormerHears);
                     for node in 0..self.cluster.nodes.len() {
                         let wait = self.up_to(Duration::from_millis(800));
                         self.at(wait, Later::Hears(node));
                     }
                 }
                 Later::Hears(node) => self.cluster.tell_moved(node),
+                Later::Thaws if self.cluster.frozen => self.cluster.freeze_owner(false),
+                Later::Thaws => {}
+                Later::FormerHears => self.cluster.end_former(),
+                Later::LinkNoticed(node) => self.cluster.tell_link(node, false),
+                Later::LinkHeals(node) => self.heal(node),
+                Later::Together(a, b) => {
+                    self.cluster.apart.remove(&(a, b));
+                }
                 Later::JoinsAgain(client) => {
                     if self.clients[client].state == State::Done {
                         self.clients[client].reload(now);
@@ -385,7 +532,10 @@ impl Schedule {
             322..324 => self.leave(client),
             330..333 => self.forget(client),
             340..342 => self.restart_gateway(),
-            350..353 => self.restart_owner(),
+            350..352 => self.restart_owner(),
+            352..355 => self.freeze_owner(),
+            360..364 => self.cut_link(),
+            364..366 => self.part(),
             _ => {}
         }
     }
@@ -451,6 +601,10 @@ impl Schedule {
         let node = self.rng.next_u32() as usize % self.cluster.nodes.len();
         self.note(|| format!("node {} restarts", node + 1));
         self.cluster.restart_gateway(node);
+        if !self.cluster.owner_up {
+            let wait = self.up_to(Duration::from_secs(2));
+            self.at(wait, Later::NewOwner);
+        }
         let ended: Vec<u32> =
             self.pipes.keys().filter(|socket| !self.cluster.is_open(**socket)).copied().collect();
         self.sockets_end(&ended);
@@ -464,6 +618,50 @@ impl Schedule {
             self.pipes.remove(socket);
             let wait = self.up_to(Duration::from_millis(500));
             self.at(wait, Later::ClientNotices(*socket));
+        }
+    }
+
+    /// Its lease ends; it gets another, or the room another owner of which it does not hear.
+    fn freeze_owner(&mut self) {
+        let settled = !self.later.iter().any(|(_, later)| matches!(later, Later::Hears(_)));
+        if self.cluster.owner_up && !self.cluster.frozen && settled {
+            self.note(|| "the owner freezes".to_owned());
+            self.cluster.freeze_owner(true);
+            let (wait, next) = (self.up_to(Duration::from_secs(5)), self.one_in(2));
+            self.at(wait, if next { Later::NewOwner } else { Later::Thaws });
+        }
+    }
+
+    /// A gateway and the owner do not hear each other, or one of them does not. It may be noticed.
+    fn cut_link(&mut self) {
+        let node = self.rng.next_u32() as usize % self.cluster.nodes.len();
+        let which = self.rng.next_u32() % 3;
+        self.note(|| format!("the link of node {} is cut ({which})", node + 1));
+        let link = &mut self.cluster.nodes[node];
+        (link.deaf, link.mute) = (which != 1, which != 2);
+        let noticed = self.up_to(Duration::from_millis(2500));
+        if !self.one_in(4) {
+            self.at(noticed, Later::LinkNoticed(node));
+        }
+        let healed = self.up_to(Duration::from_secs(4));
+        self.at(noticed + healed, Later::LinkHeals(node));
+    }
+
+    fn heal(&mut self, node: usize) {
+        let link = &mut self.cluster.nodes[node];
+        (link.deaf, link.mute) = (false, false);
+        self.later.retain(|(_, later)| *later != Later::LinkNoticed(node));
+        self.cluster.tell_link(node, true);
+    }
+
+    /// Two gateways do not hear each other.
+    fn part(&mut self) {
+        let nodes = self.cluster.nodes.len();
+        let (a, b) = (self.rng.next_u32() as usize % nodes, self.rng.next_u32() as usize % nodes);
+        if a != b {
+            self.cluster.apart.insert((a.min(b), a.max(b)));
+            let wait = self.up_to(Duration::from_secs(4));
+            self.at(wait, Later::Together(a.min(b), a.max(b)));
         }
     }
 

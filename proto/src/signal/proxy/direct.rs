@@ -89,7 +89,9 @@ impl Custody {
 }
 
 impl Proxy {
-    /// The room's owner is this very node, or is not any more: then no signal waits for its custody.
+    /// The room's owner is this very node, or is not any more: where it is, no signal waits for its custody.
+    /// To be said before [`Self::handle_moved`]. A new owner of which a frame tells first counts as another
+    /// node until this is said again.
     pub fn set_local(&mut self, local: bool) {
         if self.custody.local != local {
             self.custody.local = local;

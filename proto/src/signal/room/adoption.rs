@@ -52,7 +52,8 @@ impl Room {
 
     pub(super) fn settle(&mut self, now: Now) {
         let since = *self.settling_since.get_or_insert(now.mono);
-        self.settled |= now.mono.since(since) >= self.policy.grace;
+        // A live gateway that cannot be reached may hold peers of which nobody else knows.
+        self.settled |= self.expected.is_empty() && now.mono.since(since) >= self.policy.grace;
     }
 
     pub(super) fn attach(

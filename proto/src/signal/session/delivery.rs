@@ -75,7 +75,7 @@ impl Session {
         }
     }
 
-    pub(super) fn deliver(&mut self, signal: &Signal, out: &mut Vec<Output>) {
+    pub(super) fn deliver(&mut self, now: Now, signal: &Signal, out: &mut Vec<Output>) {
         if self.socket.is_none() || self.phase != Phase::Present {
             return; // its sender's gateway sends it again when this client is back
         }
@@ -86,7 +86,7 @@ impl Session {
             return;
         }
         let fresh = if self.presented.attach == Attach(0) { Inbox::new(0) } else { Inbox::UNSURE };
-        match self.inboxes.entry(signal.from).or_insert(fresh).arrive(signal.id) {
+        match self.inboxes.entry(signal.from).or_insert(fresh).arrive(now.mono, signal.id) {
             Arrival::Next => {
                 let content = &signal.content;
                 let frame = ServerFrame::Signal {
