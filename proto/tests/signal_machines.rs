@@ -190,6 +190,35 @@ fn whoever_follows_a_room_learns_who_left_it_and_the_next_owner_from_them() {
 }
 
 #[test]
+fn whom_a_settled_room_does_not_know_has_left_for_its_next_owner_too() {
+    let mut room = Owner::new(2);
+    room.0.set_settled();
+    room.hears(START, G1, attach(None));
+    let out = room.hears(START, G1, announce(admitted(member(1, 2), 1, 1), 1, 0, 0));
+    let lost = RoomChange::Left { peer: peer(1), reason: LeaveReason::Lost };
+    assert!(matches!(&out[..], [
+        room::Output::To(G1, ProxyInput::Gone { reason: GoneReason::Expired, .. }),
+        room::Output::All(ProxyInput::Changed { change, .. }),
+    ] if *change == lost));
+    assert_eq!(room.0.left().collect::<Vec<_>>(), [peer(1)]);
+}
+
+#[test]
+fn a_room_is_not_settled_before_every_gateway_has_spoken() {
+    let mut room = Owner::new(2);
+    room.0.expect_gateways(START, [G1, G2]);
+    room.hears(START, G1, attach(None));
+    room.hears(START, G1, announce(admitted(member(1, 1), 1, 1), 0, 0, 0));
+    let later = START.after(Policy::default().grace * 2);
+    let unknown = RoomInput::Signal(signal(1, 2, 1)); // at the gateway that cannot be reached
+    let out = room.hears(later, G1, unknown.clone());
+    assert!(matches!(out[..], [room::Output::To(G1, ProxyInput::Taken { .. })]), "{out:?}");
+    room.hears(later, G2, RoomInput::Detach);
+    let out = room.hears(later, G1, unknown);
+    assert!(matches!(out[..], [room::Output::To(G1, ProxyInput::Undelivered { .. })]), "{out:?}");
+}
+
+#[test]
 fn an_owner_without_a_lease_calls_nobody_unknown() {
     let mut room = Owner::new(1);
     room.0.set_settled();

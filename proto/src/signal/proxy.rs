@@ -439,7 +439,8 @@ impl Proxy {
     fn follow(&self, change: RoomChange, out: &mut Vec<Output>) {
         let hidden = match &change {
             RoomChange::Joined(entry) => entry.member.seat.grants.hidden,
-            other => self.roster.get(&other.peer()).is_some_and(|entry| entry.member.seat.grants.hidden),
+            // Of one that clients have never seen they need not hear that it left.
+            other => self.roster.get(&other.peer()).is_none_or(|entry| entry.member.seat.grants.hidden),
         };
         let text = (!hidden).then(|| change_frame(&change).text());
         out.push(Output::Sessions(ToSession::Changed(Arc::new(ChangeNews { change, text })), None));

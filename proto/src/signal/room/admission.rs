@@ -39,6 +39,9 @@ impl Room {
             out.push(gone(reason.into()));
         } else if returns && self.settled {
             out.push(gone(GoneReason::Expired)); // a settled room knows all who may come back
+            // Others have been told that there is no such peer: the next owner must not have it back either.
+            self.remember_left(peer, LeaveReason::Lost);
+            self.change(RoomChange::Left { peer, reason: LeaveReason::Lost }, out);
         } else if !returns && !self.expected.is_empty() {
             // `open` asks for it again
         } else if let Some(refusal) = self.refuses(member) {
