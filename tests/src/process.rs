@@ -218,7 +218,7 @@ pub struct ApiKey {
     pub app: String,
 }
 
-/// A running `chappe dev`: of one node and one edge, unless its options say otherwise.
+/// A running `chappe dev`.
 pub struct Chappe {
     process: Process,
     /// Where HTTP and signaling are.
@@ -232,7 +232,7 @@ pub struct Chappe {
 }
 
 impl Chappe {
-    /// Starts it in a data directory, on free ports.
+    /// Starts it in a data directory, on free ports: one node and one edge.
     ///
     /// # Panics
     /// When it does not come up.
@@ -247,17 +247,21 @@ impl Chappe {
     /// When it does not come up.
     #[must_use]
     pub fn dev_with(data: &Path, options: &[&str]) -> Self {
+        Self::dev_as(data, &[&["--nodes", "1", "--edges", "1"], options].concat())
+    }
+
+    /// With these options alone: of three nodes and two edges, unless they say otherwise.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn dev_as(data: &Path, options: &[&str]) -> Self {
         Self::at(data, 0, options.iter().map(|option| (*option).to_owned()).collect())
     }
 
     fn at(data: &Path, http: u16, options: Vec<String>) -> Self {
         let mut command = Command::new(binary());
         command.args(["dev", "--turn", "0", "--http", &http.to_string(), "--data"]).arg(data).args(&options);
-        for (option, one) in [("--nodes", "1"), ("--edges", "1")] {
-            if !options.iter().any(|given| given == option) {
-                command.args([option, one]);
-            }
-        }
         let mut process = Process::start(&mut command);
         let up = process.stdout.wait_for("stops it.", WITHIN);
         let text = process.stdout.text();

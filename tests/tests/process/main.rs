@@ -12,6 +12,7 @@ mod cluster;
 mod coturn;
 mod credentials;
 mod dev;
+mod dev_cluster;
 mod differences;
 mod edge;
 mod import;
