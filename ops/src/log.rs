@@ -5,11 +5,14 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging; warnings and worse unless told otherwise.
+/// Unless told otherwise: warnings and worse. What raft warns of is its everyday.
+const FILTER: &str = "warn,raft=error";
+
+/// Starts logging.
 pub(crate) fn init(filter: Option<&str>) {
-    let filter = EnvFilter::try_new(filter.unwrap_or("warn")).unwrap_or_else(|error| {
+    let filter = EnvFilter::try_new(filter.unwrap_or(FILTER)).unwrap_or_else(|error| {
         eprintln!("chappe: --log: {error}; logging warnings");
-        EnvFilter::new("warn")
+        EnvFilter::new(FILTER)
     });
     tracing_subscriber::fmt()
         .with_env_filter(filter)

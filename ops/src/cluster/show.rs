@@ -110,7 +110,7 @@ fn row(member: &Member, now: Unix) -> Vec<String> {
         unknown(own, |own| own.sessions.to_string()),
         unknown(own, |own| if own.lease { "yes" } else { "NO" }.to_owned()),
         member.heard_ms.map_or("never".to_owned(), |ms| match ms {
-            0..1000 => "now".to_owned(),
+            0 => "now".to_owned(),
             ms => format!("{} ago", span(Duration::from_millis(ms))),
         }),
         unknown(member.lag, |lag| if lag == 0 { "-".to_owned() } else { format!("{lag} entries") }),
