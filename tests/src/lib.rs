@@ -11,6 +11,7 @@
 
 pub mod chromium;
 pub mod client;
+pub mod cluster;
 pub mod forwarder;
 pub mod http;
 pub mod lan_server;

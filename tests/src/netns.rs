@@ -179,6 +179,22 @@ impl Namespace {
         self.filter(&format!("tcp dport {port} drop"), "");
     }
 
+    /// Drops everything from and to these hosts: neither side is told.
+    pub fn cut(&self, others: &[Ipv4Addr]) {
+        let all = set(others);
+        self.filter(&format!("ip daddr {all} drop"), &format!("ip saddr {all} drop"));
+    }
+
+    /// Drops what goes to these hosts; what comes from there arrives.
+    pub fn mute(&self, others: &[Ipv4Addr]) {
+        self.filter(&format!("ip daddr {} drop", set(others)), "");
+    }
+
+    /// Drops what comes from these hosts; what goes there arrives.
+    pub fn deaf(&self, others: &[Ipv4Addr]) {
+        self.filter("", &format!("ip saddr {} drop", set(others)));
+    }
+
     /// Answers all TCP to and from that port of the server by resets: both sides are told at once.
     pub fn reset(&self, port: u16) {
         // The resets themselves come by here too.
@@ -238,6 +254,12 @@ impl Drop for Namespace {
         let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
         let _ = fs::remove_dir_all(self.files());
     }
+}
+
+/// Addresses as nftables takes them.
+fn set(addresses: &[Ipv4Addr]) -> String {
+    let all: Vec<String> = addresses.iter().map(Ipv4Addr::to_string).collect();
+    format!("{{ {} }}", all.join(", "))
 }
 
 /// Runs a command to its end, with that on its standard input.

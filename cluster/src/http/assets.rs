@@ -7,9 +7,21 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::get;
 
 /// Nothing inline, nothing from elsewhere; media from the page's own streams (and `stun:`, `turn:`
-/// are no business of CSP).
-const POLICY: &str = "default-src 'self'; img-src 'self' data:; media-src 'self' blob: mediastream:; \
-    object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+/// are no business of CSP). Connections go to whichever node takes the session over, and to the edges'
+/// probes.
+macro_rules! policy {
+    ($connect:literal) => {
+        concat!(
+            "default-src 'self'; img-src 'self' data:; media-src 'self' blob: mediastream:; \
+             object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; connect-src ",
+            $connect
+        )
+    };
+}
+/// Of a page over HTTPS, from which a browser opens nothing that is plain.
+const POLICY: &str = policy!("'self' https: wss:");
+/// Of a page over plain HTTP, as in development.
+const POLICY_PLAIN: &str = policy!("'self' https: wss: http: ws:");
 /// What a call page may ask the browser for.
 const PERMISSIONS: &str = "camera=(self), microphone=(self), display-capture=(self), geolocation=()";
 
@@ -78,12 +90,14 @@ async fn call(request: HttpRequest) -> HttpResponse {
 fn answer(request: &HttpRequest, asset: &Asset) -> HttpResponse {
     let tag = format!("\"{:x}\"", fingerprint(asset.bytes));
     let known = request.headers().get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let secure = request.connection_info().scheme() == "https";
+    let policy = if secure { POLICY } else { POLICY_PLAIN };
     let mut response =
         if known == Some(tag.as_str()) { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response
         .insert_header((header::ETAG, tag.clone()))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((header::CONTENT_SECURITY_POLICY, policy))
         .insert_header(("Permissions-Policy", PERMISSIONS))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .insert_header(("Cross-Origin-Opener-Policy", "same-origin"));

@@ -1,5 +1,6 @@
 //! A server that a bench starts, and ends.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child as Process, Command, Stdio};
@@ -24,6 +25,18 @@ pub(super) struct Child {
 impl Child {
     /// Starts `program`, on one processor if told so.
     pub(super) fn start(program: &Path, arguments: &[String], cpu: Option<usize>) -> Result<Self> {
+        let shown = tracing::enabled!(tracing::Level::DEBUG);
+        Self::begin(program, arguments, cpu, if shown { Stdio::inherit() } else { Stdio::null() })
+    }
+
+    /// This program, with other arguments; what it says on standard error is added to a file.
+    pub(super) fn start_self_logged(arguments: &[&str], log: &Path) -> Result<Self> {
+        let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        let log = OpenOptions::new().create(true).append(true).open(log)?;
+        Self::begin(&std::env::current_exe()?, &arguments, None, log.into())
+    }
+
+    fn begin(program: &Path, arguments: &[String], cpu: Option<usize>, errors: Stdio) -> Result<Self> {
         let mut words: Vec<String> = Vec::new();
         if installed("setpriv") {
             words.extend(["setpriv", "--pdeathsig", "KILL"].map(str::to_owned));
@@ -37,10 +50,7 @@ impl Child {
         words.extend_from_slice(arguments);
         let (first, rest) = words.split_first().context("no program")?;
         let mut command = Command::new(first);
-        command.args(rest).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        if tracing::enabled!(tracing::Level::DEBUG) {
-            command.stderr(Stdio::inherit());
-        }
+        command.args(rest).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
         let mut process = command.spawn().with_context(|| format!("{} does not start", program.display()))?;
         let (sender, lines) = mpsc::sync_channel(LINES);
         if let Some(output) = process.stdout.take() {

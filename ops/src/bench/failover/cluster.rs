@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use chappe_admin::{ClusterReport, Owners};
+use chappe_cluster::clock;
 use chappe_proto::registry::NodeState;
 use serde_json::{Value, json};
 
@@ -38,6 +39,8 @@ struct Node {
 pub(super) struct Cluster {
     nodes: Vec<Node>,
     net: Option<Net>,
+    /// Where what they say is kept.
+    logs: Option<PathBuf>,
     files: Files,
 }
 
@@ -50,6 +53,8 @@ pub(super) struct Wish {
     /// Between regions, each way.
     pub(super) delay: Duration,
     pub(super) profile: &'static str,
+    /// Where what the nodes say is kept.
+    pub(super) logs: Option<PathBuf>,
 }
 
 impl Cluster {
@@ -58,17 +63,14 @@ impl Cluster {
         let files = Files::new()?;
         let mut nodes = Vec::new();
         for index in 0..wish.nodes {
-            let place = Place {
-                http: free_tcp()?,
-                mesh: free_udp()?,
-                region: format!("r{}", index % wish.regions.max(1)),
-            };
+            let place =
+                Place { http: free()?, mesh: free()?, region: format!("r{}", index % wish.regions.max(1)) };
             let id = u64::try_from(index)? + 1;
             nodes.push(Node { id, place, dir: files.join(&format!("node-{id}")), child: None });
         }
         let places = nodes.iter().map(|node| node.place.clone()).collect();
         let net = (wish.net || !wish.delay.is_zero()).then(|| Net::start(places, wish.delay)).transpose()?;
-        let mut cluster = Self { nodes, net, files };
+        let mut cluster = Self { nodes, net, logs: wish.logs.clone(), files };
         cluster.launch(0, &["--found", "bench"]).context("the first node")?;
         cluster.first().await?;
         for index in 1..wish.nodes {
@@ -106,7 +108,12 @@ impl Cluster {
             arguments.extend([option.to_owned(), value]);
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        self.nodes[index].child = Some(Child::start_self(&arguments, None)?);
+        let log = self.logs.as_ref().map(|logs| logs.join(format!("node-{}.log", self.nodes[index].id)));
+        let child = match log {
+            Some(log) => Child::start_self_logged(&arguments, &log)?,
+            None => Child::start_self(&arguments, None)?,
+        };
+        self.nodes[index].child = Some(child);
         Ok(())
     }
 
@@ -264,7 +271,7 @@ impl Cluster {
         let claims = json!({
             "iss": key.key,
             "aud": chappe_proto::signal::token::AUDIENCE,
-            "exp": chappe_cluster::clock::unix().secs() + 86_400,
+            "exp": clock::unix().secs() + 86_400,
             "room": "*",
             "grants": ["join", "create"],
         });
@@ -272,10 +279,15 @@ impl Cluster {
     }
 }
 
-fn free_tcp() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
-}
-
-fn free_udp() -> Result<SocketAddr> {
-    Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+/// An address of loopback, of those ports that systems do not hand out by themselves: it is free for the node
+/// again when it starts again.
+fn free() -> Result<SocketAddr> {
+    for _ in 0..1000 {
+        let port = 20_000 + u16::from_le_bytes(clock::random()) % 12_000;
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok() {
+            return Ok(at);
+        }
+    }
+    bail!("no free port on loopback")
 }

@@ -136,27 +136,32 @@ pub(super) enum Event {
 
 /// Where all clients of a round write.
 #[derive(Clone)]
-pub(super) struct Log(Rc<RefCell<BufWriter<File>>>);
+pub(super) struct Log(Rc<RefCell<Option<BufWriter<File>>>>);
 
 impl Log {
     /// A new file.
     pub(super) fn create(path: &Path) -> Result<Self> {
         let file = File::create(path).with_context(|| path.display().to_string())?;
-        Ok(Self(Rc::new(RefCell::new(BufWriter::with_capacity(1 << 16, file)))))
+        Ok(Self(Rc::new(RefCell::new(Some(BufWriter::with_capacity(1 << 16, file))))))
     }
 
-    /// Adds what happens now.
+    /// Adds what happens now. Behind the end nothing counts any more.
     pub(super) fn write(&self, event: Event) {
         let line = Line { t: micros(), event };
-        let mut file = self.0.borrow_mut();
-        // A log that cannot be written is found by the checker, which misses its end.
-        let _ = serde_json::to_writer(&mut *file, &line);
-        let _ = file.write_all(b"\n");
+        if let Some(file) = self.0.borrow_mut().as_mut() {
+            // A log that cannot be written is found by the checker, which misses its end.
+            let _ = serde_json::to_writer(&mut *file, &line);
+            let _ = file.write_all(b"\n");
+        }
     }
 
-    /// Everything so far is in the file.
-    pub(super) fn flush(&self) -> Result<()> {
-        Ok(self.0.borrow_mut().flush()?)
+    /// No more is sent, and all that was on its way has had its time.
+    pub(super) fn end(&self) -> Result<()> {
+        self.write(Event::End);
+        match self.0.borrow_mut().take() {
+            Some(mut file) => Ok(file.flush()?),
+            None => Ok(()),
+        }
     }
 }
 

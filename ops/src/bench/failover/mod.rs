@@ -105,6 +105,7 @@ impl Args {
             net: cells.iter().any(|(_, strike)| strike.fault == Fault::Hole),
             delay: Duration::from_millis(self.delay) / 2,
             profile: if self.delay >= 50 { "wan" } else { "lan" },
+            logs: self.keep.clone(),
         }
     }
 }

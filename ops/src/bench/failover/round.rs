@@ -77,8 +77,7 @@ pub(super) async fn run(
     let ((), joiners) = tokio::join!(load.run(size.rate, &stop), faulty);
     let joiners = joiners?;
     load.settle().await;
-    log.write(Event::End);
-    log.flush()?;
+    log.end()?;
     load.close().await;
     for joiner in joiners {
         joiner.leave().await;
