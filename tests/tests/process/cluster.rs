@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use chappe_tests::client::{ByHand, Client};
+use chappe_tests::http;
 use chappe_tests::nodes::{Node, no_node, three, voters};
+use chappe_tests::process::{Process, WITHIN, binary, until};
 use serde_json::{Value, json};
 
 fn member(status: &Value, node: u64) -> &Value {
@@ -111,6 +114,55 @@ async fn a_drain_moves_people_on_and_can_be_called_off() {
         assert!(nodes[0].told(&["drain", "3", "--no-wait"]).contains("resume 3"));
         assert!(nodes[0].refused(&["drain", "1"]).contains("no other node could take"));
     });
+}
+
+#[test]
+fn programs_are_answered_in_json() {
+    let tmp = tempfile::tempdir().unwrap();
+    let nodes = three(tmp.path());
+    let lines = nodes[0].told(&["--json", "drain", "3"]);
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.last(), Some(&json!({ "node": 3, "drained": true })));
+    let members: Value = serde_json::from_str(&nodes[1].told(&["--json", "members"])).unwrap();
+    assert_eq!((&members[2]["node"], &members[2]["draining"]), (&json!(3), &json!(true)));
+    assert_eq!(nodes[0].told(&["--json", "resume", "3"]), "{}\n");
+    let moved: Value = serde_json::from_str(&nodes[0].told(&["--json", "transfer", "2"])).unwrap();
+    assert_eq!(moved, json!({ "leader": 2 }));
+    let events: Value = serde_json::from_str(&nodes[0].told(&["--json", "events"])).unwrap();
+    let texts = events.as_array().unwrap().iter().filter_map(|event| event["text"].as_str());
+    assert!(texts.clone().any(|text| text.contains("node 2 votes")), "{events}");
+    assert!(nodes[0].told(&["events"]).contains("ago  "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_is_let_in_by_its_files() {
+    let tmp = tempfile::tempdir().unwrap();
+    let node = tokio::task::block_in_place(|| Node::found(&tmp.path().join("1"), "a"));
+    let dir = tmp.path().join("edge").to_str().unwrap().to_owned();
+    let edge = tokio::task::block_in_place(|| {
+        let told = node.told(&["edge", "edge-a", &dir]);
+        assert!(told.contains("chappe edge --identity"), "{told}");
+        assert!(node.refused(&["edge", "edge-a", &dir]).contains("there already"));
+        let key = fs::metadata(tmp.path().join("edge/key.pem")).unwrap();
+        assert_eq!(key.permissions().mode() & 0o777, 0o600);
+        let edge = Process::start(Command::new(binary()).args([
+            "edge",
+            "--identity",
+            &dir,
+            "--region",
+            "a",
+            "--listen",
+            "127.0.0.1:0",
+        ]));
+        let _ = edge.stdout.until("stops it.");
+        edge
+    });
+    let there = async || http::get(node.http, "/readyz").await.contains("\"edges\":1");
+    until("the edge reports", WITHIN, there).await;
+    let ada = Client::join(node.http, json!({ "room": "room", "identity": "ada" })).await;
+    let said = edge.stdout.text();
+    let udp = said.lines().find_map(|line| line.strip_prefix("UDP ")?.split(',').next()).unwrap();
+    assert!(ada.welcome["ice_servers"].to_string().contains(udp), "{udp} not in {}", ada.welcome);
 }
 
 #[tokio::test(flavor = "multi_thread")]
