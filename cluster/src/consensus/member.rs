@@ -85,7 +85,7 @@ impl Member {
     pub fn new(now: Now, seed: u64, durable: Durable, state: Arc<State>) -> Result<Self, FatalError> {
         let id = durable.member;
         let log = Log::new(durable);
-        let (min, max) = timer::election_ticks(id);
+        let (min, max) = timer::ELECTION_RANGE;
         let alone = log.members().voters == [id] && log.members().voters_outgoing.is_empty();
         let settings = raft::Config {
             id,
@@ -168,7 +168,12 @@ impl Member {
             StateRole::Candidate => 2,
             StateRole::Leader => 3,
         };
-        let drawn = timer::draw(self.seed, self.node.raft.term, role, timer::election_ticks(self.id));
+        let members = self.node.store().members();
+        let voters = members.voters.iter().filter(|id| **id < self.id).count();
+        let leaving = members.voters_outgoing.iter();
+        let former = leaving.filter(|id| **id < self.id && !members.voters.contains(id)).count();
+        let range = timer::election_ticks((voters + former) as u64);
+        let drawn = timer::draw(self.seed, self.node.raft.term, role, range);
         self.node.raft.set_randomized_election_timeout(drawn as usize);
     }
 

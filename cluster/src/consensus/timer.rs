@@ -26,9 +26,16 @@ const fn tick(profile: &Profile) -> Duration {
     Duration::from_millis((profile.election.0.as_millis() / ELECTION_TICKS as u128) as u64)
 }
 
-/// The ticks after which a member stands for election: the upper end is excluded.
-pub(super) const fn election_ticks(member: u64) -> (u32, u32) {
-    LAN.election_ticks(member)
+/// All election timeouts, in ticks: the upper end is excluded.
+pub(super) const ELECTION_RANGE: (u32, u32) = (ELECTION_TICKS, Profile::ticks(LAN.election.1));
+
+/// The ticks after which a voter stands for election, where so many voters have lower ids: each voter has a
+/// part of the range for itself. Only the first half of it is used. So between two voters lies half a part at
+/// the least, 40 ms for `lan` and 120 ms for `wan`: time for the first to be elected, or their votes would be
+/// split.
+pub(super) const fn election_ticks(rank: u64) -> (u32, u32) {
+    let (min, max) = LAN.election_ticks(rank);
+    (min, min + (max - min) / 2)
 }
 
 /// Ticks that may be counted at once: what a process slept through is held against nobody.
@@ -128,6 +135,8 @@ mod tests {
     #[test]
     fn draws_stay_in_their_range_and_differ_between_terms() {
         let range = election_ticks(3);
+        assert!(range.0 >= ELECTION_RANGE.0 && range.1 < election_ticks(4).0);
+        assert!(election_ticks(4).1 <= ELECTION_RANGE.1);
         let drawn: std::collections::BTreeSet<_> = (0..1_000).map(|term| draw(7, term, 0, range)).collect();
         assert_eq!(drawn, (range.0..range.1).collect());
         assert_eq!(draw(7, 5, 1, range), draw(7, 5, 1, range));
