@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use chappe_proto::id::{Epoch, NodeId, PeerId, RoomKey};
 use chappe_proto::signal::member::Gateway;
 
-/// For each room that an owner has begun: who has not answered.
+/// For each room that an owner has begun: who has not answered. And who was let in before: a room that
+/// everybody had left begins anew at the same epoch, and who was in it then is no newcomer.
 #[derive(Default)]
-pub(crate) struct Answered(BTreeMap<(NodeId, RoomKey), (Epoch, BTreeSet<Gateway>)>);
+pub(crate) struct Answered(
+    BTreeMap<(NodeId, RoomKey), (Epoch, BTreeSet<Gateway>)>,
+    BTreeSet<(NodeId, RoomKey, Epoch, PeerId)>,
+);
 
 impl Answered {
     /// An owner begins a room that had a former one, while these live.
@@ -33,12 +37,15 @@ impl Answered {
 
     /// The owner lets a newcomer in.
     pub(crate) fn admitted(
-        &self,
+        &mut self,
         owner: NodeId,
         room: &RoomKey,
         epoch: Epoch,
         peer: PeerId,
     ) -> Result<(), String> {
+        if !self.1.insert((owner, room.clone(), epoch, peer)) {
+            return Ok(());
+        }
         match self.0.get(&(owner, room.clone())) {
             Some((began, waiting)) if *began == epoch && !waiting.is_empty() => {
                 Err(format!("{room}: node {owner} lets {peer} in before {waiting:?} have answered"))
