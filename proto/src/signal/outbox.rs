@@ -148,6 +148,8 @@ pub struct Inbox {
     offered: u64,
     /// When the first that is not acknowledged was sent last.
     asked_at: Mono,
+    /// The first that was sent, while it is not known where its sender begins.
+    start: Option<u64>,
 }
 
 /// What to do with a signal that came for a client.
@@ -165,19 +167,41 @@ impl Inbox {
     /// A client that took everything up to `mark`.
     #[must_use]
     pub const fn new(mark: u64) -> Self {
-        Self { sure: true, acked: mark, sent: mark, offered: mark, asked_at: Mono(Duration::ZERO) }
+        Self {
+            sure: true,
+            acked: mark,
+            sent: mark,
+            offered: mark,
+            asked_at: Mono(Duration::ZERO),
+            start: None,
+        }
+    }
+
+    /// A client that came back and took everything up to `mark` at least: it may have taken more by its
+    /// former socket since it said so, and its sender knows, who then begins after that.
+    #[must_use]
+    pub const fn since(mark: u64) -> Self {
+        Self { start: Some(u64::MAX), ..Self::new(mark) }
     }
 
     /// A client that came back and gave no mark.
     pub const UNSURE: Self =
-        Self { sure: false, acked: 0, sent: 0, offered: 0, asked_at: Mono(Duration::ZERO) };
+        Self { sure: false, acked: 0, sent: 0, offered: 0, asked_at: Mono(Duration::ZERO), start: None };
 
     /// A signal arrived for the client.
     pub fn arrive(&mut self, now: Mono, id: u64) -> Arrival {
         if id <= self.acked {
             return Arrival::Acked(self.acked);
         }
-        if self.sure {
+        if let Some(start) = self.start {
+            let late = now.since(self.asked_at) >= RESEND_AFTER / 2;
+            if id < start || (id == start && late) {
+                (self.start, self.asked_at) = (Some(id), now); // its sender begins here, or begins again
+            } else if id != self.sent + 1 {
+                return Arrival::Skip;
+            }
+            self.sent = id;
+        } else if self.sure {
             let first = id == self.acked + 1;
             if id == self.sent + 1 {
                 self.sent = id;
@@ -195,8 +219,12 @@ impl Inbox {
     /// The client says that it took everything up to `id`. False when it was never sent that much, as
     /// far as is known.
     pub fn ack(&mut self, id: u64) -> bool {
-        if self.sure && id > self.offered {
+        if self.sure && self.start.is_none() && id > self.offered {
             return false;
+        }
+        if id > self.acked {
+            self.start = None;
+            self.asked_at = Mono(Duration::ZERO); // of the next nothing was asked yet
         }
         self.offered = self.offered.max(id);
         self.acked = self.acked.max(id);
@@ -291,5 +319,27 @@ mod tests {
         assert!(!inbox.ack(9));
         let mut inbox = Inbox::UNSURE;
         assert!(inbox.ack(5)); // it took that on a former socket
+    }
+
+    #[test]
+    fn what_was_taken_by_the_former_socket_leaves_no_gap() {
+        // It said 27 when it came back, and took 28 on the socket that it still had.
+        let (mut inbox, now) = (Inbox::since(27), Mono(RESEND_AFTER));
+        assert_eq!(inbox.arrive(now, 27), Arrival::Acked(27));
+        assert_eq!(inbox.arrive(now, 29), Arrival::Next, "28 never comes again");
+        assert_eq!(inbox.arrive(now, 30), Arrival::Next);
+        assert_eq!(inbox.arrive(now, 29), Arrival::Skip); // it came by two ways
+        assert!(inbox.ack(29));
+        assert_eq!(inbox.arrive(now, 32), Arrival::Skip);
+        assert_eq!(inbox.arrive(now, 31), Arrival::Next);
+
+        // 28 was lost: it comes again, before all that followed it.
+        let mut inbox = Inbox::since(27);
+        for id in [29, 30, 28, 29, 30, 31] {
+            assert_eq!(inbox.arrive(now, id), Arrival::Next, "{id}");
+        }
+        assert_eq!(inbox.arrive(now + RESEND_AFTER, 28), Arrival::Next); // is its acknowledgement lost?
+        assert!(inbox.ack(31));
+        assert!(!inbox.ack(32));
     }
 }

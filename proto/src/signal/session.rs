@@ -169,7 +169,7 @@ impl Session {
             away_since: Mono::NEVER,
             outboxes: BTreeMap::new(),
             unacked_bytes: 0,
-            inboxes: marks.into_iter().map(|(peer, mark)| (peer, Inbox::new(mark))).collect(),
+            inboxes: marks.into_iter().map(|(peer, mark)| (peer, Inbox::since(mark))).collect(),
             gone: VecDeque::new(),
             bucket: Bucket::new(start.policy.frames_per_sec, start.policy.frames_burst),
             policy: start.policy,
@@ -240,7 +240,7 @@ impl Session {
         self.unavailable_at = now.mono + limits::WELCOME_WITHIN;
         self.socket = Some(Socket { heard: now.mono, pinged: false });
         self.strikes = 0;
-        self.inboxes = marks.iter().map(|(peer, mark)| (*peer, Inbox::new(*mark))).collect();
+        self.inboxes = marks.iter().map(|(peer, mark)| (*peer, Inbox::since(*mark))).collect();
         self.announce(now, marks, out);
         Ok(())
     }
