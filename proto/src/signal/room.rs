@@ -195,6 +195,7 @@ impl Room {
             RoomInput::Attach { held } => self.attach(now, from, held.map(|held| *held), revoked, out),
             RoomInput::Detach => self.detach(now, from, out),
             RoomInput::Check { n, digest: theirs } => {
+                self.expel(revoked, out);
                 if n != self.n || theirs != digest(self.entries()) {
                     self.here(now, from, out);
                 }
@@ -294,6 +295,20 @@ impl Room {
     fn change(&mut self, change: RoomChange, out: &mut Vec<Output>) {
         self.n.0 += 1;
         out.push(Output::All(ProxyInput::Changed { n: self.n, broadcasts: self.broadcasts, change }));
+    }
+
+    /// Removes those whom the registry has revoked and nobody here was told of: a former owner asked for it,
+    /// and was one no more when it was committed.
+    fn expel(&mut self, revoked: Revoked<'_>, out: &mut Vec<Output>) {
+        let is_so = |present: &&Present| {
+            let member = &present.entry.member;
+            revoked(member.seat.session, member.profile.identity.as_ref())
+        };
+        let all = self.present.values().filter(is_so).map(|present| present.entry.member.seat.peer);
+        let all: Vec<PeerId> = all.collect();
+        for peer in all {
+            self.remove(peer, LeaveReason::Kicked, out);
+        }
     }
 
     fn holds(&self, gateway: Gateway, peer: PeerId) -> bool {
@@ -501,5 +516,20 @@ mod tests {
         room.handle_revoked(&second, true, &mut out);
         assert!(room.attach_of(bob_again).is_none() && room.attach_of(ada).is_some());
         assert!(!out.iter().any(|output| matches!(output, Output::Revoke(_))), "there is no third");
+    }
+    #[test]
+    fn whom_a_former_owner_had_kicked_does_not_stay() {
+        let (mut room, mut out) = (Room::new(Epoch(1), Policy::default()), Vec::new());
+        room.handle(NOW, GATEWAY, RoomInput::Attach { held: None }, &|_, _| false, &mut out);
+        let ada = announce(&mut room, 1, "ada", &mut out);
+        let bob = announce(&mut room, 2, "bob", &mut out);
+        out.clear();
+        // The registry had it after this owner had taken bob over.
+        let revoked = |session: SessionId, _: Option<&Identity>| session == SessionId::from_random([2; 15]);
+        let check = RoomInput::Check { n: room.n, digest: digest(room.entries()) };
+        room.handle(NOW, GATEWAY, check, &revoked, &mut out);
+        assert!(room.attach_of(bob).is_none() && room.attach_of(ada).is_some());
+        let told = |o: &Output| matches!(o, Output::All(ProxyInput::Changed { change: RoomChange::Left { peer, reason: LeaveReason::Kicked }, .. }) if *peer == bob);
+        assert!(out.iter().any(told), "{out:?}");
     }
 }
