@@ -100,6 +100,8 @@ pub(crate) struct Client {
     /// Another socket on its way, while the present one is kept (`moving`).
     moving: Option<Moving>,
     sends_marks: bool,
+    /// It has said that it leaves, and says so again on the next socket.
+    leaving: bool,
     resume: Option<String>,
     outboxes: BTreeMap<PeerId, Outbox>,
     marks: BTreeMap<PeerId, u64>,
@@ -132,6 +134,7 @@ impl Client {
             barred: false,
             moving: None,
             sends_marks,
+            leaving: false,
             resume: None,
             outboxes: BTreeMap::new(),
             marks: BTreeMap::new(),
@@ -252,6 +255,13 @@ impl Client {
     /// Says something else, where it is in the room.
     pub(crate) fn say(&self, text: &str) -> Option<Want> {
         self.socket.filter(|_| self.is_live()).map(|socket| Want::Say(socket, text.to_owned()))
+    }
+
+    /// Leaves for good.
+    pub(crate) fn leave(&mut self) -> Option<Want> {
+        let said = self.say(r#"{"type":"leave"}"#);
+        self.leaving |= said.is_some();
+        said
     }
 
     fn pump(&mut self, now: Duration, wants: &mut Vec<Want>) {
@@ -378,7 +388,12 @@ impl Client {
         match (self.state, kind) {
             (State::Done, _) | (_, "pong") => {}
             (_, "ping") => wants.extend(self.socket.map(|s| Want::Say(s, r#"{"type":"pong"}"#.to_owned()))),
-            (State::Joining { .. }, "welcome" | "resumed" | "rebuilt") => self.welcome(now, kind, frame),
+            (State::Joining { .. }, "welcome" | "resumed" | "rebuilt") => {
+                self.welcome(now, kind, frame);
+                if self.leaving {
+                    wants.extend(self.leave());
+                }
+            }
             (State::Joining { .. }, "gone") => self.gone(now, frame, wants),
             (State::Joining { .. }, "error") => self.not_let_in(frame, text),
             (State::Joining { .. }, "moving") => {}

@@ -2,7 +2,7 @@
 //! proxies and sessions, around them nodes as thin as the real shell, disks, a network, and clients as the
 //! protocol wants them. A seed draws everything, and draws it again the same.
 //!
-//! `SEED=n` runs one and prints what happens; `SEEDS=n` runs so many; `SECONDS=n` runs for so long on all
+//! `SEED=n` runs one and prints what happens; `SEEDS=n` runs so many; `SIMULATE_SECONDS=n` runs for so long on all
 //! cores (`ops/simulate`).
 
 #![allow(
@@ -59,7 +59,7 @@ fn the_cluster_keeps_its_promises() {
         return;
     }
     let seeds = number("SEEDS").unwrap_or(SEEDS);
-    let until = number("SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let until = number("SIMULATE_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
     // For so long, each time with other seeds: those of today.
     let first = until.map_or(0, |_| UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()) << 20);
     let (next, failed) = (AtomicU64::new(0), AtomicUsize::new(0));

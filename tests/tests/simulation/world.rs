@@ -18,7 +18,7 @@ use super::dice::{Dice, ms};
 use super::disk::Disk;
 use super::env::{Down, Env, Event, Packet, id_of};
 use super::faults::{self, Fault};
-use super::invariants::{Name, Wrong, roster};
+use super::invariants::{Name, Wrong, revoked, roster};
 use super::network::{Network, Weather};
 use super::node::{BEGAN, Clocks, Node};
 
@@ -249,6 +249,10 @@ impl World {
             }
         }
         self.clients.iter().try_for_each(|client| roster::seen(client, &self.clients))?;
+        for node in &nodes {
+            node.rooms()
+                .try_for_each(|(key, room)| revoked::nobody(&node.state, key, room, node.now(&self.env)))?;
+        }
         for key in &self.rooms {
             let rooms = nodes.iter().flat_map(|node| node.rooms());
             roster::held(key, rooms.filter(|(room, _)| *room == key).map(|(_, room)| room), &self.clients)?;
@@ -267,7 +271,7 @@ impl World {
 
     fn farewell(&mut self) -> Result<(), Wrong> {
         for index in 0..self.clients.len() {
-            let wants = self.clients[index].say(r#"{"type":"leave"}"#).into_iter().collect();
+            let wants = self.clients[index].leave().into_iter().collect();
             self.wants(index, wants);
             if self.clients[index].barred {
                 self.clients[index].state = client::State::Done;
@@ -581,7 +585,7 @@ impl World {
                 }
             }
             Fault::Leave(client) => {
-                let wants = self.clients[client].say(r#"{"type":"leave"}"#).into_iter().collect();
+                let wants = self.clients[client].leave().into_iter().collect();
                 self.wants(client, wants);
             }
         }

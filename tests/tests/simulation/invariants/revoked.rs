@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chappe_proto::id::{Identity, RoomKey, SessionId};
-use chappe_proto::signal::room::Revocation;
+use chappe_proto::registry::State;
+use chappe_proto::signal::room::{Revocation, Room};
 use chappe_proto::signal::route::Entry;
+use chappe_proto::time::Now;
 
 #[derive(Default)]
 pub(crate) struct Revoked {
@@ -38,4 +40,16 @@ impl Revoked {
     pub(crate) fn count(&self) -> usize {
         self.sessions.len()
     }
+}
+
+/// In the end nobody is in a room whom the registry says not to be.
+pub(crate) fn nobody(state: &State, key: &RoomKey, room: &Room, now: Now) -> Result<(), String> {
+    for entry in room.entries() {
+        let (seat, identity) = (&entry.member.seat, entry.member.profile.identity.as_ref());
+        let barred = identity.is_some_and(|identity| state.banned(key, identity, now.unix).is_some());
+        if barred || state.revoked(&seat.session, now.unix).is_some() {
+            return Err(format!("{key}: {} is in, and the registry says that it was kicked", seat.peer));
+        }
+    }
+    Ok(())
 }

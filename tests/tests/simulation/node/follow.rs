@@ -10,8 +10,8 @@ use chappe_proto::signal::room::{Output, Revoked, Room};
 use chappe_proto::time::Now;
 use std::sync::Arc;
 
+use super::Node;
 use super::keeper::Keeper;
-use super::{Node, gate};
 use crate::breaks::Break;
 use crate::env::{Down, Env, index_of};
 
@@ -57,7 +57,6 @@ impl Node {
                 self.all_rooms(env, |room, now, _, out| room.handle_gateway_lost(now, gateway, out));
             }
         }
-        self.remove_revoked(env);
         self.follow_shards(env);
         self.hear_early();
         self.steward_follows(env);
@@ -85,36 +84,6 @@ impl Node {
         let keys: Vec<RoomKey> = self.rooms.keys().cloned().collect();
         for key in keys {
             self.with_room(env, &key, &act);
-        }
-    }
-
-    /// Whoever was kicked while another owner had the room goes here too.
-    fn remove_revoked(&mut self, env: &mut Env) {
-        if env.broken(Break::ForgetsRevocations) {
-            return;
-        }
-        let now = self.now(env);
-        let state = Arc::clone(&self.state);
-        let keys: Vec<RoomKey> = self
-            .rooms
-            .iter()
-            .filter(|(_, slot)| !slot.machine.is_frozen())
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in keys {
-            self.with_room(env, &key, |room, _, _, out| {
-                let revoked: Vec<_> = room
-                    .entries()
-                    .filter(|e| {
-                        let identity = e.member.profile.identity.as_ref();
-                        gate::is_revoked(&state, now, &key, e.member.seat.session, identity)
-                    })
-                    .filter_map(|e| room.revocation(now, None, e.member.seat.peer, false))
-                    .collect();
-                for revocation in revoked {
-                    room.handle_revoked(&revocation, true, out);
-                }
-            });
         }
     }
 

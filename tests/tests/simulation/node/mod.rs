@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chappe_cluster::consensus::member::Member;
-use chappe_proto::id::{AppId, Epoch, Identity, NodeId, PeerId, RoomKey, SessionId, Shard};
+use chappe_proto::id::{AppId, Change, Epoch, Identity, NodeId, PeerId, RoomKey, SessionId, Shard};
 use chappe_proto::registry::State;
 use chappe_proto::registry::rights::Right;
 use chappe_proto::signal::code::CloseCode;
@@ -341,8 +341,8 @@ impl Node {
             match output {
                 room::Output::To(to, body) => self.send_gateway(env, key, (shard, epoch), to, body),
                 room::Output::All(body) => {
-                    if let ProxyInput::Changed { change, .. } = &body {
-                        self.watch_change(env, key, (shard, epoch), change);
+                    if let ProxyInput::Changed { n, change, .. } = &body {
+                        self.watch_change(env, key, (shard, epoch, *n), change);
                     }
                     let gateways: Vec<Gateway> = slot.machine.gateways().collect();
                     for to in gateways {
@@ -358,7 +358,7 @@ impl Node {
         }
     }
 
-    fn watch_change(&self, env: &mut Env, key: &RoomKey, at: (Shard, Epoch), change: &RoomChange) {
+    fn watch_change(&self, env: &mut Env, key: &RoomKey, at: (Shard, Epoch, Change), change: &RoomChange) {
         let Some(me) = self.gateway else { return };
         env.note(|| format!("node {} {key} {} {change:?}", self.id, at.1));
         let judgement = env.watch.owners.changed(key, at.0, at.1, me);
@@ -366,7 +366,7 @@ impl Node {
         if let RoomChange::Joined(entry) = change {
             let judgement = env.watch.revoked.joined(key, entry);
             env.watch.judge(Name::Revoked.judge(judgement));
-            if entry.member.admitted.is_some_and(|(epoch, _)| epoch == at.1) {
+            if entry.member.admitted == Some((at.1, at.2)) {
                 let peer = entry.member.seat.peer;
                 let judgement = env.watch.answered.admitted(self.id, key, at.1, peer);
                 env.watch.judge(Name::Answered.judge(judgement));
