@@ -175,6 +175,7 @@ export class Inbox {
   #marks = new Map();
   #leaving = new Map(); // sender -> when its mark may be forgotten
   #due = new Map();
+  #told = new Map(); // the marks that went with the last resume
 
   /**
    * A signal has come.
@@ -204,7 +205,13 @@ export class Inbox {
 
   /** `{sender: last id}`, for a resume. */
   marks() {
+    this.#told = new Map(this.#marks);
     return Object.fromEntries(this.#marks);
+  }
+
+  /** What was taken over an older socket since those were told is acknowledged over the newer one. */
+  catchUp() {
+    for (const [from, id] of this.#marks) if (this.#told.get(from) !== id) this.#due.set(from, id);
   }
 
   /** That sender is here, or may come back. */

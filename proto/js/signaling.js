@@ -125,6 +125,8 @@ export class Signaling extends Emitter {
     for (const peer of present) this.#in.keep(peer);
     this.#present = present;
     this.#out.rewind();
+    this.#in.catchUp();
+    this.#acksDue = this.#in.due > 0;
     this.emit('welcome', frame, { fresh });
     connected();
     if (missed > 0) this.emit('gap', missed);

@@ -152,6 +152,7 @@ class Room:
         self.peer = None  # one's own id
         self.peers = {}  # everybody else, by id, as in `peer_joined`
         self._outboxes, self._marks, self._acks, self._broadcasts = {}, {}, {}, 0
+        self._told = {}  # the marks that went with the last resume
 
     async def __aenter__(self):
         self._task = asyncio.create_task(self._run())
@@ -450,7 +451,8 @@ class Room:
     async def _send_join(self, socket):
         join = {k: v for k, v in self._join.items() if v is not None}
         if self._resume:
-            join.update(resume=self._resume, marks=self._marks)
+            self._told = dict(self._marks)
+            join.update(resume=self._resume, marks=self._told)
         elif self._token is not None:
             token = self._token() if callable(self._token) else self._token
             join["token"] = await token if inspect.isawaitable(token) else token
@@ -469,6 +471,9 @@ class Room:
             self._admitted.set_result(None)
         await self._emit(frame)
         await self._emit({"type": "state", "state": "connected"})
+        # What was taken over an older socket since the marks were told is acknowledged over this one.
+        self._acks.update((s, id) for s, id in self._marks.items() if self._told.get(s) != id)
+        self._acknowledge_soon()
         for box in list(self._outboxes.values()):
             box.sent, box.paused = box.base, False
             await self._pump(box)
@@ -520,7 +525,10 @@ class Room:
             await self._emit(frame)
             self._marks[sender] = mark = id
         self._acks[sender] = mark
-        if not self._ack_task or self._ack_task.done():
+        self._acknowledge_soon()
+
+    def _acknowledge_soon(self):
+        if self._acks and (not self._ack_task or self._ack_task.done()):
             self._ack_task = asyncio.create_task(self._acknowledge())
 
     async def _acknowledge(self):

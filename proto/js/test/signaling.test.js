@@ -326,6 +326,25 @@ test('moving: to any of several, or anywhere else; not all at once', async () =>
   }
 });
 
+test('moving: what came over the old socket meanwhile is acknowledged over the new one', async () => {
+  const { clock, cluster, b, joined } = world();
+  cluster.nodeUrls = [A, B];
+  const ada = await joined();
+  const ben = await joined();
+  const { heard } = FakeNode.prototype;
+  b.heard = (pipe, frame) => clock.setTimeout(() => heard.call(b, pipe, frame), frame.type === 'join' ? 600 : 0);
+  cluster.sessions.get(ada.welcome().peer).pipe.down({ type: 'moving', to: [B], within_ms: 0 });
+  await clock.advance(100);
+  const sent = [1, 2].map((n) => ben.signal(ada.welcome().peer, 'n', n));
+  await clock.advance(100);
+  await Promise.all(sent);
+  await clock.until(() => ada.of('welcome').length === 2);
+  await clock.advance(100);
+  const [join, ack] = b.heardFrames.filter((f) => f.type === 'join' || f.type === 'ack');
+  assert.deepEqual(join.marks, {});
+  assert.deepEqual(ack, { type: 'ack', from: ben.welcome().peer, id: 2 });
+});
+
 test('moving: a socket that ends before its time is resumed at once', async () => {
   const { clock, cluster, network, joined } = world();
   cluster.nodeUrls = [A, B];

@@ -47,6 +47,13 @@ fn stopped_and_cut_off_processes_cost_nobody_a_signal() {
 }
 
 #[test]
+fn without_a_quorum_those_present_notice_nothing() {
+    let cells = cells("quorum", &[]);
+    let worst = cells[0]["longest"]["max"].as_f64().unwrap();
+    assert!(worst < 1500.0, "a signal took {worst} ms while the registry had no quorum");
+}
+
+#[test]
 fn an_upgrade_of_three_nodes_under_load_is_noticed_by_nobody() {
     let cells = cells("upgrade", &["--nodes", "3"]);
     assert_eq!(cells[0]["cell"], "upgrade");

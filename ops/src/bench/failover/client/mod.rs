@@ -268,12 +268,12 @@ impl Task {
         targets
     }
 
-    fn join(&self) -> String {
+    fn join(&mut self) -> String {
         let mut join = serde_json::json!({ "type": "join", "room": self.who.room.1 });
         match (&self.resume, &self.shared.token) {
             (Some(resume), _) => {
                 join["resume"] = resume.as_str().into();
-                join["marks"] = serde_json::json!(self.inbox.marks);
+                join["marks"] = serde_json::json!(self.inbox.tell());
             }
             (None, Some(token)) => join["token"] = token.as_str().into(),
             (None, None) => {}
@@ -301,6 +301,7 @@ impl Task {
         self.live = Some(url.to_owned());
         self.out.window = welcome.limits.unacked_max;
         self.out.rewind();
+        self.inbox.catch_up();
         if let Some(tell) = self.tell.take() {
             let _ = tell.send(welcome.peer); // nobody waits for it
         }
@@ -309,7 +310,7 @@ impl Task {
 
     /// One socket from its welcome to its end.
     async fn serve(&mut self, mut socket: Socket, told: &mut mpsc::Receiver<Say>) -> Next {
-        let (mut heard, mut asked, mut ack_at) = (clock::mono(), false, None);
+        let (mut heard, mut asked, mut ack_at) = (clock::mono(), false, Some(clock::mono()));
         loop {
             let now = clock::mono();
             if ack_at.is_some_and(|at| at <= now) {

@@ -92,9 +92,11 @@ impl Outboxes {
 /// The last signal taken of each sender, and whom to acknowledge.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    /// `{sender: last id}`, for a resume.
-    pub(super) marks: BTreeMap<String, u64>,
+    /// `{sender: last id}`.
+    marks: BTreeMap<String, u64>,
     due: BTreeSet<String>,
+    /// The marks that went with the last resume.
+    told: BTreeMap<String, u64>,
 }
 
 impl Inbox {
@@ -108,6 +110,18 @@ impl Inbox {
         *mark = id.max(*mark);
         self.due.insert(from.to_owned());
         next
+    }
+
+    /// The marks, for a resume.
+    pub(super) fn tell(&mut self) -> &BTreeMap<String, u64> {
+        self.told.clone_from(&self.marks);
+        &self.told
+    }
+
+    /// What was taken over an older socket since then is acknowledged over the newer one.
+    pub(super) fn catch_up(&mut self) {
+        let more = self.marks.iter().filter(|(from, id)| self.told.get(*from) != Some(*id));
+        self.due.extend(more.map(|(from, _)| from.clone()));
     }
 
     /// Whether somebody waits for an acknowledgement.
