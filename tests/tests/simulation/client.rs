@@ -105,6 +105,9 @@ pub(crate) struct Client {
     resume: Option<String>,
     outboxes: BTreeMap<PeerId, Outbox>,
     marks: BTreeMap<PeerId, u64>,
+    /// Whose signals are to be acknowledged, and when: one word for a whole burst.
+    acks: BTreeSet<PeerId>,
+    acks_at: Duration,
     /// Those whom a rebuilt room has not seen yet, until when they may still come.
     missing: BTreeMap<PeerId, Duration>,
     broadcasts: u64,
@@ -138,6 +141,8 @@ impl Client {
             resume: None,
             outboxes: BTreeMap::new(),
             marks: BTreeMap::new(),
+            acks: BTreeSet::new(),
+            acks_at: Duration::ZERO,
             missing: BTreeMap::new(),
             broadcasts: 0,
             grace: ms(30_000),
@@ -234,6 +239,7 @@ impl Client {
         self.resume = None;
         self.outboxes.clear();
         self.marks.clear();
+        self.acks.clear();
         self.roster.clear();
         self.missing.clear();
         self.broadcasts = 0;
@@ -266,6 +272,18 @@ impl Client {
 
     fn pump(&mut self, now: Duration, wants: &mut Vec<Want>) {
         let Some(socket) = self.socket.filter(|_| self.state == State::Live) else { return };
+        while self.acks_at <= now
+            && let Some(from) = self.acks.pop_first()
+        {
+            if self.bucket.take(Mono(now)).is_err() {
+                self.acks.insert(from);
+                self.acks_at = now + ms(100);
+                break;
+            }
+            let mark = self.marks.get(&from).copied().unwrap_or_default();
+            let ack = json!({"type": "ack", "from": from.to_string(), "id": mark});
+            wants.push(Want::Say(socket, ack.to_string()));
+        }
         for (to, outbox) in &mut self.outboxes {
             while outbox.paused_until <= now && outbox.sent < outbox.base + outbox.held.len() as u64 {
                 if self.bucket.take(Mono(now)).is_err() {
@@ -310,6 +328,9 @@ impl Client {
             let waits = |o: &&Outbox| o.sent < o.base + o.held.len() as u64;
             let pump = self.outboxes.values().filter(waits).map(|o| o.paused_until).min();
             at = at.min(pump.unwrap_or(Duration::MAX));
+            if !self.acks.is_empty() {
+                at = at.min(self.acks_at);
+            }
         }
         at.min(self.missing.values().min().copied().unwrap_or(Duration::MAX))
     }
@@ -398,7 +419,7 @@ impl Client {
             (State::Joining { .. }, "error") => self.not_let_in(frame, text),
             (State::Joining { .. }, "moving") => {}
             (_, "closed") => self.closed(frame, text),
-            (State::Live, _) => self.live(now, kind, frame, text, wants),
+            (State::Live, _) => self.live(now, kind, frame, text),
             _ => self.astonished(text),
         }
     }
@@ -511,9 +532,9 @@ impl Client {
         }
     }
 
-    fn live(&mut self, now: Duration, kind: &str, frame: &Value, text: &str, wants: &mut Vec<Want>) {
+    fn live(&mut self, now: Duration, kind: &str, frame: &Value, text: &str) {
         match kind {
-            "signal" => self.signalled(frame, text, wants),
+            "signal" => self.signalled(now, frame, text),
             "delivered" => self.settle(id(&frame["to"]), frame["id"].as_u64().unwrap(), true),
             "undelivered" => self.settle(id(&frame["to"]), frame["id"].as_u64().unwrap(), false),
             "peer_joined" => {
@@ -548,7 +569,7 @@ impl Client {
         }
     }
 
-    fn signalled(&mut self, frame: &Value, text: &str, wants: &mut Vec<Want>) {
+    fn signalled(&mut self, now: Duration, frame: &Value, text: &str) {
         let (from, at) = (id(&frame["from"]), frame["id"].as_u64().unwrap());
         if frame["payload"][0] != self.who.room.to_string() {
             self.facts.push(Fact::Overheard(text.to_owned()));
@@ -561,8 +582,10 @@ impl Client {
         } else if at > *mark {
             return;
         }
-        let ack = json!({"type": "ack", "from": from.to_string(), "id": *mark}).to_string();
-        wants.extend(self.say(&ack));
+        if self.acks.is_empty() {
+            self.acks_at = now + ms(5);
+        }
+        self.acks.insert(from);
     }
 
     fn settle(&mut self, to: PeerId, upto: u64, delivered: bool) {

@@ -37,7 +37,7 @@ use world::{Sum, World};
 /// Seeds of the default run.
 const SEEDS: u64 = 100;
 /// Seeds within which each deliberate fault must be noticed.
-const NOTICED_WITHIN: u64 = 150;
+const NOTICED_WITHIN: u64 = 400;
 /// After so many that failed it is enough.
 const FAILURES: usize = 10;
 
