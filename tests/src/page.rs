@@ -126,11 +126,16 @@ pub struct CallPage {
 impl CallPage {
     /// Opens the call page and joins with a test pattern.
     pub fn join(browser: &Browser, server: &LanServer<'_>, room: &str, guest: Guest<'_>) -> Self {
+        Self::join_at(browser, &server.url(""), room, guest)
+    }
+
+    /// The same at any node, by what its pages' addresses begin with.
+    pub fn join_at(browser: &Browser, origin: &str, room: &str, guest: Guest<'_>) -> Self {
         let Guest { name, relay, token } = guest;
         let policy = if relay { "&policy=relay" } else { "" };
         let token = token.map(|token| format!("#token={token}")).unwrap_or_default();
         let path = format!("/r/{room}?pattern=1&autojoin=1&name={name}{policy}{token}");
-        let page = browser.page(&server.url(&path), (1280, 800));
+        let page = browser.page(&format!("{origin}{path}"), (1280, 800));
         let call = Self { page, name: name.to_owned() };
         call.until_joined(Duration::from_secs(20));
         call
