@@ -41,6 +41,8 @@ struct Keeper {
     lease: Lease,
     /// Whether the lease held when it was last looked.
     held: bool,
+    /// Since when it does not.
+    lost: Mono,
     /// When clients are to be sent elsewhere, should the lease not come back before.
     leave_at: Mono,
     /// Shards that move away and admit nothing any more, and those that are about to.
@@ -65,6 +67,7 @@ pub(crate) async fn run(
         words,
         lease,
         held: false,
+        lost: now,
         leave_at: Mono::NEVER,
         released: BTreeMap::new(),
         freezing: BTreeSet::new(),
@@ -194,7 +197,9 @@ impl Keeper {
         if self.held {
             tracing::info!(generation = %self.lease.generation(), "lease held");
             self.leave_at = Mono::NEVER;
+            self.node.stood_still(now.since(self.lost));
         } else {
+            self.lost = now;
             tracing::warn!("lease lost: no leader is heard; rooms here relay, and admit nobody");
             self.leave_at = now + limits::LEASELESS_FOR;
         }

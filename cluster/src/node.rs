@@ -126,6 +126,14 @@ impl Node {
         }
     }
 
+    /// The lease was not held for this long: graces stood still in rooms meanwhile.
+    pub(crate) fn stood_still(&self, gap: Duration) {
+        let mut owned = self.owned.write().unwrap_or_else(PoisonError::into_inner);
+        for (_, since) in owned.iter_mut() {
+            *since = *since + gap;
+        }
+    }
+
     /// Whether no peer of a former owner can come back to a room at this epoch: there was none, or
     /// its last grace is over.
     pub fn is_settled(&self, shard: Shard, epoch: Epoch) -> bool {
