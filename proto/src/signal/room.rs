@@ -1,17 +1,17 @@
 //! The room machine: the one truth about who is in a room, on its owner. Who comes in, stays and
-//! returns is in [`admission`], what a new owner learns of the former one's room in [`adoption`], what
-//! it may still do without a lease in [`frozen`].
+//! returns is in [`admission`], who is sent away in [`removal`], what a new owner learns of the former one's
+//! room in [`adoption`], what it may still do without a lease in [`frozen`].
 
 mod admission;
 mod adoption;
 mod frozen;
+mod removal;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
-use std::time::Duration;
 
 use super::age::Began;
-use super::code::{ErrorCode, LeaveReason, Refusal};
+use super::code::LeaveReason;
 use super::follow::digest;
 use super::json::Json;
 use super::member::{Gateway, Policy};
@@ -355,74 +355,6 @@ impl Room {
         out.push(Output::All(ProxyInput::Broadcast { from: peer, n: self.broadcasts, payload }));
     }
 
-    fn kick(&self, now: Now, from: Gateway, by: PeerId, peer: PeerId, ban: bool, out: &mut Vec<Output>) {
-        let admin = self
-            .present
-            .get(&by)
-            .is_some_and(|p| p.entry.gateway == from && p.entry.member.seat.grants.admin);
-        let refusal = if !admin {
-            Refusal::new(ErrorCode::Forbidden, "grants: `admin` is missing")
-        } else if let Some(revocation) = self.revocation(now, Some(by), peer, ban) {
-            out.push(Output::Revoke(revocation));
-            return;
-        } else {
-            Refusal::new(ErrorCode::BadPeer, "no such peer in this room")
-        };
-        out.push(Output::To(from, ProxyInput::Error { peer: by, refusal }));
-    }
-
-    /// What removing a peer has to commit first; none where it is not here.
-    #[must_use]
-    pub fn revocation(&self, now: Now, by: Option<PeerId>, peer: PeerId, ban: bool) -> Option<Revocation> {
-        let member = &self.present.get(&peer)?.entry.member;
-        let longest = limits::RESUME_TTL.max(limits::CREDENTIAL_TTL);
-        let token_until = member.seat.token_until;
-        // The token that it came with must not bring it back; a ban outlasts even a fresh one.
-        let barred = if ban { token_until.max(now.unix + longest) } else { token_until };
-        Some(Revocation {
-            by,
-            peer,
-            session: member.seat.session,
-            session_until: now.unix + longest,
-            identity: member.profile.identity.clone(),
-            bars_identity: barred > now.unix,
-            identity_until: barred,
-            ban,
-        })
-    }
-
-    /// The registry has committed a revocation, or could not.
-    pub fn handle_revoked(&mut self, revocation: &Revocation, committed: bool, out: &mut Vec<Output>) {
-        if committed && self.revoked_while_frozen(revocation) {
-            // It takes effect once the lease is back, or the next owner has never heard of the peer.
-        } else if committed {
-            let reason = if revocation.ban { LeaveReason::Banned } else { LeaveReason::Kicked };
-            self.remove(revocation.peer, reason, out);
-            self.revoke_successor(revocation, out);
-        } else if let Some(by) = revocation.by
-            && let Some(present) = self.present.get(&by)
-        {
-            let refusal = Refusal::new(ErrorCode::Unavailable, "the registry cannot commit right now")
-                .retry_after(Duration::from_secs(1));
-            out.push(Output::To(present.entry.gateway, ProxyInput::Error { peer: by, refusal }));
-        }
-    }
-
-    /// The same identity has joined again while its revocation was on its way: that session goes too.
-    fn revoke_successor(&self, revocation: &Revocation, out: &mut Vec<Output>) {
-        let Some(identity) = revocation.identity.as_ref().filter(|_| revocation.bars_identity) else {
-            return;
-        };
-        if let Some(peer) = self.identities.get(identity)
-            && let Some(present) = self.present.get(peer)
-        {
-            let (session, peer) = (present.entry.member.seat.session, *peer);
-            // The identity is barred by now: there is no third.
-            let bars_identity = false;
-            out.push(Output::Revoke(Revocation { peer, session, bars_identity, ..revocation.clone() }));
-        }
-    }
-
     /// Removes those whose grace is over, and says who of a former owner's room did not come back.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.frozen.is_some() {
@@ -458,78 +390,5 @@ impl Room {
     #[must_use]
     pub fn attach_of(&self, peer: PeerId) -> Option<Attach> {
         self.present.get(&peer).map(|present| present.entry.member.attach)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::id::{Generation, NodeId};
-    use crate::signal::member::{Grants, Member, Profile, Seat};
-
-    const NOW: Now = Now { mono: Mono(Duration::from_secs(9)), unix: Unix::from_secs(1_000) };
-    const GATEWAY: Gateway = Gateway { node: NodeId(1), generation: Generation(1) };
-
-    fn announce(room: &mut Room, n: u8, identity: &str, out: &mut Vec<Output>) -> PeerId {
-        let peer = PeerId::from_random([n; 15]);
-        let seat = Seat {
-            peer,
-            session: SessionId::from_random([n; 15]),
-            grants: Grants { admin: true, ..Grants::ANONYMOUS },
-            capacity: None,
-            token_until: Unix::from_secs(2_000),
-        };
-        let identity = Some(Identity::new(identity).unwrap());
-        let profile = Profile { identity, name: None, metadata: None };
-        let (attach, away, admitted) = (Attach(1), false, None);
-        let member = Member { seat, profile, version: 0, attach, away, admitted };
-        let (marks, presented, age_ms, attached_ms) = (BTreeMap::new(), Attach(0), 0, 0);
-        let input = RoomInput::Announce { member, marks, presented, age_ms, attached_ms };
-        room.handle(NOW, GATEWAY, input, &|_, _| false, out);
-        peer
-    }
-
-    fn revocation(out: &[Output]) -> Revocation {
-        let mut all = out.iter().filter_map(|output| match output {
-            Output::Revoke(revocation) => Some(revocation.clone()),
-            _ => None,
-        });
-        all.next_back().expect("a revocation")
-    }
-
-    #[test]
-    fn who_joins_again_while_a_kick_is_committed_goes_too() {
-        let (mut room, mut out) = (Room::new(Epoch(1), Policy::default()), Vec::new());
-        room.handle(NOW, GATEWAY, RoomInput::Attach { held: None }, &|_, _| false, &mut out);
-        let ada = announce(&mut room, 1, "ada", &mut out);
-        let bob = announce(&mut room, 2, "bob", &mut out);
-        let kick = RoomInput::Kick { by: ada, peer: bob, ban: false };
-        room.handle(NOW, GATEWAY, kick, &|_, _| false, &mut out);
-        let first = revocation(&out);
-        let bob_again = announce(&mut room, 3, "bob", &mut out);
-        assert!(room.attach_of(bob).is_none() && room.attach_of(bob_again).is_some());
-
-        room.handle_revoked(&first, true, &mut out);
-        let second = revocation(&out);
-        assert_eq!((second.peer, second.session), (bob_again, SessionId::from_random([3; 15])));
-        out.clear();
-        room.handle_revoked(&second, true, &mut out);
-        assert!(room.attach_of(bob_again).is_none() && room.attach_of(ada).is_some());
-        assert!(!out.iter().any(|output| matches!(output, Output::Revoke(_))), "there is no third");
-    }
-    #[test]
-    fn whom_a_former_owner_had_kicked_does_not_stay() {
-        let (mut room, mut out) = (Room::new(Epoch(1), Policy::default()), Vec::new());
-        room.handle(NOW, GATEWAY, RoomInput::Attach { held: None }, &|_, _| false, &mut out);
-        let ada = announce(&mut room, 1, "ada", &mut out);
-        let bob = announce(&mut room, 2, "bob", &mut out);
-        out.clear();
-        // The registry had it after this owner had taken bob over.
-        let revoked = |session: SessionId, _: Option<&Identity>| session == SessionId::from_random([2; 15]);
-        let check = RoomInput::Check { n: room.n, digest: digest(room.entries()) };
-        room.handle(NOW, GATEWAY, check, &revoked, &mut out);
-        assert!(room.attach_of(bob).is_none() && room.attach_of(ada).is_some());
-        let told = |o: &Output| matches!(o, Output::All(ProxyInput::Changed { change: RoomChange::Left { peer, reason: LeaveReason::Kicked }, .. }) if *peer == bob);
-        assert!(out.iter().any(told), "{out:?}");
     }
 }
