@@ -68,7 +68,6 @@ pub struct RoomActor {
     node: Arc<Node>,
     key: RoomKey,
     machine: Room,
-    moving: bool,
     frozen: bool,
     proxies: HashMap<Gateway, Arc<Addr<ProxyActor>>>,
     behind: HashSet<Gateway>,
@@ -85,7 +84,7 @@ impl RoomActor {
             return Some(room);
         }
         let (state, shard) = (node.registry.state(), key.anchor());
-        let entry = state.shard(shard).filter(|entry| entry.epoch == epoch)?;
+        state.shard(shard).filter(|entry| entry.epoch == epoch)?;
         let me = node.gateway();
         if right(&state, me.node, me.generation, true, shard) == Right::None {
             return None;
@@ -103,7 +102,6 @@ impl RoomActor {
                 node: Arc::clone(node),
                 key: key.clone(),
                 machine,
-                moving: entry.moving.is_some(),
                 frozen: false,
                 proxies: HashMap::new(),
                 behind: HashSet::new(),
@@ -116,7 +114,12 @@ impl RoomActor {
 
     /// Whether it may only relay: its shard moves, or this node has no lease (CLUSTER.md 4).
     fn freeze(&mut self, now: Now, out: &mut Vec<Output>) {
-        let frozen = self.moving || !self.node.lease.holds();
+        // Asked each time: a process that stood still hears what waits for it before it hears of the end of
+        // its lease, or of its shard's epoch, which wait in line here.
+        let (state, me, shard) = (self.node.registry.state(), self.node.gateway(), self.key.anchor());
+        let current = state.shard(shard).is_some_and(|entry| entry.epoch == self.machine.epoch());
+        let right = right(&state, me.node, me.generation, self.node.lease.holds(), shard);
+        let frozen = !current || right != Right::Full;
         if frozen != self.frozen {
             self.frozen = frozen;
             self.machine.set_frozen(now, frozen, out);
@@ -279,11 +282,7 @@ impl Handler<Change> for RoomActor {
 
     fn handle(&mut self, change: Change, ctx: &mut Self::Context) {
         match change {
-            Change::Lease => self.run(ctx, |_, _| ()),
-            Change::Moving(moving) => {
-                self.moving = moving;
-                self.run(ctx, |_, _| ());
-            }
+            Change::Lease | Change::Moving(_) => self.run(ctx, |_, _| ()),
             Change::Over => self.stop(ctx),
             Change::GatewayLost(gateway) => {
                 self.proxies.remove(&gateway);
