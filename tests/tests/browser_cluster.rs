@@ -1,5 +1,6 @@
 //! A call of real browsers over several nodes, while nodes are killed.
 #![allow(clippy::print_stderr, reason = "what was measured")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panic")]
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ const GRACE: Guest<'_> = Guest { name: "Grace", relay: false, token: None };
 fn roles(cluster: &Cluster) -> (u64, [u64; 2]) {
     let status = cluster.status(&[]);
     let of = |role: &str| -> Vec<u64> {
-        let members = status["members"].as_array().expect("members").iter();
+        let members = status["members"].as_array().unwrap().iter();
         members.filter(|member| member["role"] == role).filter_map(|member| member["node"].as_u64()).collect()
     };
     let (voters, others) = (of("voter"), of("stand-by"));

@@ -64,7 +64,7 @@ pub(crate) struct Args {
     /// The address by which other nodes and edges reach --mesh, where it is another one; may be repeated.
     #[arg(long, value_name = "IP:PORT", env = "CHAPPE_ADVERTISE", value_delimiter = ',')]
     advertise: Vec<SocketAddr>,
-    /// What clients are told to reach this node by, as https://a.example.net; may be repeated. Those of
+    /// What clients are told to reach this node by, as `https://a.example.net`; may be repeated. Those of
     /// --https and --http where it is left out.
     #[arg(long, value_name = "URL", env = "CHAPPE_PUBLIC", value_delimiter = ',', value_parser = origin)]
     pub(super) public: Vec<String>,
