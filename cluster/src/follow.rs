@@ -60,7 +60,7 @@ where
 fn changed(node: &Arc<Node>, known: &State, state: &State) {
     let (now, me) = (clock::mono(), node.gateway());
     let mut touched = BTreeSet::new();
-    let mut moving = Vec::new();
+    let mut moving = BTreeSet::new();
     for ((shard, before), (_, after)) in known.shards().zip(state.shards()) {
         if (before.owner, before.epoch) != (after.owner, after.epoch) {
             touched.insert(shard);
@@ -68,7 +68,7 @@ fn changed(node: &Arc<Node>, known: &State, state: &State) {
                 node.owns_since(shard, after.epoch, now);
             }
         } else if before.moving != after.moving && after.owner == Some(me.node) {
-            moving.push((shard, after.moving.is_some()));
+            moving.insert(shard);
         }
     }
     let lost = lost(known, state);
@@ -79,8 +79,9 @@ fn changed(node: &Arc<Node>, known: &State, state: &State) {
         let shard = room.anchor();
         let stays = state.shard(shard).is_some_and(|now| now.owner == Some(me.node) && now.epoch == epoch);
         if stays {
-            let moves = moving.iter().filter(|(of, _)| *of == shard);
-            moves.for_each(|(_, moving)| tell(&actor, Change::Moving(*moving)));
+            if moving.contains(&shard) {
+                tell(&actor, Change::Moving);
+            }
             lost.iter().for_each(|gateway| tell(&actor, Change::GatewayLost(*gateway)));
         } else {
             tell(&actor, Change::Over);

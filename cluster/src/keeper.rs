@@ -128,8 +128,10 @@ impl Keeper {
             Word::Released { from, shards, applied } => self.steward.handle_released(from, &shards, applied),
             Word::Frozen(shards) => {
                 for (shard, epoch) in shards {
-                    self.freezing.remove(&(shard, epoch));
-                    self.released.insert(shard, epoch);
+                    // Unless it stays after all.
+                    if self.freezing.remove(&(shard, epoch)) {
+                        self.released.insert(shard, epoch);
+                    }
                 }
                 self.say_released_at = clock::mono();
             }
@@ -242,7 +244,7 @@ impl Keeper {
         let words = self.words.clone();
         tokio::spawn(async move {
             for room in rooms {
-                let _ = room.send(Change::Moving(true)).await; // one that has ended admits nobody
+                let _ = room.send(Change::Moving).await; // one that has ended admits nobody
             }
             let _ = words.send(Word::Frozen(fresh)).await; // the node stops
         });

@@ -7,10 +7,10 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message};
 use actix::{WrapFuture, dev::SendError};
 use chappe_admin::Kicked;
-use chappe_proto::id::{Epoch, Identity, PeerId, RoomKey, SessionId};
+use chappe_proto::id::{Epoch, Identity, PeerId, RoomKey, SessionId, Shard};
 use chappe_proto::limits;
-use chappe_proto::registry::Command;
-use chappe_proto::registry::rights::{Right, right};
+use chappe_proto::registry::rights::{Right, is_over, right};
+use chappe_proto::registry::{Command, State};
 use chappe_proto::signal::member::Gateway;
 use chappe_proto::signal::room::{Output, Revocation, Room};
 use chappe_proto::signal::route::{Entry, FromRoom, ProxyInput, RoomInput, ToRoom};
@@ -41,7 +41,7 @@ pub enum Change {
     /// This node has its lease again, or has lost it.
     Lease,
     /// Its shard is to move, or stays after all: answered once nothing is admitted any more.
-    Moving(bool),
+    Moving,
     /// This node does not own its shard any more, or owns it under another epoch.
     Over,
     /// A gateway's process has ended.
@@ -84,20 +84,13 @@ impl RoomActor {
             return Some(room);
         }
         let (state, shard) = (node.registry.state(), key.anchor());
-        state.shard(shard).filter(|entry| entry.epoch == epoch)?;
-        let me = node.gateway();
-        if right(&state, me.node, me.generation, true, shard) == Right::None {
+        if may(node, &state, shard, epoch) == Right::None {
             return None;
         }
         let policy = Node::policy(&state, &key.app)?;
         node.rooms.get_or_start(&name, limits::ROOMS_MAX, || {
             let mut machine = Room::new(epoch, policy);
             machine.set_node(node.id);
-            if node.is_settled(shard, epoch) {
-                machine.set_settled();
-            } else {
-                machine.expect_gateways(clock::now(), Node::gateways(&state));
-            }
             Self {
                 node: Arc::clone(node),
                 key: key.clone(),
@@ -112,14 +105,12 @@ impl RoomActor {
         })
     }
 
-    /// Whether it may only relay: its shard moves, or this node has no lease (CLUSTER.md 4).
+    /// Whether it may only relay: its shard moves, or this node has no lease (CLUSTER.md 4). Asked
+    /// each time: a process that stood still hears what waits for it before it hears of the end of its lease, or of
+    /// its shard's epoch, which wait in line here.
     fn freeze(&mut self, now: Now, out: &mut Vec<Output>) {
-        // Asked each time: a process that stood still hears what waits for it before it hears of the end of
-        // its lease, or of its shard's epoch, which wait in line here.
-        let (state, me, shard) = (self.node.registry.state(), self.node.gateway(), self.key.anchor());
-        let current = state.shard(shard).is_some_and(|entry| entry.epoch == self.machine.epoch());
-        let right = right(&state, me.node, me.generation, self.node.lease.holds(), shard);
-        let frozen = !current || right != Right::Full;
+        let right = may(&self.node, &self.node.registry.state(), self.key.anchor(), self.machine.epoch());
+        let frozen = right != Right::Full;
         if frozen != self.frozen {
             self.frozen = frozen;
             self.machine.set_frozen(now, frozen, out);
@@ -201,8 +192,11 @@ impl RoomActor {
             self.proxies.remove(&from); // it may be another proxy than before
         }
         let (now, node, key) = (clock::now(), Arc::clone(&self.node), self.key.clone());
+        let state = node.registry.state();
+        if is_over(&state, from.node, from.generation) {
+            return; // it would be held here for ever: that it ended has been said, or is about to be
+        }
         self.run(ctx, |machine, out| {
-            let state = node.registry.state();
             let revoked =
                 |session: SessionId, who: Option<&Identity>| is_revoked(&state, now, &key, session, who);
             machine.handle(now, from, input, &revoked, out);
@@ -255,11 +249,31 @@ impl RoomActor {
     }
 }
 
+/// What this node may do in a shard under an epoch.
+fn may(node: &Node, state: &State, shard: Shard, epoch: Epoch) -> Right {
+    if state.shard(shard).is_none_or(|entry| entry.epoch != epoch) {
+        return Right::None;
+    }
+    let me = node.gateway();
+    right(state, me.node, me.generation, node.lease.holds(), shard)
+}
+
 impl Actor for RoomActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(limits::MAILBOX);
+        // In the directory by now: of what changes after this state it is told.
+        let (state, shard, epoch) = (self.node.registry.state(), self.key.anchor(), self.machine.epoch());
+        if may(&self.node, &state, shard, epoch) == Right::None {
+            return self.stop(ctx);
+        }
+        if self.node.is_settled(shard, epoch) {
+            self.machine.set_settled();
+        } else {
+            self.machine.expect_gateways(clock::now(), Node::gateways(&state));
+        }
+        self.run(ctx, |_, _| ());
     }
 }
 
@@ -282,7 +296,7 @@ impl Handler<Change> for RoomActor {
 
     fn handle(&mut self, change: Change, ctx: &mut Self::Context) {
         match change {
-            Change::Lease | Change::Moving(_) => self.run(ctx, |_, _| ()),
+            Change::Lease | Change::Moving => self.run(ctx, |_, _| ()),
             Change::Over => self.stop(ctx),
             Change::GatewayLost(gateway) => {
                 self.proxies.remove(&gateway);

@@ -8,10 +8,13 @@ use std::time::Duration;
 use chappe_cluster::mesh::join;
 use chappe_cluster::start::{self, Begin, Config, Found, Running};
 use chappe_cluster::{clock, http};
-use chappe_proto::id::{NodeId, Region};
+use chappe_proto::id::{AppId, Generation, NodeId, Region, RoomKey, RoomName};
 use chappe_proto::mesh::join::Token;
+use chappe_proto::mesh::node::{Body, Lane};
 use chappe_proto::mesh::uplink::Secret;
-use chappe_proto::registry::State;
+use chappe_proto::registry::{AppPolicy, Command, State};
+use chappe_proto::signal::member::Gateway;
+use chappe_proto::signal::route::{RoomInput, ToRoom};
 
 /// What must happen within this happens at all.
 const SOON: Duration = Duration::from_secs(20);
@@ -82,4 +85,43 @@ async fn three_nodes_share_what_one_had_and_go_on_without_it() {
     }
     second.stop().await;
     third.stop().await;
+}
+
+/// Looks until it is so.
+async fn becomes(what: impl Fn() -> bool) {
+    let waiting = async {
+        while !what() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, waiting).await.unwrap();
+}
+
+#[actix_rt::test]
+async fn a_frame_of_a_former_life_attaches_nobody_to_a_room() {
+    let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let first = found(dirs[0].path()).await;
+    let app = AppId::new("test").unwrap();
+    let command = Command::AppAdd { app: app.clone(), name: "Test".into(), policy: AppPolicy::default() };
+    first.node.proposals.propose(command, SOON).await.unwrap().outcome.accepted().unwrap();
+    let second = joined(dirs[1].path(), invite(&first).await).await;
+    until(&first, |state| owned(state, 1) == 2048).await;
+    becomes(|| second.node.mesh.links().borrow().reaches(NodeId(1))).await;
+
+    // A process that was stopped for long wakes, and speaks before it knows that it was taken for dead.
+    let former = Gateway { generation: Generation(0), ..second.node.gateway() };
+    let state = first.node.registry.state();
+    let name = |n: u32| RoomKey { app: app.clone(), room: RoomName::new(&format!("r{n}")).unwrap() };
+    let here = |room: &RoomKey| state.shard(room.anchor()).unwrap().owner == Some(NodeId(1));
+    let room = (0..).map(name).find(here).unwrap();
+    let (shard, epoch) = first.node.anchor(&room);
+    let frame =
+        ToRoom { room: room.clone(), shard, epoch, gateway: former, body: RoomInput::Attach { held: None } };
+    second.node.mesh.send(NodeId(1), Lane::of(&room), Body::ToRoom(frame)).unwrap();
+
+    // The room begins with the frame; nobody follows it, so that it ends.
+    becomes(|| !first.node.rooms.is_empty()).await;
+    becomes(|| first.node.rooms.is_empty()).await;
+    first.stop().await;
+    second.stop().await;
 }

@@ -6,7 +6,7 @@ use chappe_proto::id::{Epoch, RoomKey, Shard};
 use chappe_proto::limits;
 use chappe_proto::mesh::node::Body;
 use chappe_proto::registry::NodeState;
-use chappe_proto::registry::rights::Right;
+use chappe_proto::registry::rights::{self, Right};
 use chappe_proto::signal::code::{ErrorCode, Refusal};
 use chappe_proto::signal::member::Gateway;
 use chappe_proto::signal::room::Room;
@@ -144,10 +144,7 @@ impl Node {
 
     /// Whether the registry knows that a gateway's life is over.
     fn is_over(&self, gateway: Gateway) -> bool {
-        self.state.node(gateway.node).is_none_or(|node| {
-            gateway.generation < node.generation
-                || (gateway.generation == node.generation && node.state == NodeState::Down)
-        })
+        rights::is_over(&self.state, gateway.node, gateway.generation)
     }
 
     /// A frame of a room's owner for this gateway.
