@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chappe_proto::id::{Generation, NodeId};
 use chappe_proto::registry::{Command, NodeAddresses, NodeState, Outcome, VERSION};
-
+use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use crate::actor::{proxy, session};
@@ -16,6 +16,8 @@ use crate::proposals::{Proposals, Unavailable};
 
 /// One attempt to begin; then whoever watches is told what is missing.
 const ATTEMPT: Duration = Duration::from_secs(5);
+/// Between two attempts.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Says that the process has begun, and waits as long as it takes until the registry has it.
 ///
@@ -47,7 +49,10 @@ async fn propose(
                 _ => tracing::error!("the registry answers the beginning of a node with something else"),
             },
             Err(Unavailable::Stopped) => return Err(LifeError::Stopped),
-            Err(missing) => tracing::warn!(%missing, "waiting for the cluster"),
+            Err(missing) => {
+                tracing::warn!(%missing, "waiting for the cluster");
+                tokio::time::sleep(AGAIN).await; // some answers, as of a full disk, come at once
+            }
         }
     }
 }
@@ -93,7 +98,7 @@ pub(crate) async fn run(
             return error;
         }
         tracing::warn!("the cluster took this node for dead, and its clients resume: it begins anew");
-        end(&node);
+        end(&node).await;
         match begin(&node.proposals, node.id, &addresses, removed.clone()).await {
             Ok(generation) => node.begin(generation),
             Err(error) => return error,
@@ -101,19 +106,12 @@ pub(crate) async fn run(
     }
 }
 
-/// All that belongs to this life ends. Rooms end by the epochs of their shards.
-fn end(node: &Node) {
+/// All that belongs to this life ends, and has ended with this: sessions first, since one that lives makes
+/// itself a proxy, which would be of this life in the next. Rooms end by the epochs of their shards.
+async fn end(node: &Node) {
     node.lease.set(chappe_proto::time::Mono::default());
-    for (_, session) in node.sessions.all() {
-        let session = Arc::clone(&session);
-        actix_rt::spawn(async move {
-            let _ = session.send(session::Over).await; // it has ended already
-        });
-    }
-    for (_, proxy) in node.proxies.all() {
-        actix_rt::spawn(async move {
-            let _ = proxy.send(proxy::Over).await; // it has ended already
-        });
-    }
+    // What has ended already gives an error.
+    join_all(node.sessions.all().iter().map(|(_, session)| session.send(session::Over))).await;
+    join_all(node.proxies.all().iter().map(|(_, proxy)| proxy.send(proxy::Over))).await;
     tracing::debug!(at = ?clock::mono(), "life over");
 }

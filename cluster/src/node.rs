@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::Addr;
 use chappe_proto::id::{AppId, Epoch, Generation, NodeId, RoomKey, SessionId, Shard};
 use chappe_proto::limits;
-use chappe_proto::registry::{NodeState, State};
+use chappe_proto::registry::{NodeState, State, rights};
 use chappe_proto::signal::member::{Gateway, Policy};
 use chappe_proto::signal::resume::SealingKeys;
 use chappe_proto::signal::session::World;
@@ -109,6 +109,12 @@ impl Node {
     /// Replaces what sessions need to know.
     pub fn publish(&self, world: World) {
         *self.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
+    }
+
+    /// Whether it may let clients in: new ones, and sessions that were elsewhere (CLUSTER.md 4).
+    pub(crate) fn admits(&self) -> bool {
+        let me = self.gateway();
+        rights::admits(&self.registry.state(), me.node, me.generation, self.lease.holds())
     }
 
     /// The shard that a room is looked for in, and its epoch.

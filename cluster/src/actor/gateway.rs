@@ -71,7 +71,7 @@ pub fn greet(node: &Arc<Node>, source: &Source, text: &str, socket: Socket) -> G
             let resume = resume.clone();
             return_to(node, now, &resume, *join, socket)
         }
-        None if !node.lease.holds() => Greeting::Refused(without_lease()),
+        None if !node.admits() => Greeting::Refused(without_lease()),
         None => match admit(node, now, source, *join) {
             Ok(start) => attach(node, start, socket),
             Err(refusal) => Greeting::Refused(refusal),
@@ -124,7 +124,7 @@ fn return_to(node: &Arc<Node>, now: Now, resume: &str, join: Join, socket: Socke
     if let Some(session) = node.sessions.get(&token.seat.session).filter(|session| session.connected()) {
         return ask(session, token.presented(), join.marks, socket);
     }
-    if !node.lease.holds() {
+    if !node.admits() {
         return Greeting::Refused(without_lease());
     }
     match rebuild(&state, now, token, join) {
