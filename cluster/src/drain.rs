@@ -2,11 +2,13 @@
 //! clients resume elsewhere before their sockets close. An operator's wish, which can be taken back, or the
 //! first part of a stop.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
+use chappe_proto::id::SessionId;
 use chappe_proto::limits;
 use chappe_proto::registry::{Command, NodeState, State};
 
@@ -55,45 +57,62 @@ pub(crate) async fn run(node: Arc<Node>) {
             return;
         }
         tracing::info!("draining");
-        let emptying = clients(&node, limits::DRAIN_WITHIN);
-        tokio::pin!(emptying);
+        let emptying = async {
+            loop {
+                clients(&node, limits::DRAIN_WITHIN).await; // whoever comes meanwhile, or comes back, goes too
+            }
+        };
         let stays = tokio::select! {
-            () = &mut emptying => None,
-            stays = states.wait_for(|state| !drains(state)) => Some(stays.is_ok()),
+            () = emptying => return,
+            stays = states.wait_for(|state| !drains(state)) => stays.is_ok(),
         };
-        let goes_on = match stays {
-            Some(goes_on) => goes_on,
-            None => states.wait_for(|state| !drains(state)).await.is_ok(),
-        };
-        if !goes_on {
+        if !stays {
             return;
         }
         tracing::info!("no longer draining");
     }
 }
 
-/// Asks all clients to resume elsewhere, spread over half of `within`; those that are still here at its end
-/// are closed with a code that resumes. Newcomers while it lasts are asked as well.
-pub(crate) async fn clients(node: &Arc<Node>, within: Duration) {
+/// Who has been asked to go.
+#[derive(Debug, Default)]
+struct Asked(HashSet<SessionId>);
+
+impl Asked {
+    /// Whom to ask now, of those who are here, so that within `steps` all are asked: each once, however long it
+    /// takes to go.
+    fn next(&mut self, here: &[SessionId], steps: u32) -> HashSet<SessionId> {
+        let present: HashSet<_> = here.iter().copied().collect();
+        self.0.retain(|session| present.contains(session));
+        let fresh: Vec<_> = here.iter().copied().filter(|session| !self.0.contains(session)).collect();
+        let part = fresh.len().div_ceil(usize::try_from(steps.max(1)).unwrap_or(1));
+        let now: HashSet<_> = fresh.into_iter().take(part).collect();
+        self.0.extend(&now);
+        now
+    }
+}
+
+/// Asks all clients to resume elsewhere, spread over half of `within`; newcomers are asked as well.
+/// Those that are still here at its end are closed with a code that resumes.
+async fn clients(node: &Arc<Node>, within: Duration) {
     let deadline = clock::mono() + within;
-    let pause = within / 2 / STEPS;
-    for step in 0..STEPS {
-        let to = elsewhere(node);
+    let mut asked = Asked::default();
+    for step in 0.. {
         let all = node.sessions.all();
-        let part = all.len().div_ceil(usize::try_from(STEPS - step).unwrap_or(1));
-        for (_, session) in all.into_iter().take(part) {
-            ask(&session, &to, deadline.until(clock::mono()));
-        }
-        if node.sessions.is_empty() {
+        if deadline <= clock::mono() {
+            for (_, session) in all {
+                let _ = session.try_send(Shutdown); // one whose mailbox is full is slow, and is closed for it
+            }
             return;
         }
-        actix_rt::time::sleep(pause).await;
-    }
-    while !node.sessions.is_empty() && clock::mono() < deadline {
-        actix_rt::time::sleep(LOOK_EVERY).await;
-    }
-    for (_, session) in node.sessions.all() {
-        let _ = session.try_send(Shutdown); // one whose mailbox is full is slow, and is closed for it
+        let here: Vec<_> = all.iter().map(|(id, _)| *id).collect();
+        let next = asked.next(&here, STEPS.saturating_sub(step));
+        if !next.is_empty() {
+            let (to, left) = (elsewhere(node), deadline.until(clock::mono()));
+            for (_, session) in all.iter().filter(|(id, _)| next.contains(id)) {
+                ask(session, &to, left);
+            }
+        }
+        actix_rt::time::sleep(within / 2 / STEPS).await;
     }
 }
 
@@ -165,4 +184,29 @@ pub(crate) fn elsewhere(node: &Node) -> Arc<[String]> {
         *id != node.id && held.state == NodeState::Up && !held.draining && node.reaches(*id)
     });
     fit.flat_map(|(_, held)| held.addresses.public.iter().cloned()).take(limits::NODES_TOLD).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_client_is_asked_once_and_newcomers_too() {
+        let mut here: Vec<_> = (0..10).map(|n| SessionId::from_random([n; 15])).collect();
+        let (mut asked, mut all) = (Asked::default(), HashSet::new());
+        // None of them goes yet: clients take their time.
+        for steps in (1..=5).rev() {
+            let next = asked.next(&here, steps);
+            assert_eq!(next.len(), 2);
+            all.extend(next);
+        }
+        assert_eq!(all.len(), 10);
+        assert!(asked.next(&here, 0).is_empty());
+        here.push(SessionId::from_random([10; 15]));
+        assert_eq!(asked.next(&here, 0), HashSet::from([here[10]]));
+        // Those who have gone are forgotten; one that is back is asked again.
+        assert!(asked.next(&here[1..], 0).is_empty());
+        assert_eq!(asked.0.len(), 10);
+        assert_eq!(asked.next(&here, 0), HashSet::from([here[0]]));
+    }
 }
