@@ -128,6 +128,9 @@ pub const HEALTH_MAX: usize = 64 * 1024;
 /// Directives that wait for one edge: it has been away for long when they are so many, and what they
 /// would end has expired.
 pub const DIRECTIVES_MAX: usize = 4096;
+/// A node keeps directives for an edge without a link to it for this long: the longest lifetime of an allocation
+/// (RFC 8656 section 3.2 allows an hour), after which what they would end has ended.
+pub const DIRECTIVES_KEPT: Duration = Duration::from_secs(3600);
 /// Uplinks that one node accepts.
 pub const UPLINKS_MAX: usize = 1024;
 /// An edge must have said hello within this.

@@ -99,17 +99,28 @@ struct Orders {
     /// The last one handed to the present link.
     sent: u64,
     pending: VecDeque<Numbered>,
+    /// Since when it has no link here.
+    lost_at: Mono,
+    /// Whether the oldest were dropped, which is said once.
+    full: bool,
 }
 
 impl Orders {
     fn add(&mut self, edge: &EdgeId, directive: Directive) {
         self.last += 1;
         if self.pending.len() == limits::DIRECTIVES_MAX {
-            tracing::warn!(%edge, "too many directives wait for this edge; the oldest is dropped");
+            if !std::mem::replace(&mut self.full, true) {
+                tracing::warn!(%edge, "too many directives wait for this edge; the oldest are dropped");
+            }
             self.pending.pop_front();
         }
         self.pending.push_back((self.last, directive));
         self.send();
+    }
+
+    /// Whether the edge may still have to carry them out: it has a link here, or had one lately.
+    fn are_kept(&self, now: Mono) -> bool {
+        self.link.is_some() || now.since(self.lost_at) < limits::DIRECTIVES_KEPT
     }
 
     /// Hands on what the link has not been given yet, as far as it takes it.
@@ -182,6 +193,7 @@ impl EdgesActor {
         if self.fleet.poll_timeout() <= now.mono {
             self.fleet.handle_timeout(now);
         }
+        self.orders.retain(|_, orders| orders.are_kept(now.mono));
         for orders in self.orders.values_mut() {
             orders.send();
         }
@@ -228,7 +240,7 @@ impl Handler<LinkSays> for EdgesActor {
         match says.event {
             LinkEvent::Up { hello, directives } => {
                 let orders = self.orders.entry(edge).or_default();
-                (orders.link, orders.sent) = (Some((number, directives)), 0);
+                (orders.link, orders.sent, orders.full) = (Some((number, directives)), 0, false);
                 orders.send();
                 self.fleet.handle_hello(now, number, *hello);
                 self.publish();
@@ -243,8 +255,10 @@ impl Handler<LinkSays> for EdgesActor {
                 }
             }
             LinkEvent::Down { goodbye } => {
-                if let Some(orders) = self.orders.get_mut(&edge) {
-                    orders.link.take_if(|(link, _)| *link == number);
+                if let Some(orders) = self.orders.get_mut(&edge)
+                    && orders.link.take_if(|(link, _)| *link == number).is_some()
+                {
+                    orders.lost_at = now.mono;
                 }
                 self.fleet.handle_end(number, &edge, goodbye);
                 self.publish();
@@ -294,5 +308,34 @@ impl Handler<Reporting> for EdgesActor {
     fn handle(&mut self, _: Reporting, _: &mut Self::Context) -> Self::Result {
         let alive = self.fleet.reports().into_iter().filter(|report| report.alive);
         alive.map(|report| report.hello.edge).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panic")]
+
+    use chappe_proto::id::SessionId;
+
+    use super::*;
+
+    #[test]
+    fn directives_of_an_edge_that_went_elsewhere_are_not_kept_for_ever() {
+        let edge = EdgeId::new("e1").unwrap();
+        let (way, mut given) = mpsc::channel(8);
+        let mut orders = Orders { link: Some((1, way)), ..Orders::default() };
+        let late = Mono(Duration::from_secs(1_000_000));
+        assert!(orders.are_kept(late), "it has a link");
+        orders.add(&edge, Directive::End { session: SessionId::from_random([1; 15]) });
+        assert_eq!(given.try_recv().unwrap().0, 1);
+
+        (orders.link, orders.lost_at) = (None, late);
+        assert!(orders.are_kept(late), "it may be back in a moment");
+        for _ in 0..=limits::DIRECTIVES_MAX {
+            orders.add(&edge, Directive::End { session: SessionId::from_random([2; 15]) });
+        }
+        assert_eq!(orders.pending.len(), limits::DIRECTIVES_MAX);
+        assert!(orders.full);
+        assert!(!orders.are_kept(late + limits::DIRECTIVES_KEPT));
     }
 }
