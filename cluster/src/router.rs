@@ -130,16 +130,20 @@ impl Router {
 
     /// A frame for a room that the sender believes to be here.
     pub(crate) fn to_room(&self, node: &Arc<Node>, frame: ToRoom) {
-        let state = node.registry.state();
-        let Some(entry) = state.shard(frame.shard) else { return };
-        if frame.epoch > entry.epoch {
+        let mut state = node.registry.state();
+        if state.shard(frame.shard).is_some_and(|entry| frame.epoch > entry.epoch) {
             let mut early = lock(&self.early);
-            if early.len() >= limits::EARLY_FRAMES {
-                early.pop_front(); // its proxy repeats what matters
+            // Again, behind the lock: else it may be applied, and what waited be heard, in between.
+            state = node.registry.state();
+            if state.shard(frame.shard).is_some_and(|entry| frame.epoch > entry.epoch) {
+                if early.len() >= limits::EARLY_FRAMES {
+                    early.pop_front(); // its proxy repeats what matters
+                }
+                early.push_back(frame);
+                return;
             }
-            early.push_back(frame);
-            return;
         }
+        let Some(entry) = state.shard(frame.shard) else { return };
         if frame.epoch < entry.epoch || entry.owner != Some(node.id) {
             let (gateway, epoch) = (frame.gateway, entry.epoch);
             let body = ProxyInput::Refused { epoch };

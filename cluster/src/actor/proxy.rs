@@ -139,7 +139,10 @@ impl ProxyActor {
         let state = self.node.registry.state();
         let Some(entry) = state.shard(frame.shard) else { return false };
         if frame.epoch > entry.epoch {
-            self.early = Some(frame).filter(|frame| matches!(frame.body, RoomInput::Attach { .. }));
+            // Anything else is said again after it.
+            if matches!(frame.body, RoomInput::Attach { .. }) {
+                self.early = Some(frame);
+            }
             return true;
         }
         match entry.owner {
