@@ -76,6 +76,8 @@ pub(crate) enum Heard {
     SnapshotSent(NodeId, bool),
     Incident(Incident),
     Proposed(Command),
+    /// Asked for its status, which is never answered.
+    Asked(NodeId),
 }
 
 /// Hands all over to the test, and answers `Read` with its node's id and nothing else.
@@ -105,7 +107,10 @@ impl Handler for Recorder {
         self.hear(Heard::SnapshotSent(to, arrived));
     }
 
-    fn answer(&self, _: NodeId, ask: Ask) -> Answering<Answer> {
+    fn answer(&self, from: NodeId, ask: Ask) -> Answering<Answer> {
+        if ask == Ask::Status {
+            self.hear(Heard::Asked(from));
+        }
         let index = Index(self.node.0);
         Box::pin(async move {
             match ask {

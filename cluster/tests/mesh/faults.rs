@@ -97,6 +97,8 @@ async fn what_has_no_link_goes_through_a_node_that_has_one() {
     // A question that waits is told at once when the last way is lost.
     let (mesh, begun) = (one.mesh.clone(), clock::mono());
     let asked = tokio::spawn(async move { mesh.request(NodeId(3), Ask::Status, SOON).await });
+    let came = |heard| matches!(heard, Heard::Asked(NodeId(1))).then_some(());
+    three.hear("a question", came).await;
     two.mesh.stop().await;
     assert_eq!(asked.await.unwrap(), Err(RequestError::Lost(NodeId(3))));
     assert!(clock::mono().since(begun) < SOON);
