@@ -112,8 +112,11 @@ async fn a_frame_of_a_former_life_attaches_nobody_to_a_room() {
     let former = Gateway { generation: Generation(0), ..second.node.gateway() };
     let state = first.node.registry.state();
     let name = |n: u32| RoomKey { app: app.clone(), room: RoomName::new(&format!("r{n}")).unwrap() };
-    let here = |room: &RoomKey| state.shard(room.anchor()).unwrap().owner == Some(NodeId(1));
-    let room = (0..).map(name).find(here).unwrap();
+    let stays = |room: &RoomKey| {
+        let shard = state.shard(room.anchor()).unwrap();
+        shard.owner == Some(NodeId(1)) && shard.moving.is_none()
+    };
+    let room = (0..).map(name).find(stays).unwrap();
     let (shard, epoch) = first.node.anchor(&room);
     let frame =
         ToRoom { room: room.clone(), shard, epoch, gateway: former, body: RoomInput::Attach { held: None } };
