@@ -156,7 +156,18 @@ impl Drop for LanServer<'_> {
 
 fn spawn(namespace: &Namespace, options: &[String], directory: &TempDir) -> Process {
     let mut command = namespace.command(process::binary());
-    command.args(["dev", "--http", &HTTP.to_string(), "--turn", &TURN.to_string(), "--data"]);
+    command.args([
+        "dev",
+        "--nodes",
+        "1",
+        "--edges",
+        "1",
+        "--http",
+        &HTTP.to_string(),
+        "--turn",
+        &TURN.to_string(),
+        "--data",
+    ]);
     command.arg(directory.path().join("data")).args(options);
     Process::start(&mut command)
 }
