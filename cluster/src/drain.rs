@@ -14,7 +14,7 @@ use chappe_proto::registry::{Command, NodeState, State};
 
 use crate::actor::session::{Moving, SessionActor, Shutdown};
 use crate::clock;
-use crate::node::Node;
+use crate::node::{Node, told};
 
 /// Sessions are asked to move in so many steps.
 const STEPS: u32 = 20;
@@ -183,7 +183,7 @@ pub(crate) fn elsewhere(node: &Node) -> Arc<[String]> {
     let fit = state.nodes().filter(|(id, held)| {
         *id != node.id && held.state == NodeState::Up && !held.draining && node.reaches(*id)
     });
-    fit.flat_map(|(_, held)| held.addresses.public.iter().cloned()).take(limits::NODES_TOLD).collect()
+    fit.flat_map(|(_, held)| told(&held.addresses)).take(limits::NODES_TOLD).collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::Addr;
 use chappe_proto::id::{AppId, Epoch, Generation, NodeId, RoomKey, SessionId, Shard};
 use chappe_proto::limits;
-use chappe_proto::registry::{NodeState, State, rights};
+use chappe_proto::registry::{NodeAddresses, NodeState, State, rights};
 use chappe_proto::signal::member::{Gateway, Policy};
 use chappe_proto::signal::resume::SealingKeys;
 use chappe_proto::signal::session::World;
@@ -53,6 +53,14 @@ pub struct Node {
     pub resumes: Sources,
     world: RwLock<Arc<World>>,
     owned: RwLock<Vec<(Epoch, Mono)>>,
+}
+
+/// Where clients are sent to find a node: a page of HTTPS may open nothing else, so that where there is HTTPS
+/// nothing else is told.
+pub(crate) fn told(addresses: &NodeAddresses) -> impl Iterator<Item = String> {
+    let secure = |url: &String| url.starts_with("https://");
+    let only = addresses.public.iter().any(secure);
+    addresses.public.iter().filter(move |url| !only || secure(url)).cloned()
 }
 
 /// What a node is put together from.
@@ -176,7 +184,7 @@ impl Node {
         let up = state.nodes().filter(|(_, node)| node.state == NodeState::Up);
         let (own, others): (Vec<_>, Vec<_>) = up.partition(|(node, _)| *node == self.id);
         let all = own.into_iter().chain(others.into_iter().filter(|(_, node)| !node.draining));
-        all.flat_map(|(_, node)| node.addresses.public.iter().cloned()).take(limits::NODES_TOLD).collect()
+        all.flat_map(|(_, node)| told(&node.addresses)).take(limits::NODES_TOLD).collect()
     }
 
     /// An app's policy as rooms and sessions need it.
