@@ -7,13 +7,12 @@ use chappe_proto::id::{Epoch, Generation, Index, NodeId, Shard};
 use chappe_proto::mesh::node::{Body, Lane};
 use chappe_proto::registry::State;
 use chappe_proto::registry::steward::{Output, Steward as Machine};
-use chappe_proto::registry::voters::{Members, Step};
+use chappe_proto::registry::voters::Members;
 use chappe_proto::time::Mono;
-use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
 use tokio::sync::mpsc;
 
 use crate::clock;
-use crate::consensus::{Proposal, ProposeError, Registry, Status};
+use crate::consensus::{Proposal, ProposeError, Registry, conf_change};
 use crate::events::Events;
 use crate::keeper::Word;
 use crate::mesh::Mesh;
@@ -27,16 +26,6 @@ pub(crate) struct Steward {
     /// While this node leads: the term.
     office: Option<(u64, Box<Machine>)>,
     members: Members,
-}
-
-fn members(status: Status) -> Members {
-    Members {
-        voters: status.voters.into_iter().collect(),
-        learners: status.learners.into_iter().collect(),
-        outgoing: status.outgoing.into_iter().collect(),
-        caught_up: status.caught_up.into_iter().collect(),
-        recent: status.recent.into_iter().collect(),
-    }
 }
 
 impl Steward {
@@ -54,7 +43,7 @@ impl Steward {
     pub(crate) fn handle_status(&mut self) {
         let status = self.registry.status();
         let term = status.in_office.then_some(status.term);
-        let (me, known) = (status.member, members(status));
+        let (me, known) = (status.member, status.members());
         let held = self.office.as_ref().map(|(term, _)| *term);
         if held == term && self.members == known {
             return;
@@ -156,7 +145,7 @@ impl Steward {
             }
             Output::Members(steps) => {
                 tokio::spawn(async move {
-                    if let Err(error) = registry.change_members(change(&steps)).await {
+                    if let Err(error) = registry.change_members(conf_change(&steps)).await {
                         tracing::info!(%error, ?steps, "Raft's members stay as they are");
                     }
                 });
@@ -174,21 +163,4 @@ impl Steward {
             }
         }
     }
-}
-
-/// Raft's form of a change of members.
-fn change(steps: &[Step]) -> ConfChangeV2 {
-    let single = |step: &Step| {
-        let (kind, node) = match step {
-            Step::Voter(node) => (ConfChangeType::AddNode, node),
-            Step::Learner(node) => (ConfChangeType::AddLearnerNode, node),
-            Step::Remove(node) => (ConfChangeType::RemoveNode, node),
-        };
-        let mut change = ConfChangeSingle::default();
-        (change.node_id, change.change_type) = (node.0, kind);
-        change
-    };
-    let mut change = ConfChangeV2::default();
-    change.set_changes(steps.iter().map(single).collect::<Vec<_>>().into());
-    change
 }
