@@ -83,14 +83,6 @@ fn own(status: NodeStatus) -> MemberOwn {
     }
 }
 
-/// RFC 7468 section 2.
-fn pem(label: &str, der: &[u8]) -> String {
-    let text = data_encoding::BASE64.encode(der);
-    let lines: Vec<&str> =
-        text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
-}
-
 fn authorities(state: &State) -> Vec<AuthorityStatus> {
     let status = |(number, authority): (&u64, &registry::Authority)| {
         let der = CertificateDer::from(authority.certificate.0.clone());
@@ -264,8 +256,8 @@ impl Control for Admin {
             let up = state.nodes().filter(|(_, node)| node.state == NodeState::Up);
             Ok(EdgeIdentity {
                 cluster: cluster.id,
-                certificate: pem("CERTIFICATE", &certificate),
-                authorities: authorities.map(|held| pem("CERTIFICATE", &held.certificate.0)).collect(),
+                certificate: pki::pem("CERTIFICATE", &certificate),
+                authorities: authorities.map(|held| pki::pem("CERTIFICATE", &held.certificate.0)).collect(),
                 nodes: up.flat_map(|(_, node)| node.addresses.mesh.clone()).collect(),
                 realm: cluster.realm.clone(),
             })

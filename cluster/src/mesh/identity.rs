@@ -15,13 +15,12 @@ use chappe_proto::id::{ClusterId, NodeId, Region};
 use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::registry::{Command, State};
 use chappe_proto::time::Unix;
-use data_encoding::BASE64;
 use rcgen::KeyPair;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
-use super::pki::{Authority, Holder, PkiError, read, write_private};
+use super::pki::{Authority, Holder, PkiError, pem, read, write_private};
 use super::tls::Credentials;
 
 /// A node's identity.
@@ -210,14 +209,6 @@ impl IdentityDir {
             _ => Ok(()),
         }
     }
-}
-
-/// RFC 7468 section 2.
-fn pem(label: &str, der: &[u8]) -> String {
-    let text = BASE64.encode(der);
-    let lines: String =
-        text.as_bytes().chunks(64).flat_map(|line| [line, b"\n"]).flatten().map(|b| char::from(*b)).collect();
-    format!("-----BEGIN {label}-----\n{lines}-----END {label}-----\n")
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use chappe_proto::id::{ClusterId, EdgeId, NodeId};
 use chappe_proto::limits::{AUTHORITY_TTL, CERTIFICATE_RENEW_AT, CERTIFICATE_TTL, CLOCK_SKEW};
 use chappe_proto::registry::State;
 use chappe_proto::time::Unix;
+use data_encoding::BASE64;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, GeneralSubtree,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData, SanType, SubjectPublicKeyInfo,
@@ -343,6 +344,14 @@ fn authority(cluster: &ClusterId, now: Unix) -> Result<CertificateParams, PkiErr
     });
     lasts(&mut params, now, AUTHORITY_TTL);
     Ok(params)
+}
+
+/// The text form of DER (RFC 7468 section 2).
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+    let text = BASE64.encode(der);
+    let lines: String =
+        text.as_bytes().chunks(64).flat_map(|line| [line, b"\n"]).flatten().map(|b| char::from(*b)).collect();
+    format!("-----BEGIN {label}-----\n{lines}-----END {label}-----\n")
 }
 
 pub(crate) fn read(path: &Path) -> Result<Option<String>, PkiError> {
