@@ -32,7 +32,8 @@ pub(crate) async fn follow(registry: Registry, mesh: Mesh, cluster: ClusterId) -
         if statuses.wait_for(|status| status.wants_feed).await.is_err() {
             return Ok(()); // the registry has ended
         }
-        if let Some(node) = next(&mesh, turn) {
+        let next = mesh.links().borrow().any(turn);
+        if let Some(node) = next {
             let mut own = registry.watch_status();
             let ended = tokio::select! {
                 ended = follow_one(&registry, &mesh, node, cluster) => ended,
@@ -47,12 +48,6 @@ pub(crate) async fn follow(registry: Registry, mesh: Mesh, cluster: ClusterId) -
         tokio::time::sleep(AGAIN).await; // nothing tells of it when the other side is better
     }
     Ok(())
-}
-
-/// One linked node after another.
-fn next(mesh: &Mesh, turn: usize) -> Option<NodeId> {
-    let linked = mesh.links().borrow().nodes();
-    turn.checked_rem(linked.len()).and_then(|nth| linked.get(nth).copied())
 }
 
 async fn follow_one(

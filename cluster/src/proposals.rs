@@ -120,7 +120,9 @@ impl Proposals {
         for turn in 0_usize.. {
             let leader = statuses.borrow_and_update().leader;
             let left = deadline.until(clock::mono());
-            let why = match named.take().or(leader).or_else(|| self.any(turn)) {
+            // One that is no member of Raft yet hears of no leader by itself, and asks anybody.
+            let any = || self.0.mesh.links().borrow().any(turn);
+            let why = match named.take().or(leader).or_else(any) {
                 None => self.nobody(),
                 Some(leader) => match ask(leader, left.min(ATTEMPT)).await {
                     Attempt::Done(answer) => return Ok(answer),
@@ -143,12 +145,6 @@ impl Proposals {
             }
         }
         Err(Unavailable::Stopped)
-    }
-
-    /// A node to ask for the leader: one that is no member of Raft yet hears none by itself.
-    fn any(&self, turn: usize) -> Option<NodeId> {
-        let linked = self.0.mesh.links().borrow().nodes();
-        turn.checked_rem(linked.len()).and_then(|nth| linked.get(nth).copied())
     }
 
     async fn attempt(

@@ -42,6 +42,13 @@ impl Links {
         self.direct.keys().copied().collect()
     }
 
+    /// One linked node after another, turn by turn: whoever needs just any.
+    #[must_use]
+    pub fn any(&self, turn: usize) -> Option<NodeId> {
+        let nth = turn.checked_rem(self.direct.len())?;
+        self.direct.keys().nth(nth).copied()
+    }
+
     /// Whether there is a link with a node.
     #[must_use]
     pub fn is_direct(&self, node: NodeId) -> bool {
