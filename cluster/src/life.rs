@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use chappe_proto::id::{Generation, NodeId};
 use chappe_proto::registry::{Command, NodeAddresses, NodeState, Outcome, VERSION};
+use chappe_proto::time::Mono;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use crate::actor::{proxy, session};
-use crate::clock;
 use crate::node::Node;
 use crate::proposals::{Proposals, Unavailable};
 
@@ -109,9 +109,8 @@ pub(crate) async fn run(
 /// All that belongs to this life ends, and has ended with this: sessions first, since one that lives makes
 /// itself a proxy, which would be of this life in the next. Rooms end by the epochs of their shards.
 async fn end(node: &Node) {
-    node.lease.set(chappe_proto::time::Mono::default());
+    node.lease.set(Mono::default());
     // What has ended already gives an error.
     join_all(node.sessions.all().iter().map(|(_, session)| session.send(session::Over))).await;
     join_all(node.proxies.all().iter().map(|(_, proxy)| proxy.send(proxy::Over))).await;
-    tracing::debug!(at = ?clock::mono(), "life over");
 }
