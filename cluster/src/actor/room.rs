@@ -108,8 +108,8 @@ impl RoomActor {
     /// Whether it may only relay: its shard moves, or this node has no lease (CLUSTER.md 4). Asked
     /// each time: a process that stood still hears what waits for it before it hears of the end of its lease, or of
     /// its shard's epoch, which wait in line here.
-    fn freeze(&mut self, now: Now, out: &mut Vec<Output>) {
-        let right = may(&self.node, &self.node.registry.state(), self.key.anchor(), self.machine.epoch());
+    fn freeze(&mut self, now: Now, state: &State, out: &mut Vec<Output>) {
+        let right = may(&self.node, state, self.key.anchor(), self.machine.epoch());
         let frozen = right != Right::Full;
         if frozen != self.frozen {
             self.frozen = frozen;
@@ -118,8 +118,18 @@ impl RoomActor {
     }
 
     fn run(&mut self, ctx: &mut Context<Self>, step: impl FnOnce(&mut Room, &mut Vec<Output>)) {
+        self.run_under(&self.node.registry.state(), ctx, step);
+    }
+
+    /// Lets the machine do something with the rights that this state gives, and does what it says.
+    fn run_under(
+        &mut self,
+        state: &State,
+        ctx: &mut Context<Self>,
+        step: impl FnOnce(&mut Room, &mut Vec<Output>),
+    ) {
         let mut out = Vec::new();
-        self.freeze(clock::now(), &mut out);
+        self.freeze(clock::now(), state, &mut out);
         step(&mut self.machine, &mut out);
         for output in out {
             match output {
@@ -191,12 +201,11 @@ impl RoomActor {
         if matches!(input, RoomInput::Attach { .. }) {
             self.proxies.remove(&from); // it may be another proxy than before
         }
-        let (now, node, key) = (clock::now(), Arc::clone(&self.node), self.key.clone());
-        let state = node.registry.state();
+        let (now, key, state) = (clock::now(), self.key.clone(), self.node.registry.state());
         if is_over(&state, from.node, from.generation) {
             return; // it would be held here for ever: that it ended has been said, or is about to be
         }
-        self.run(ctx, |machine, out| {
+        self.run_under(&state, ctx, |machine, out| {
             let revoked =
                 |session: SessionId, who: Option<&Identity>| is_revoked(&state, now, &key, session, who);
             machine.handle(now, from, input, &revoked, out);
@@ -273,7 +282,7 @@ impl Actor for RoomActor {
         } else {
             self.machine.expect_gateways(clock::now(), Node::gateways(&state));
         }
-        self.run(ctx, |_, _| ());
+        self.run_under(&state, ctx, |_, _| ());
     }
 }
 
