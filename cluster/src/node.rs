@@ -208,3 +208,20 @@ impl Node {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_is_https_nothing_else_is_told() {
+        let at = |urls: &[&str]| {
+            let public = urls.iter().copied().map(str::to_owned).collect();
+            told(&NodeAddresses { mesh: Vec::new(), public }).collect::<Vec<_>>()
+        };
+        let both = ["http://a.example:8080", "https://a.example", "http://10.0.0.1", "https://b.example"];
+        assert_eq!(at(&both), ["https://a.example", "https://b.example"]);
+        assert_eq!(at(&["http://a.example", "http://b.example"]), ["http://a.example", "http://b.example"]);
+        assert!(at(&[]).is_empty());
+    }
+}
