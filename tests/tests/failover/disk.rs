@@ -3,12 +3,15 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use chappe_tests::cluster::Cluster;
 use chappe_tests::netns::wait;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 use crate::talk::Talk;
 
@@ -64,6 +67,19 @@ impl Drop for Disk {
     }
 }
 
+/// The two talk until `event` has been seen.
+fn talk_until(runtime: &Runtime, talk: &mut Talk, event: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        let (tell, told) = oneshot::channel();
+        scope.spawn(move || {
+            event();
+            tell.send(()).unwrap();
+        });
+        // Where it is never seen, the scope ends with its reason.
+        runtime.block_on(talk.during(async { drop(told.await) }));
+    });
+}
+
 #[test]
 fn a_full_disk_raises_an_alarm_and_harms_nobody_elsewhere() {
     let Some(disk) = Disk::new() else { return };
@@ -73,21 +89,21 @@ fn a_full_disk_raises_an_alarm_and_harms_nobody_elsewhere() {
     let (one, other) = (cluster.at(1), cluster.at(2));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut talk = runtime.block_on(Talk::join(&room, one, other));
-    let mut talk_for = |secs| {
-        runtime.block_on(async { talk.during(tokio::time::sleep(Duration::from_secs(secs))).await });
-    };
     disk.fill(1 << 20);
-    talk_for(3);
-    wait("the alarm", SOON, || {
-        let status = cluster.status(&[]);
-        let node = status["members"].as_array()?.iter().find(|member| member["node"] == 2)?.clone();
-        // What has ended for its full disk needs no alarm: it is seen to be down.
-        (node["own"]["disk_low"] == true || node["state"] != "up").then_some(())
+    talk_until(&runtime, &mut talk, || {
+        wait("the alarm", SOON, || {
+            let status = cluster.status(&[]);
+            let node = status["members"].as_array()?.iter().find(|member| member["node"] == 2)?.clone();
+            // What has ended for its full disk needs no alarm: it is seen to be down.
+            (node["own"]["disk_low"] == true || node["state"] != "up").then_some(())
+        });
     });
     // The others go on: a change of the registry is committed.
-    let done = |cluster: &Cluster| cluster.nodes[0].ask("PUT", "/nodes/3/weight", &json!({ "weight": 1 }));
-    wait("a change to be committed", SOON, || done(&cluster));
-    talk_for(2);
+    talk_until(&runtime, &mut talk, || {
+        wait("a change to be committed", SOON, || {
+            cluster.nodes[0].ask("PUT", "/nodes/3/weight", &json!({ "weight": 1 }))
+        });
+    });
     // With room again, and where it had ended started again, it is a node like the others.
     disk.empty();
     let ended = cluster.node(2).process().ended();
@@ -97,10 +113,9 @@ fn a_full_disk_raises_an_alarm_and_harms_nobody_elsewhere() {
         assert!(said.contains("space") || said.contains("disk"), "it ended with its reason: {said}");
         cluster.node(2).start();
     }
-    cluster.until_well();
-    talk_for(1);
-    assert_eq!(
-        cluster.nodes[0].call("GET", "/cluster", &Value::Null)["members"].as_array().unwrap().len(),
-        3
-    );
+    talk_until(&runtime, &mut talk, || cluster.until_well());
+    talk_until(&runtime, &mut talk, || {
+        let status = cluster.nodes[0].call("GET", "/cluster", &Value::Null);
+        assert_eq!(status["members"].as_array().unwrap().len(), 3);
+    });
 }
