@@ -383,6 +383,13 @@ pub const ROSTER_CHECK_EVERY: Duration = Duration::from_secs(5);
 pub const ADOPTED_WITHIN: Duration = Duration::from_secs(2);
 /// A new owner asks gateways that have not answered again after this.
 pub const ASK_EVERY: Duration = Duration::from_millis(250);
+/// A room that is homed away from its anchor's shard lets people in for so long after it asked the anchor's
+/// owner whether it may: long beside any failover, short beside how long a room lasts.
+pub const HOME_LEAVE: Duration = Duration::from_secs(60);
+/// And asks again this often.
+pub const HOME_RENEWED_EVERY: Duration = Duration::from_secs(20);
+/// An anchor's owner takes a home that has said nothing for so long for gone: its leave ended before.
+pub const HOME_FORGOTTEN: Duration = Duration::from_secs(120);
 /// Gateways that seem to follow an empty room are asked this often whether they do.
 pub const ASK_EMPTY_EVERY: Duration = Duration::from_secs(2);
 /// Peers that owner and proxies remember after they left: a late signal to one is told `gone`, and
@@ -625,6 +632,10 @@ const _: () = {
     assert!(UNACKED_MAX <= SOCKET_QUEUE_FRAMES);
     assert!(PING_EVERY.as_millis() * 2 < SILENT_AFTER.as_millis());
     assert!(GRACE.as_millis() <= GRACE_MAX.as_millis());
+    // A shard that is held for a grace has no leave of its former owner's left; clocks may differ by a part.
+    assert!(2 * HOME_RENEWED_EVERY.as_millis() < HOME_LEAVE.as_millis());
+    assert!(2 * HOME_LEAVE.as_millis() <= HOME_FORGOTTEN.as_millis());
+    assert!(2 * HOME_LEAVE.as_millis() <= GRACE_MAX.as_millis());
     assert!(GRACE_MAX.as_millis() < RESUME_TTL.as_millis());
     assert!(ROOM_CAPACITY <= ROOM_CAPACITY_MAX);
     assert!(HEALTH_EVERY.as_millis() * 3 <= EDGE_LOST_AFTER.as_millis());

@@ -13,8 +13,8 @@ use chappe_proto::signal::frame::GoneReason;
 use chappe_proto::signal::json::Json;
 use chappe_proto::signal::member::{Gateway, Grants, Member, Profile, Seat};
 use chappe_proto::signal::route::{
-    Ack, Content, Direct, DirectBody, Entry, FromRoom, Held, ProxyInput, RoomChange, RoomInput, Signal,
-    ToRoom,
+    Ack, Content, Direct, DirectBody, Entry, FromRoom, Held, Home, ProxyInput, RoomChange, RoomInput, Signal,
+    Since, ToRoom,
 };
 use chappe_proto::time::Unix;
 use chappe_proto::wire;
@@ -41,6 +41,10 @@ fn member() -> Member {
     Member { seat, profile, version: 2, attach: Attach(1), away: true, admitted: Some((Epoch(1), Change(2))) }
 }
 
+fn home() -> Home {
+    Home { shard: Shard(5), since: Since(Epoch(2), u64::MAX) }
+}
+
 fn signal() -> Signal {
     let content = Content {
         connection: Some(json(r#"{"mine":"x"}"#)),
@@ -55,8 +59,15 @@ fn from_proxies() {
     let entry = Entry { gateway: GATEWAY, member: member(), presented: Attach(1), age_ms: 7 };
     let held = Held { roster: vec![entry], left: vec![(peer(9), LeaveReason::Lost)], broadcasts: 7 };
     let bodies = [
-        RoomInput::Attach { held: None },
-        RoomInput::Attach { held: Some(Box::new(held)) },
+        RoomInput::Attach { held: None, since: Since::default() },
+        RoomInput::Attach { held: Some(Box::new(held)), since: Since(Epoch(2), 3) },
+        RoomInput::Follows { home: home() },
+        RoomInput::AtHome {
+            site: (Shard(5), Epoch(6)),
+            asked: 7,
+            held: Some(home().since),
+            to: Some(Shard(8)),
+        },
         RoomInput::Check { n: Change(3), digest: u64::MAX },
         RoomInput::Detach,
         RoomInput::Announce {
@@ -93,8 +104,9 @@ fn from_rooms() {
             left: vec![(peer, LeaveReason::Kicked)],
             broadcasts: 2,
         },
-        ProxyInput::Homed { shard: Shard(5), epoch: Epoch(6) },
-        ProxyInput::Ask,
+        ProxyInput::Homed { shard: Shard(5), epoch: Epoch(6), since: home().since },
+        ProxyInput::Home { site: (Shard(5), Epoch(6)), asked: 7, home: home() },
+        ProxyInput::Ask { since: home().since },
         ProxyInput::Refused { epoch: Epoch(6) },
         changed(RoomChange::Joined(entry)),
         changed(RoomChange::Left { peer, reason: LeaveReason::Replaced }),

@@ -16,7 +16,7 @@ use chappe_proto::signal::proxy::{self, Proxy};
 use chappe_proto::signal::room::{self, Room};
 use chappe_proto::signal::route::{
     Ack, Content, DirectBody, Entry, FromRoom, FromSession, Held, ProxyInput, RoomChange, RoomInput, Signal,
-    ToSession,
+    Since, ToSession,
 };
 use chappe_proto::time::{Mono, Now, Unix};
 
@@ -57,7 +57,7 @@ fn announce(member: Member, presented: u64, age_ms: u64, attached_ms: u64) -> Ro
 }
 
 fn attach(held: Option<Held>) -> RoomInput {
-    RoomInput::Attach { held: held.map(Box::new) }
+    RoomInput::Attach { held: held.map(Box::new), since: Since::default() }
 }
 
 fn signal(from: u8, to: u8, id: u64) -> Signal {
@@ -98,7 +98,7 @@ fn an_empty_room_asks_who_follows_it() {
     assert!(at.since(START.mono) <= limits::ASK_EMPTY_EVERY);
     let mut out = Vec::new();
     room.0.handle_timeout(Now { mono: at, ..START }, &mut out);
-    assert_eq!(out, [room::Output::To(G1, ProxyInput::Ask)]);
+    assert_eq!(out, [room::Output::To(G1, ProxyInput::Ask { since: Since::default() })]);
     assert!(room.0.poll_timeout() > at && room.0.poll_timeout() < Mono::NEVER);
     room.hears(START, G1, RoomInput::Detach);
     assert!(room.0.is_idle());
@@ -182,7 +182,7 @@ fn whoever_follows_a_room_learns_who_left_it_and_the_next_owner_from_them() {
     gateway.hears(START, 1, here.clone());
     let out = gateway.moves(START, 2);
     let held = out.iter().find_map(|output| match output {
-        proxy::Output::Room(RoomInput::Attach { held }) => held.clone(),
+        proxy::Output::Room(RoomInput::Attach { held, .. }) => held.clone(),
         _ => None,
     });
     assert_eq!(held.unwrap().left, [(peer(1), LeaveReason::Left)]);

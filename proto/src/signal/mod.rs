@@ -17,4 +17,5 @@ pub mod resume;
 pub mod room;
 pub mod route;
 pub mod session;
+pub mod site;
 pub mod token;

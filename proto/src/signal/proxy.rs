@@ -16,7 +16,8 @@ use super::follow::{Roster, apply, change_frame, differences, digest};
 use super::frame::ServerFrame;
 use super::member::{Gateway, Member};
 use super::route::{
-    ChangeNews, DirectBody, Entry, FromRoom, FromSession, Held, ProxyInput, RoomChange, RoomInput, ToSession,
+    ChangeNews, DirectBody, Entry, FromRoom, FromSession, Held, Home, ProxyInput, RoomChange, RoomInput,
+    Since, ToSession,
 };
 use crate::id::{Attach, Change, Epoch, PeerId, Shard};
 use crate::limits;
@@ -33,6 +34,8 @@ const REPEAT_MAX: Duration = Duration::from_secs(8);
 pub enum Output {
     /// Send to the room's owner, with the present shard and epoch.
     Room(RoomInput),
+    /// Send to the owner of this shard, at this epoch: it asked, and the room is elsewhere.
+    Asker((Shard, Epoch), RoomInput),
     /// Send to this gateway's proxy of the room, around the owner. Lost where it has none.
     Direct(Gateway, DirectBody),
     /// Hand to one session.
@@ -90,6 +93,8 @@ pub struct Proxy {
     gateway: Gateway,
     shard: Shard,
     epoch: Epoch,
+    /// Since when the room is there, as far as it was told.
+    since: Since,
     /// Where the room was whose roster this is.
     followed: Option<(Shard, Epoch)>,
     n: Change,
@@ -110,11 +115,12 @@ pub struct Proxy {
 impl Proxy {
     /// Attaches `gateway`, which is this node, to the room in this shard.
     pub fn new(now: Now, gateway: Gateway, shard: Shard, epoch: Epoch, out: &mut Vec<Output>) -> Self {
-        out.push(Output::Room(RoomInput::Attach { held: None }));
+        out.push(Output::Room(RoomInput::Attach { held: None, since: Since::default() }));
         Self {
             gateway,
             shard,
             epoch,
+            since: Since::default(),
             followed: None,
             n: Change(0),
             broadcasts: 0,
@@ -217,7 +223,7 @@ impl Proxy {
 
     fn attach(&mut self, now: Now, out: &mut Vec<Output>) {
         self.attaching = Some(Pending::new(now.mono));
-        out.push(Output::Room(RoomInput::Attach { held: self.held(now) }));
+        out.push(Output::Room(RoomInput::Attach { held: self.held(now), since: self.since }));
     }
 
     /// For a new owner, what is held of the former one's room.
@@ -240,9 +246,35 @@ impl Proxy {
         Entry { age_ms: began.map_or(0, |began| began.age_ms(now.mono)), ..entry.clone() }
     }
 
+    /// What is said of where the room is (CLUSTER.md 10). True where that is all of the frame.
+    fn handle_home(&mut self, now: Now, frame: &FromRoom, out: &mut Vec<Output>) -> bool {
+        let (here, place) = (frame.shard == self.shard, (frame.shard, frame.epoch));
+        match frame.body {
+            ProxyInput::Homed { shard, epoch, since } => {
+                // Who has the room knows where it goes; of others the later word counts.
+                if since > self.since || (here && frame.epoch >= self.epoch) {
+                    self.since = since;
+                    self.learn(now, shard, epoch, out);
+                }
+                true
+            }
+            ProxyInput::Ask { since } if !here => {
+                if since > self.since {
+                    self.since = since;
+                    self.learn(now, frame.shard, frame.epoch, out);
+                } else {
+                    let home = Home { shard: self.shard, since: self.since };
+                    out.push(Output::Asker(place, RoomInput::Follows { home }));
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// A frame of the room's owner.
     pub fn handle_room(&mut self, now: Now, frame: FromRoom, out: &mut Vec<Output>) {
-        if frame.shard != self.shard || frame.epoch < self.epoch {
+        if self.handle_home(now, &frame, out) || frame.shard != self.shard || frame.epoch < self.epoch {
             return; // a former owner's
         }
         if frame.epoch > self.epoch {
@@ -252,10 +284,10 @@ impl Proxy {
             }
         }
         match frame.body {
-            ProxyInput::Homed { shard, epoch } => self.learn(now, shard, epoch, out),
+            ProxyInput::Homed { .. } | ProxyInput::Home { .. } => {} // for its site
             ProxyInput::Refused { epoch } => self.learn(now, frame.shard, epoch, out),
-            ProxyInput::Ask if self.attaching.is_none() => self.attach(now, out), // it was forgotten
-            ProxyInput::Ask => {}
+            ProxyInput::Ask { .. } if self.attaching.is_none() => self.attach(now, out), // it was forgotten
+            ProxyInput::Ask { .. } => {}
             ProxyInput::Here { n, roster, left, broadcasts } => {
                 self.here(now, n, roster, &left, broadcasts, out);
             }
@@ -423,7 +455,7 @@ impl Proxy {
         self.check_custody(now, out);
         if let Some(attaching) = &mut self.attaching {
             if attaching.is_due(now.mono) {
-                out.push(Output::Room(RoomInput::Attach { held: self.held(now) }));
+                out.push(Output::Room(RoomInput::Attach { held: self.held(now), since: self.since }));
             }
             return;
         }

@@ -15,7 +15,7 @@ use super::code::LeaveReason;
 use super::follow::digest;
 use super::json::Json;
 use super::member::{Gateway, Policy};
-use super::route::{Ack, Entry, ProxyInput, RoomChange, RoomInput, Signal};
+use super::route::{Ack, Entry, ProxyInput, RoomChange, RoomInput, Signal, Since};
 use crate::id::{Attach, Change, Epoch, Identity, NodeId, PeerId, SessionId};
 use crate::limits;
 use crate::time::{Mono, Now, Unix};
@@ -32,6 +32,8 @@ pub enum Output {
     Revoke(Revocation),
     /// A peer has left of its own will: its session's allocations are to end on every edge.
     End(SessionId),
+    /// Send to the owner of the room's anchor. A [site](super::site::Site) says it, a room never does.
+    Anchor(RoomInput),
 }
 
 /// A kick or a ban to be committed before it is answered (CLUSTER.md 5).
@@ -131,7 +133,14 @@ impl Room {
     /// Whether nobody is in it and no gateway follows it: it may be forgotten.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.present.is_empty() && self.gateways.is_empty() && self.expected.is_empty()
+        let knocks = self.frozen.as_ref().is_some_and(|frozen| frozen.knocks());
+        self.present.is_empty() && self.gateways.is_empty() && self.expected.is_empty() && !knocks
+    }
+
+    /// Whether no gateway is waited for: newcomers are let in.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.expected.is_empty()
     }
 
     /// Everybody in it.
@@ -153,6 +162,12 @@ impl Room {
     /// The gateways that follow it.
     pub fn gateways(&self) -> impl Iterator<Item = Gateway> {
         self.gateways.iter().copied()
+    }
+
+    /// Those, and the ones that would follow it once it may be changed again.
+    pub(super) fn followers(&self) -> BTreeSet<Gateway> {
+        let knocked = self.frozen.iter().flat_map(|frozen| frozen.knocked());
+        self.gateways.iter().copied().chain(knocked).collect()
     }
 
     /// A frame of a gateway's proxy, at this room's epoch. The shell drops those of generations that
@@ -184,7 +199,7 @@ impl Room {
         let attaches = matches!(input, RoomInput::Attach { .. } | RoomInput::Detach);
         if !attaches && !self.gateways.contains(&from) {
             // Forgotten, or faster than its attachment, which comes with what it holds.
-            out.push(Output::To(from, ProxyInput::Ask));
+            out.push(Output::To(from, ProxyInput::Ask { since: Since::default() }));
             return;
         }
         if self.frozen.is_some() {
@@ -192,7 +207,7 @@ impl Room {
         }
         self.settle(now);
         match input {
-            RoomInput::Attach { held } => self.attach(now, from, held.map(|held| *held), revoked, out),
+            RoomInput::Attach { held, .. } => self.attach(now, from, held.map(|held| *held), revoked, out),
             RoomInput::Detach => self.detach(now, from, out),
             RoomInput::Check { n, digest: theirs } => {
                 self.expel(revoked, out);
@@ -216,6 +231,7 @@ impl Room {
             RoomInput::Ack(ack) => self.ack(from, ack, out),
             RoomInput::Broadcast { from: peer, payload } => self.broadcast(from, peer, payload, out),
             RoomInput::Kick { by, peer, ban } => self.kick(now, from, by, peer, ban, out),
+            RoomInput::Follows { .. } | RoomInput::AtHome { .. } => {} // the site's
         }
     }
 

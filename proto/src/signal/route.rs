@@ -29,6 +29,20 @@ pub struct ToRoom {
     pub body: RoomInput,
 }
 
+/// Since when a room is where it is: the epoch of the anchor's shard whose owner said so, and a number that
+/// grows under that epoch. The later word is the true one.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Since(pub Epoch, pub u64);
+
+/// Where a room is (CLUSTER.md 10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Home {
+    /// The shard.
+    pub shard: Shard,
+    /// Since when.
+    pub since: Since,
+}
+
 /// What a proxy says to a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
@@ -38,6 +52,29 @@ pub enum RoomInput {
         /// With a new owner: what I hold of the former one's room.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         held: Option<Box<Held>>,
+        /// Since when it is there, as far as I was told.
+        #[serde(default)]
+        since: Since,
+    },
+    /// The answer to [`ProxyInput::Ask`] of a proxy that follows the room in another shard, or of a node that
+    /// runs it there.
+    Follows {
+        /// Where.
+        home: Home,
+    },
+    /// To the owner of the anchor's shard, of a node that was asked for the room in another: is it there?
+    /// Answered by [`ProxyInput::Home`], and said again until it is.
+    AtHome {
+        /// Where it was asked for.
+        site: (Shard, Epoch),
+        /// Numbers the question: later ones are higher.
+        asked: u64,
+        /// The leave that it holds.
+        #[serde(default)]
+        held: Option<Since>,
+        /// Where it is to move: the site has stopped admitting.
+        #[serde(default)]
+        to: Option<Shard>,
     },
     /// The roster as I hold it; all of the room is the answer where that is not what it is.
     Check {
@@ -144,9 +181,25 @@ pub enum ProxyInput {
         shard: Shard,
         /// That shard's epoch: those of two shards cannot be compared.
         epoch: Epoch,
+        /// Since when.
+        #[serde(default)]
+        since: Since,
+    },
+    /// To the site that asked by [`RoomInput::AtHome`], where the node has it, not to its proxy.
+    Home {
+        /// Which site.
+        site: (Shard, Epoch),
+        /// The number of its question.
+        asked: u64,
+        /// Where the room is.
+        home: Home,
     },
     /// I own the room from this epoch on: attach, or detach where you hold nothing of it.
-    Ask,
+    Ask {
+        /// Since when it is here; by default I am its anchor's owner, and do not know yet whether it is.
+        #[serde(default)]
+        since: Since,
+    },
     /// The frame named an epoch that is over, or a shard that is not here.
     Refused {
         /// The highest epoch known.

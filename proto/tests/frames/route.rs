@@ -10,8 +10,8 @@ use chappe_proto::signal::frame::GoneReason;
 use chappe_proto::signal::json::Json;
 use chappe_proto::signal::member::{Gateway, Grants, Member, Profile, Seat};
 use chappe_proto::signal::route::{
-    Ack, Content, Direct, DirectBody, Entry, FromRoom, Held, ProxyInput, RoomChange, RoomInput, Signal,
-    ToRoom,
+    Ack, Content, Direct, DirectBody, Entry, FromRoom, Held, Home, ProxyInput, RoomChange, RoomInput, Signal,
+    Since, ToRoom,
 };
 use chappe_proto::time::Unix;
 
@@ -65,11 +65,23 @@ pub(crate) fn add(all: &mut Samples) {
     }
 }
 
+fn home() -> Home {
+    Home { shard: Shard(5), since: Since(Epoch(2), 3) }
+}
+
 fn to_rooms(all: &mut Samples) {
     let held = Held { roster: vec![entry()], left: vec![(peer(9), LeaveReason::Lost)], broadcasts: 7 };
     let (marks, presented) = (BTreeMap::from([(peer(2), 3)]), Attach(4));
     let bodies = [
-        RoomInput::Attach { held: Some(Box::new(held)) },
+        RoomInput::Attach { held: Some(Box::new(held)), since: Since::default() },
+        RoomInput::Attach { held: None, since: home().since },
+        RoomInput::Follows { home: home() },
+        RoomInput::AtHome {
+            site: (Shard(5), Epoch(6)),
+            asked: 7,
+            held: Some(home().since),
+            to: Some(Shard(8)),
+        },
         RoomInput::Check { n: Change(3), digest: u64::MAX },
         RoomInput::Detach,
         RoomInput::Announce { member: member(), marks, presented, age_ms: 5, attached_ms: 4 },
@@ -81,7 +93,10 @@ fn to_rooms(all: &mut Samples) {
     ];
     for body in bodies {
         let name = match &body {
-            RoomInput::Attach { .. } => ".attach",
+            RoomInput::Attach { since: Since(_, 0), .. } => ".attach",
+            RoomInput::Attach { .. } => ".attach_homed",
+            RoomInput::Follows { .. } => ".follows",
+            RoomInput::AtHome { .. } => ".at_home",
             RoomInput::Check { .. } => ".check",
             RoomInput::Detach => ".detach",
             RoomInput::Announce { .. } => ".announce",
@@ -102,8 +117,11 @@ fn from_rooms(all: &mut Samples) {
     let refusal = Refusal::new(ErrorCode::RoomFull, "full").about(peer, 3);
     let bodies = [
         ProxyInput::Here { n: Change(3), roster: vec![entry()], broadcasts: 2, left },
-        ProxyInput::Homed { shard: Shard(5), epoch: Epoch(6) },
-        ProxyInput::Ask,
+        ProxyInput::Homed { shard: Shard(5), epoch: Epoch(6), since: Since::default() },
+        ProxyInput::Homed { shard: Shard(5), epoch: Epoch(6), since: home().since },
+        ProxyInput::Home { site: (Shard(5), Epoch(6)), asked: 7, home: home() },
+        ProxyInput::Ask { since: Since::default() },
+        ProxyInput::Ask { since: home().since },
         ProxyInput::Refused { epoch: Epoch(6) },
         ProxyInput::NotAdmitted { peer, refusal: refusal.clone() },
         ProxyInput::Gone { peer, attach, reason: GoneReason::Replaced, presented: attach, tie: true },
@@ -117,8 +135,11 @@ fn from_rooms(all: &mut Samples) {
     for body in bodies.into_iter().chain(changes()) {
         let name = match &body {
             ProxyInput::Here { .. } => ".here",
-            ProxyInput::Homed { .. } => ".homed",
-            ProxyInput::Ask => ".ask",
+            ProxyInput::Homed { since: Since(_, 0), .. } => ".homed",
+            ProxyInput::Homed { .. } => ".homed_since",
+            ProxyInput::Home { .. } => ".home",
+            ProxyInput::Ask { since: Since(_, 0) } => ".ask",
+            ProxyInput::Ask { .. } => ".ask_since",
             ProxyInput::Refused { .. } => ".refused",
             ProxyInput::Changed { change, .. } => change_name(change),
             ProxyInput::NotAdmitted { .. } => ".not_admitted",

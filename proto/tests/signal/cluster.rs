@@ -448,7 +448,8 @@ impl Cluster {
                     let peers = node.sessions.keys().filter(|peer| Some(**peer) != except);
                     self.local.extend(peers.map(|peer| Local::Session(gateway, *peer, input.clone())));
                 }
-                proxy::Output::Idle => {} // `settle` looks, once its sessions have been heard
+                proxy::Output::Asker(..) => {} // rooms stay at their anchor
+                proxy::Output::Idle => {}      // `settle` looks, once its sessions have been heard
             }
         }
     }
@@ -471,7 +472,7 @@ impl Cluster {
                         self.send_to_proxy(epoch, to, body.clone());
                     }
                 }
-                room::Output::Revoke(_) | room::Output::End(_) => {}
+                room::Output::Revoke(_) | room::Output::End(_) | room::Output::Anchor(_) => {}
             }
         }
     }
@@ -489,6 +490,7 @@ impl Cluster {
                 }
                 room::Output::Revoke(revocation) => self.revoke(&revocation),
                 room::Output::End(_) => self.events.push("allocations of a session end".to_owned()),
+                room::Output::Anchor(_) => {} // a site's
             }
         }
         if let Some(owner) = self.owner.take_if(|room| room.is_idle()) {

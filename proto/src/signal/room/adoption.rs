@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::age::Began;
 use super::super::code::LeaveReason;
 use super::super::member::Gateway;
-use super::super::route::{Entry, Held, ProxyInput, RoomChange};
+use super::super::route::{Entry, Held, ProxyInput, RoomChange, Since};
 use super::{Output, Present, Revoked, Room};
 use crate::limits;
 use crate::time::{Mono, Now};
@@ -25,7 +25,9 @@ impl Room {
             return;
         }
         let asked = if self.expected.is_empty() { &self.gateways } else { &self.expected };
-        out.extend(asked.iter().map(|gateway| Output::To(*gateway, ProxyInput::Ask)));
+        out.extend(
+            asked.iter().map(|gateway| Output::To(*gateway, ProxyInput::Ask { since: Since::default() })),
+        );
         self.ask_at = Mono::NEVER; // until it is watched over again
     }
 

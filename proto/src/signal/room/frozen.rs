@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::code::{ErrorCode, Refusal};
 use super::super::follow::digest;
 use super::super::member::Gateway;
-use super::super::route::{ProxyInput, RoomInput};
+use super::super::route::{ProxyInput, RoomInput, Since};
 use super::{Output, Revocation, Room};
 use crate::id::{Generation, NodeId, PeerId};
 use crate::limits;
@@ -25,6 +25,16 @@ pub(super) struct Frozen {
     lost: BTreeMap<NodeId, Generation>,
     /// Kicks and bans that have been committed.
     revoked: BTreeMap<PeerId, Revocation>,
+}
+
+impl Frozen {
+    pub(super) fn knocks(&self) -> bool {
+        !self.knocked.is_empty()
+    }
+
+    pub(super) fn knocked(&self) -> impl Iterator<Item = Gateway> {
+        self.knocked.iter().copied()
+    }
 }
 
 impl Room {
@@ -74,7 +84,7 @@ impl Room {
             self.ask_at = now.mono;
         }
         let knocked = frozen.knocked.iter().filter(|gateway| !self.gateways.contains(gateway));
-        out.extend(knocked.map(|gateway| Output::To(*gateway, ProxyInput::Ask)));
+        out.extend(knocked.map(|gateway| Output::To(*gateway, ProxyInput::Ask { since: Since::default() })));
     }
 
     /// A frame that came while the room is frozen.
@@ -82,7 +92,7 @@ impl Room {
         match input {
             RoomInput::Signal(signal) => self.signal(from, signal, out),
             RoomInput::Ack(ack) => self.ack(from, ack, out),
-            RoomInput::Attach { held } => self.knock(now, from, held.is_some(), out),
+            RoomInput::Attach { held, .. } => self.knock(now, from, held.is_some(), out),
             RoomInput::Detach => {
                 if let Some(frozen) = &mut self.frozen {
                     frozen.knocked.remove(&from);
@@ -105,6 +115,7 @@ impl Room {
             }
             // They are said again.
             RoomInput::Announce { .. } | RoomInput::Leave { .. } => {}
+            RoomInput::Follows { .. } | RoomInput::AtHome { .. } => {} // the site's
         }
     }
 

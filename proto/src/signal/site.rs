@@ -1,0 +1,447 @@
+//! A room as one shard has it (CLUSTER.md 10). The shard that its name leads to is its [`anchor`]: whoever
+//! owns that runs the room, or says in which shard it is homed. Anywhere else the room is run by the anchor's
+//! [`leave`].
+//!
+//! Two never let people into one room. A home does so only by its leave, which ends by itself unless it is
+//! renewed; the anchor's owner sends the room elsewhere only when the home itself has asked for it, or when
+//! its leave has ended. A new owner of the anchor asks every live node where the room is, as it asks for who
+//! is in it; a node that holds the leave says so, and from then on takes no word of an owner before.
+
+mod anchor;
+mod leave;
+
+use super::member::{Gateway, Policy};
+use super::room::{Output, Revocation, Revoked, Room};
+use super::route::{Entry, Home, ProxyInput, RoomInput, Since};
+use crate::id::{Epoch, NodeId, PeerId, Shard};
+use crate::limits;
+use crate::time::{Mono, Now};
+use anchor::{Anchor, Known};
+use leave::{Answer, Leave};
+
+/// What a site has to know at each step.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// Now.
+    pub now: Now,
+    /// Whether the node may admit and change in this shard ([`crate::registry::rights::Right::Full`]).
+    pub full: bool,
+    /// The epoch of a shard.
+    pub epoch: &'a dyn Fn(Shard) -> Epoch,
+    /// The live gateways.
+    pub live: &'a dyn Fn() -> Vec<Gateway>,
+    /// Who is revoked.
+    pub revoked: Revoked<'a>,
+}
+
+/// Where a site is, and what for.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The shard and its epoch.
+    pub place: (Shard, Epoch),
+    /// The room's anchor.
+    pub anchor: Shard,
+    /// The node that it runs on.
+    pub node: NodeId,
+    /// The app's.
+    pub policy: Policy,
+    /// Whether no peer of a former owner can come back, and no leave of a former owner's can hold: the node
+    /// has owned the shard for longer than any grace and any leave.
+    pub settled: bool,
+}
+
+#[derive(Debug)]
+enum Role {
+    Anchor(Anchor),
+    Home(Leave),
+}
+
+/// A room as one shard has it.
+#[derive(Debug)]
+pub struct Site {
+    plan: Plan,
+    role: Role,
+    room: Option<Room>,
+    /// Whether the node had the full right at the last step.
+    full: bool,
+}
+
+impl Site {
+    /// Begins: it asks the live gateways, or for leave.
+    pub fn new(view: View<'_>, plan: Plan) -> Self {
+        let (shard, epoch) = plan.place;
+        let anchor = shard == plan.anchor;
+        let role = if anchor {
+            Role::Anchor(Anchor::new(view.now, shard, epoch, plan.settled))
+        } else {
+            Role::Home(Leave::new(view.now, plan.place))
+        };
+        let settled = plan.settled && anchor;
+        let mut site = Self { plan, role, room: None, full: view.full };
+        let mut room = site.empty();
+        if settled {
+            room.set_settled();
+        } else if anchor {
+            room.expect_gateways(view.now, (view.live)());
+        }
+        // A room that has nobody yet has nothing to say of it.
+        room.set_frozen(view.now, site.is_bound(view), &mut Vec::new());
+        site.room = Some(room);
+        site
+    }
+
+    fn empty(&self) -> Room {
+        let mut room = Room::new(self.plan.place.1, self.plan.policy.clone());
+        room.set_node(self.plan.node);
+        room
+    }
+
+    /// Its shard, and the epoch that it runs under.
+    #[must_use]
+    pub const fn place(&self) -> (Shard, Epoch) {
+        self.plan.place
+    }
+
+    /// The room, where it is here.
+    #[must_use]
+    pub const fn room(&self) -> Option<&Room> {
+        self.room.as_ref()
+    }
+
+    /// Everybody in it.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.room.iter().flat_map(Room::entries)
+    }
+
+    /// The gateways that follow it.
+    pub fn gateways(&self) -> impl Iterator<Item = Gateway> {
+        self.room.iter().flat_map(Room::gateways)
+    }
+
+    /// Whether nothing happens in it but the relaying of signals.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.room.as_ref().is_none_or(Room::is_frozen)
+    }
+
+    /// Since when the room is here, as far as that is known.
+    #[must_use]
+    pub fn since(&self) -> Since {
+        match &self.role {
+            Role::Anchor(anchor) => anchor.home().map(|home| home.since).unwrap_or_default(),
+            Role::Home(leave) => leave.since(),
+        }
+    }
+
+    /// Where the room is, where this site is its anchor's and knows it to be elsewhere.
+    #[must_use]
+    pub const fn homed(&self) -> Option<Home> {
+        match &self.role {
+            Role::Anchor(Anchor { known: Known::There(home, _), .. }) => Some(*home),
+            _ => None,
+        }
+    }
+
+    /// Whether it was told that the room is elsewhere: it is to be forgotten at once.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.role, Role::Home(_)) && self.room.is_none()
+    }
+
+    /// Whether it may be forgotten.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let idle = self.room.as_ref().is_none_or(Room::is_idle);
+        match &self.role {
+            Role::Anchor(anchor) => idle && !anchor.is_there(),
+            Role::Home(leave) => idle && !leave.is_moving(),
+        }
+    }
+
+    /// Whether the room may only relay.
+    fn is_bound(&self, view: View<'_>) -> bool {
+        let leave = match &self.role {
+            Role::Anchor(_) => true,
+            Role::Home(leave) => leave.holds(view.now),
+        };
+        !(view.full && leave)
+    }
+
+    /// What comes before anything else: a process that stood still hears what waited for it before it hears of the
+    /// end of its lease or of its leave.
+    fn begin(&mut self, view: View<'_>, out: &mut Vec<Output>) {
+        self.full = view.full;
+        let bound = self.is_bound(view);
+        if let Some(room) = &mut self.room {
+            room.set_frozen(view.now, bound, out);
+        }
+        self.decide(view, out);
+    }
+
+    /// And what comes after it.
+    fn end(&mut self, view: View<'_>, from: usize, out: &mut Vec<Output>) {
+        self.decide(view, out);
+        let bound = self.is_bound(view);
+        if let Some(room) = &mut self.room {
+            room.set_frozen(view.now, bound, out);
+        }
+        if let Role::Home(leave) = &mut self.role
+            && self.room.is_some()
+            && let Some(question) = leave.ask(view.now)
+        {
+            out.push(Output::Anchor(question));
+        }
+        let since = self.since();
+        for output in out.iter_mut().skip(from) {
+            if let Output::To(_, ProxyInput::Ask { since: said }) = output {
+                *said = since;
+            }
+        }
+    }
+
+    /// A new owner of the anchor knows where the room is once everybody has said so.
+    fn decide(&mut self, view: View<'_>, out: &mut Vec<Output>) {
+        if let Role::Anchor(anchor) = &mut self.role
+            && view.full
+            && self.room.as_ref().is_some_and(Room::is_open)
+            && anchor.decide(view.now)
+        {
+            self.send_away(view, out);
+        }
+    }
+
+    /// The room is not here: whoever follows it is told where it is.
+    fn send_away(&mut self, view: View<'_>, out: &mut Vec<Output>) {
+        let home = match &self.role {
+            Role::Anchor(anchor) => anchor.home(),
+            Role::Home(_) => None,
+        };
+        if let (Some(home), Some(room)) = (home, self.room.take()) {
+            tell_homed(view, home, &room, out);
+        }
+    }
+
+    /// Lets a step of the room happen.
+    pub fn run(
+        &mut self,
+        view: View<'_>,
+        out: &mut Vec<Output>,
+        step: impl FnOnce(&mut Room, &mut Vec<Output>),
+    ) {
+        let from = out.len();
+        self.begin(view, out);
+        if let Some(room) = &mut self.room {
+            step(room, out);
+        }
+        self.end(view, from, out);
+    }
+
+    /// A frame of a gateway, or of another site's node, at this site's place. The shell drops those of
+    /// generations that the registry knows to be over.
+    pub fn handle(&mut self, view: View<'_>, from: Gateway, input: RoomInput, out: &mut Vec<Output>) {
+        let before = out.len();
+        self.begin(view, out);
+        match input {
+            RoomInput::AtHome { site, asked, held, to } => {
+                if let Some(home) = self.asked_where(view, site, held, to, out) {
+                    out.push(Output::To(from, ProxyInput::Home { site, asked, home }));
+                }
+            }
+            RoomInput::Follows { home } => self.follows(view, from, home, out),
+            input => {
+                if let (Role::Anchor(anchor), RoomInput::Attach { since, .. }) = (&mut self.role, &input)
+                    && *since > Since::default()
+                {
+                    anchor.follows(Home { shard: self.plan.anchor, since: *since });
+                }
+                match &mut self.room {
+                    Some(room) => room.handle(view.now, from, input, view.revoked, out),
+                    None if input == RoomInput::Detach => {}
+                    None => out.extend(self.homed().map(|home| homed(view, from, home))),
+                }
+            }
+        }
+        self.end(view, before, out);
+    }
+
+    /// A gateway says that it follows the room elsewhere.
+    fn follows(&mut self, view: View<'_>, from: Gateway, theirs: Home, out: &mut Vec<Output>) {
+        if let Role::Anchor(anchor) = &mut self.role {
+            anchor.follows(theirs);
+            if let Some(home) = anchor.home().filter(|home| home.since > theirs.since) {
+                out.push(homed(view, from, home));
+            }
+        }
+        if let Some(room) = &mut self.room {
+            room.handle(view.now, from, RoomInput::Detach, view.revoked, out);
+        }
+    }
+
+    /// A site elsewhere asks whether the room is there. No answer where this one may not, or cannot, say.
+    fn asked_where(
+        &mut self,
+        view: View<'_>,
+        (shard, _): (Shard, Epoch),
+        held: Option<Since>,
+        to: Option<Shard>,
+        out: &mut Vec<Output>,
+    ) -> Option<Home> {
+        let Role::Anchor(anchor) = &mut self.role else { return None };
+        if !view.full {
+            return None;
+        }
+        if let Some(since) = held {
+            anchor.holds(view.now, shard, since);
+        }
+        anchor.hears(view.now, shard);
+        let mut home = anchor.home()?;
+        if let Some(to) = to.filter(|to| to.0 < limits::SHARDS && *to != shard)
+            && held == Some(home.since)
+            && home.shard == shard
+        {
+            home = anchor.move_to(view.now, to);
+        }
+        if self.room.is_some() && home.shard != self.plan.anchor {
+            self.send_away(view, out);
+        } else if self.room.is_none() && home.shard == self.plan.anchor {
+            self.take_in(view);
+        }
+        Some(home)
+    }
+
+    /// The room is here from now on: as after another owner, everybody is asked for what they hold of it.
+    fn take_in(&mut self, view: View<'_>) {
+        let mut room = self.empty();
+        room.expect_gateways(view.now, (view.live)());
+        self.room = Some(room);
+    }
+
+    /// The anchor's owner answers.
+    pub fn handle_home(&mut self, view: View<'_>, asked: u64, home: Home, out: &mut Vec<Output>) {
+        let from = out.len();
+        self.begin(view, out);
+        if let Role::Home(leave) = &mut self.role
+            && let Some(room) = &mut self.room
+        {
+            match leave.answered(view.now, asked, home) {
+                Answer::Nothing => {}
+                Answer::Given => room.expect_gateways(view.now, (view.live)()),
+                Answer::Elsewhere(home) => {
+                    tell_homed(view, home, room, out);
+                    self.room = None;
+                }
+            }
+        }
+        self.end(view, from, out);
+    }
+
+    /// A new owner of the anchor asks this node where the room is. True where this site has answered for it:
+    /// else the node's proxy is to.
+    pub fn handle_asked(&mut self, view: View<'_>, out: &mut Vec<Output>) -> bool {
+        let from = out.len();
+        self.begin(view, out);
+        let mut answered = false;
+        if let Role::Home(leave) = &mut self.role
+            && self.room.is_some()
+        {
+            leave.void(view.now);
+            if let Some(home) = leave.home(view.now) {
+                out.push(Output::Anchor(RoomInput::Follows { home }));
+                answered = true;
+            }
+        }
+        self.end(view, from, out);
+        answered
+    }
+
+    /// The anchor has another owner: it is told of the home at once.
+    pub fn handle_anchor_moved(&mut self, view: View<'_>, out: &mut Vec<Output>) {
+        let from = out.len();
+        self.begin(view, out);
+        if let Role::Home(leave) = &mut self.role {
+            leave.void(view.now);
+        }
+        self.end(view, from, out);
+    }
+
+    /// Moves the room to another shard, with all who are in it. False where it cannot be moved now: it is not
+    /// here, or is about to move, or its node may not change it.
+    pub fn move_to(&mut self, view: View<'_>, to: Shard, out: &mut Vec<Output>) -> bool {
+        let from = out.len();
+        self.begin(view, out);
+        let may = view.full && self.room.is_some() && to != self.plan.place.0 && to.0 < limits::SHARDS;
+        let moves = match &mut self.role {
+            Role::Anchor(anchor) if may && matches!(anchor.known, Known::Here(_)) => {
+                anchor.move_to(view.now, to);
+                self.send_away(view, out);
+                true
+            }
+            Role::Home(leave) if may && leave.holds(view.now) => {
+                leave.move_to(view.now, to);
+                true
+            }
+            _ => false,
+        };
+        self.end(view, from, out);
+        moves
+    }
+
+    /// A gateway's process has ended, or it is cut off for good.
+    pub fn handle_gateway_lost(&mut self, view: View<'_>, lost: Gateway, out: &mut Vec<Output>) {
+        self.run(view, out, |room, out| room.handle_gateway_lost(view.now, lost, out));
+    }
+
+    /// A kick or a ban has been committed, or could not be.
+    pub fn handle_revoked(
+        &mut self,
+        view: View<'_>,
+        revocation: &Revocation,
+        committed: bool,
+        out: &mut Vec<Output>,
+    ) {
+        self.run(view, out, |room, out| room.handle_revoked(revocation, committed, out));
+    }
+
+    /// What an operator's kick or ban has to commit; none where the peer is not here.
+    #[must_use]
+    pub fn revocation(&self, now: Now, by: Option<PeerId>, peer: PeerId, ban: bool) -> Option<Revocation> {
+        self.room.as_ref()?.revocation(now, by, peer, ban)
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, view: View<'_>, out: &mut Vec<Output>) {
+        let from = out.len();
+        self.begin(view, out);
+        if let Some(room) = &mut self.room {
+            room.handle_timeout(view.now, out);
+        }
+        if let Role::Anchor(anchor) = &mut self.role
+            && view.full
+            && anchor.poll_timeout() <= view.now.mono
+        {
+            anchor.move_to(view.now, self.plan.anchor);
+            self.take_in(view);
+        }
+        self.end(view, from, out);
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self, now: Now) -> Mono {
+        let own = match &self.role {
+            Role::Anchor(anchor) if self.full => anchor.poll_timeout(),
+            Role::Home(leave) if self.room.is_some() => leave.poll_timeout(now),
+            _ => Mono::NEVER,
+        };
+        self.room.as_ref().map_or(Mono::NEVER, Room::poll_timeout).min(own)
+    }
+}
+
+/// Tells a gateway where the room is.
+fn homed(view: View<'_>, to: Gateway, Home { shard, since }: Home) -> Output {
+    Output::To(to, ProxyInput::Homed { shard, epoch: (view.epoch)(shard), since })
+}
+
+fn tell_homed(view: View<'_>, home: Home, room: &Room, out: &mut Vec<Output>) {
+    out.extend(room.followers().into_iter().map(|gateway| homed(view, gateway, home)));
+}

@@ -1,0 +1,111 @@
+//! What the owner of a room's anchor knows of where the room is (CLUSTER.md 10).
+
+use super::super::route::{Home, Since};
+use crate::id::{Epoch, Shard};
+use crate::limits;
+use crate::time::{Mono, Now};
+
+/// Where the room is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Known {
+    /// Not known yet: gateways are being asked. The latest home that is known of.
+    Asking(Option<Home>),
+    /// Here.
+    Here(Home),
+    /// There, and when its site last said so.
+    There(Home, Mono),
+}
+
+/// The anchor's knowledge.
+#[derive(Debug)]
+pub(super) struct Anchor {
+    shard: Shard,
+    epoch: Epoch,
+    last: u64,
+    pub(super) known: Known,
+}
+
+impl Anchor {
+    /// Nothing is known; or, where nobody can know better, the room is here.
+    pub(super) fn new(now: Now, shard: Shard, epoch: Epoch, settled: bool) -> Self {
+        let mut anchor = Self { shard, epoch, last: 0, known: Known::Asking(None) };
+        if settled {
+            anchor.known = Known::Here(anchor.newly(now, shard));
+        }
+        anchor
+    }
+
+    /// A home that is later than all before it.
+    fn newly(&mut self, now: Now, shard: Shard) -> Home {
+        self.last = micros(now.mono).max(self.last + 1);
+        Home { shard, since: Since(self.epoch, self.last) }
+    }
+
+    /// Where it is, once that is known.
+    pub(super) const fn home(&self) -> Option<Home> {
+        match self.known {
+            Known::Asking(_) => None,
+            Known::Here(home) | Known::There(home, _) => Some(home),
+        }
+    }
+
+    pub(super) const fn is_there(&self) -> bool {
+        matches!(self.known, Known::There(..))
+    }
+
+    /// A gateway follows it there: evidence, as long as others may know a later home.
+    pub(super) fn follows(&mut self, theirs: Home) {
+        if let Known::Asking(latest) = &mut self.known
+            && latest.is_none_or(|latest| latest.since < theirs.since)
+        {
+            *latest = Some(theirs);
+        }
+    }
+
+    /// Everybody has answered. True where the room turns out to be elsewhere.
+    pub(super) fn decide(&mut self, now: Now) -> bool {
+        let Known::Asking(latest) = self.known else { return false };
+        match latest.filter(|home| home.shard != self.shard) {
+            Some(home) => self.known = Known::There(home, now.mono),
+            // Newer than whatever was said before: who follows it elsewhere is to come.
+            None => self.known = Known::Here(self.newly(now, self.shard)),
+        }
+        self.is_there()
+    }
+
+    /// The site in that shard says that it has leave since then: whoever gave it knew.
+    pub(super) fn holds(&mut self, now: Now, shard: Shard, since: Since) {
+        if self.home().is_none_or(|home| home.since <= since) && shard != self.shard {
+            self.known = Known::There(Home { shard, since }, now.mono);
+        }
+    }
+
+    /// The site in that shard speaks.
+    pub(super) fn hears(&mut self, now: Now, shard: Shard) {
+        if let Known::There(home, at) = &mut self.known
+            && home.shard == shard
+        {
+            *at = now.mono;
+        }
+    }
+
+    /// The room moves. Here it has to ask first who is in it.
+    pub(super) fn move_to(&mut self, now: Now, to: Shard) -> Home {
+        let home = self.newly(now, to);
+        self.known = if to == self.shard { Known::Asking(Some(home)) } else { Known::There(home, now.mono) };
+        home
+    }
+
+    /// When a site that says nothing more holds no leave any more, for certain.
+    pub(super) fn poll_timeout(&self) -> Mono {
+        match self.known {
+            Known::There(_, at) => at + limits::HOME_FORGOTTEN,
+            _ => Mono::NEVER,
+        }
+    }
+}
+
+/// A point on the clock as a number.
+pub(super) fn micros(at: Mono) -> u64 {
+    u64::try_from(at.0.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,103 @@
+//! A site's leave to run a room whose anchor is another shard: given by the anchor's owner, for a while.
+
+use std::time::Duration;
+
+use super::super::route::{Home, RoomInput, Since};
+use super::anchor::micros;
+use crate::id::{Epoch, Shard};
+use crate::limits;
+use crate::time::{Mono, Now};
+
+/// What the anchor's word changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Nothing: it has leave as before, or the word is not to be relied on.
+    Nothing,
+    /// It has leave, and had none.
+    Given,
+    /// The room is elsewhere.
+    Elsewhere(Home),
+}
+
+/// The leave.
+#[derive(Debug)]
+pub(super) struct Leave {
+    site: (Shard, Epoch),
+    /// The number of the last question. It is the time of asking as well.
+    asked: u64,
+    /// Answers up to this one say what was true before the site itself said something else.
+    void: u64,
+    held: Option<(Since, Mono)>,
+    ask_at: Mono,
+    to: Option<Shard>,
+}
+
+impl Leave {
+    pub(super) const fn new(now: Now, site: (Shard, Epoch)) -> Self {
+        Self { site, asked: 0, void: 0, held: None, ask_at: now.mono, to: None }
+    }
+
+    /// Whether newcomers may be let in.
+    pub(super) fn holds(&self, now: Now) -> bool {
+        self.to.is_none() && self.held.is_some_and(|(_, until)| now.mono < until)
+    }
+
+    /// The home that it is, for as long as nobody else can be.
+    pub(super) fn home(&self, now: Now) -> Option<Home> {
+        let (since, _) = self.held.filter(|(_, until)| now.mono < *until)?;
+        Some(Home { shard: self.site.0, since })
+    }
+
+    /// Where it last was told that it is the home, though that may be over.
+    pub(super) fn since(&self) -> Since {
+        self.held.map(|(since, _)| since).unwrap_or_default()
+    }
+
+    /// Whether it is giving up the room.
+    pub(super) const fn is_moving(&self) -> bool {
+        self.to.is_some()
+    }
+
+    /// The question, where it is time to ask.
+    pub(super) fn ask(&mut self, now: Now) -> Option<RoomInput> {
+        if self.ask_at > now.mono {
+            return None;
+        }
+        let every = if self.holds(now) { limits::HOME_RENEWED_EVERY } else { limits::ASK_EVERY };
+        self.ask_at = now.mono + every;
+        self.asked = micros(now.mono).max(self.asked + 1);
+        let held = self.home(now).map(|home| home.since);
+        Some(RoomInput::AtHome { site: self.site, asked: self.asked, held, to: self.to })
+    }
+
+    /// What is on its way to it counts no more; it asks again.
+    pub(super) fn void(&mut self, now: Now) {
+        (self.void, self.ask_at) = (self.asked, now.mono);
+    }
+
+    /// The room is to move: from now on nobody is let in here.
+    pub(super) fn move_to(&mut self, now: Now, to: Shard) {
+        self.to = Some(to);
+        self.void(now);
+    }
+
+    pub(super) fn answered(&mut self, now: Now, asked: u64, home: Home) -> Answer {
+        if asked <= self.void || asked > self.asked {
+            return Answer::Nothing;
+        }
+        if home.shard != self.site.0 {
+            return Answer::Elsewhere(home);
+        }
+        let had = self.held.is_some_and(|(since, _)| since == home.since);
+        // From its own time of asking: the anchor's owner counts from a later moment.
+        let until = Mono(Duration::from_micros(asked)) + limits::HOME_LEAVE;
+        (self.held, self.to, self.void) = (Some((home.since, until)), None, asked);
+        self.ask_at = self.ask_at.max(now.mono + limits::HOME_RENEWED_EVERY);
+        if had { Answer::Nothing } else { Answer::Given }
+    }
+
+    pub(super) fn poll_timeout(&self, now: Now) -> Mono {
+        let end = self.held.map_or(Mono::NEVER, |(_, until)| until);
+        self.ask_at.min(if end > now.mono { end } else { Mono::NEVER })
+    }
+}
