@@ -1,14 +1,19 @@
 //! What this node answers when another asks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use chappe_proto::id::NodeId;
+use actix::Addr;
+use chappe_proto::id::{NodeId, RoomKey};
 use chappe_proto::mesh::node::{Answer, Ask, Failure, NodeStatus};
 
 use crate::actor::edges::Reporting;
-use crate::actor::room::{ListPeers, Remove};
+use crate::actor::room::{ListPeers, Remove, RoomActor, WhereIs};
 use crate::consensus::{Proposal, ProposeError, ReadError, Registry, Role};
 use crate::node::Node;
+
+/// What is asked of a room's home must be answered within this: less than whoever asked waits.
+const PASSED_ON_WITHIN: Duration = Duration::from_secs(2);
 
 fn other(why: impl std::fmt::Display) -> Answer {
     Answer::Failed(Failure::Other(why.to_string()))
@@ -65,27 +70,63 @@ async fn of_node(node: &Arc<Node>, ask: Ask) -> Answer {
         Ask::Status => Answer::Status(status(node).await),
         Ask::Rooms => {
             let mut rooms = Vec::new();
-            for ((key, _), room) in node.rooms.all() {
+            for (key, _, room) in node.rooms.all() {
+                if !matches!(room.send(WhereIs).await, Ok(None)) {
+                    continue; // its anchor is here, and it is not
+                }
                 let peers = room.send(ListPeers).await.map_or(0, |peers| peers.len());
                 rooms.push((key, u32::try_from(peers).unwrap_or(u32::MAX)));
             }
             Answer::Rooms(rooms)
         }
-        Ask::Peers { room } => match node.room(&room) {
-            Some(room) => Answer::Peers(room.send(ListPeers).await.ok()),
-            None => Answer::Peers(None),
+        Ask::Peers { ref room } => match find(node, room).await {
+            Found::Here(room) => Answer::Peers(room.send(ListPeers).await.ok()),
+            Found::There(owner) => pass_on(node, owner, ask).await,
+            Found::Nowhere => Answer::Peers(None),
         },
-        Ask::Kick { room, peer, ban } => match node.room(&room) {
-            Some(room) => match room.send(Remove { peer, ban }).await {
+        Ask::Kick { ref room, peer, ban } => match find(node, room).await {
+            Found::There(owner) => pass_on(node, owner, ask).await,
+            Found::Here(room) => match room.send(Remove { peer, ban }).await {
                 Ok(chappe_admin::Kicked::Done) => Answer::Done,
                 Ok(chappe_admin::Kicked::NotThere) => Answer::NotThere,
                 Ok(chappe_admin::Kicked::Unavailable) | Err(_) => {
                     other("the registry cannot commit right now")
                 }
             },
-            None => Answer::NotThere,
+            Found::Nowhere => Answer::NotThere,
         },
         ask => other(format!("nothing that this release answers: {ask:?}")),
+    }
+}
+
+/// A room.
+enum Found {
+    Here(Arc<Addr<RoomActor>>),
+    /// Its anchor is here, and says that this node runs it.
+    There(NodeId),
+    Nowhere,
+}
+
+async fn find(node: &Arc<Node>, key: &RoomKey) -> Found {
+    let mut found = Found::Nowhere;
+    for (_, room) in node.rooms.of(key) {
+        match room.send(WhereIs).await {
+            Ok(None) => return Found::Here(room),
+            Ok(Some(shard)) => {
+                let owner = node.registry.state().shard(shard).and_then(|entry| entry.owner);
+                found = owner.map_or(Found::Nowhere, Found::There);
+            }
+            Err(_) => {} // it has just ended
+        }
+    }
+    found
+}
+
+/// Of one that is homed elsewhere: its anchor's owner asks there, and nobody asks any further.
+async fn pass_on(node: &Arc<Node>, owner: NodeId, ask: Ask) -> Answer {
+    match node.mesh.request(owner, ask, PASSED_ON_WITHIN).await {
+        Ok(answer) => answer,
+        Err(error) => other(error),
     }
 }
 

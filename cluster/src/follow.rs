@@ -75,12 +75,14 @@ fn changed(node: &Arc<Node>, known: &State, state: &State) {
     if touched.is_empty() && lost.is_empty() && moving.is_empty() {
         return;
     }
-    for ((room, epoch), actor) in node.rooms.all() {
-        let shard = room.anchor();
+    for (room, (shard, epoch), actor) in node.rooms.all() {
         let stays = state.shard(shard).is_some_and(|now| now.owner == Some(me.node) && now.epoch == epoch);
         if stays {
             if moving.contains(&shard) {
                 tell(&actor, Change::Moving);
+            }
+            if shard != room.anchor() && touched.contains(&room.anchor()) {
+                tell(&actor, Change::Anchor);
             }
             lost.iter().for_each(|gateway| tell(&actor, Change::GatewayLost(*gateway)));
         } else {
@@ -89,7 +91,7 @@ fn changed(node: &Arc<Node>, known: &State, state: &State) {
     }
     if !touched.is_empty() {
         for (room, proxy) in node.proxies.all() {
-            if touched.contains(&room.anchor()) {
+            if touched.contains(&node.followed(&room)) {
                 tell(&proxy, Replaced);
             }
         }
@@ -111,5 +113,5 @@ fn lost(known: &State, state: &State) -> Vec<Gateway> {
 /// The rooms that this node runs in some shards.
 pub(crate) fn rooms_of(node: &Node, shards: &BTreeSet<Shard>) -> Vec<Arc<Addr<RoomActor>>> {
     let all = node.rooms.all().into_iter();
-    all.filter(|((room, _), _)| shards.contains(&room.anchor())).map(|(_, room)| room).collect()
+    all.filter(|(_, (shard, _), _)| shards.contains(shard)).map(|(_, _, room)| room).collect()
 }

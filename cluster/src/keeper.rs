@@ -205,7 +205,7 @@ impl Keeper {
             tracing::warn!("lease lost: no leader is heard; rooms here relay, and admit nobody");
             self.leave_at = now + limits::LEASELESS_FOR;
         }
-        for (_, room) in self.node.rooms.all() {
+        for (_, _, room) in self.node.rooms.all() {
             // One whose mailbox is full looks by itself with its next frame.
             let _ = room.try_send(Change::Lease);
         }

@@ -1,7 +1,8 @@
 //! What every part of a node shares.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use actix::Addr;
@@ -16,8 +17,8 @@ use chappe_proto::time::Mono;
 use crate::actor::directory::Directory;
 use crate::actor::edges::EdgesActor;
 use crate::actor::proxy::ProxyActor;
-use crate::actor::room::RoomActor;
 use crate::actor::session::SessionActor;
+use crate::actor::sites::Sites;
 use crate::actor::sources::Sources;
 use crate::clock;
 use crate::consensus::Registry;
@@ -43,14 +44,16 @@ pub struct Node {
     pub sessions: Directory<SessionId, SessionActor>,
     /// Rooms that those sessions are in.
     pub proxies: Directory<RoomKey, ProxyActor>,
-    /// Rooms that are run here, each under one epoch of its shard.
-    pub rooms: Directory<(RoomKey, Epoch), RoomActor>,
+    /// Rooms that are run here, each in one shard under one epoch.
+    pub rooms: Sites,
     /// The edges that report here.
     pub edges: Addr<EdgesActor>,
     /// Fresh joins by source address.
     pub joins: Sources,
     /// Resumes by source address.
     pub resumes: Sources,
+    /// The proxies that follow a room away from its anchor's shard, and where.
+    away: Mutex<HashMap<RoomKey, Shard>>,
     world: RwLock<Arc<World>>,
     owned: RwLock<Vec<(Epoch, Mono)>>,
 }
@@ -90,7 +93,8 @@ impl Node {
             lease: Held::default(),
             sessions: Directory::default(),
             proxies: Directory::default(),
-            rooms: Directory::default(),
+            rooms: Sites::default(),
+            away: Mutex::default(),
             edges: parts.edges,
             joins: Sources::new(limits::JOINS_PER_SEC, limits::JOINS_BURST),
             resumes: Sources::new(limits::RESUMES_PER_SEC, limits::RESUMES_BURST),
@@ -123,6 +127,21 @@ impl Node {
     pub(crate) fn admits(&self) -> bool {
         let me = self.gateway();
         rights::admits(&self.registry.state(), me.node, me.generation, self.lease.holds())
+    }
+
+    /// The shard in which this gateway follows a room.
+    pub(crate) fn followed(&self, room: &RoomKey) -> Shard {
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.get(room).copied().unwrap_or_else(|| room.anchor())
+    }
+
+    /// This gateway's proxy follows a room there, or is gone.
+    pub(crate) fn follows(&self, room: &RoomKey, shard: Option<Shard>) {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        match shard.filter(|shard| *shard != room.anchor()) {
+            Some(shard) => away.insert(room.clone(), shard),
+            None => away.remove(room),
+        };
     }
 
     /// The shard that a room is looked for in, and its epoch.
@@ -160,12 +179,6 @@ impl Node {
     pub fn gateways(state: &State) -> impl Iterator<Item = Gateway> {
         let up = state.nodes().filter(|(_, node)| node.state == NodeState::Up);
         up.map(|(node, held)| Gateway { node, generation: held.generation })
-    }
-
-    /// A room, where this node runs it.
-    pub(crate) fn room(&self, key: &RoomKey) -> Option<Arc<Addr<RoomActor>>> {
-        let (_, epoch) = self.anchor(key);
-        self.rooms.get(&(key.clone(), epoch)).filter(|room| room.connected())
     }
 
     /// Whether a node can be sent anything now; this one always.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use actix::Addr;
 use actix_rt::ArbiterHandle;
 use chappe_proto::id::{Index, NodeId, SessionId, Shard};
 use chappe_proto::limits;
@@ -12,12 +13,12 @@ use chappe_proto::mesh::node::{Answer, Ask, Body, Failure, Lane};
 use chappe_proto::mesh::uplink::Directive;
 use chappe_proto::registry::{Command, Outcome};
 use chappe_proto::signal::member::Gateway;
-use chappe_proto::signal::route::{Direct, FromRoom, ProxyInput, RoomInput, ToRoom};
+use chappe_proto::signal::route::{Direct, FromRoom, ProxyInput, RoomInput, Since, ToRoom};
 use tokio::sync::{mpsc, watch};
 
 use crate::actor::edges::{self, Elsewhere};
 use crate::actor::proxy::{ProxyActor, ProxySpeaks, RoomSays};
-use crate::actor::room::{ProxySays, RoomActor};
+use crate::actor::room::{AnchorSays, ProxySays, RoomActor};
 use crate::consensus::{Message, Registry};
 use crate::events::Events;
 use crate::keeper::Word;
@@ -59,6 +60,48 @@ pub(crate) fn end(node: &Node, session: SessionId) {
     for other in node.others() {
         // Where it is lost and that node alone has the edge, the allocations expire.
         let _ = node.mesh.send(other, Lane::Control, Body::End { session });
+    }
+}
+
+/// What is for a room that this node runs away from its anchor's shard goes there, and nothing is left; the rest
+/// is for the proxy.
+pub(crate) fn to_site(node: &Arc<Node>, from: NodeId, frame: FromRoom) -> Option<FromRoom> {
+    match frame.body {
+        ProxyInput::Home { site, .. } => {
+            if let Some(room) = node.rooms.get(&frame.room, site) {
+                let _ = room.try_send(AnchorSays { from, frame, others: Vec::new() }); // it asks again
+            }
+            None
+        }
+        ProxyInput::Ask { .. } if frame.shard == frame.room.anchor() => {
+            let sites = node.rooms.of(&frame.room).into_iter();
+            let away = sites.filter(|((shard, _), _)| *shard != frame.shard).map(|(_, room)| room);
+            let away: Vec<_> = away.collect();
+            if away.is_empty() {
+                return Some(frame);
+            }
+            ask(node, from, frame, away);
+            None
+        }
+        _ => Some(frame),
+    }
+}
+
+/// Asks one after the other where the room is: sites that may run it, then the proxy.
+pub(crate) fn ask(node: &Arc<Node>, from: NodeId, frame: FromRoom, mut sites: Vec<Arc<Addr<RoomActor>>>) {
+    if let Some(site) = sites.pop() {
+        let _ = site.try_send(AnchorSays { from, frame, others: sites }); // it asks again
+        return;
+    }
+    if let Some(proxy) = node.proxies.get(&frame.room) {
+        let _ = proxy.try_send(RoomSays(frame)); // the same
+    } else {
+        let (place, detach) = ((frame.shard, frame.epoch), detach(node, &frame));
+        if from != node.id {
+            to_room(node, from, detach);
+        } else if let Some(room) = node.rooms.get(&frame.room, place) {
+            let _ = room.try_send(ProxySays(detach));
+        }
     }
 }
 
@@ -151,14 +194,13 @@ impl Router {
             let _ = to_proxy(node, gateway, refused); // its proxy asks again
             return;
         }
-        if let Some(room) = node.rooms.get(&(frame.room.clone(), frame.epoch)).filter(|room| room.connected())
-        {
+        if let Some(room) = node.rooms.get(&frame.room, (frame.shard, frame.epoch)) {
             let _ = room.try_send(ProxySays(frame)); // its proxy repeats what matters
             return;
         }
         let node = Arc::clone(node);
         self.on_worker(frame.shard, move || {
-            if let Some(room) = RoomActor::of(&node, &frame.room, frame.epoch) {
+            if let Some(room) = RoomActor::of(&node, &frame.room, (frame.shard, frame.epoch)) {
                 let _ = room.try_send(ProxySays(frame));
             }
         });
@@ -174,6 +216,7 @@ impl Router {
 
     /// A frame of a room's owner for this node's proxy.
     pub(crate) fn to_proxy(&self, node: &Arc<Node>, from: NodeId, frame: FromRoom) {
+        let Some(frame) = to_site(node, from, frame) else { return };
         let Some(proxy) = node.proxies.get(&frame.room).filter(|proxy| proxy.connected()) else {
             if !matches!(frame.body, ProxyInput::Refused { .. }) {
                 to_room(node, from, detach(node, &frame));
@@ -182,7 +225,7 @@ impl Router {
         };
         let (room, shard, epoch) = (frame.room.clone(), frame.shard, frame.epoch);
         if proxy.try_send(RoomSays(frame)).is_err() {
-            let missed = FromRoom { room, shard, epoch, body: ProxyInput::Ask };
+            let missed = FromRoom { room, shard, epoch, body: ProxyInput::Ask { since: Since::default() } };
             self.on_worker(shard, move || catch_up(proxy, missed));
         }
     }
@@ -277,7 +320,7 @@ impl Handler for Router {
 }
 
 /// A proxy whose mailbox was full attaches again once it is not.
-fn catch_up(proxy: Arc<actix::Addr<ProxyActor>>, missed: FromRoom) {
+fn catch_up(proxy: Arc<Addr<ProxyActor>>, missed: FromRoom) {
     actix_rt::spawn(async move {
         actix_rt::time::sleep(limits::CATCH_UP).await;
         let _ = proxy.send(RoomSays(missed)).await; // where it has ended it has nothing to catch up with

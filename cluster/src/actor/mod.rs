@@ -8,5 +8,6 @@ pub mod proxy;
 pub mod room;
 pub mod session;
 pub mod socket;
+pub mod sites;
 pub mod sources;
 pub mod timer;

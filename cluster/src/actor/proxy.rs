@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
-use chappe_proto::id::{Epoch, PeerId, RoomKey};
+use chappe_proto::id::{PeerId, RoomKey};
 use chappe_proto::limits;
 use chappe_proto::signal::code::{ErrorCode, Refusal};
 use chappe_proto::signal::proxy::{Output, Proxy};
@@ -13,6 +13,7 @@ use chappe_proto::signal::route::{Direct, FromRoom, FromSession, RoomInput, ToRo
 
 use super::room::{ProxySays, RoomActor};
 use super::session::SessionRef;
+use super::sites::Place;
 use super::timer::Timer;
 use crate::clock;
 use crate::node::Node;
@@ -61,7 +62,7 @@ pub struct ProxyActor {
     sessions: HashMap<PeerId, SessionRef>,
     /// Kept, not looked up for each frame: an address knows that its mailbox is full only while it is
     /// the same one.
-    owner: Option<(Epoch, Arc<Addr<RoomActor>>)>,
+    owner: Option<(Place, Arc<Addr<RoomActor>>)>,
     /// Its last attachment, to an epoch that is not applied here yet.
     early: Option<ToRoom>,
     timer: Timer,
@@ -95,6 +96,10 @@ impl ProxyActor {
     fn dispatch(&mut self, output: Output, machine: &Proxy, ctx: &mut Context<Self>) {
         match output {
             Output::Room(body) => self.send(body, machine),
+            Output::Asker(place, body) => {
+                let frame = self.frame(place, body);
+                self.hand_over(frame); // it asks again
+            }
             Output::Session(peer, what) => {
                 if let Some(session) = self.sessions.get(&peer) {
                     session.tell(what);
@@ -118,15 +123,17 @@ impl ProxyActor {
         }
     }
 
+    fn frame(&self, (shard, epoch): Place, body: RoomInput) -> ToRoom {
+        ToRoom { room: self.room.clone(), shard, epoch, gateway: self.node.gateway(), body }
+    }
+
     fn send(&mut self, body: RoomInput, machine: &Proxy) {
         let asker = match &body {
             RoomInput::Broadcast { from, .. } => Some(*from),
             RoomInput::Kick { by, .. } => Some(*by),
             _ => None, // said again until it is answered, by this proxy or by the sender's session
         };
-        let (shard, epoch) = machine.place();
-        let frame = ToRoom { room: self.room.clone(), shard, epoch, gateway: self.node.gateway(), body };
-        if !self.hand_over(frame)
+        if !self.hand_over(self.frame(machine.place(), body))
             && let Some(session) = asker.and_then(|peer| self.sessions.get(&peer))
         {
             let refusal = Refusal::new(ErrorCode::Unavailable, "the room cannot be reached right now");
@@ -149,9 +156,9 @@ impl ProxyActor {
             None => false,
             Some(owner) if owner != self.node.id => router::to_room(&self.node, owner, frame),
             Some(_) => {
-                let epoch = frame.epoch;
-                if self.owner.as_ref().is_none_or(|(of, owner)| *of != epoch || !owner.connected()) {
-                    self.owner = RoomActor::of(&self.node, &self.room, epoch).map(|owner| (epoch, owner));
+                let place = (frame.shard, frame.epoch);
+                if self.owner.as_ref().is_none_or(|(of, owner)| *of != place || !owner.connected()) {
+                    self.owner = RoomActor::of(&self.node, &self.room, place).map(|owner| (place, owner));
                 }
                 self.owner.as_ref().is_some_and(|(_, owner)| owner.try_send(ProxySays(frame)).is_ok())
             }
@@ -189,6 +196,7 @@ impl ProxyActor {
                 if actor.retired {
                     // To the owner a successor is the same gateway: it stays attached.
                     if !actor.node.proxies.has(&actor.room) {
+                        actor.node.follows(&actor.room, None);
                         actor.run(ctx, |_, out| out.push(Output::Room(RoomInput::Detach)));
                     }
                     ctx.stop();
@@ -217,6 +225,7 @@ impl Actor for ProxyActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(limits::MAILBOX);
         let (shard, epoch) = self.node.anchor(&self.room);
+        self.node.follows(&self.room, None);
         let mut out = Vec::new();
         self.machine = Some(Proxy::new(clock::now(), self.node.gateway(), shard, epoch, &mut out));
         self.run(ctx, |_, outputs| outputs.append(&mut out));
@@ -251,7 +260,13 @@ impl Handler<RoomSays> for ProxyActor {
     type Result = ();
 
     fn handle(&mut self, says: RoomSays, ctx: &mut Self::Context) {
+        let before = self.machine.as_ref().map(|machine| machine.place().0);
         self.run(ctx, |machine, out| machine.handle_room(clock::now(), says.0, out));
+        let after = self.machine.as_ref().map(|machine| machine.place().0);
+        if before != after && !self.retired {
+            self.node.follows(&self.room, after); // from now on it is told of that shard's owners,
+            self.place(ctx); // and this is who it is now
+        }
         if let Some(machine) = &self.machine
             && self.sessions.len() > machine.sessions()
         {
@@ -282,6 +297,7 @@ impl Handler<Over> for ProxyActor {
 
     fn handle(&mut self, _: Over, ctx: &mut Self::Context) {
         self.node.proxies.remove(&self.room, &ctx.address());
+        self.node.follows(&self.room, None);
         ctx.stop();
     }
 }

@@ -1,4 +1,4 @@
-//! The actor of a room, on its owner.
+//! The actor of a room, on the owner of the shard that it is in.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,17 +7,18 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message};
 use actix::{WrapFuture, dev::SendError};
 use chappe_admin::Kicked;
-use chappe_proto::id::{Epoch, Identity, PeerId, RoomKey, SessionId, Shard};
+use chappe_proto::id::{Identity, NodeId, PeerId, RoomKey, SessionId, Shard};
 use chappe_proto::limits;
 use chappe_proto::registry::rights::{Right, is_over, right};
 use chappe_proto::registry::{Command, State};
 use chappe_proto::signal::member::Gateway;
-use chappe_proto::signal::room::{Output, Revocation, Room};
-use chappe_proto::signal::route::{Entry, FromRoom, ProxyInput, RoomInput, ToRoom};
-use chappe_proto::time::Now;
+use chappe_proto::signal::room::{Output, Revocation};
+use chappe_proto::signal::route::{Entry, FromRoom, ProxyInput, RoomInput, Since, ToRoom};
+use chappe_proto::signal::site::{Plan, Site, View};
 
 use super::gateway::is_revoked;
 use super::proxy::{ProxyActor, RoomSays};
+use super::sites::Place;
 use super::timer::Timer;
 use crate::clock;
 use crate::mesh::Unsent;
@@ -46,12 +47,36 @@ pub enum Change {
     Over,
     /// A gateway's process has ended.
     GatewayLost(Gateway),
+    /// The shard of its anchor, where it is not that itself, has another owner.
+    Anchor,
 }
+
+/// The owner of the room's anchor speaks to a site elsewhere: where the room is, or asking who knows that.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct AnchorSays {
+    /// The node that does.
+    pub from: NodeId,
+    /// What it says.
+    pub frame: FromRoom,
+    /// Other sites of this room on this node, to be asked next; then its proxy.
+    pub others: Vec<Arc<Addr<RoomActor>>>,
+}
+
+/// Moves the room to another shard, with all who are in it. False where it is not here, or cannot be moved now.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "bool")]
+pub struct Rehome(pub Shard);
 
 /// Who is in the room?
 #[derive(Message)]
 #[rtype(result = "Vec<Entry>")]
 pub struct ListPeers;
+
+/// Where is the room? None where it is here.
+#[derive(Message)]
+#[rtype(result = "Option<Shard>")]
+pub struct WhereIs;
 
 /// An operator removes a peer. Answered when it is committed.
 #[derive(Message)]
@@ -67,8 +92,8 @@ pub struct Remove {
 pub struct RoomActor {
     node: Arc<Node>,
     key: RoomKey,
-    machine: Room,
-    frozen: bool,
+    place: Place,
+    machine: Option<Site>,
     proxies: HashMap<Gateway, Arc<Addr<ProxyActor>>>,
     behind: HashSet<Gateway>,
     timer: Timer,
@@ -76,26 +101,23 @@ pub struct RoomActor {
 }
 
 impl RoomActor {
-    /// The room of this name under this epoch of its shard, started on this thread if it is not running.
-    /// None where this node does not own the shard at that epoch or runs too many, or the app is unknown.
-    pub fn of(node: &Arc<Node>, key: &RoomKey, epoch: Epoch) -> Option<Arc<Addr<Self>>> {
-        let name = (key.clone(), epoch);
-        if let Some(room) = node.rooms.get(&name).filter(|room| room.connected()) {
+    /// The room of this name in this place, started on this thread if it is not running. None where this node
+    /// does not own the shard at that epoch or runs too many, or the app is unknown.
+    pub fn of(node: &Arc<Node>, key: &RoomKey, place: Place) -> Option<Arc<Addr<Self>>> {
+        if let Some(room) = node.rooms.get(key, place) {
             return Some(room);
         }
-        let (state, shard) = (node.registry.state(), key.anchor());
-        if may(node, &state, shard, epoch) == Right::None {
+        let state = node.registry.state();
+        if may(node, &state, place) == Right::None {
             return None;
         }
-        let policy = Node::policy(&state, &key.app)?;
-        node.rooms.get_or_start(&name, limits::ROOMS_MAX, || {
-            let mut machine = Room::new(epoch, policy);
-            machine.set_node(node.id);
+        state.app(&key.app)?;
+        node.rooms.get_or_start(key, place, limits::ROOMS_MAX, || {
             Self {
                 node: Arc::clone(node),
                 key: key.clone(),
-                machine,
-                frozen: false,
+                place,
+                machine: None,
                 proxies: HashMap::new(),
                 behind: HashSet::new(),
                 timer: Timer::default(),
@@ -105,65 +127,93 @@ impl RoomActor {
         })
     }
 
-    /// Whether it may only relay: its shard moves, or this node has no lease (CLUSTER.md 4). Asked
-    /// each time: a process that stood still hears what waits for it before it hears of the end of its lease, or of
-    /// its shard's epoch, which wait in line here.
-    fn freeze(&mut self, now: Now, state: &State, out: &mut Vec<Output>) {
-        let right = may(&self.node, state, self.key.anchor(), self.machine.epoch());
-        let frozen = right != Right::Full;
-        if frozen != self.frozen {
-            self.frozen = frozen;
-            self.machine.set_frozen(now, frozen, out);
-        }
+    fn run<T>(
+        &mut self,
+        ctx: &mut Context<Self>,
+        step: impl FnOnce(&mut Site, View<'_>, &mut Vec<Output>) -> T,
+    ) -> Option<T> {
+        self.run_under(&Arc::clone(&self.node.registry.state()), ctx, step)
     }
 
-    fn run(&mut self, ctx: &mut Context<Self>, step: impl FnOnce(&mut Room, &mut Vec<Output>)) {
-        self.run_under(&self.node.registry.state(), ctx, step);
-    }
-
-    /// Lets the machine do something with the rights that this state gives, and does what it says.
-    fn run_under(
+    /// Lets the machine do something with the rights that this state gives, and does what it says. The rights
+    /// are asked for each time: a process that stood still hears what waits for it before it hears of the end of its
+    /// lease, or of its shard's epoch, which wait in line here.
+    fn run_under<T>(
         &mut self,
         state: &State,
         ctx: &mut Context<Self>,
-        step: impl FnOnce(&mut Room, &mut Vec<Output>),
-    ) {
-        let mut out = Vec::new();
-        self.freeze(clock::now(), state, &mut out);
-        step(&mut self.machine, &mut out);
+        step: impl FnOnce(&mut Site, View<'_>, &mut Vec<Output>) -> T,
+    ) -> Option<T> {
+        let (mut out, now) = (Vec::new(), clock::now());
+        let mut machine = self.machine.take()?;
+        let done = self.with_view(state, |view| step(&mut machine, view, &mut out));
+        let (poll, over, idle) = (machine.poll_timeout(now), machine.is_over(), machine.is_idle());
+        let gateways: Vec<Gateway> = machine.gateways().collect();
+        self.machine = Some(machine);
         for output in out {
             match output {
                 Output::To(gateway, body) => self.tell(gateway, body, ctx),
                 Output::All(body) => {
-                    let all: Vec<Gateway> = self.machine.gateways().collect();
-                    for gateway in all {
-                        self.tell(gateway, body.clone(), ctx);
+                    for gateway in &gateways {
+                        self.tell(*gateway, body.clone(), ctx);
                     }
                 }
                 Output::End(session) => router::end(&self.node, session),
                 Output::Revoke(revocation) => self.revoke(revocation, ctx),
+                Output::Anchor(input) => self.ask_anchor(state, input),
             }
         }
-        self.timer.arm(self.machine.poll_timeout(), ctx, Self::fire);
-        if self.machine.is_idle() && !self.lingering {
+        self.timer.arm(poll, ctx, Self::fire);
+        if over {
+            self.stop(ctx); // whoever comes meanwhile comes again
+        } else if idle && !self.lingering {
             self.lingering = true;
             ctx.run_later(LINGER, |actor, ctx| {
                 actor.lingering = false;
-                if actor.machine.is_idle() {
+                if actor.machine.as_ref().is_some_and(Site::is_idle) {
                     actor.stop(ctx); // a proxy whose frame is lost by this attaches again
                 }
             });
         }
+        Some(done)
+    }
+
+    fn with_view<T>(&self, state: &State, step: impl FnOnce(View<'_>) -> T) -> T {
+        let now = clock::now();
+        let revoked = |session: SessionId, who: Option<&Identity>| is_revoked(state, now, &self.key, session, who);
+        let epoch = |shard| state.shard(shard).map(|entry| entry.epoch).unwrap_or_default();
+        let live = || Node::gateways(state).collect();
+        let full = may(&self.node, state, self.place) == Right::Full;
+        step(View { now, full, epoch: &epoch, live: &live, revoked: &revoked })
+    }
+
+    /// To the owner of the room's anchor; what is lost is said again.
+    fn ask_anchor(&self, state: &State, body: RoomInput) {
+        let shard = self.key.anchor();
+        let Some(entry) = state.shard(shard) else { return };
+        let (epoch, gateway) = (entry.epoch, self.node.gateway());
+        let frame = ToRoom { room: self.key.clone(), shard, epoch, gateway, body };
+        match entry.owner {
+            Some(owner) if owner == self.node.id => {
+                if let Some(anchor) = Self::of(&self.node, &self.key, (shard, epoch)) {
+                    let _ = anchor.try_send(ProxySays(frame));
+                }
+            }
+            Some(owner) => {
+                router::to_room(&self.node, owner, frame);
+            }
+            None => {}
+        }
     }
 
     fn stop(&self, ctx: &mut Context<Self>) {
-        self.node.rooms.remove(&(self.key.clone(), self.machine.epoch()), &ctx.address());
+        self.node.rooms.remove(&self.key, self.place, &ctx.address());
         ctx.stop();
     }
 
     fn tell(&mut self, gateway: Gateway, body: ProxyInput, ctx: &mut Context<Self>) {
-        let epoch = self.machine.epoch();
-        let frame = FromRoom { room: self.key.clone(), shard: self.key.anchor(), epoch, body };
+        let (shard, epoch) = self.place;
+        let frame = FromRoom { room: self.key.clone(), shard, epoch, body };
         let behind = if gateway == self.node.gateway() {
             self.tell_here(gateway, frame, ctx)
         } else if gateway.node == self.node.id {
@@ -176,13 +226,14 @@ impl RoomActor {
         if behind && self.behind.insert(gateway) {
             ctx.run_later(limits::CATCH_UP, move |actor, ctx| {
                 actor.behind.remove(&gateway);
-                actor.input(gateway, RoomInput::Attach { held: None }, ctx);
+                actor.input(gateway, RoomInput::Attach { held: None, since: Since::default() }, ctx);
             });
         }
     }
 
     /// Tells this node's own proxy. True where its mailbox is full.
     fn tell_here(&mut self, gateway: Gateway, frame: FromRoom, ctx: &mut Context<Self>) -> bool {
+        let Some(frame) = router::to_site(&self.node, self.node.id, frame) else { return false };
         if self.proxies.get(&gateway).is_none_or(|proxy| !proxy.connected()) {
             let Some(proxy) = self.node.proxies.get(&self.key) else {
                 if !matches!(frame.body, ProxyInput::Refused { .. }) {
@@ -201,22 +252,18 @@ impl RoomActor {
         if matches!(input, RoomInput::Attach { .. }) {
             self.proxies.remove(&from); // it may be another proxy than before
         }
-        let (now, key, state) = (clock::now(), self.key.clone(), self.node.registry.state());
+        let state = self.node.registry.state();
         if is_over(&state, from.node, from.generation) {
             return; // it would be held here for ever: that it ended has been said, or is about to be
         }
-        self.run_under(&state, ctx, |machine, out| {
-            let revoked =
-                |session: SessionId, who: Option<&Identity>| is_revoked(&state, now, &key, session, who);
-            machine.handle(now, from, input, &revoked, out);
-        });
+        self.run_under(&state, ctx, |machine, view, out| machine.handle(view, from, input, out));
     }
 
     /// Commits a kick or a ban before it is answered (CLUSTER.md 5).
     fn revoke(&self, revocation: Revocation, ctx: &mut Context<Self>) {
         let committing = self.commit(revocation.clone());
         ctx.spawn(committing.into_actor(self).map(move |committed, actor, ctx| {
-            actor.run(ctx, |machine, out| machine.handle_revoked(&revocation, committed, out));
+            actor.run(ctx, |machine, view, out| machine.handle_revoked(view, &revocation, committed, out));
         }));
     }
 
@@ -254,12 +301,12 @@ impl RoomActor {
 
     fn fire(&mut self, ctx: &mut Context<Self>) {
         self.timer.fired();
-        self.run(ctx, |machine, out| machine.handle_timeout(clock::now(), out));
+        self.run(ctx, Site::handle_timeout);
     }
 }
 
 /// What this node may do in a shard under an epoch.
-fn may(node: &Node, state: &State, shard: Shard, epoch: Epoch) -> Right {
+fn may(node: &Node, state: &State, (shard, epoch): Place) -> Right {
     if state.shard(shard).is_none_or(|entry| entry.epoch != epoch) {
         return Right::None;
     }
@@ -273,16 +320,16 @@ impl Actor for RoomActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(limits::MAILBOX);
         // In the directory by now: of what changes after this state it is told.
-        let (state, shard, epoch) = (self.node.registry.state(), self.key.anchor(), self.machine.epoch());
-        if may(&self.node, &state, shard, epoch) == Right::None {
+        let (state, place) = (self.node.registry.state(), self.place);
+        let Some(policy) = Node::policy(&state, &self.key.app).filter(|_| may(&self.node, &state, place) != Right::None)
+        else {
             return self.stop(ctx);
-        }
-        if self.node.is_settled(shard, epoch) {
-            self.machine.set_settled();
-        } else {
-            self.machine.expect_gateways(clock::now(), Node::gateways(&state));
-        }
-        self.run_under(&state, ctx, |_, _| ());
+        };
+        let (anchor, node) = (self.key.anchor(), self.node.id);
+        let settled = self.node.is_settled(place.0, place.1);
+        let plan = Plan { place, anchor, node, policy, settled };
+        self.machine = Some(self.with_view(&state, |view| Site::new(view, plan)));
+        self.run_under(&state, ctx, |machine, view, out| machine.run(view, out, |_, _| ()));
     }
 }
 
@@ -291,11 +338,10 @@ impl Handler<ProxySays> for RoomActor {
 
     fn handle(&mut self, says: ProxySays, ctx: &mut Self::Context) {
         let frame = says.0;
-        if frame.epoch == self.machine.epoch() && frame.shard == self.key.anchor() {
+        if (frame.shard, frame.epoch) == self.place {
             self.input(frame.gateway, frame.body, ctx);
         } else {
-            let epoch = self.machine.epoch();
-            self.tell(frame.gateway, ProxyInput::Refused { epoch }, ctx);
+            self.tell(frame.gateway, ProxyInput::Refused { epoch: self.place.1 }, ctx);
         }
     }
 }
@@ -305,11 +351,16 @@ impl Handler<Change> for RoomActor {
 
     fn handle(&mut self, change: Change, ctx: &mut Self::Context) {
         match change {
-            Change::Lease | Change::Moving => self.run(ctx, |_, _| ()),
+            Change::Lease | Change::Moving => {
+                self.run(ctx, |machine, view, out| machine.run(view, out, |_, _| ()));
+            }
             Change::Over => self.stop(ctx),
+            Change::Anchor => {
+                self.run(ctx, Site::handle_anchor_moved);
+            }
             Change::GatewayLost(gateway) => {
                 self.proxies.remove(&gateway);
-                self.run(ctx, |machine, out| machine.handle_gateway_lost(clock::now(), gateway, out));
+                self.run(ctx, |machine, view, out| machine.handle_gateway_lost(view, gateway, out));
             }
         }
     }
@@ -319,7 +370,35 @@ impl Handler<ListPeers> for RoomActor {
     type Result = Vec<Entry>;
 
     fn handle(&mut self, _: ListPeers, _: &mut Self::Context) -> Self::Result {
-        self.machine.entries().cloned().collect()
+        self.machine.iter().flat_map(Site::entries).cloned().collect()
+    }
+}
+
+impl Handler<WhereIs> for RoomActor {
+    type Result = Option<Shard>;
+
+    fn handle(&mut self, _: WhereIs, _: &mut Self::Context) -> Self::Result {
+        self.machine.as_ref().and_then(Site::homed).map(|home| home.shard)
+    }
+}
+
+impl Handler<Rehome> for RoomActor {
+    type Result = bool;
+
+    fn handle(&mut self, Rehome(to): Rehome, ctx: &mut Self::Context) -> Self::Result {
+        self.run(ctx, |machine, view, out| machine.move_to(view, to, out)).unwrap_or(false)
+    }
+}
+
+impl Handler<AnchorSays> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, AnchorSays { from, frame, others }: AnchorSays, ctx: &mut Self::Context) {
+        if let ProxyInput::Home { asked, home, .. } = frame.body {
+            self.run(ctx, |machine, view, out| machine.handle_home(view, asked, home, out));
+        } else if self.run(ctx, Site::handle_asked) != Some(true) {
+            router::ask(&self.node, from, frame, others);
+        }
     }
 }
 
@@ -327,13 +406,14 @@ impl Handler<Remove> for RoomActor {
     type Result = actix::ResponseActFuture<Self, Kicked>;
 
     fn handle(&mut self, remove: Remove, _: &mut Self::Context) -> Self::Result {
-        let revocation = self.machine.revocation(clock::now(), None, remove.peer, remove.ban);
+        let site = self.machine.as_ref();
+        let revocation = site.and_then(|site| site.revocation(clock::now(), None, remove.peer, remove.ban));
         let Some(revocation) = revocation else {
             return Box::pin(actix::fut::ready(Kicked::NotThere));
         };
         let committing = self.commit(revocation.clone());
         Box::pin(committing.into_actor(self).map(move |committed, actor, ctx| {
-            actor.run(ctx, |machine, out| machine.handle_revoked(&revocation, committed, out));
+            actor.run(ctx, |machine, view, out| machine.handle_revoked(view, &revocation, committed, out));
             if committed { Kicked::Done } else { Kicked::Unavailable }
         }))
     }
