@@ -7,7 +7,7 @@ pub mod gateway;
 pub mod proxy;
 pub mod room;
 pub mod session;
-pub mod socket;
 pub mod sites;
+pub mod socket;
 pub mod sources;
 pub mod timer;

@@ -180,7 +180,8 @@ impl RoomActor {
 
     fn with_view<T>(&self, state: &State, step: impl FnOnce(View<'_>) -> T) -> T {
         let now = clock::now();
-        let revoked = |session: SessionId, who: Option<&Identity>| is_revoked(state, now, &self.key, session, who);
+        let revoked =
+            |session: SessionId, who: Option<&Identity>| is_revoked(state, now, &self.key, session, who);
         let epoch = |shard| state.shard(shard).map(|entry| entry.epoch).unwrap_or_default();
         let live = || Node::gateways(state).collect();
         let full = may(&self.node, state, self.place) == Right::Full;
@@ -321,7 +322,8 @@ impl Actor for RoomActor {
         ctx.set_mailbox_capacity(limits::MAILBOX);
         // In the directory by now: of what changes after this state it is told.
         let (state, place) = (self.node.registry.state(), self.place);
-        let Some(policy) = Node::policy(&state, &self.key.app).filter(|_| may(&self.node, &state, place) != Right::None)
+        let Some(policy) =
+            Node::policy(&state, &self.key.app).filter(|_| may(&self.node, &state, place) != Right::None)
         else {
             return self.stop(ctx);
         };

@@ -1,6 +1,8 @@
 //! Several whole nodes in one process: they found, join, share the shards, and go on without one.
 #![allow(clippy::unwrap_used, reason = "a test fails by panic")]
 
+mod homes;
+
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use chappe_proto::mesh::node::{Body, Lane};
 use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::registry::{AppPolicy, Command, State};
 use chappe_proto::signal::member::Gateway;
-use chappe_proto::signal::route::{RoomInput, ToRoom};
+use chappe_proto::signal::route::{RoomInput, Since, ToRoom};
 
 /// What must happen within this happens at all.
 const SOON: Duration = Duration::from_secs(20);
@@ -118,8 +120,13 @@ async fn a_frame_of_a_former_life_attaches_nobody_to_a_room() {
     };
     let room = (0..).map(name).find(stays).unwrap();
     let (shard, epoch) = first.node.anchor(&room);
-    let frame =
-        ToRoom { room: room.clone(), shard, epoch, gateway: former, body: RoomInput::Attach { held: None } };
+    let frame = ToRoom {
+        room: room.clone(),
+        shard,
+        epoch,
+        gateway: former,
+        body: RoomInput::Attach { held: None, since: Since::default() },
+    };
     second.node.mesh.send(NodeId(1), Lane::of(&room), Body::ToRoom(frame)).unwrap();
 
     // The room begins with the frame; nobody follows it, so that it ends.

@@ -91,7 +91,7 @@ impl Site {
     }
 
     fn empty(&self) -> Room {
-        let mut room = Room::new(self.plan.place.1, self.plan.policy.clone());
+        let mut room = Room::new(self.plan.place.1, self.plan.policy);
         room.set_node(self.plan.node);
         room
     }

@@ -92,6 +92,7 @@ impl Room {
 mod tests {
     use super::super::super::follow::digest;
     use super::super::super::route::RoomChange;
+    use crate::signal::route::Since;
     use std::collections::BTreeMap;
 
     use super::super::super::member::{Grants, Member, Policy, Profile, Seat};
@@ -133,7 +134,13 @@ mod tests {
     #[test]
     fn who_joins_again_while_a_kick_is_committed_goes_too() {
         let (mut room, mut out) = (Room::new(Epoch(1), Policy::default()), Vec::new());
-        room.handle(NOW, GATEWAY, RoomInput::Attach { held: None }, &|_, _| false, &mut out);
+        room.handle(
+            NOW,
+            GATEWAY,
+            RoomInput::Attach { held: None, since: Since::default() },
+            &|_, _| false,
+            &mut out,
+        );
         let ada = announce(&mut room, 1, "ada", &mut out);
         let bob = announce(&mut room, 2, "bob", &mut out);
         let kick = RoomInput::Kick { by: ada, peer: bob, ban: false };
@@ -154,7 +161,13 @@ mod tests {
     #[test]
     fn whom_a_former_owner_had_kicked_does_not_stay() {
         let (mut room, mut out) = (Room::new(Epoch(1), Policy::default()), Vec::new());
-        room.handle(NOW, GATEWAY, RoomInput::Attach { held: None }, &|_, _| false, &mut out);
+        room.handle(
+            NOW,
+            GATEWAY,
+            RoomInput::Attach { held: None, since: Since::default() },
+            &|_, _| false,
+            &mut out,
+        );
         let ada = announce(&mut room, 1, "ada", &mut out);
         let bob = announce(&mut room, 2, "bob", &mut out);
         out.clear();

@@ -303,6 +303,7 @@ impl Node {
                     let peers = self.sessions.iter().filter(here);
                     self.local.extend(peers.map(|(peer, _)| Local::ToSession(*peer, input.clone())));
                 }
+                proxy::Output::Asker(..) => {}
                 proxy::Output::Idle => {} // `sweep` looks, once its sessions have been heard
             }
         }
@@ -350,7 +351,8 @@ impl Node {
                     }
                 }
                 room::Output::Revoke(revocation) => self.revoke(env, key.clone(), revocation),
-                room::Output::End(_) => {} // allocations on edges are not simulated
+                // Allocations on edges are not simulated; rooms stay at their anchor.
+                room::Output::End(_) | room::Output::Anchor(_) => {}
             }
         }
         if self.rooms.get(key).is_some_and(|slot| slot.machine.is_idle()) {
