@@ -68,15 +68,12 @@ impl Drop for Disk {
 }
 
 /// The two talk until `event` has been seen.
-fn talk_until(runtime: &Runtime, talk: &mut Talk, event: impl FnOnce() + Send) {
+fn talk_until(runtime: &Runtime, talk: &mut Talk, event: impl FnOnce()) {
     thread::scope(|scope| {
-        let (tell, told) = oneshot::channel();
-        scope.spawn(move || {
-            event();
-            tell.send(()).unwrap();
-        });
-        // Where it is never seen, the scope ends with its reason.
-        runtime.block_on(talk.during(async { drop(told.await) }));
+        let (tell, told) = oneshot::channel::<()>();
+        scope.spawn(|| runtime.block_on(talk.during(async { drop(told.await) })));
+        event();
+        drop(tell); // also where it is never seen, and the test ends
     });
 }
 
