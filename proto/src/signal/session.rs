@@ -1,9 +1,13 @@
 //! The session machine: one peer's connection, which outlives its socket. It speaks PROTOCOL.md to
-//! its client and [`super::route`] to its proxy. What it sends and is sent is in [`delivery`], its
-//! offers of edges in [`edges`].
+//! its client and [`super::route`] to its proxy. What becomes of its socket is in [`socket`], what its
+//! client says in [`client`], the answer to a join in [`welcome`], signals in [`delivery`], offers of edges in
+//! [`edges`].
 
+mod client;
 mod delivery;
 mod edges;
+mod socket;
+mod welcome;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,14 +20,12 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::bucket::Bucket;
 use super::code::{CloseCode, ErrorCode, LeaveReason, Refusal};
 use super::follow::change_frame;
-use super::frame::{
-    ClientFrame, GoneReason, IceReason, LimitsView, PeerView, ServerFrame, UndeliveredReason, Welcome,
-};
-use super::member::{Member, Policy, Profile};
+use super::frame::{GoneReason, IceReason, ServerFrame, UndeliveredReason};
+use super::member::{Member, Policy};
 use super::outbox::{Inbox, Outbox};
-use super::resume::{Presented, ResumeToken, SealingKeys};
+use super::resume::{Presented, SealingKeys};
 use super::route::{ChangeNews, FromSession, RoomChange, ToSession};
-use crate::id::{Attach, Change, EdgeId, Epoch, PeerId, Region, RoomKey};
+use crate::id::{Attach, EdgeId, PeerId, Region, RoomKey};
 use crate::limits;
 use crate::mesh::uplink::Secret;
 use crate::select::EdgeStatus;
@@ -199,184 +201,6 @@ impl Session {
         self.outboxes.values().map(Outbox::len).sum()
     }
 
-    // ------------------------------------------------------------------------------- the socket
-
-    /// Another socket takes the session over, with this token. The shell closes the former socket as
-    /// [`CloseCode::Replaced`]. The last two tokens that the client is known to have are good, and any
-    /// newer one: so lost welcomes cost nothing, however many. One that was issued on another gateway
-    /// shows that the client was there in the meantime: it is answered as `rebuilt`.
-    ///
-    /// # Errors
-    /// [`GoneReason::Replaced`] for an older token.
-    pub fn handle_resume(
-        &mut self,
-        now: Now,
-        presented: Presented,
-        marks: BTreeMap<PeerId, u64>,
-        out: &mut Vec<Output>,
-    ) -> Result<(), GoneReason> {
-        let current = self.member.attach.0;
-        if self.is_over() || presented.attach.0 + 1 < self.confirmed.0 {
-            return Err(GoneReason::Replaced);
-        }
-        let lived_elsewhere = presented.issuer != self.issuer && presented != self.presented;
-        self.phase = Phase::Entering(match self.phase {
-            Phase::Entering(Entering::New) => Entering::New,
-            _ if lived_elsewhere => Entering::Rebuilt,
-            Phase::Entering(Entering::Rebuilt) => Entering::Rebuilt,
-            _ => Entering::Resumed,
-        });
-        if lived_elsewhere {
-            // What this one holds and counts is out of date; the client's own is not.
-            self.outboxes.clear();
-            self.unacked_bytes = 0;
-            self.trusts_counters = true;
-        }
-        self.presented = presented;
-        self.confirmed = self.confirmed.max(presented.attach);
-        self.member.attach = Attach(presented.attach.0.max(current) + 1);
-        self.member.away = false;
-        self.away_since = Mono::NEVER;
-        self.unavailable_at = now.mono + limits::WELCOME_WITHIN;
-        self.socket = Some(Socket { heard: now.mono, pinged: false });
-        self.strikes = 0;
-        self.inboxes = marks.iter().map(|(peer, mark)| (*peer, Inbox::since(*mark))).collect();
-        self.announce(now, marks, out);
-        Ok(())
-    }
-
-    /// The present socket is gone.
-    pub fn handle_socket_lost(&mut self, now: Now, out: &mut Vec<Output>) {
-        if self.socket.take().is_none() || self.is_over() {
-            return;
-        }
-        if self.member.admitted.is_none() {
-            self.leave(LeaveReason::Left, out); // nobody has seen it yet
-            return;
-        }
-        self.member.away = true;
-        self.away_since = now.mono;
-        self.announce(now, BTreeMap::new(), out);
-    }
-
-    /// More waits for the present socket than it may: its client does not read.
-    pub fn handle_overflow(&mut self, now: Now, out: &mut Vec<Output>) {
-        self.close(now, CloseCode::Slow, out);
-    }
-
-    /// The node stops: the client resumes elsewhere.
-    pub fn handle_shutdown(&mut self, now: Now, out: &mut Vec<Output>) {
-        self.close(now, CloseCode::Shutdown, out);
-    }
-
-    /// The node wants to be rid of the session: it drains, or holds no lease (CLUSTER.md 4 and 11). The
-    /// client is to resume at one of these URLs of other nodes, in the order given (where there are none,
-    /// at another that it knows), and keeps its socket until that has worked. The session goes on as before;
-    /// where the node stops, its shell ends `within` by [`Self::handle_shutdown`], after which the client
-    /// resumes all the same. Nothing is said to a client that still waits for its welcome.
-    pub fn handle_moving(&self, to: &[String], within: Duration, out: &mut Vec<Output>) {
-        if self.phase == Phase::Present {
-            let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-            self.tell(&ServerFrame::Moving { to, within_ms }, out);
-        }
-    }
-
-    /// Binary frames, or a stream that is no WebSocket any more.
-    pub fn handle_violation(&mut self, now: Now, out: &mut Vec<Output>) {
-        self.close(now, CloseCode::Protocol, out);
-    }
-
-    fn close(&mut self, now: Now, code: CloseCode, out: &mut Vec<Output>) {
-        if self.socket.is_some() {
-            self.tell(&ServerFrame::closed(code), out);
-            out.push(Output::Close(code));
-            self.handle_socket_lost(now, out);
-        }
-    }
-
-    /// A text frame of the present socket.
-    pub fn handle_text(&mut self, now: Now, world: &World, text: &str, out: &mut Vec<Output>) {
-        let Some(socket) = &mut self.socket else { return };
-        *socket = Socket { heard: now.mono, pinged: false };
-        if self.phase == Phase::Present {
-            self.confirmed = self.member.attach;
-        }
-        let frame = ClientFrame::read(text);
-        if self.bucket.is_full(now.mono) {
-            self.strikes = 0;
-        }
-        if let Err(wait) = self.bucket.take(now.mono) {
-            self.over_rate(now, wait, frame.ok().as_ref(), out);
-            return;
-        }
-        match frame {
-            Err(refusal) => {
-                if let (Some(to), Some(id)) = (refusal.to, refusal.id) {
-                    self.note_counter(to, id);
-                }
-                self.refuse(&refusal, out);
-            }
-            Ok(ClientFrame::Ping(t)) => self.tell(&ServerFrame::Pong { t: t.as_ref() }, out),
-            Ok(ClientFrame::Pong) => {}
-            Ok(ClientFrame::Leave) => {
-                self.leave(LeaveReason::Left, out);
-            }
-            Ok(_) if self.phase != Phase::Present => {
-                self.refuse(&Refusal::new(ErrorCode::NotJoined, "wait for the welcome"), out);
-            }
-            Ok(frame) => self.handle_frame(now, world, frame, out),
-        }
-    }
-
-    fn handle_frame(&mut self, now: Now, world: &World, frame: ClientFrame, out: &mut Vec<Output>) {
-        match frame {
-            ClientFrame::Join(_) => {
-                self.refuse(&Refusal::new(ErrorCode::AlreadyJoined, "one join per socket"), out);
-            }
-            ClientFrame::Signal { to, id, content } => self.send(now, to, id, content, out),
-            ClientFrame::Ack { from, id } => self.acknowledge(from, id, out),
-            ClientFrame::Broadcast(payload) => self.broadcast(payload, out),
-            ClientFrame::Ice => self.offer_ice(now, world, IceReason::Requested, None, out),
-            ClientFrame::Probes(probes) => {
-                self.probes = probes;
-                self.offer_closer(now, world, out);
-            }
-            ClientFrame::Update { name, metadata } => {
-                let profile = &mut self.member.profile;
-                profile.name = name.or_else(|| profile.name.take());
-                profile.metadata = metadata.or_else(|| profile.metadata.take());
-                self.member.version += 1;
-                self.announce(now, BTreeMap::new(), out);
-            }
-            ClientFrame::Kick { peer, ban } if self.member.seat.grants.admin => {
-                let by = self.member.seat.peer;
-                out.push(Output::Proxy(FromSession::Kick { by, peer, ban }));
-            }
-            ClientFrame::Kick { .. } => {
-                self.refuse(&Refusal::new(ErrorCode::Forbidden, "grants: `admin` is missing"), out);
-            }
-            ClientFrame::Ping(_) | ClientFrame::Pong | ClientFrame::Leave => {}
-        }
-    }
-
-    fn over_rate(&mut self, now: Now, wait: Duration, frame: Option<&ClientFrame>, out: &mut Vec<Output>) {
-        self.strikes += 1;
-        if self.strikes > limits::RATE_STRIKES {
-            self.tell(&ServerFrame::closed(CloseCode::Rate), out);
-            out.push(Output::Close(CloseCode::Rate));
-            self.handle_socket_lost(now, out);
-            return;
-        }
-        // An acknowledgement that was not taken is asked for again by the sender's gateway.
-        let mut refusal = Refusal::new(ErrorCode::RateLimited, "too many frames a second")
-            .retry_after(wait.max(limits::RATE_RETRY));
-        if let Some(ClientFrame::Signal { to, id, .. }) = frame {
-            self.note_counter(*to, *id);
-            refusal = refusal.about(*to, *id);
-        }
-        self.refuse(&refusal, out);
-    }
-
     fn announce(&self, now: Now, marks: BTreeMap<PeerId, u64>, out: &mut Vec<Output>) {
         let (member, presented) = (self.member.clone(), self.presented.attach);
         let age = now.unix.since(self.joined);
@@ -450,15 +274,6 @@ impl Session {
         }
     }
 
-    fn admitted(&mut self, attach: Attach, at: (Epoch, Change), (profile, version): (Profile, u64)) {
-        self.member.attach = attach;
-        self.member.admitted = Some(at);
-        if version > self.member.version {
-            // It was made anew from its token while the room still had it.
-            (self.member.profile, self.member.version) = (profile, version);
-        }
-    }
-
     /// The room has it no more. A client that waits for the answer to its `resume` is told `gone` and
     /// may join afresh on the same socket.
     fn gone(&mut self, reason: GoneReason, code: CloseCode, out: &mut Vec<Output>) {
@@ -467,73 +282,6 @@ impl Session {
             self.socket = None;
         }
         self.end(code, out);
-    }
-
-    /// In another order for each session, so that those of a lost node spread over the others
-    /// (CLUSTER.md 7).
-    fn shuffled(&mut self, nodes: &[String]) -> Vec<String> {
-        let mut nodes = nodes.to_vec();
-        for last in (1..nodes.len()).rev() {
-            let any = self.rng.next_u64() % (last as u64 + 1);
-            nodes.swap(last, usize::try_from(any).unwrap_or(last));
-        }
-        nodes
-    }
-
-    fn welcome(
-        &mut self,
-        now: Now,
-        world: &World,
-        admitted: (Epoch, Change),
-        others: &[Member],
-        broadcasts: u64,
-        out: &mut Vec<Output>,
-    ) {
-        let Phase::Entering(entering) = self.phase else { return };
-        self.phase = Phase::Present;
-        self.unavailable_at = Mono::NEVER;
-        let offer = self.fresh_offer(now, world);
-        let mut nonce = [0; 24];
-        self.rng.fill_bytes(&mut nonce);
-        let token = ResumeToken {
-            room: self.room.clone(),
-            seat: self.member.seat.clone(),
-            identity: self.member.profile.identity.clone(),
-            name: self.member.profile.name.clone(),
-            metadata: self.member.profile.metadata.clone(),
-            region: self.region.clone(),
-            issuer: self.issuer,
-            attach: self.member.attach,
-            admitted,
-            joined: self.joined,
-            until: now.unix + limits::RESUME_TTL,
-        };
-        let nodes = self.shuffled(&world.nodes);
-        let capacity = self.member.seat.capacity.unwrap_or(self.policy.capacity);
-        let mut view = LimitsView::new(self.policy.grace, capacity);
-        (view.frames_burst, view.frames_per_sec) = (self.policy.frames_burst, self.policy.frames_per_sec);
-        let welcome = Box::new(Welcome {
-            session: self.member.seat.session,
-            resume: token.seal(&world.sealing, nonce).unwrap_or_default(),
-            peer: self.member.seat.peer,
-            room: &self.room.room,
-            identity: self.member.profile.identity.as_ref(),
-            grants: self.member.seat.grants.names(),
-            roster: others.iter().map(PeerView::from).collect(),
-            broadcasts,
-            ice_servers: &offer.servers,
-            ice_ttl_ms: edges::ice_ttl_ms(),
-            edges: &offer.edges,
-            nodes: &nodes,
-            limits: view,
-        });
-        let frame = match entering {
-            Entering::New => ServerFrame::Welcome(welcome),
-            Entering::Resumed => ServerFrame::Resumed(welcome),
-            Entering::Rebuilt => ServerFrame::Rebuilt(welcome),
-        };
-        let text = frame.text();
-        self.push(text, out);
     }
 
     fn changed(&mut self, now: Now, news: &ChangeNews, out: &mut Vec<Output>) {

@@ -1,0 +1,114 @@
+//! The answer to a join or a return: who the client is, who else is here, and its next resume token.
+
+use rand_chacha::rand_core::Rng;
+
+use super::super::frame::{LimitsView, PeerView, ServerFrame, Welcome};
+use super::super::member::{Member, Profile};
+use super::super::resume::ResumeToken;
+use super::{Entering, Output, Phase, Session, World, edges};
+use crate::id::{Attach, Change, Epoch};
+use crate::limits;
+use crate::time::{Mono, Now};
+
+impl Session {
+    pub(super) fn admitted(
+        &mut self,
+        attach: Attach,
+        at: (Epoch, Change),
+        (profile, version): (Profile, u64),
+    ) {
+        self.member.attach = attach;
+        self.member.admitted = Some(at);
+        if version > self.member.version {
+            // It was made anew from its token while the room still had it.
+            (self.member.profile, self.member.version) = (profile, version);
+        }
+    }
+
+    pub(super) fn welcome(
+        &mut self,
+        now: Now,
+        world: &World,
+        admitted: (Epoch, Change),
+        others: &[Member],
+        broadcasts: u64,
+        out: &mut Vec<Output>,
+    ) {
+        let Phase::Entering(entering) = self.phase else { return };
+        self.phase = Phase::Present;
+        self.unavailable_at = Mono::NEVER;
+        let offer = self.fresh_offer(now, world);
+        let mut nonce = [0; 24];
+        self.rng.fill_bytes(&mut nonce);
+        let token = ResumeToken {
+            room: self.room.clone(),
+            seat: self.member.seat.clone(),
+            identity: self.member.profile.identity.clone(),
+            name: self.member.profile.name.clone(),
+            metadata: self.member.profile.metadata.clone(),
+            region: self.region.clone(),
+            issuer: self.issuer,
+            attach: self.member.attach,
+            admitted,
+            joined: self.joined,
+            until: now.unix + limits::RESUME_TTL,
+        };
+        let nodes = shuffled(&world.nodes, &mut self.rng);
+        let capacity = self.member.seat.capacity.unwrap_or(self.policy.capacity);
+        let mut view = LimitsView::new(self.policy.grace, capacity);
+        (view.frames_burst, view.frames_per_sec) = (self.policy.frames_burst, self.policy.frames_per_sec);
+        let welcome = Box::new(Welcome {
+            session: self.member.seat.session,
+            resume: token.seal(&world.sealing, nonce).unwrap_or_default(),
+            peer: self.member.seat.peer,
+            room: &self.room.room,
+            identity: self.member.profile.identity.as_ref(),
+            grants: self.member.seat.grants.names(),
+            roster: others.iter().map(PeerView::from).collect(),
+            broadcasts,
+            ice_servers: &offer.servers,
+            ice_ttl_ms: edges::ice_ttl_ms(),
+            edges: &offer.edges,
+            nodes: &nodes,
+            limits: view,
+        });
+        let frame = match entering {
+            Entering::New => ServerFrame::Welcome(welcome),
+            Entering::Resumed => ServerFrame::Resumed(welcome),
+            Entering::Rebuilt => ServerFrame::Rebuilt(welcome),
+        };
+        let text = frame.text();
+        self.push(text, out);
+    }
+}
+
+/// In another order for each session, so that those of a lost node spread over the others
+/// (CLUSTER.md 7).
+fn shuffled(nodes: &[String], rng: &mut impl Rng) -> Vec<String> {
+    let mut nodes = nodes.to_vec();
+    for last in (1..nodes.len()).rev() {
+        let any = rng.next_u64() % (last as u64 + 1);
+        nodes.swap(last, usize::try_from(any).unwrap_or(last));
+    }
+    nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rand_chacha::ChaCha12Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn each_order_of_nodes_comes_up_and_none_is_left_out() {
+        let nodes: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let mut rng = ChaCha12Rng::from_seed([1; 32]);
+        let orders: BTreeSet<Vec<String>> = (0..100).map(|_| shuffled(&nodes, &mut rng)).collect();
+        assert_eq!(orders.len(), 6);
+        assert!(orders.iter().all(|order| nodes.iter().all(|node| order.contains(node)) && order.len() == 3));
+        assert!(shuffled(&[], &mut rng).is_empty());
+    }
+}
