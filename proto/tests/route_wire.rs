@@ -13,8 +13,8 @@ use chappe_proto::signal::frame::GoneReason;
 use chappe_proto::signal::json::Json;
 use chappe_proto::signal::member::{Gateway, Grants, Member, Profile, Seat};
 use chappe_proto::signal::route::{
-    Ack, Content, Direct, DirectBody, Entry, FromRoom, Held, Home, ProxyInput, RoomChange, RoomInput, Signal,
-    Since, ToRoom,
+    Ack, Content, Direct, DirectBody, Entry, FromRoom, Held, Home, ProxyInput, Returned, RoomChange, RoomInput,
+    Signal, Since, ToRoom,
 };
 use chappe_proto::time::Unix;
 use chappe_proto::wire;
@@ -57,7 +57,9 @@ fn signal() -> Signal {
 #[test]
 fn from_proxies() {
     let entry = Entry { gateway: GATEWAY, member: member(), presented: Attach(1), age_ms: 7 };
-    let held = Held { roster: vec![entry], left: vec![(peer(9), LeaveReason::Lost)], broadcasts: 7 };
+    let returned = Returned { member: member(), presented: Attach(4), age_ms: 5, attached_ms: 6 };
+    let (left, returns) = (vec![(peer(9), LeaveReason::Lost)], vec![returned]);
+    let held = Held { roster: vec![entry], left, broadcasts: 7, returns };
     let bodies = [
         RoomInput::Attach { held: None, since: Since::default() },
         RoomInput::Attach { held: Some(Box::new(held)), since: Since(Epoch(2), 3) },

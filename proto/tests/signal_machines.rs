@@ -117,6 +117,43 @@ fn of_one_identity_the_later_join_has_the_session_however_long_it_was_on_its_way
     assert_eq!(room.peers(), [peer(1)]);
 }
 
+/// What a proxy says to its owner.
+fn said(out: &mut Vec<proxy::Output>) -> Vec<RoomInput> {
+    let said = |output| if let proxy::Output::Room(input) = output { Some(input) } else { None };
+    out.drain(..).filter_map(said).collect()
+}
+
+#[test]
+fn a_new_owner_knows_who_came_back_to_a_gateway_that_does_not_hear_it() {
+    // The gateway of both has ended, and with it the owner.
+    let back = |n: u8| FromSession::Announce {
+        member: admitted(member(n, 2), 1, n.into()),
+        marks: BTreeMap::new(),
+        presented: Attach(1),
+        age: Duration::from_secs(2),
+    };
+    let (mut room, mut out) = (Owner::new(2), Vec::new());
+    room.0.expect_gateways(START, [G1, G2]);
+    room.hears(START, G1, RoomInput::Detach);
+    let mut proxy = Proxy::new(START, G2, SHARD, Epoch(1), &mut out);
+    proxy.handle_session(START, back(1), &mut out);
+    assert_eq!(said(&mut out), [attach(None)]); // nobody hears it
+    proxy.handle_moved(after(100), SHARD, Epoch(2), &mut out);
+    for input in said(&mut out) {
+        room.hears(after(100), G2, input); // what it answers is lost
+    }
+    assert_eq!(room.peers(), [peer(1)]);
+
+    let at = proxy.poll_timeout();
+    proxy.handle_timeout(Now { mono: at, ..START }, &mut out);
+    out.clear();
+    proxy.handle_session(after(1000), back(3), &mut out);
+    for input in said(&mut out) {
+        room.hears(after(1000), G2, input);
+    }
+    assert_eq!(room.peers(), [peer(1), peer(3)]);
+}
+
 #[test]
 fn a_join_that_a_former_owner_never_heard_does_not_replace_the_later_one_that_it_did() {
     for late_first in [true, false] {

@@ -226,9 +226,10 @@ impl Proxy {
         out.push(Output::Room(RoomInput::Attach { held: self.held(now), since: self.since }));
     }
 
-    /// For a new owner, what is held of the former one's room.
+    /// For a new owner, what is held of the former one's room, and who has come back meanwhile.
     fn held(&self, now: Now) -> Option<Box<Held>> {
-        if self.followed.is_none_or(|place| place == self.place()) {
+        let returns = self.returns(now);
+        if self.followed == Some(self.place()) || (self.followed.is_none() && returns.is_empty()) {
             return None;
         }
         let stays = |entry: &&Entry| !self.leaving.contains_key(&entry.member.seat.peer);
@@ -237,6 +238,7 @@ impl Proxy {
             roster: self.roster.values().filter(stays).map(|entry| self.aged(now, entry)).collect(),
             left: self.left.iter().copied().chain(leaving).collect(),
             broadcasts: self.broadcasts,
+            returns,
         }))
     }
 

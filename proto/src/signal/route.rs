@@ -144,6 +144,27 @@ pub struct Held {
     pub left: Vec<(PeerId, LeaveReason)>,
     /// The number of the last broadcast.
     pub broadcasts: u64,
+    /// Sessions of mine that a room let in before and that `roster` has otherwise, or not: those that came back
+    /// while no owner could be heard. With them an attachment says all that a gateway has, even where it does
+    /// not hear the answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub returns: Vec<Returned>,
+}
+
+/// A session that has come back to its gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returned {
+    /// The session.
+    pub member: Member,
+    /// The attachment whose token its client came back with.
+    #[serde(default)]
+    pub presented: Attach,
+    /// As in [`RoomInput::Announce`].
+    #[serde(default)]
+    pub age_ms: u64,
+    /// As in [`RoomInput::Announce`].
+    #[serde(default)]
+    pub attached_ms: u64,
 }
 
 /// A frame from a room's owner to a gateway's proxy.

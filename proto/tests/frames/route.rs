@@ -70,7 +70,8 @@ fn home() -> Home {
 }
 
 fn to_rooms(all: &mut Samples) {
-    let held = Held { roster: vec![entry()], left: vec![(peer(9), LeaveReason::Lost)], broadcasts: 7 };
+    let left = vec![(peer(9), LeaveReason::Lost)];
+    let held = Held { roster: vec![entry()], left, broadcasts: 7, returns: Vec::new() };
     let (marks, presented) = (BTreeMap::from([(peer(2), 3)]), Attach(4));
     let bodies = [
         RoomInput::Attach { held: Some(Box::new(held)), since: Since::default() },

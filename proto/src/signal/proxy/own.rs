@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::super::frame::GoneReason;
 use super::super::member::Member;
-use super::super::route::{Entry, RoomInput, ToSession};
-use super::{Output, Own, Pending, Proxy};
+use super::super::route::{Entry, Returned, RoomInput, ToSession};
+use super::{Output, Own, Pending, Proxy, REPEAT_AFTER};
 use crate::id::PeerId;
 use crate::time::Now;
 
@@ -25,10 +25,26 @@ impl Proxy {
                 own.marks = before.marks; // of a return that the room has not heard of yet
             }
         }
+        // An owner that is not heard may hear, and must not call one unknown that is back here.
+        let unheard = self.attaching.is_some_and(|attaching| attaching.wait > REPEAT_AFTER);
+        let at_once = self.attaching.is_none() || (unheard && own.member.admitted.is_some());
         self.own.insert(peer, own);
-        if self.attaching.is_none() {
+        if at_once {
             self.announce(now, peer, out);
         }
+    }
+
+    /// Those who have come back, and of whom it is not known that the owner has them.
+    pub(super) fn returns(&self, now: Now) -> Vec<Returned> {
+        let returns = self.own.values().filter(|own| own.pending.is_some() && own.member.admitted.is_some());
+        returns
+            .map(|own| Returned {
+                member: own.member.clone(),
+                presented: own.presented,
+                age_ms: own.began.age_ms(now.mono),
+                attached_ms: own.attached.age_ms(now.mono),
+            })
+            .collect()
     }
 
     /// A session's actor is gone without a word: its client may have it made anew from its token.

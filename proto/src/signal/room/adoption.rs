@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::age::Began;
 use super::super::code::LeaveReason;
 use super::super::member::Gateway;
-use super::super::route::{Entry, Held, ProxyInput, RoomChange, Since};
+use super::super::route::{Entry, Held, ProxyInput, Returned, RoomChange, Since};
 use super::{Output, Present, Revoked, Room};
 use crate::limits;
 use crate::time::{Mono, Now};
@@ -71,10 +71,16 @@ impl Room {
             before.generation.0 -= 1;
             self.handle_gateway_lost(now, before, out); // it started anew and holds nothing of that life
         }
-        if let Some(held) = held {
+        if let Some(mut held) = held {
             self.broadcasts = self.broadcasts.max(held.broadcasts);
+            let returns = std::mem::take(&mut held.returns);
             if self.heard.insert(from) && !self.settled {
                 self.adopt(now, held, revoked, out);
+            }
+            for Returned { member, presented, age_ms, attached_ms } in returns {
+                let entry = Entry { gateway: from, member, presented, age_ms };
+                let attached = Began::ago_ms(now.mono, attached_ms);
+                self.announce(now, entry, attached, BTreeMap::new(), revoked, out);
             }
         }
         for present in self.present.values_mut() {
