@@ -109,6 +109,8 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     pub(crate) owner: Option<Room>,
     pub(crate) owner_up: bool,
+    /// Since when there is this owner, where there was another before that all gateways may know.
+    owner_since: Option<Duration>,
     /// The owner holds no lease.
     pub(crate) frozen: bool,
     /// The gateway that is on the owner's node, if any.
@@ -174,6 +176,7 @@ impl Cluster {
             nodes: (1..=nodes).map(node).collect(),
             owner: None,
             owner_up: true,
+            owner_since: None,
             frozen: false,
             owner_at: None,
             former: None,
@@ -638,15 +641,18 @@ impl Cluster {
         if self.owner.is_none() && frame.body == RoomInput::Detach {
             return; // no room is made for it
         }
+        let mut first = Vec::new();
         if self.owner.is_none() {
-            self.owner = Some(self.fresh_room());
+            let mut room = self.fresh_room();
+            room.handle_timeout(self.now, &mut first);
+            self.owner = Some(room);
         }
         let Some(room) = &mut self.owner else { return };
         let revoked = &self.revoked;
         let is_revoked = |session: SessionId, identity: Option<&Identity>| {
             revoked.iter().any(|(s, i)| *s == session || (i.is_some() && i.as_ref() == identity))
         };
-        let (mut out, before) = (Vec::new(), room.last_change());
+        let (mut out, before) = (first, room.last_change());
         room.handle(self.now, frame.gateway, frame.body, &is_revoked, &mut out);
         self.usurped += u64::from(self.frozen && room.last_change() != before);
         self.room_outputs(out);
@@ -716,6 +722,14 @@ impl Cluster {
         if self.frozen && self.broken != Some(Broken::Freezes) {
             room.set_frozen(self.now, true, &mut Vec::new());
         }
+        // As the shell does: also where a room is forgotten, and made anew later.
+        if let Some(since) = self.owner_since {
+            if mono(self.now.mono).saturating_sub(since) >= self.policy.grace {
+                room.set_settled();
+            } else {
+                room.expect_gateways(self.now, self.nodes.iter().map(|node| node.gateway));
+            }
+        }
         room
     }
 
@@ -753,10 +767,9 @@ impl Cluster {
         self.former = self.owner.take().filter(|_| self.frozen).map(|room| (self.epoch, room));
         (self.owner_up, self.frozen) = (true, false);
         self.epoch.0 += 1;
+        self.owner_since = expects.then_some(mono(self.now.mono));
         if expects {
-            let mut room = self.fresh_room();
-            room.expect_gateways(self.now, self.nodes.iter().map(|node| node.gateway));
-            self.owner = Some(room);
+            self.owner = Some(self.fresh_room());
         }
     }
 
