@@ -603,6 +603,12 @@ pub const JOIN_REQUEST_WITHIN: Duration = Duration::from_secs(20);
 /// Feeds that one node writes to one follower: the second replaces the first.
 pub const FEEDS_PER_NODE: usize = 2;
 
+// ---------------------------------------------------------------------------- acknowledgements
+
+/// Signals of a session's present socket whose acknowledgements do not count against its rate: all that
+/// sixteen senders may leave unacknowledged.
+pub const ACKS_DUE_MAX: u32 = 1024;
+
 const _: () = {
     assert!(FEED_PIECE < MESH_FRAME_MAX && ENTRY_MAX <= FEED_BYTES_MAX);
     // A node that joins, or an authority, is one entry.

@@ -356,7 +356,7 @@ impl Handler<Moving> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, moving: Moving, ctx: &mut Self::Context) {
-        self.run(ctx, |machine, _, out| machine.handle_moving(&moving.to, moving.within, out));
+        self.run(ctx, |machine, _, out| machine.handle_moving(clock::now(), &moving.to, moving.within, out));
     }
 }
 

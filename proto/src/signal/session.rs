@@ -137,6 +137,11 @@ pub struct Session {
     gone: VecDeque<(PeerId, UndeliveredReason)>,
     bucket: Bucket,
     strikes: u32,
+    /// Signals that the present socket was sent, and not acknowledged one by one: so many
+    /// acknowledgements do not count against the rate.
+    acks_due: u32,
+    /// Where the node would have its client go, and until when.
+    moving: Option<(Vec<String>, Mono)>,
     probes: BTreeMap<EdgeId, f64>,
     offered: Vec<EdgeId>,
     refresh_ice_at: Mono,
@@ -176,6 +181,8 @@ impl Session {
             bucket: Bucket::new(start.policy.frames_per_sec, start.policy.frames_burst),
             policy: start.policy,
             strikes: 0,
+            acks_due: 0,
+            moving: None,
             probes: BTreeMap::new(),
             offered: Vec::new(),
             refresh_ice_at: Mono::NEVER,

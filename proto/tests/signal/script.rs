@@ -196,9 +196,9 @@ impl Script {
             ["is", "to", "move", ms, ref to @ ..] => {
                 let to: Vec<String> = to.iter().map(|url| (*url).to_owned()).collect();
                 let (socket, within) = (self.socket(name), Duration::from_millis(number(ms)));
-                return self
-                    .cluster
-                    .with_socket(socket, |session, _, _, out| session.handle_moving(&to, within, out));
+                return self.cluster.with_socket(socket, |session, now, _, out| {
+                    session.handle_moving(now, &to, within, out)
+                });
             }
             ["falls", "silent"] => {
                 self.clients.get_mut(name).unwrap().silent = true;

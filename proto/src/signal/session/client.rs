@@ -22,7 +22,9 @@ impl Session {
         if self.bucket.is_full(now.mono) {
             self.strikes = 0;
         }
-        if let Err(wait) = self.bucket.take(now.mono) {
+        if self.acks_due > 0 && matches!(frame, Ok(ClientFrame::Ack { .. })) {
+            self.acks_due -= 1; // its rate is that of those who send to this client, not its own
+        } else if let Err(wait) = self.bucket.take(now.mono) {
             self.over_rate(now, wait, frame.ok().as_ref(), out);
             return;
         }

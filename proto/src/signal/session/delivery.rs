@@ -97,6 +97,7 @@ impl Session {
                     payload: &content.payload,
                 };
                 self.tell(&frame, out);
+                self.acks_due = (self.acks_due + 1).min(limits::ACKS_DUE_MAX);
             }
             Arrival::Acked(id) => {
                 let ack = Ack { from: signal.from, to: self.member.seat.peer, id };

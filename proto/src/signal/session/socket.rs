@@ -51,7 +51,7 @@ impl Session {
         self.away_since = Mono::NEVER;
         self.unavailable_at = now.mono + limits::WELCOME_WITHIN;
         self.socket = Some(Socket { heard: now.mono, pinged: false });
-        self.strikes = 0;
+        (self.strikes, self.acks_due) = (0, 0);
         self.inboxes = marks.iter().map(|(peer, mark)| (*peer, Inbox::since(*mark))).collect();
         self.announce(now, marks, out);
         Ok(())
@@ -85,10 +85,19 @@ impl Session {
     /// client is to resume at one of these URLs of other nodes, in the order given (where there are none,
     /// at another that it knows), and keeps its socket until that has worked. The session goes on as before;
     /// where the node stops, its shell ends `within` by [`Self::handle_shutdown`], after which the client
-    /// resumes all the same. Nothing is said to a client that still waits for its welcome.
-    pub fn handle_moving(&self, to: &[String], within: Duration, out: &mut Vec<Output>) {
+    /// resumes all the same. A client that waits for its welcome is told after that, and one that comes back
+    /// to this node before the end of `within` is told again.
+    pub fn handle_moving(&mut self, now: Now, to: &[String], within: Duration, out: &mut Vec<Output>) {
+        self.moving = Some((to.to_vec(), now.mono + within));
         if self.phase == Phase::Present {
-            let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+            self.tell_moving(now, out);
+        }
+    }
+
+    /// Says [`ServerFrame::Moving`] where the node wants to be rid of the session still.
+    pub(super) fn tell_moving(&self, now: Now, out: &mut Vec<Output>) {
+        if let Some((to, until)) = self.moving.as_ref().filter(|(_, until)| *until > now.mono) {
+            let within_ms = u64::try_from(until.until(now.mono).as_millis()).unwrap_or(u64::MAX);
             self.tell(&ServerFrame::Moving { to, within_ms }, out);
         }
     }

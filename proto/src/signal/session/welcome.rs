@@ -79,6 +79,7 @@ impl Session {
         };
         let text = frame.text();
         self.push(text, out);
+        self.tell_moving(now, out);
     }
 }
 

@@ -99,8 +99,8 @@ impl Node {
             self.keeper.send_away_at = Duration::MAX;
             let peers: Vec<_> = self.sessions.keys().copied().collect();
             for peer in peers {
-                self.with_session(env, peer, |session, _, _, out| {
-                    session.handle_moving(&[], SEND_AWAY_WITHIN, out);
+                self.with_session(env, peer, |session, now, _, out| {
+                    session.handle_moving(now, &[], SEND_AWAY_WITHIN, out);
                 });
             }
         }
