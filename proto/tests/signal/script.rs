@@ -197,7 +197,7 @@ impl Script {
                 let to: Vec<String> = to.iter().map(|url| (*url).to_owned()).collect();
                 let (socket, within) = (self.socket(name), Duration::from_millis(number(ms)));
                 return self.cluster.with_socket(socket, |session, now, _, out| {
-                    session.handle_moving(now, &to, within, out)
+                    session.handle_moving(now, &to, within, out);
                 });
             }
             ["falls", "silent"] => {
