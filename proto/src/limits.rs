@@ -609,6 +609,12 @@ pub const FEEDS_PER_NODE: usize = 2;
 /// sixteen senders may leave unacknowledged.
 pub const ACKS_DUE_MAX: u32 = 1024;
 
+// ------------------------------------------------------------------------------------ lives ended
+
+/// What the wall clocks of two nodes may differ by before a node that ended a grace ago is taken for one that
+/// ended longer ago.
+pub const LIFE_SLACK: Duration = Duration::from_secs(10);
+
 const _: () = {
     assert!(FEED_PIECE < MESH_FRAME_MAX && ENTRY_MAX <= FEED_BYTES_MAX);
     // A node that joins, or an authority, is one entry.

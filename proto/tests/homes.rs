@@ -79,7 +79,14 @@ impl Here {
 
 fn with_view<T>(now: Now, step: impl FnOnce(View<'_>) -> T) -> T {
     let live = || vec![gateway(1), gateway(2)];
-    step(View { now, full: true, epoch: &|_| Epoch(3), live: &live, revoked: &|_, _| false })
+    step(View {
+        now,
+        full: true,
+        epoch: &|_| Epoch(3),
+        live: &live,
+        lost: &|_| false,
+        revoked: &|_, _| false,
+    })
 }
 
 fn attach() -> RoomInput {

@@ -13,8 +13,8 @@ use chappe_proto::signal::frame::GoneReason;
 use chappe_proto::signal::json::Json;
 use chappe_proto::signal::member::{Gateway, Grants, Member, Profile, Seat};
 use chappe_proto::signal::route::{
-    Ack, Content, Direct, DirectBody, Entry, FromRoom, Held, Home, ProxyInput, Returned, RoomChange, RoomInput,
-    Signal, Since, ToRoom,
+    Ack, Content, Direct, DirectBody, Entry, FromRoom, Held, Home, ProxyInput, Returned, RoomChange,
+    RoomInput, Signal, Since, ToRoom,
 };
 use chappe_proto::time::Unix;
 use chappe_proto::wire;

@@ -155,6 +155,35 @@ fn a_new_owner_knows_who_came_back_to_a_gateway_that_does_not_hear_it() {
 }
 
 #[test]
+fn a_peer_that_nobody_knows_is_unknown_once_all_gateways_have_spoken_unless_one_has_ended() {
+    let unknown = |room: &mut Owner, now| {
+        let out = room.hears(now, G1, RoomInput::Signal(signal(1, 9, 1)));
+        out.iter().any(|output| matches!(output, room::Output::To(_, ProxyInput::Undelivered { .. })))
+    };
+    let back = |room: &mut Owner| {
+        room.hears(START, G1, attach(None));
+        room.hears(START, G1, announce(admitted(member(1, 2), 1, 1), 1, 0, 0));
+    };
+    let (mut room, mut out) = (Owner::new(2), Vec::new());
+    room.0.expect_gateways(START, [G1, G2]);
+    room.0.set_unbroken();
+    back(&mut room);
+    assert!(!unknown(&mut room, after(1000)), "G2 may know it");
+    room.hears(after(1000), G2, RoomInput::Detach);
+    assert!(unknown(&mut room, after(1000)));
+
+    let mut room = Owner::new(2);
+    room.0.expect_gateways(START, [G1, G2]);
+    room.0.set_unbroken();
+    back(&mut room);
+    room.0.handle_gateway_lost(after(5000), G2, &mut out);
+    assert!(!unknown(&mut room, after(5000)), "it was there perhaps");
+    let grace = u64::try_from(room.0.grace().as_millis()).unwrap();
+    assert!(!unknown(&mut room, after(5000 + grace - 1)));
+    assert!(unknown(&mut room, after(5000 + grace)));
+}
+
+#[test]
 fn a_join_that_a_former_owner_never_heard_does_not_replace_the_later_one_that_it_did() {
     for late_first in [true, false] {
         let mut room = Owner::new(2);

@@ -184,8 +184,9 @@ impl RoomActor {
             |session: SessionId, who: Option<&Identity>| is_revoked(state, now, &self.key, session, who);
         let epoch = |shard| state.shard(shard).map(|entry| entry.epoch).unwrap_or_default();
         let live = || Node::gateways(state).collect();
+        let lost = |within| state.lost_any_within(now.unix, within);
         let full = may(&self.node, state, self.place) == Right::Full;
-        step(View { now, full, epoch: &epoch, live: &live, revoked: &revoked })
+        step(View { now, full, epoch: &epoch, live: &live, lost: &lost, revoked: &revoked })
     }
 
     /// To the owner of the room's anchor; what is lost is said again.

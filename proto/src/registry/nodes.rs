@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -140,6 +141,16 @@ impl State {
         };
         Arc::make_mut(&mut self.nodes).insert(node, fresh);
         Ok(Outcome::Done)
+    }
+
+    /// Whether a life of any node's process has ended so shortly before `now`, as far as the registry knows: of
+    /// a node that was removed it knows nothing more.
+    #[must_use]
+    pub fn lost_any_within(&self, now: Unix, within: Duration) -> bool {
+        self.nodes().any(|(_, node)| {
+            let lives = node.generation.0 - u64::from(node.state == NodeState::Up && node.generation.0 > 0);
+            lives > 0 && node.since + within > now
+        })
     }
 
     pub(super) fn node_up(

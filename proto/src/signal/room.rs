@@ -9,6 +9,7 @@ mod removal;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
+use std::time::Duration;
 
 use super::age::Began;
 use super::code::LeaveReason;
@@ -85,6 +86,8 @@ pub struct Room {
     /// When it began, for as long as a former owner's peers may still come back.
     settling_since: Option<Mono>,
     settled: bool,
+    /// Whoever may come back is known to a gateway that lives.
+    unbroken: bool,
     /// Live gateways that have not attached to this owner yet, and when to ask them again.
     expected: BTreeSet<Gateway>,
     ask_at: Mono,
@@ -110,6 +113,7 @@ impl Room {
             left: VecDeque::new(),
             settling_since: None,
             settled: false,
+            unbroken: false,
             expected: BTreeSet::new(),
             ask_at: Mono::NEVER,
             heard: BTreeSet::new(),
@@ -122,6 +126,12 @@ impl Room {
     /// not told [`ProxyInput::Taken`].
     pub const fn set_node(&mut self, node: NodeId) {
         self.here = Some(node);
+    }
+
+    /// How long it waits for those who are away.
+    #[must_use]
+    pub const fn grace(&self) -> Duration {
+        self.policy.grace
     }
 
     /// The epoch that it runs under.
@@ -260,8 +270,15 @@ impl Room {
         let of_it = |gateway: Gateway| gateway.node == lost.node && gateway.generation <= lost.generation;
         self.gateways.retain(|gateway| !of_it(*gateway));
         self.turn_away(now, |present| of_it(present.entry.gateway), out);
-        let waited = !self.expected.is_empty();
+        let waited = self.expected.len();
         self.expected.retain(|gateway| !of_it(*gateway));
+        let waited = if self.expected.len() < waited {
+            // Nobody knows who was there, and they have a grace from now on.
+            (self.unbroken, self.settling_since) = (false, Some(now.mono));
+            true
+        } else {
+            false
+        };
         self.open(now, waited, out);
         self.watch_over(now);
     }

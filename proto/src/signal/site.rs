@@ -10,6 +10,8 @@
 mod anchor;
 mod leave;
 
+use std::time::Duration;
+
 use super::member::{Gateway, Policy};
 use super::room::{Output, Revocation, Revoked, Room};
 use super::route::{Entry, Home, ProxyInput, RoomInput, Since};
@@ -30,6 +32,8 @@ pub struct View<'a> {
     pub epoch: &'a dyn Fn(Shard) -> Epoch,
     /// The live gateways.
     pub live: &'a dyn Fn() -> Vec<Gateway>,
+    /// Whether a gateway's life has ended within that time.
+    pub lost: &'a dyn Fn(Duration) -> bool,
     /// Who is revoked.
     pub revoked: Revoked<'a>,
 }
@@ -82,7 +86,7 @@ impl Site {
         if settled {
             room.set_settled();
         } else if anchor {
-            room.expect_gateways(view.now, (view.live)());
+            expect(&mut room, view);
         }
         // A room that has nobody yet has nothing to say of it.
         room.set_frozen(view.now, site.is_bound(view), &mut Vec::new());
@@ -312,7 +316,7 @@ impl Site {
     /// The room is here from now on: as after another owner, everybody is asked for what they hold of it.
     fn take_in(&mut self, view: View<'_>) {
         let mut room = self.empty();
-        room.expect_gateways(view.now, (view.live)());
+        expect(&mut room, view);
         self.room = Some(room);
     }
 
@@ -325,7 +329,7 @@ impl Site {
         {
             match leave.answered(view.now, asked, home) {
                 Answer::Nothing => {}
-                Answer::Given => room.expect_gateways(view.now, (view.live)()),
+                Answer::Given => expect(room, view),
                 Answer::Elsewhere(home) => {
                     tell_homed(view, home, room, out);
                     self.room = None;
@@ -440,6 +444,14 @@ impl Site {
 /// Tells a gateway where the room is.
 fn homed(view: View<'_>, to: Gateway, Home { shard, since }: Home) -> Output {
     Output::To(to, ProxyInput::Homed { shard, epoch: (view.epoch)(shard), since })
+}
+
+/// The live gateways are to say what they have of a room.
+fn expect(room: &mut Room, view: View<'_>) {
+    room.expect_gateways(view.now, (view.live)());
+    if !(view.lost)(room.grace() + limits::LIFE_SLACK) {
+        room.set_unbroken();
+    }
 }
 
 fn tell_homed(view: View<'_>, home: Home, room: &Room, out: &mut Vec<Output>) {

@@ -111,6 +111,8 @@ pub(crate) struct Cluster {
     pub(crate) owner_up: bool,
     /// Since when there is this owner, where there was another before that all gateways may know.
     owner_since: Option<Duration>,
+    /// When a gateway's life ended last.
+    lost_at: Duration,
     /// The owner holds no lease.
     pub(crate) frozen: bool,
     /// The gateway that is on the owner's node, if any.
@@ -177,6 +179,7 @@ impl Cluster {
             owner: None,
             owner_up: true,
             owner_since: None,
+            lost_at: Duration::ZERO,
             frozen: false,
             owner_at: None,
             former: None,
@@ -668,6 +671,7 @@ impl Cluster {
             self.sockets.remove(socket);
         }
         let epoch = self.epoch;
+        self.lost_at = mono(self.now.mono);
         let node = &mut self.nodes[gateway];
         let proxy = node.proxy.take();
         node.epoch = epoch;
@@ -728,6 +732,9 @@ impl Cluster {
                 room.set_settled();
             } else {
                 room.expect_gateways(self.now, self.nodes.iter().map(|node| node.gateway));
+                if mono(self.now.mono).saturating_sub(self.lost_at) >= self.policy.grace {
+                    room.set_unbroken();
+                }
             }
         }
         room

@@ -4,6 +4,7 @@ mod voters;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -112,9 +113,7 @@ fn a_node_that_is_gone_loses_its_shards_at_the_next_epoch() {
     assert_eq!(log.says(stale), Outcome::Refused(Refusal::OtherGeneration(Generation(2))));
     let command = down(&log, Generation(2));
     assert!(
-        Entry { at: Unix(std::time::Duration::MAX), by: None, note: None, command: command.clone() }
-            .encode()
-            .is_ok()
+        Entry { at: Unix(Duration::MAX), by: None, note: None, command: command.clone() }.encode().is_ok()
     );
     log.does(command);
     assert_eq!(log.owned(1).len(), 4096);
@@ -122,6 +121,23 @@ fn a_node_that_is_gone_loses_its_shards_at_the_next_epoch() {
     log.does(Command::NodeRemove { node: NodeId(2) });
     let again = Command::NodeAdd { node: NodeId(2), region: region() };
     assert!(matches!(log.says(again), Outcome::Refused(Refusal::NotNext { next: 3, .. })), "no id is reused");
+}
+
+#[test]
+fn a_life_that_ended_is_known_for_a_while() {
+    let mut log = Log::with_nodes(3);
+    let lately = |log: &Log| log.0.lost_any_within(log.0.now(), Duration::from_secs(10));
+    assert!(!lately(&log), "a first life ends none");
+    log.does(up(NodeId(1)));
+    assert!(lately(&log));
+    for _ in 0..9 {
+        log.does(Command::Note);
+    }
+    assert!(lately(&log));
+    log.does(Command::Note);
+    assert!(!lately(&log));
+    log.does(Command::NodeDown { node: NodeId(2), generation: Generation(1), moves: Vec::new() });
+    assert!(lately(&log));
 }
 
 #[test]

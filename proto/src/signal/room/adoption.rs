@@ -52,10 +52,18 @@ impl Room {
         self.settled = true;
     }
 
+    /// The room had a former owner, and no gateway's life has ended within a grace before this one began, nor
+    /// is to end unheard: so once every live gateway has said what it has (see [`Self::expect_gateways`]), nobody
+    /// is left who may come back.
+    pub const fn set_unbroken(&mut self) {
+        self.unbroken = true;
+    }
+
     pub(super) fn settle(&mut self, now: Now) {
         let since = *self.settling_since.get_or_insert(now.mono);
         // A live gateway that cannot be reached may hold peers of which nobody else knows.
-        self.settled |= self.expected.is_empty() && now.mono.since(since) >= self.policy.grace;
+        let heard_all = self.expected.is_empty();
+        self.settled |= heard_all && (self.unbroken || now.mono.since(since) >= self.policy.grace);
     }
 
     pub(super) fn attach(
