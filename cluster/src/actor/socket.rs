@@ -140,6 +140,8 @@ pub struct Pump {
     /// Counts the times that it waited for a join.
     greetings: u64,
     refusals: u32,
+    /// Whether the last one may pass by itself: the client keeps its resume token, and comes back.
+    put_off: bool,
     partial: Vec<u8>,
 }
 
@@ -166,6 +168,7 @@ pub fn upgrade(
         phase: Phase::Greeting,
         greetings: 0,
         refusals: 0,
+        put_off: false,
         partial: Vec::new(),
     };
     ws::WsResponseBuilder::new(pump, request, body).frame_size(CODEC_FRAME_MAX).start()
@@ -193,16 +196,22 @@ impl Pump {
     fn await_join(&mut self, ctx: &mut WebsocketContext<Self>) {
         self.phase = Phase::Greeting;
         self.greetings += 1;
+        self.put_off = false;
         let greeting = self.greetings;
         ctx.run_later(limits::JOIN_WITHIN, move |pump, ctx| {
             if matches!(pump.phase, Phase::Greeting) && pump.greetings == greeting {
-                pump.close(CloseCode::JoinTimeout, ctx);
+                pump.give_up(CloseCode::JoinTimeout, ctx);
             }
         });
     }
 
     fn tell(&self, frame: &ServerFrame<'_>, ctx: &mut WebsocketContext<Self>) {
         ctx.text(frame.text());
+    }
+
+    /// Nobody has joined on this socket. A refusal that passes must not end the session of one who resumes.
+    fn give_up(&mut self, code: CloseCode, ctx: &mut WebsocketContext<Self>) {
+        self.close(if self.put_off { CloseCode::Unavailable } else { code }, ctx);
     }
 
     fn close(&mut self, code: CloseCode, ctx: &mut WebsocketContext<Self>) {
@@ -269,8 +278,9 @@ impl Pump {
             Greeting::Refused(refusal) => {
                 self.tell(&ServerFrame::Error(&refusal), ctx);
                 self.refusals += 1;
+                self.put_off = refusal.code.passes();
                 if self.refusals >= REFUSALS_MAX {
-                    self.close(CloseCode::Refused, ctx);
+                    self.give_up(CloseCode::Refused, ctx);
                 }
             }
         }

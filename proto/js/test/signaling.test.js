@@ -407,6 +407,8 @@ test('unavailable: it may still come on that socket, and is looked for elsewhere
     await clock.until(() => ada.of('welcome').length === 2, 2000);
     assert.equal(network.opened.at(-1), comes ? B : C);
     assert.equal(ada.of('error').length, 0);
+    const [before, after] = ada.of('welcome');
+    assert.equal(after.peer, before.peer); // the token was kept
   }
 });
 

@@ -49,6 +49,14 @@ pub enum ErrorCode {
     Internal,
 }
 
+impl ErrorCode {
+    /// Whether the same may well be taken a little later, or by another node: nobody's session ends for it.
+    #[must_use]
+    pub const fn passes(self) -> bool {
+        matches!(self, Self::Busy | Self::RateLimited | Self::Unavailable | Self::Internal)
+    }
+}
+
 /// A refusal, as it is told to the client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code:?}: {message}")]
@@ -105,6 +113,8 @@ pub enum CloseCode {
     Silent,
     /// The same resume token was presented on another node.
     Elsewhere,
+    /// This node takes nobody in for now: an error that passes came before.
+    Unavailable,
     /// Another socket or another session took the place.
     Replaced,
     /// Sent away by an admin.
@@ -135,6 +145,7 @@ impl CloseCode {
             Self::Shutdown => 4002,
             Self::Silent => 4003,
             Self::Elsewhere => 4004,
+            Self::Unavailable => 4005,
             Self::Replaced => 4010,
             Self::Kicked => 4011,
             Self::Banned => 4012,
@@ -150,7 +161,7 @@ impl CloseCode {
     /// Whether the client should resume.
     #[must_use]
     pub const fn resumes(self) -> bool {
-        matches!(self, Self::Slow | Self::Shutdown | Self::Silent | Self::Elsewhere)
+        matches!(self, Self::Slow | Self::Shutdown | Self::Silent | Self::Elsewhere | Self::Unavailable)
     }
 
     /// A sentence for the developer who reads it.
@@ -162,6 +173,7 @@ impl CloseCode {
             Self::Shutdown => "this node stops; resume on another",
             Self::Silent => "no answer to pings; resume to go on",
             Self::Elsewhere => "another socket came back with the same token; resume to go on",
+            Self::Unavailable => "this node takes nobody in right now; resume on another",
             Self::Replaced => "the same identity joined again, or another socket resumed this session",
             Self::Kicked => "an admin removed you from the room",
             Self::Banned => "an admin banned you from the room",
@@ -204,6 +216,26 @@ impl LeaveReason {
             Self::Kicked => CloseCode::Kicked,
             Self::Banned => CloseCode::Banned,
             Self::Closed => CloseCode::RoomClosed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_resumes_is_told_by_its_number_too() {
+        use CloseCode::{
+            Banned, Elsewhere, JoinTimeout, Kicked, Left, Lost, Protocol, Rate, Refused, Replaced,
+            RoomClosed, Shutdown, Silent, Slow, Unavailable,
+        };
+        for code in [Slow, Shutdown, Silent, Elsewhere, Unavailable] {
+            assert!(code.resumes() && (4000..4010).contains(&code.websocket()), "{code:?}");
+        }
+        let ends = [Left, Replaced, Kicked, Banned, RoomClosed, Lost, Protocol, Rate, JoinTimeout, Refused];
+        for code in ends {
+            assert!(!code.resumes() && !(4000..4010).contains(&code.websocket()), "{code:?}");
         }
     }
 }

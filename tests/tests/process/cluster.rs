@@ -278,6 +278,32 @@ fn a_backup_begins_another_cluster() {
     other.until("well", |status| status["healthy"] == true);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_a_lease_takes_nobody_and_ends_no_session() {
+    use tokio::task::block_in_place;
+    let tmp = tempfile::tempdir().unwrap();
+    let mut nodes = block_in_place(|| three(tmp.path()));
+    let (_, welcome) = ByHand::joined(nodes[0].http, "room").await;
+    let join = json!({ "room": "room", "resume": welcome["resume"] });
+    let last = nodes.pop().unwrap();
+    nodes.iter_mut().for_each(|node| node.process().kill());
+    block_in_place(|| last.until("no lease", |status| member(status, 3)["own"]["lease"] == false));
+    let mut ada = ByHand::open(last.http).await;
+    for _ in 0..8 {
+        let refused = ada.join(join.clone()).await;
+        assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("unavailable")));
+        assert!(refused["retry_after_ms"].as_u64().is_some(), "{refused}");
+    }
+    let closed = ada.hear().await;
+    assert_eq!((&closed["code"], &closed["resume"]), (&json!("unavailable"), &json!(true)));
+    assert_eq!(ada.hear().await, json!({ "type": "end", "code": 4005 }));
+    // The others are back: so is the session.
+    let _nodes = block_in_place(|| Node::all_again(nodes));
+    block_in_place(|| last.until("a lease", |status| member(status, 3)["own"]["lease"] == true));
+    let back = ByHand::open(last.http).await.join(join).await;
+    assert_eq!((&back["type"], &back["peer"]), (&json!("rebuilt"), &welcome["peer"]), "{back}");
+}
+
 #[test]
 fn what_is_left_of_a_lost_quorum_is_recovered() {
     let tmp = tempfile::tempdir().unwrap();
