@@ -1,24 +1,22 @@
 //! The proxy machine: a gateway's one representative of a room that it has sessions in. It keeps the
 //! roster at the owner's change number, says how its own sessions are until the owner has it, and
-//! fans one frame of the owner out to all of them. What it says of its own sessions is in [`own`], the way
-//! around the owner in [`direct`].
+//! fans one frame of the owner out to all of them. Where that owner is is in [`place`], the roster in
+//! [`roster`], what it says of its own sessions in [`own`], the way around the owner in [`direct`].
 
 mod direct;
 mod own;
+mod place;
+mod roster;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::age::Began;
 use super::code::LeaveReason;
-use super::follow::{Roster, apply, change_frame, differences, digest};
+use super::follow::{Roster, digest};
 use super::frame::ServerFrame;
 use super::member::{Gateway, Member};
-use super::route::{
-    ChangeNews, DirectBody, Entry, FromRoom, FromSession, Held, Home, ProxyInput, RoomChange, RoomInput,
-    Since, ToSession,
-};
+use super::route::{DirectBody, Entry, FromRoom, FromSession, ProxyInput, RoomInput, Since, ToSession};
 use crate::id::{Attach, Change, Epoch, PeerId, Shard};
 use crate::limits;
 use crate::time::{Mono, Now};
@@ -203,77 +201,6 @@ impl Proxy {
         }
     }
 
-    /// The registry moved the room's shard, or its owner started anew: attach there.
-    pub fn handle_moved(&mut self, now: Now, shard: Shard, epoch: Epoch, out: &mut Vec<Output>) {
-        if shard == self.shard && epoch <= self.epoch {
-            return;
-        }
-        (self.shard, self.epoch) = (shard, epoch);
-        self.suspect(now, out); // until the new owner has answered
-        self.attach(now, out);
-    }
-
-    /// The same, heard from another node before the registry said so here.
-    fn learn(&mut self, now: Now, shard: Shard, epoch: Epoch, out: &mut Vec<Output>) {
-        if shard != self.shard || epoch > self.epoch {
-            self.set_local(false);
-        }
-        self.handle_moved(now, shard, epoch, out);
-    }
-
-    fn attach(&mut self, now: Now, out: &mut Vec<Output>) {
-        self.attaching = Some(Pending::new(now.mono));
-        out.push(Output::Room(RoomInput::Attach { held: self.held(now), since: self.since }));
-    }
-
-    /// For a new owner, what is held of the former one's room, and who has come back meanwhile.
-    fn held(&self, now: Now) -> Option<Box<Held>> {
-        let returns = self.returns(now);
-        if self.followed == Some(self.place()) || (self.followed.is_none() && returns.is_empty()) {
-            return None;
-        }
-        let stays = |entry: &&Entry| !self.leaving.contains_key(&entry.member.seat.peer);
-        let leaving = self.leaving.iter().map(|(peer, leaving)| (*peer, leaving.reason));
-        Some(Box::new(Held {
-            roster: self.roster.values().filter(stays).map(|entry| self.aged(now, entry)).collect(),
-            left: self.left.iter().copied().chain(leaving).collect(),
-            broadcasts: self.broadcasts,
-            returns,
-        }))
-    }
-
-    /// An entry of the roster, as old as it is by now.
-    fn aged(&self, now: Now, entry: &Entry) -> Entry {
-        let began = self.began.get(&entry.member.seat.peer);
-        Entry { age_ms: began.map_or(0, |began| began.age_ms(now.mono)), ..entry.clone() }
-    }
-
-    /// What is said of where the room is (CLUSTER.md 10). True where that is all of the frame.
-    fn handle_home(&mut self, now: Now, frame: &FromRoom, out: &mut Vec<Output>) -> bool {
-        let (here, place) = (frame.shard == self.shard, (frame.shard, frame.epoch));
-        match frame.body {
-            ProxyInput::Homed { shard, epoch, since } => {
-                // Who has the room knows where it goes; of others the later word counts.
-                if since > self.since || (here && frame.epoch >= self.epoch) {
-                    self.since = since;
-                    self.learn(now, shard, epoch, out);
-                }
-                true
-            }
-            ProxyInput::Ask { since } if !here => {
-                if since > self.since {
-                    self.since = since;
-                    self.learn(now, frame.shard, frame.epoch, out);
-                } else {
-                    let home = Home { shard: self.shard, since: self.since };
-                    out.push(Output::Asker(place, RoomInput::Follows { home }));
-                }
-                true
-            }
-            _ => false,
-        }
-    }
-
     /// A frame of the room's owner.
     pub fn handle_room(&mut self, now: Now, frame: FromRoom, out: &mut Vec<Output>) {
         if self.handle_home(now, &frame, out) || frame.shard != self.shard || frame.epoch < self.epoch {
@@ -331,119 +258,6 @@ impl Proxy {
                 out.push(Output::Session(peer, ToSession::Error(refusal)));
             }
         }
-    }
-
-    /// All of the room: what differs from the roster held so far is told as changes, and what the
-    /// owner does not know of this gateway's sessions is said again.
-    fn here(
-        &mut self,
-        now: Now,
-        n: Change,
-        entries: Vec<Entry>,
-        left: &[(PeerId, LeaveReason)],
-        broadcasts: u64,
-        out: &mut Vec<Output>,
-    ) {
-        let same_owner = self.followed == Some(self.place());
-        if same_owner && n < self.n {
-            return; // overtaken by the changes that followed it
-        }
-        let roster: Roster = entries.into_iter().map(|e| (e.member.seat.peer, e)).collect();
-        let changes = differences(&self.roster, &roster, left, self.gateway);
-        if same_owner && n == self.n && !changes.is_empty() {
-            self.repairs += 1;
-        }
-        (self.n, self.broadcasts) = (n, self.broadcasts.max(broadcasts));
-        (self.attaching, self.followed) = (None, Some(self.place()));
-        self.check_at = now.mono + limits::ROSTER_CHECK_EVERY;
-        for change in changes {
-            if let RoomChange::Left { peer, reason } = change {
-                self.forget(peer, reason);
-            }
-            self.follow(change, out);
-        }
-        for (peer, reason) in left {
-            self.remember_left(*peer, *reason);
-        }
-        let began = |(peer, entry): (&PeerId, &Entry)| (*peer, Began::ago_ms(now.mono, entry.age_ms));
-        self.began = roster.iter().map(began).collect();
-        self.roster = roster;
-        let own: Vec<PeerId> = self.own.keys().copied().collect();
-        for peer in own {
-            self.reconcile(now, peer, true, out);
-        }
-        let (roster, gateway) = (&self.roster, self.gateway);
-        self.leaving.retain(|peer, _| roster.get(peer).is_some_and(|entry| entry.gateway == gateway));
-        for (peer, leaving) in &mut self.leaving {
-            leaving.pending = Pending::new(now.mono);
-            out.push(Output::Room(RoomInput::Leave { peer: *peer, reason: leaving.reason }));
-        }
-        self.disown_all(now, out);
-        if !same_owner {
-            self.custody.begin_anew();
-            out.push(Output::Sessions(ToSession::Resend, None));
-        }
-        self.tell_idle(out);
-    }
-
-    fn changed(&mut self, now: Now, n: Change, broadcasts: u64, change: RoomChange, out: &mut Vec<Output>) {
-        if self.attaching.is_some() || n <= self.n {
-            return; // `here` will hold it, or held it
-        }
-        if n.0 != self.n.0 + 1 {
-            self.attach(now, out); // a change was lost: ask for all of it
-            return;
-        }
-        (self.n, self.broadcasts) = (n, self.broadcasts.max(broadcasts));
-        let peer = change.peer();
-        self.follow(change.clone(), out);
-        match &change {
-            RoomChange::Left { reason, .. } => self.forget(peer, *reason),
-            RoomChange::Joined(entry) => {
-                self.began.insert(peer, Began::ago_ms(now.mono, entry.age_ms));
-            }
-            _ => {}
-        }
-        apply(&mut self.roster, change);
-        let Some(gateway) = self.roster.get(&peer).map(|entry| entry.gateway) else {
-            self.tell_idle(out);
-            return;
-        };
-        if gateway != self.gateway {
-            self.leaving.remove(&peer); // it has come back by another gateway
-        }
-        self.reconcile(now, peer, false, out);
-        self.disown(now, peer, out);
-    }
-
-    /// A peer has left for good.
-    fn forget(&mut self, peer: PeerId, reason: LeaveReason) {
-        self.own.remove(&peer);
-        self.leaving.remove(&peer);
-        self.began.remove(&peer);
-        self.custody.forget_peer(peer);
-        self.remember_left(peer, reason);
-    }
-
-    fn remember_left(&mut self, peer: PeerId, reason: LeaveReason) {
-        if self.left.iter().any(|(left, _)| *left == peer) {
-            return;
-        }
-        if self.left.len() >= limits::LEFT_REMEMBERED {
-            self.left.pop_front();
-        }
-        self.left.push_back((peer, reason));
-    }
-
-    /// Tells every session of one change.
-    fn follow(&self, change: RoomChange, out: &mut Vec<Output>) {
-        let hidden = match &change {
-            RoomChange::Joined(entry) => entry.member.seat.grants.hidden,
-            // Of one that clients have never seen they need not hear that it left.
-            other => self.roster.get(&other.peer()).is_none_or(|entry| entry.member.seat.grants.hidden),
-        };
-        let text = (!hidden).then(|| change_frame(&change).text());
-        out.push(Output::Sessions(ToSession::Changed(Arc::new(ChangeNews { change, text })), None));
     }
 
     fn tell_idle(&self, out: &mut Vec<Output>) {
