@@ -19,6 +19,10 @@ impl Drain for Bridge {
     type Err = Never;
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
+        // slog's macros ask nobody; and to write a record takes longer than to handle a message.
+        if !self.is_enabled(record.level()) {
+            return Ok(());
+        }
         let line = text(record, values);
         match record.level() {
             Level::Critical | Level::Error | Level::Warning => tell(record.level(), &line),
@@ -68,5 +72,29 @@ struct Pairs(String);
 impl Serializer for Pairs {
     fn emit_arguments(&mut self, key: Key, value: &fmt::Arguments<'_>) -> slog::Result {
         write!(self.0, " {key}={value}").map_err(slog::Error::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    struct Counted<'a>(&'a Cell<u32>);
+
+    impl fmt::Display for Counted<'_> {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.set(self.0.get() + 1);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_nobody_reads_is_not_written() {
+        let written = Cell::new(0);
+        let tell = || slog::info!(logger(), "{}", Counted(&written));
+        tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::new(), tell);
+        assert_eq!(written.get(), 0);
     }
 }

@@ -301,6 +301,12 @@ impl Member {
         Some(NodeId(self.node.raft.leader_id)).filter(|id| id.0 != raft::INVALID_ID)
     }
 
+    /// The term in which it leads, where it does.
+    #[must_use]
+    pub fn leads(&self) -> Option<u64> {
+        (self.node.raft.state == StateRole::Leader).then_some(self.node.raft.term)
+    }
+
     /// Whether it is a voter or a stand-by, or was when it last heard.
     #[must_use]
     pub fn is_member(&self) -> bool {

@@ -56,6 +56,13 @@ impl State {
         (0..SHARDS).map(Shard).zip(self.shards.iter())
     }
 
+    /// Whether no shard is another than in `former`, an earlier state of this one. Cheap: it may say no where
+    /// only what is shared in memory has changed.
+    #[must_use]
+    pub fn has_shards_of(&self, former: &Self) -> bool {
+        Arc::ptr_eq(&self.shards, &former.shards)
+    }
+
     fn shard_mut(&mut self, shard: Shard) -> Option<&mut ShardEntry> {
         Arc::make_mut(&mut self.shards).get_mut(usize::from(shard.0))
     }

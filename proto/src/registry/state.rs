@@ -166,16 +166,23 @@ impl State {
     /// # Errors
     /// When the bytes are not one, or one of a newer cluster version than this release understands.
     pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        /// Read first, so that a newer form is told from a broken one.
+        /// What a newer form has too: by it one is told from a broken one.
         #[derive(Deserialize)]
         struct Head {
             version: u32,
         }
-        let head: Head = wire::decode(bytes, SNAPSHOT_MAX)?;
-        if head.version > VERSION {
-            return Err(SnapshotError::TooNew { found: head.version });
-        }
-        let state: Self = wire::decode(bytes, SNAPSHOT_MAX)?;
+        let understood = |found| {
+            if found > VERSION { Err(SnapshotError::TooNew { found }) } else { Ok(()) }
+        };
+        let state: Self = match wire::decode(bytes, SNAPSHOT_MAX) {
+            Ok(state) => state,
+            Err(error) => {
+                let head: Head = wire::decode(bytes, SNAPSHOT_MAX)?;
+                understood(head.version)?;
+                return Err(error.into());
+            }
+        };
+        understood(state.version)?;
         match state.shards.len() {
             n if n == usize::from(SHARDS) => Ok(state),
             found => Err(SnapshotError::Shards { found }),

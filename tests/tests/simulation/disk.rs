@@ -2,14 +2,18 @@
 //! (a batch is whole or not there: `cluster::consensus::disk`). A flush takes its time, at times a long one.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chappe_cluster::consensus::member::{Durable, Write};
+use chappe_proto::registry::State;
 
 use super::dice::{Dice, ms};
 
 pub(crate) struct Disk {
     durable: Durable,
+    /// The state that it was founded on, for its first start: later ones read what is written.
+    founded: Option<Arc<State>>,
     /// What the disk was given and has not flushed.
     pending: VecDeque<Write>,
     /// Each flush takes up to this long.
@@ -17,8 +21,8 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) const fn new(durable: Durable) -> Self {
-        Self { durable, pending: VecDeque::new(), slow: ms(4) }
+    pub(crate) const fn new(durable: Durable, founded: Arc<State>) -> Self {
+        Self { durable, founded: Some(founded), pending: VecDeque::new(), slow: ms(4) }
     }
 
     /// Takes a write; says how long its flush will take.
@@ -46,7 +50,8 @@ impl Disk {
     }
 
     /// What a start finds.
-    pub(crate) fn read(&self) -> Durable {
-        self.durable.clone()
+    pub(crate) fn read(&mut self) -> (Durable, Arc<State>) {
+        let founded = self.founded.take();
+        (self.durable.clone(), founded.unwrap_or_else(|| Arc::new(self.durable.state().unwrap())))
     }
 }

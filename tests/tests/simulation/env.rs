@@ -164,10 +164,10 @@ impl Env {
 
     pub(crate) fn route(&mut self, from: usize, to: usize, packet: Packet) -> bool {
         match self.net.route(from, to) {
-            Some(Route::Direct) => self.transmit(from, to, &packet),
+            Some(Route::Direct) => self.transmit(from, to, packet),
             Some(Route::Through(hop)) => {
                 let packet = Packet::Forward { origin: from, to, inner: Box::new(packet) };
-                self.transmit(from, hop, &packet);
+                self.transmit(from, hop, packet);
             }
             None => return false,
         }
@@ -175,17 +175,24 @@ impl Env {
     }
 
     /// Onto the wire of a link.
-    pub(crate) fn transmit(&mut self, from: usize, to: usize, packet: &Packet) {
-        let arrivals = self.net.arrivals(&mut self.dice, self.at, from, to);
+    pub(crate) fn transmit(&mut self, from: usize, to: usize, packet: Packet) {
+        let (first, second) = self.net.arrivals(&mut self.dice, self.at, from, to);
+        if let Some(at) = second {
+            self.put_on_wire(at, from, to, packet.clone());
+        }
+        if let Some(at) = first {
+            self.put_on_wire(at, from, to, packet);
+        }
+    }
+
+    fn put_on_wire(&mut self, at: Duration, from: usize, to: usize, packet: Packet) {
         let orderly = self.net.weather.is_orderly();
         let life = orderly.then(|| self.lives[to]);
-        for at in arrivals {
-            let event = Event::Mesh { from, to, life, packet: packet.clone() };
-            if !self.net.is_cut(from, to) {
-                self.when(at, event);
-            } else if orderly {
-                self.stalled.entry((from, to)).or_default().push(event);
-            }
+        let event = Event::Mesh { from, to, life, packet };
+        if !self.net.is_cut(from, to) {
+            self.when(at, event);
+        } else if orderly {
+            self.stalled.entry((from, to)).or_default().push(event);
         }
     }
 

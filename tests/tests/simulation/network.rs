@@ -107,21 +107,20 @@ impl Network {
         (0..self.nodes).find(has_both).map(Route::Through)
     }
 
-    /// When a frame that is sent now arrives: more than once where it is doubled, never where it is lost.
+    /// When a frame that is sent now arrives: twice where it is doubled, never where it is lost.
     pub(crate) fn arrivals(
         &mut self,
         dice: &mut Dice,
         now: Duration,
         from: usize,
         to: usize,
-    ) -> Vec<Duration> {
+    ) -> (Option<Duration>, Option<Duration>) {
         let weather = self.weather;
         if dice.per_mille(weather.lost) {
-            return Vec::new();
+            return (None, None);
         }
-        let copies = if dice.per_mille(weather.doubled) { 2 } else { 1 };
-        let mut arrivals = Vec::with_capacity(copies);
-        for _ in 0..copies {
+        let doubled = dice.per_mille(weather.doubled);
+        let mut one = || {
             let overtakes = dice.per_mille(weather.overtaking);
             let takes = dice.between(weather.delay, weather.delay + weather.jitter);
             let wire = self.wire(from, to);
@@ -130,9 +129,9 @@ impl Network {
                 at = at.max(wire.last);
                 wire.last = at;
             }
-            arrivals.push(at);
-        }
-        arrivals
+            at
+        };
+        (Some(one()), doubled.then(one))
     }
 
     /// Makes a direction slower than the weather is, or no slower.

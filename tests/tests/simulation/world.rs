@@ -2,6 +2,7 @@
 //! in the end.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chappe_cluster::consensus::member::Durable;
@@ -72,6 +73,8 @@ pub(crate) struct World {
     clients: Vec<Client>,
     /// When each client does something next, until the calm.
     acts: Vec<Duration>,
+    /// When each client's timers have something to do; asked again whenever it has done something.
+    dues: Vec<Duration>,
     rooms: BTreeSet<RoomKey>,
     storm: Duration,
     lively: bool,
@@ -155,10 +158,10 @@ impl World {
         let keys = [KeyId::from_random(dice.bytes()), KeyId::from_random(dice.bytes())];
         let rooms =
             [(key("one", "tower"), keys[0]), (key("two", "tower"), keys[1]), (key("one", "mast"), keys[0])];
-        let state = founded(&mut dice, nodes, wan, &rooms);
+        let state = Arc::new(founded(&mut dice, nodes, wan, &rooms));
         let founders: Vec<NodeId> = (0..nodes).map(id_of).collect();
         let durables = Durable::found_on(&founders, &state).unwrap();
-        let disks = durables.into_iter().map(Disk::new).collect();
+        let disks = durables.into_iter().map(|durable| Disk::new(durable, Arc::clone(&state))).collect();
         let network = Network::new(nodes, weather(&mut dice, wan));
         let mut env = Env::new(seed, network, disks, log);
         (env.breaks, env.encodes) = (breaks, dice.one_in(8));
@@ -191,8 +194,9 @@ impl World {
         });
         let hosts = hosts.collect();
         let acts = clients.iter().map(|_| dice.up_to(ms(500))).collect();
+        let dues = clients.iter().map(Client::deadline).collect();
         let rooms = rooms.into_iter().map(|(room, _)| room).collect();
-        Self { env, hosts, clients, acts, rooms, storm, lively: true }
+        Self { env, hosts, clients, acts, dues, rooms, storm, lively: true }
     }
 
     /// Runs it all.
@@ -275,6 +279,7 @@ impl World {
             self.wants(index, wants);
             if self.clients[index].barred {
                 self.clients[index].state = client::State::Done;
+                self.wants(index, Vec::new());
             }
         }
         let end = self.env.at + FAREWELL;
@@ -313,9 +318,7 @@ impl World {
         for host in self.hosts.iter().filter(|host| !host.paused && host.node.is_some()) {
             next = next.min(host.due);
         }
-        for client in &self.clients {
-            next = next.min(client.deadline());
-        }
+        next = next.min(self.dues.iter().copied().min().unwrap_or(Duration::MAX));
         if self.lively { next.min(self.acts.iter().copied().min().unwrap_or(Duration::MAX)) } else { next }
     }
 
@@ -344,7 +347,7 @@ impl World {
                 self.acts[index] = now + self.env.dice.between(ms(5), ms(250));
                 self.act(index);
             }
-            if self.clients[index].deadline() <= now {
+            if self.dues[index] <= now {
                 let wants = self.clients[index].tick(now);
                 self.wants(index, wants);
             }
@@ -371,11 +374,12 @@ impl World {
                     }
                 }
             }
-            Event::Up { socket, ref text } => {
-                let text = text.clone();
-                self.at_gateway(socket, event, |node, env| node.text(env, socket, &text));
+            Event::Up { socket, text } => self.up(socket, text),
+            Event::Cut { socket } => {
+                if let Some(node) = self.gateway_of(socket) {
+                    self.at_node(node, event, |node, env| node.cut(env, socket));
+                }
             }
-            Event::Cut { socket } => self.at_gateway(socket, event, |node, env| node.cut(env, socket)),
             Event::Down { socket, down } => self.down(socket, down),
             Event::Lost { socket } => self.lost(socket),
             Event::Flushed { node, life } => {
@@ -412,19 +416,30 @@ impl World {
         }
     }
 
-    fn at_gateway(&mut self, socket: u32, event: Event, act: impl FnOnce(&mut Node, &mut Env)) {
-        let Some(pipe) = self.env.sockets.get(&socket) else { return };
-        let (node, life) = (pipe.node, pipe.life);
-        if life == self.env.lives[node] && self.hosts[node].node.is_some() {
-            self.at_node(node, event, act);
+    /// The process at a socket's other end, if it is there still.
+    fn gateway_of(&self, socket: u32) -> Option<usize> {
+        let pipe = self.env.sockets.get(&socket)?;
+        let there = pipe.life == self.env.lives[pipe.node] && self.hosts[pipe.node].node.is_some();
+        there.then_some(pipe.node)
+    }
+
+    /// A client's text reaches its gateway.
+    fn up(&mut self, socket: u32, text: String) {
+        let Some(node) = self.gateway_of(socket) else { return };
+        if self.hosts[node].paused {
+            return self.env.hold(node, Event::Up { socket, text });
         }
+        self.hosts[node].act(&mut self.env, |node, env| node.text(env, socket, &text));
     }
 
     fn arrive(&mut self, from: usize, to: usize, life: Option<u32>, packet: Packet) {
-        let event = Event::Mesh { from, to, life, packet: packet.clone() };
+        let host = &mut self.hosts[to];
+        if host.paused {
+            return self.env.hold(to, Event::Mesh { from, to, life, packet });
+        }
         match packet {
-            Packet::Body(body) => self.at_node(to, event, |node, env| node.body(env, from, *body)),
-            Packet::Raft(message) => self.at_node(to, event, |node, env| {
+            Packet::Body(body) => host.act(&mut self.env, |node, env| node.body(env, from, *body)),
+            Packet::Raft(message) => host.act(&mut self.env, |node, env| {
                 let message = if env.broken(Break::AppliesByWallClock) {
                     node.restamp(env, *message)
                 } else {
@@ -436,10 +451,10 @@ impl World {
             Packet::Forward { origin, to: last, inner } if last == to => {
                 self.arrive(origin, to, life, *inner);
             }
-            Packet::Forward { origin, to: last, inner } => self.at_node(to, event, |_, env| {
+            Packet::Forward { origin, to: last, inner } => host.act(&mut self.env, |_, env| {
                 // Passed on once, and only to a neighbour.
                 if env.net.is_up(to, last) {
-                    env.transmit(to, last, &Packet::Forward { origin, to: last, inner });
+                    env.transmit(to, last, Packet::Forward { origin, to: last, inner });
                 }
             }),
         }
@@ -491,6 +506,7 @@ impl World {
             let judgement = self.env.watch.apart.hear(&self.clients[index], &fact);
             self.env.watch.judge(Name::Apart.judge(judgement));
         }
+        self.dues[index] = self.clients[index].deadline();
     }
 
     fn connect(&mut self, index: usize) {
@@ -501,6 +517,7 @@ impl World {
         if self.hosts[node].node.is_none() {
             let wait = self.env.dice.up_to(ms(50));
             self.env.later(wait, Event::Lost { socket });
+            self.wants(index, Vec::new());
         } else {
             self.wants(index, vec![want]);
         }
@@ -576,6 +593,7 @@ impl World {
                     self.env.client_closes(socket);
                     let now = self.env.at;
                     self.clients[client].lost(now, socket);
+                    self.wants(client, Vec::new());
                 }
             }
             Fault::Reload(client) => {

@@ -342,6 +342,13 @@ fn the_version_rises_only_when_every_node_understands() {
         matches!(State::decode(&bytes), Err(SnapshotError::TooNew { found: 2 })),
         "this release stays out"
     );
+    // Also where it can't read the rest.
+    let newer = BTreeMap::from([("version", 2)]);
+    let read = State::decode(&crate::wire::encode(&newer).unwrap());
+    assert!(matches!(read, Err(SnapshotError::TooNew { found: 2 })));
+    let broken = BTreeMap::from([("version", 1)]);
+    let read = State::decode(&crate::wire::encode(&broken).unwrap());
+    assert!(matches!(read, Err(SnapshotError::Wire(_))));
 }
 
 #[test]

@@ -35,8 +35,7 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn hear(&mut self, fact: &Fact) -> Result<(), String> {
-        let said = format!("{fact:?}");
-        let wrong = |why: &str| Err(format!("{why}: {said}"));
+        let wrong = |why: &str| Err(format!("{why}: {fact:?}"));
         match *fact {
             Fact::Became(peer) if self.over.contains(&peer) => return wrong("a peer id was used again"),
             Fact::Became(_) => {}

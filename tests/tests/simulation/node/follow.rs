@@ -60,7 +60,9 @@ impl Node {
         self.follow_shards(env);
         self.hear_early();
         self.steward_follows(env);
-        self.release(env);
+        if !self.state.has_shards_of(&former) {
+            self.release(env);
+        }
         self.keep(env);
         self.front_timers(env);
         self.settle(env);

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use chappe_cluster::consensus::Proposal;
-use chappe_proto::id::{Index, NodeId, Shard};
+use chappe_cluster::consensus::{Proposal, conf_change};
+use chappe_proto::id::{Index, Shard};
 use chappe_proto::mesh::node::{Ask, Body};
 use chappe_proto::registry::lease::Lease;
 use chappe_proto::registry::rights::{self, Right};
 use chappe_proto::registry::steward::{self, Steward};
-use chappe_proto::registry::voters::{Members, Step};
+use chappe_proto::registry::voters::Members;
 use chappe_proto::registry::{Outcome, ShardEntry, State};
 use chappe_proto::signal::member::Gateway;
 use chappe_proto::time::Mono;
-use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
 
 use super::Node;
 use super::registry::Waiting;
@@ -46,8 +45,7 @@ impl Node {
         let profile = self.state.profile();
         let mut lease = Lease::new(self.now(env).mono, gateway.generation, profile);
         lease.handle_applied(self.state.index());
-        self.keeper = Keeper::new();
-        self.keeper.lease = Some(lease);
+        self.keeper = Keeper { lease: Some(lease), release_at: env.at, ..Keeper::new() };
     }
 
     pub(super) fn has_lease(&self, env: &Env) -> bool {
@@ -110,7 +108,10 @@ impl Node {
         let act = |s: &mut Steward, now, state: &State, members: &Members, out: &mut Vec<_>| {
             s.handle_timeout(now, state, members, out);
         };
-        self.in_office(env, act, true);
+        let now = self.now(env).mono;
+        if self.registry.steward.as_ref().is_some_and(|steward| steward.poll_timeout() <= now) {
+            self.in_office(env, true, act);
+        }
     }
 
     /// Says which shards it has stopped admitting in.
@@ -140,37 +141,33 @@ impl Node {
     pub(super) fn keeping(&mut self, env: &mut Env, from: usize, body: Body) {
         let node = crate::env::id_of(from);
         match body {
-            Body::Renew { generation, n } => self.in_office(
-                env,
-                |steward, now, _, _, out| steward.handle_renewal(now, node, generation, n, out),
-                false,
-            ),
+            Body::Renew { generation, n } => self.in_office(env, false, |steward, now, _, _, out| {
+                steward.handle_renewal(now, node, generation, n, out)
+            }),
             Body::Grant { generation, n, index } => {
                 if let Some(lease) = &mut self.keeper.lease {
                     lease.handle_grant(generation, n, index);
                 }
                 self.keep(env);
             }
-            Body::Released { shards, applied } => self.in_office(
-                env,
-                |steward, now, state, _, out| {
+            Body::Released { shards, applied } => {
+                self.in_office(env, false, |steward, now, state, _, out| {
                     steward.handle_released(now, node, &shards, applied, state, out);
-                },
-                false,
-            ),
+                })
+            }
             _ => {}
         }
     }
 
     pub(super) fn steward_reads(&mut self, env: &mut Env, number: u64, index: Option<Index>) {
-        self.in_office(env, |steward, now, _, _, out| steward.handle_read(now, number, index, out), false);
+        self.in_office(env, false, |steward, now, _, _, out| steward.handle_read(now, number, index, out));
     }
 
     pub(super) fn steward_hears(&mut self, env: &mut Env, number: u64, outcome: Option<&Outcome>) {
         let act = |steward: &mut Steward, now, state: &State, members: &Members, out: &mut Vec<_>| {
             steward.handle_outcome(now, number, outcome, state, members, out);
         };
-        self.in_office(env, act, false);
+        self.in_office(env, true, act);
     }
 
     /// The registry has changed, or its members.
@@ -178,12 +175,12 @@ impl Node {
         let act = |steward: &mut Steward, now, state: &State, members: &Members, out: &mut Vec<_>| {
             steward.handle_state(now, state, members, out);
         };
-        self.in_office(env, act, false);
+        self.in_office(env, true, act);
     }
 
     /// Takes office once the first entry of its own term is applied, and leaves it with the leadership.
     pub(super) fn keep_office(&mut self, env: &mut Env) {
-        let leads = self.leads(env);
+        let leads = self.registry.member.leads();
         if leads != self.registry.elected.map(|(term, _)| term) {
             // Its own term's first entry is in the log when it is elected.
             self.registry.elected = leads.map(|term| (term, self.status(env).last));
@@ -197,26 +194,17 @@ impl Node {
         }
     }
 
+    /// Where this member leads; `of_members` where what is done looks at Raft's members.
     fn in_office(
         &mut self,
         env: &mut Env,
+        of_members: bool,
         act: impl FnOnce(&mut Steward, Mono, &State, &Members, &mut Vec<steward::Output>),
-        timed: bool,
     ) {
         let (now, mut out) = (self.now(env).mono, Vec::new());
         let Some(steward) = &mut self.registry.steward else { return };
-        if timed && steward.poll_timeout() > now {
-            return;
-        }
-        let status = self.registry.member.status(now);
-        let set = |nodes: Vec<NodeId>| nodes.into_iter().collect();
-        let members = Members {
-            voters: set(status.voters),
-            learners: set(status.learners),
-            outgoing: set(status.outgoing),
-            caught_up: set(status.caught_up),
-            recent: set(status.recent),
-        };
+        let members =
+            if of_members { self.registry.member.status(now).members() } else { Members::default() };
         act(steward, now, &self.state, &members, &mut out);
         for output in out {
             self.steward_says(env, output);
@@ -245,7 +233,7 @@ impl Node {
             }
             steward::Output::Members(steps) => {
                 let ticket = self.registry.ticket(Waiting::Nobody);
-                self.registry.member.handle_change(ticket, &change(&steps));
+                self.registry.member.handle_change(ticket, &conf_change(&steps));
             }
             steward::Output::Transfer { to } => {
                 let ticket = self.registry.ticket(Waiting::Nobody);
@@ -268,20 +256,4 @@ impl Node {
         }
         env.send(self.index, index_of(leader), Body::Request { id, ask })
     }
-}
-
-/// A change of Raft's members.
-fn change(steps: &[Step]) -> ConfChangeV2 {
-    let mut change = ConfChangeV2::default();
-    for step in steps {
-        let mut single = ConfChangeSingle::default();
-        let (kind, node) = match step {
-            Step::Voter(node) => (ConfChangeType::AddNode, node),
-            Step::Learner(node) => (ConfChangeType::AddLearnerNode, node),
-            Step::Remove(node) => (ConfChangeType::RemoveNode, node),
-        };
-        (single.change_type, single.node_id) = (kind, node.0);
-        change.mut_changes().push(single);
-    }
-    change
 }

@@ -15,6 +15,7 @@ mod keeper;
 mod registry;
 mod router;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,6 +95,8 @@ pub(crate) struct Node {
     sessions: BTreeMap<PeerId, SessionSlot>,
     sockets: BTreeMap<u32, Option<PeerId>>,
     local: VecDeque<Local>,
+    /// A proxy may be needed no more.
+    idle: bool,
     /// Frames of epochs that are not applied here yet.
     early: VecDeque<ToRoom>,
     front: Front,
@@ -104,8 +107,7 @@ pub(crate) struct Node {
 impl Node {
     /// A process begins with what its disk knows.
     pub(crate) fn new(env: &mut Env, index: usize, clocks: Clocks) -> Self {
-        let durable = env.disks[index].read();
-        let state = Arc::new(durable.state().unwrap());
+        let (durable, state) = env.disks[index].read();
         let (seed, now) = (env.dice.number(), clocks.now(env));
         let member = Member::new(now, seed, durable, Arc::clone(&state)).unwrap();
         let registry = Registry::new(member);
@@ -122,6 +124,7 @@ impl Node {
             sessions: BTreeMap::new(),
             sockets: BTreeMap::new(),
             local: VecDeque::new(),
+            idle: false,
             early: VecDeque::new(),
             front: Front::new(env),
             sent: BTreeSet::new(),
@@ -163,11 +166,11 @@ impl Node {
     }
 
     /// Where a room is found on this node.
-    fn name(env: &Env, room: &RoomKey) -> RoomKey {
+    fn name<'a>(env: &Env, room: &'a RoomKey) -> Cow<'a, RoomKey> {
         if env.broken(Break::CrossesRooms) {
-            return RoomKey { app: AppId::new("one").unwrap(), room: room.room.clone() };
+            return Cow::Owned(RoomKey { app: AppId::new("one").unwrap(), room: room.room.clone() });
         }
-        room.clone()
+        Cow::Borrowed(room)
     }
 
     // --------------------------------------------------------------------------------- local queue
@@ -206,9 +209,13 @@ impl Node {
 
     /// Forgets a proxy that nobody needs.
     fn sweep(&mut self, env: &mut Env) -> bool {
-        let used = |room: &RoomKey| self.sessions.values().any(|slot| Self::name(env, &slot.room) == *room);
+        if !std::mem::take(&mut self.idle) {
+            return false;
+        }
+        let used = |room: &RoomKey| self.sessions.values().any(|slot| *Self::name(env, &slot.room) == *room);
         let idle = self.proxies.iter().find(|(room, proxy)| proxy.is_idle() && !used(room));
         let Some(room) = idle.map(|(room, _)| room.clone()) else { return false };
+        self.idle = true;
         self.with_proxy(env, &room, |_, _, out| out.push(proxy::Output::Room(RoomInput::Detach)));
         self.proxies.remove(&room);
         true
@@ -244,7 +251,7 @@ impl Node {
                     }
                 }
                 session::Output::Proxy(input) => {
-                    self.local.push_back(Local::ToProxy(Self::name(env, &slot.room), input));
+                    self.local.push_back(Local::ToProxy(Self::name(env, &slot.room).into_owned(), input));
                 }
                 session::Output::Over => {
                     // Its socket stays for a fresh join.
@@ -252,6 +259,7 @@ impl Node {
                         self.sockets.insert(socket, None);
                     }
                     self.sessions.remove(&peer);
+                    self.idle = true;
                 }
             }
         }
@@ -273,6 +281,7 @@ impl Node {
         let mut out = Vec::new();
         let proxy = Proxy::new(now, gateway, shard, epoch, &mut out);
         self.proxies.insert(room.clone(), proxy);
+        self.idle = true; // until it has heard who is in it
         self.proxy_outputs(env, room, out);
         self.follow_link(env, room);
     }
@@ -298,13 +307,13 @@ impl Node {
                 proxy::Output::Session(peer, input) => self.local.push_back(Local::ToSession(peer, input)),
                 proxy::Output::Sessions(input, except) => {
                     let here = |(peer, slot): &(&PeerId, &SessionSlot)| {
-                        Self::name(env, &slot.room) == *room && Some(**peer) != except
+                        *Self::name(env, &slot.room) == *room && Some(**peer) != except
                     };
                     let peers = self.sessions.iter().filter(here);
                     self.local.extend(peers.map(|(peer, _)| Local::ToSession(*peer, input.clone())));
                 }
                 proxy::Output::Asker(..) => {}
-                proxy::Output::Idle => {} // `sweep` looks, once its sessions have been heard
+                proxy::Output::Idle => self.idle = true, // once its sessions have been heard
             }
         }
     }

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chappe_cluster::consensus::member::{Member, Output, Snap, Ticket};
-use chappe_cluster::consensus::{FatalError, Message, Proposal, ProposeError, Role, Status};
+use chappe_cluster::consensus::{FatalError, Message, Proposal, ProposeError, Status};
 use chappe_proto::id::{Index, NodeId};
 use chappe_proto::mesh::node::{Answer, Ask, Body, Failure};
 use chappe_proto::registry::steward::Steward;
@@ -15,7 +16,7 @@ use super::Node;
 use crate::breaks::Break;
 use crate::dice::ms;
 use crate::env::{Env, Event, Packet, index_of};
-use crate::invariants::{Name, registries};
+use crate::invariants::Name;
 
 /// Who waits for a member's answer.
 #[derive(Debug)]
@@ -130,14 +131,12 @@ impl Node {
                 for (index, data) in &entries {
                     self.watch_entry(env, *index, data);
                 }
-                let judgement =
-                    env.watch.registries.stands(self.id, state.index(), registries::digest(&state));
+                let judgement = env.watch.registries.stands(self.id, &state);
                 env.watch.judge(Name::Registries.judge(judgement));
                 self.applied(env, state);
             }
             Output::Installed(state) => {
-                let judgement =
-                    env.watch.registries.stands(self.id, state.index(), registries::digest(&state));
+                let judgement = env.watch.registries.stands(self.id, &state);
                 env.watch.judge(Name::Registries.judge(judgement));
                 self.applied(env, state);
             }
@@ -157,10 +156,12 @@ impl Node {
         }
     }
 
-    fn watch_entry(&self, env: &mut Env, index: Index, data: &[u8]) {
+    fn watch_entry(&self, env: &mut Env, index: Index, data: &Bytes) {
         let judgement = env.watch.registries.applied(self.id, index, data);
-        env.watch.judge(Name::Registries.judge(judgement));
-        if data.is_empty() {
+        let first = judgement == Ok(true);
+        env.watch.judge(Name::Registries.judge(judgement.map(|_| ())));
+        // What others apply at an index is what the first did.
+        if data.is_empty() || !(first || env.log) {
             return;
         }
         let Ok(entry) = Entry::decode(data) else { return };
@@ -215,15 +216,6 @@ impl Node {
             self.registry.member.handle_propose(now, ticket, proposal);
             self.pump(env);
         }
-    }
-
-    /// Whether this member leads, and in which term.
-    pub(super) fn leads(&self, env: &Env) -> Option<u64> {
-        if self.registry.member.leader() != Some(self.id) {
-            return None;
-        }
-        let status = self.status(env);
-        (status.role == Role::Leader).then_some(status.term)
     }
 
     /// With `AppliesByWallClock`: entries get the time of whoever applies them.

@@ -94,7 +94,7 @@ impl Node {
         if right == Right::None {
             return; // not ours: the sender will hear of it as we did
         }
-        let room = Self::name(env, &frame.room);
+        let room = Self::name(env, &frame.room).into_owned();
         if !self.rooms.contains_key(&room)
             && (frame.body == RoomInput::Detach
                 || !self.begin_room(env, (&room, &frame.room), place, me, right))
@@ -150,7 +150,7 @@ impl Node {
     /// A frame of a room's owner for this gateway.
     pub(super) fn at_proxy(&mut self, env: &mut Env, owner: usize, frame: FromRoom) {
         let Some(gateway) = self.gateway else { return };
-        let room = Self::name(env, &frame.room);
+        let room = Self::name(env, &frame.room).into_owned();
         if self.proxies.contains_key(&room) {
             self.with_proxy(env, &room, |proxy, now, out| proxy.handle_room(now, frame, out));
         } else if !matches!(frame.body, ProxyInput::Refused { .. }) {
@@ -176,7 +176,7 @@ impl Node {
             Body::FromRoom(frame) => self.at_proxy(env, from, frame),
             Body::Direct(frame) if frame.gateway.node == id_of(from) => {
                 let Direct { room, gateway, body } = frame;
-                let room = Self::name(env, &room);
+                let room = Self::name(env, &room).into_owned();
                 self.with_proxy(env, &room, |proxy, now, out| proxy.handle_direct(now, gateway, body, out));
             }
             Body::Request { id, ask } => self.asked(env, from, id, ask),
