@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytestring::ByteString;
-use chappe_proto::id::{Attach, Change, Epoch, Generation, Identity, NodeId, PeerId, SessionId, Shard};
+use chappe_proto::id::{
+    AppId, Attach, Change, Epoch, Generation, Identity, NodeId, PeerId, RoomKey, RoomName, SessionId, Shard,
+};
 use chappe_proto::limits;
 use chappe_proto::signal::code::LeaveReason;
 use chappe_proto::signal::frame::GoneReason;
@@ -18,6 +20,7 @@ use chappe_proto::signal::route::{
     Ack, Content, DirectBody, Entry, FromRoom, FromSession, Held, ProxyInput, RoomChange, RoomInput, Signal,
     Since, ToSession,
 };
+use chappe_proto::signal::session::{self, Session, Start};
 use chappe_proto::time::{Mono, Now, Unix};
 
 const START: Now = Now { mono: Mono(Duration::from_secs(1000)), unix: Unix::from_secs(1_700_000_000) };
@@ -493,4 +496,29 @@ fn while_the_link_to_the_owner_is_down_nothing_waits() {
     gateway.0.handle_link(START, true, &mut out);
     assert!(asks_again(&out));
     assert!(out.iter().any(|output| matches!(output, proxy::Output::Room(RoomInput::Check { .. }))));
+}
+
+// ----------------------------------------------------------------------------------------- sessions
+
+#[test]
+fn a_session_is_as_old_as_it_is_though_the_wall_clock_is_set_back() {
+    let room = RoomKey { app: AppId::new("dev").unwrap(), room: RoomName::new("tower").unwrap() };
+    let (policy, mut out) = (Policy::default(), Vec::new());
+    let start = Start {
+        room,
+        member: admitted(member(1, 1), 1, 1),
+        policy,
+        region: None,
+        rebuilt: None,
+        seed: [1; 32],
+    };
+    let mut session = Session::new(START, start, &mut out);
+    let now = Now { unix: Unix::from_secs(1_600_000_000), ..after(5000) };
+    out.clear();
+    session.handle_socket_lost(now, &mut out);
+    let age = |output: &session::Output| match output {
+        session::Output::Proxy(FromSession::Announce { age, .. }) => Some(*age),
+        _ => None,
+    };
+    assert_eq!(out.iter().find_map(age), Some(Duration::from_secs(5)));
 }

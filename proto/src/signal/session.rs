@@ -17,6 +17,7 @@ use bytestring::ByteString;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use super::age::Began;
 use super::bucket::Bucket;
 use super::code::{CloseCode, ErrorCode, LeaveReason, Refusal};
 use super::follow::change_frame;
@@ -118,8 +119,10 @@ pub struct Session {
     issuer: u64,
     /// By which token its client came back last.
     presented: Presented,
-    /// When its join was.
+    /// When its join was, as its token says it,
     joined: Unix,
+    /// and on this node's own clock: the wall clock may be set meanwhile.
+    began: Began,
     /// The newest attachment whose token its client is known to have: it came back with it, or spoke
     /// after the welcome that brought it.
     confirmed: Attach,
@@ -154,11 +157,12 @@ impl Session {
         let rebuilt = start.rebuilt.is_some();
         let (presented, marks) = start.rebuilt.map(|back| (back.presented, back.marks)).unwrap_or_default();
         let joined = if rebuilt { presented.joined } else { now.unix };
+        let age = now.unix.since(joined);
         out.push(Output::Proxy(FromSession::Announce {
             member: start.member.clone(),
             marks: marks.clone(),
             presented: presented.attach,
-            age: now.unix.since(joined),
+            age,
         }));
         let mut rng = ChaCha12Rng::from_seed(start.seed);
         Self {
@@ -168,6 +172,7 @@ impl Session {
             issuer: rng.next_u64(),
             presented,
             joined,
+            began: Began::ago(now.mono, age),
             confirmed: presented.attach,
             trusts_counters: rebuilt,
             phase: Phase::Entering(if rebuilt { Entering::Rebuilt } else { Entering::New }),
@@ -210,7 +215,7 @@ impl Session {
 
     fn announce(&self, now: Now, marks: BTreeMap<PeerId, u64>, out: &mut Vec<Output>) {
         let (member, presented) = (self.member.clone(), self.presented.attach);
-        let age = now.unix.since(self.joined);
+        let age = self.began.age(now.mono);
         out.push(Output::Proxy(FromSession::Announce { member, marks, presented, age }));
     }
 

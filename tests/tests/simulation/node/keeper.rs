@@ -142,7 +142,7 @@ impl Node {
         let node = crate::env::id_of(from);
         match body {
             Body::Renew { generation, n } => self.in_office(env, false, |steward, now, _, _, out| {
-                steward.handle_renewal(now, node, generation, n, out)
+                steward.handle_renewal(now, node, generation, n, out);
             }),
             Body::Grant { generation, n, index } => {
                 if let Some(lease) = &mut self.keeper.lease {
@@ -153,7 +153,7 @@ impl Node {
             Body::Released { shards, applied } => {
                 self.in_office(env, false, |steward, now, state, _, out| {
                     steward.handle_released(now, node, &shards, applied, state, out);
-                })
+                });
             }
             _ => {}
         }
