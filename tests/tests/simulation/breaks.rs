@@ -25,6 +25,8 @@ pub(crate) enum Break {
     SkipsFsync,
     /// Each member stamps what it applies with its own clock.
     AppliesByWallClock,
+    /// A node that drains keeps its clients.
+    DrainsNobody,
     /// Frames find their room by its name alone, whatever the app.
     CrossesRooms,
 }
@@ -42,13 +44,14 @@ impl Break {
             Self::ForgetsRevocations => &[Kind::Kicks, Kind::Crashes],
             Self::AnswersBeforeCommit => &[Kind::Kicks, Kind::SlowDisks],
             Self::SkipsFsync => &[Kind::Crashes, Kind::Drains],
+            Self::DrainsNobody => &[Kind::Drains],
             Self::AppliesByWallClock | Self::CrossesRooms => &[],
         }
     }
 }
 
 /// All of them, each with the invariants that are to notice it.
-pub(crate) const ALL: [(Break, &[Name]); 10] = [
+pub(crate) const ALL: [(Break, &[Name]); 11] = [
     (Break::LeaseOutlivesEviction, &[Name::OneOwner]),
     (Break::LooksAtItsLeaseByTimer, &[Name::OneOwner]),
     (Break::AdmitsBeforeEveryoneAnswered, &[Name::Answered]),
@@ -58,5 +61,6 @@ pub(crate) const ALL: [(Break, &[Name]); 10] = [
     (Break::KeepsLostGateways, &[Name::Roster]),
     (Break::SkipsFsync, &[Name::Registries, Name::Durable, Name::Runs]),
     (Break::AppliesByWallClock, &[Name::Registries]),
+    (Break::DrainsNobody, &[Name::Drained]),
     (Break::CrossesRooms, &[Name::Apart]),
 ];

@@ -99,6 +99,8 @@ pub(crate) struct Client {
     pub(crate) barred: bool,
     /// Another socket on its way, while the present one is kept (`moving`).
     moving: Option<Moving>,
+    /// The nodes that it was told to move to.
+    elsewhere: Vec<usize>,
     sends_marks: bool,
     /// It has said that it leaves, and says so again on the next socket.
     leaving: bool,
@@ -136,6 +138,7 @@ impl Client {
             facts: Vec::new(),
             barred: false,
             moving: None,
+            elsewhere: Vec::new(),
             sends_marks,
             leaving: false,
             resume: None,
@@ -299,6 +302,11 @@ impl Client {
                 wants.push(Want::Say(socket, frame.to_string()));
             }
         }
+    }
+
+    /// The nodes to connect to, where it was told some: once, since they may be gone as well.
+    pub(crate) fn elsewhere(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.elsewhere)
     }
 
     /// Whether nothing of it waits for an answer.
@@ -562,6 +570,9 @@ impl Client {
             "moving" if self.moving.is_none() => {
                 let within = frame["within_ms"].as_u64().unwrap();
                 self.moving = Some(Moving::Due(now + ms(self.payloads % (within + 1))));
+                let nodes = frame["to"].as_array().unwrap().iter();
+                self.elsewhere =
+                    nodes.map(|node| node.as_str().unwrap().parse::<usize>().unwrap() - 1).collect();
             }
             "moving" => {}
             "error" => self.refused(now, frame, text),

@@ -297,6 +297,7 @@ impl World {
         while self.env.at < end {
             if look <= self.env.at {
                 look = self.env.at + ms(250);
+                self.look();
                 if enough(self) {
                     return Ok(true);
                 }
@@ -311,6 +312,20 @@ impl World {
             self.env.watch.verdict()?;
         }
         Ok(enough(self))
+    }
+
+    /// What is looked at from time to time.
+    fn look(&mut self) {
+        for (index, host) in self.hosts.iter().enumerate() {
+            let drained = &mut self.env.watch.drained;
+            match host.node.as_ref().filter(|_| !host.paused) {
+                Some(node) => {
+                    let judgement = drained.looks(self.env.at, node.id, node.drains(), node.attached());
+                    self.env.watch.judge(Name::Drained.judge(judgement));
+                }
+                None => drained.stands_still(id_of(index)),
+            }
+        }
     }
 
     fn next(&self) -> Duration {
@@ -510,7 +525,8 @@ impl World {
     }
 
     fn connect(&mut self, index: usize) {
-        let node = self.env.dice.below(self.hosts.len());
+        let told = self.clients[index].elsewhere();
+        let node = self.env.dice.pick(&told).unwrap_or_else(|| self.env.dice.below(self.hosts.len()));
         let socket = self.env.connect(index, node);
         let want = self.clients[index].connected(self.env.at, socket);
         self.env.note(|| format!("client{index} connects to node {} by socket {socket}", node + 1));

@@ -2,6 +2,7 @@
 
 pub(crate) mod answered;
 pub(crate) mod apart;
+pub(crate) mod drained;
 pub(crate) mod durable;
 pub(crate) mod one_owner;
 pub(crate) mod registries;
@@ -17,6 +18,7 @@ pub(crate) enum Name {
     OneOwner,
     Answered,
     Apart,
+    Drained,
     Durable,
     Registries,
     Revoked,
@@ -61,6 +63,7 @@ pub(crate) struct Watch {
     pub(crate) signals: signals::Signals,
     pub(crate) revoked: revoked::Revoked,
     pub(crate) apart: apart::Apart,
+    pub(crate) drained: drained::Drained,
     failure: Option<Wrong>,
 }
 

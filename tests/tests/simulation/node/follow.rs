@@ -65,6 +65,7 @@ impl Node {
         }
         self.keep(env);
         self.front_timers(env);
+        self.keep_drained(env);
         self.settle(env);
     }
 
@@ -124,6 +125,7 @@ impl Node {
     fn die(&mut self, env: &mut Env) {
         env.note(|| format!("node {} was evicted", self.id));
         self.gateway = None;
+        self.drain = None;
         self.keeper = Keeper::new();
         self.rooms.clear();
         self.proxies.clear();

@@ -6,8 +6,10 @@
 //! | `gate.rs` | `cluster::actor::gateway`: what a socket without a session says |
 //! | `router.rs` | `cluster::router`: frames between proxies and rooms on any node |
 //! | `follow.rs` | `cluster::keeper` and `start`: what the applied registry changes |
+//! | `drain.rs` | `cluster::drain`: a node that drains sends its clients elsewhere |
 //! | `front.rs` | `cluster::Front`: proposals that reach the leader from any node |
 
+mod drain;
 mod follow;
 mod front;
 mod gate;
@@ -100,6 +102,7 @@ pub(crate) struct Node {
     /// Frames of epochs that are not applied here yet.
     early: VecDeque<ToRoom>,
     front: Front,
+    drain: Option<drain::Drain>,
     /// With `DropsResends`: what sessions have sent.
     sent: BTreeSet<(PeerId, PeerId, u64)>,
 }
@@ -127,6 +130,7 @@ impl Node {
             idle: false,
             early: VecDeque::new(),
             front: Front::new(env),
+            drain: None,
             sent: BTreeSet::new(),
             state,
         };
@@ -395,7 +399,7 @@ impl Node {
         let member = self.registry.member.poll_timeout();
         let machines = sessions.chain(proxies).chain(rooms).min().unwrap_or(Mono::NEVER).min(member);
         let keeper = self.keeper_deadline(self.now(env).mono);
-        self.true_time(machines).min(self.front.deadline()).min(keeper)
+        self.true_time(machines).min(self.front.deadline()).min(keeper).min(self.drain_deadline())
     }
 
     /// What of it has something to do, and when.
@@ -432,6 +436,7 @@ impl Node {
             self.with_proxy(env, &room, |proxy, now, out| proxy.handle_timeout(now, out));
         }
         self.keep(env);
+        self.keep_drained(env);
         let due = self.rooms.iter().filter(|(_, slot)| slot.machine.poll_timeout() <= now);
         let due: Vec<RoomKey> = due.map(|(room, _)| room.clone()).collect();
         for room in due {
