@@ -19,6 +19,7 @@ pub mod node;
 pub mod proposals;
 mod router;
 pub mod start;
+mod starting;
 mod steward;
 pub mod token;
 

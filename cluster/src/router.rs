@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix::Addr;
 use actix_rt::ArbiterHandle;
-use chappe_proto::id::{Index, NodeId, SessionId, Shard};
+use chappe_proto::id::{Index, NodeId, RoomKey, SessionId, Shard};
 use chappe_proto::limits;
 use chappe_proto::mesh::node::{Answer, Ask, Body, Failure, Lane};
 use chappe_proto::mesh::uplink::Directive;
@@ -19,11 +19,13 @@ use tokio::sync::{mpsc, watch};
 use crate::actor::edges::{self, Elsewhere};
 use crate::actor::proxy::{ProxyActor, ProxySpeaks, RoomSays};
 use crate::actor::room::{AnchorSays, ProxySays, RoomActor};
+use crate::actor::sites::Place;
 use crate::consensus::{Message, Registry};
 use crate::events::Events;
 use crate::keeper::Word;
 use crate::mesh::{Answering, FeedWriter, Handler, Incident, Refusal, Unsent};
 use crate::node::Node;
+use crate::starting::Starting;
 use crate::{answers, feed};
 
 /// A newcomer's command must be committed within this.
@@ -120,6 +122,8 @@ pub(crate) struct Router {
     arbiters: Mutex<Vec<ArbiterHandle>>,
     /// Frames of an epoch that is not applied here yet (CLUSTER.md 3).
     early: Mutex<VecDeque<ToRoom>>,
+    /// Frames for rooms that begin.
+    starting: Arc<Starting<(RoomKey, Place), ToRoom>>,
     pub(crate) events: Arc<Events>,
     /// Whether another node has said that this one was removed.
     pub(crate) removed: watch::Sender<bool>,
@@ -127,6 +131,20 @@ pub(crate) struct Router {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives a frame back that need not wait for the registry, nor behind one of the same sender that does.
+fn in_time(node: &Node, frame: ToRoom, early: &mut VecDeque<ToRoom>) -> Option<ToRoom> {
+    let state = node.registry.state();
+    let waits = |other: &ToRoom| (&other.room, other.gateway) == (&frame.room, frame.gateway);
+    if state.shard(frame.shard).is_none_or(|entry| frame.epoch <= entry.epoch) && !early.iter().any(waits) {
+        return Some(frame);
+    }
+    if early.len() >= limits::EARLY_FRAMES {
+        early.pop_front(); // its proxy repeats what matters
+    }
+    early.push_back(frame);
+    None
 }
 
 impl Router {
@@ -139,6 +157,7 @@ impl Router {
             keeper,
             arbiters: Mutex::default(),
             early: Mutex::default(),
+            starting: Arc::default(),
             events: Arc::default(),
             removed: watch::Sender::new(false),
         }
@@ -163,29 +182,26 @@ impl Router {
         self.node.get().and_then(Weak::upgrade)
     }
 
-    /// The registry has changed: what waited for it is heard.
+    /// The registry has changed: what waited for it is heard, before anything that comes now.
     pub(crate) fn handle_applied(&self, node: &Arc<Node>) {
-        let early = std::mem::take(&mut *lock(&self.early));
-        for frame in early {
-            self.to_room(node, frame);
+        let mut early = lock(&self.early);
+        for frame in std::mem::take(&mut *early) {
+            if let Some(frame) = in_time(node, frame, &mut early) {
+                self.deliver(node, frame);
+            }
         }
     }
 
     /// A frame for a room that the sender believes to be here.
     pub(crate) fn to_room(&self, node: &Arc<Node>, frame: ToRoom) {
-        let mut state = node.registry.state();
-        if state.shard(frame.shard).is_some_and(|entry| frame.epoch > entry.epoch) {
-            let mut early = lock(&self.early);
-            // Again, behind the lock: else it may be applied, and what waited be heard, in between.
-            state = node.registry.state();
-            if state.shard(frame.shard).is_some_and(|entry| frame.epoch > entry.epoch) {
-                if early.len() >= limits::EARLY_FRAMES {
-                    early.pop_front(); // its proxy repeats what matters
-                }
-                early.push_back(frame);
-                return;
-            }
+        let frame = in_time(node, frame, &mut lock(&self.early));
+        if let Some(frame) = frame {
+            self.deliver(node, frame);
         }
+    }
+
+    fn deliver(&self, node: &Arc<Node>, frame: ToRoom) {
+        let state = node.registry.state();
         let Some(entry) = state.shard(frame.shard) else { return };
         if frame.epoch < entry.epoch || entry.owner != Some(node.id) {
             let (gateway, epoch) = (frame.gateway, entry.epoch);
@@ -194,24 +210,34 @@ impl Router {
             let _ = to_proxy(node, gateway, refused); // its proxy asks again
             return;
         }
-        if let Some(room) = node.rooms.get(&frame.room, (frame.shard, frame.epoch)) {
+        let (name, shard) = ((frame.room.clone(), (frame.shard, frame.epoch)), frame.shard);
+        let starts = self.starting.take(&name, frame, |frame| {
+            let Some(room) = node.rooms.get(&name.0, name.1) else { return Some(frame) };
             let _ = room.try_send(ProxySays(frame)); // its proxy repeats what matters
+            None
+        });
+        if !starts {
             return;
         }
-        let node = Arc::clone(node);
-        self.on_worker(frame.shard, move || {
-            if let Some(room) = RoomActor::of(&node, &frame.room, (frame.shard, frame.epoch)) {
-                let _ = room.try_send(ProxySays(frame));
-            }
+        let (node, starting, begins) = (Arc::clone(node), Arc::clone(&self.starting), name.clone());
+        let begun = self.on_worker(shard, move || {
+            let room = RoomActor::of(&node, &begins.0, begins.1);
+            starting.started(&begins, |frame| {
+                if let Some(room) = &room {
+                    let _ = room.try_send(ProxySays(frame));
+                }
+            });
         });
+        if !begun {
+            self.starting.started(&name, drop); // the node stops
+        }
     }
 
-    fn on_worker(&self, shard: Shard, work: impl FnOnce() + Send + 'static) {
+    /// Does something where the rooms of a shard are started. False where there is no such thread any more.
+    fn on_worker(&self, shard: Shard, work: impl FnOnce() + Send + 'static) -> bool {
         let arbiters = lock(&self.arbiters);
         let nth = usize::from(shard.0).checked_rem(arbiters.len());
-        if let Some(arbiter) = nth.and_then(|nth| arbiters.get(nth)) {
-            arbiter.spawn_fn(work); // one that has ended takes nothing: the node stops
-        }
+        nth.and_then(|nth| arbiters.get(nth)).is_some_and(|arbiter| arbiter.spawn_fn(work))
     }
 
     /// A frame of a room's owner for this node's proxy.

@@ -113,17 +113,20 @@ impl RoomActor {
         }
         state.app(&key.app)?;
         node.rooms.get_or_start(key, place, limits::ROOMS_MAX, || {
-            Self {
-                node: Arc::clone(node),
-                key: key.clone(),
-                place,
-                machine: None,
-                proxies: HashMap::new(),
-                behind: HashSet::new(),
-                timer: Timer::default(),
-                lingering: false,
-            }
-            .start()
+            Self::create(|ctx| {
+                // At once: what waited for this room is about to be handed over.
+                ctx.set_mailbox_capacity(limits::MAILBOX);
+                Self {
+                    node: Arc::clone(node),
+                    key: key.clone(),
+                    place,
+                    machine: None,
+                    proxies: HashMap::new(),
+                    behind: HashSet::new(),
+                    timer: Timer::default(),
+                    lingering: false,
+                }
+            })
         })
     }
 
@@ -320,7 +323,6 @@ impl Actor for RoomActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(limits::MAILBOX);
         // In the directory by now: of what changes after this state it is told.
         let (state, place) = (self.node.registry.state(), self.place);
         let Some(policy) =
