@@ -37,8 +37,9 @@ pub enum Event {
         /// Which.
         node: NodeId,
     },
-    /// Shards of nodes that drain, or that are to own fewer, are moving.
-    Moving {
+    /// Shards of nodes that drain, or that were to own fewer, have moved: as many as the plan had, or as were
+    /// moved when something came between.
+    Moved {
         /// How many.
         shards: usize,
         /// Whether a node drains.
@@ -88,8 +89,10 @@ impl fmt::Display for Event {
             Self::NobodyLeft { node } => {
                 write!(f, "node {node} is silent and keeps its shards: no other node can take them")
             }
-            Self::Moving { shards, drain: true } => write!(f, "{shards} shards move off draining nodes"),
-            Self::Moving { shards, drain: false } => write!(f, "{shards} shards move to balance the nodes"),
+            Self::Moved { shards, drain: true } => write!(f, "{shards} shards have moved off draining nodes"),
+            Self::Moved { shards, drain: false } => {
+                write!(f, "{shards} shards have moved to balance the nodes")
+            }
             Self::Removed { node } => write!(f, "node {node} has left the cluster"),
             Self::Members(steps) => {
                 f.write_str("members of Raft change:")?;

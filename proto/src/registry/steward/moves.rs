@@ -15,14 +15,24 @@ pub(super) struct Moving {
     shards: BTreeMap<Shard, Move>,
     /// Whether there are shards that nobody runs.
     orphans: bool,
+    /// What is being carried out, batch by batch.
+    plan: Option<Plan>,
     /// Since when no node has come, gone or been silent.
     steady: Mono,
     /// The state for which there is nothing to do, and whether balance was asked too.
     done: Option<(Index, bool)>,
 }
 
+/// Batches of one reason, and how many shards have moved by them.
+#[derive(Debug)]
+struct Plan {
+    drain: bool,
+    shards: usize,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Move {
+    to: Option<NodeId>,
     /// The entry that began it.
     since: Index,
     /// When this leader had applied that.
@@ -32,7 +42,7 @@ struct Move {
 
 impl Moving {
     pub(super) const fn new(now: Mono) -> Self {
-        Self { shards: BTreeMap::new(), orphans: false, steady: now, done: None }
+        Self { shards: BTreeMap::new(), plan: None, orphans: false, steady: now, done: None }
     }
 
     pub(super) const fn unsteady(&mut self, now: Mono) {
@@ -40,11 +50,20 @@ impl Moving {
     }
 
     pub(super) fn follow(&mut self, now: Mono, state: &State) {
+        let mut moved = 0;
         self.shards.retain(|shard, held| {
-            state.shard(*shard).is_some_and(|entry| entry.moving.is_some() && entry.since == held.since)
+            let Some(entry) = state.shard(*shard) else { return false };
+            moved += usize::from(entry.moving.is_none() && entry.owner == held.to);
+            entry.moving.is_some() && entry.since == held.since
         });
         for (shard, entry) in state.shards().filter(|(_, entry)| entry.moving.is_some()) {
-            self.shards.entry(shard).or_insert(Move { since: entry.since, at: now, released: false });
+            let (to, since) = (entry.moving, entry.since);
+            self.shards.entry(shard).or_insert(Move { to, since, at: now, released: false });
+            // Of the leader before this one.
+            self.plan.get_or_insert_with(|| Plan { drain: drains(state, shard), shards: 0 });
+        }
+        if let Some(plan) = &mut self.plan {
+            plan.shards += moved;
         }
         self.orphans = state.shards().any(|(_, entry)| is_orphan(state, entry));
     }
@@ -52,6 +71,12 @@ impl Moving {
 
 fn is_orphan(state: &State, entry: &ShardEntry) -> bool {
     entry.owner.is_none_or(|owner| !state.is_up(owner))
+}
+
+/// Whether a shard's owner may own none.
+fn drains(state: &State, shard: Shard) -> bool {
+    let owner = state.shard(shard).and_then(|entry| entry.owner);
+    owner.and_then(|owner| state.node(owner)).is_some_and(|node| !placement::is_eligible(node))
 }
 
 fn by_target(moves: impl IntoIterator<Item = (NodeId, Shard, Epoch)>) -> Vec<Moves> {
@@ -143,20 +168,23 @@ impl Steward {
             // What drains itself is given what nobody runs, and nothing else.
             .filter(|(to, _, _)| state.node(*to).is_some_and(placement::is_eligible))
             .collect();
-        let drains = |shard| {
-            owner(shard).and_then(|owner| state.node(owner)).is_some_and(|node| !placement::is_eligible(node))
-        };
-        let mut batch: Vec<_> = moves.iter().copied().filter(|(_, shard, _)| drains(*shard)).collect();
+        let mut batch: Vec<_> = moves.iter().copied().filter(|(_, shard, _)| drains(state, *shard)).collect();
         let drain = !batch.is_empty();
         if !drain && steady {
             batch = moves;
         }
         batch.truncate(MOVES_AT_ONCE);
+        let over = |plan: &mut Plan| batch.is_empty() || plan.drain != drain;
+        if let Some(Plan { drain, shards }) = self.moves.plan.take_if(over)
+            && shards > 0
+        {
+            out.push(Output::Tell(Event::Moved { shards, drain }));
+        }
         if batch.is_empty() {
             self.moves.done = Some((state.index(), steady));
             return;
         }
-        out.push(Output::Tell(Event::Moving { shards: batch.len(), drain }));
+        self.moves.plan.get_or_insert(Plan { drain, shards: 0 });
         self.propose(now, What::Moves, Command::Moving { moves: by_target(batch) }, None, out);
     }
 }

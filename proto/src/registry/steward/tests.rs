@@ -182,6 +182,15 @@ impl Office {
         self.grants.iter().rfind(|(to, _)| *to == NodeId(node)).unwrap().1
     }
 
+    /// What operators were told of moves, and whether a node drained.
+    fn moved(&self) -> Vec<(usize, bool)> {
+        let moved = |event: &Event| match event {
+            Event::Moved { shards, drain } => Some((*shards, *drain)),
+            _ => None,
+        };
+        self.events.iter().filter_map(moved).collect()
+    }
+
     fn moving(&self) -> usize {
         self.log.0.shards().filter(|(_, shard)| shard.moving.is_some()).count()
     }
@@ -575,6 +584,7 @@ fn a_draining_nodes_shards_move_when_it_has_released_them() {
         assert!(rounds < 20);
     }
     assert_eq!(rounds, owned.div_ceil(MOVES_AT_ONCE));
+    assert_eq!(office.moved(), [(owned, true)], "told once, when all is done");
     assert!(office.is_up(3), "it is still there, and may come back");
     office.does(Command::NodeSet { node: NodeId(3), weight: 1, draining: false });
     office.run(REBALANCE_AFTER + 2 * T);
@@ -679,6 +689,7 @@ fn a_node_that_comes_gets_its_part_once_all_is_steady() {
     let before = office.applied.len();
     office.run(REBALANCE_AFTER * 3);
     assert_eq!(office.applied.len(), before);
+    assert_eq!(office.moved(), [(owned[2], false)], "told once, when all is done");
 }
 
 #[test]
