@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chappe_admin::{Answer, Changed, Cluster, Edge, Kicked, Overview, Peer, Registry, Room, Unavailable};
-use chappe_proto::id::{PeerId, RoomKey};
+use chappe_proto::id::{NodeId, PeerId, RoomKey};
+use chappe_proto::limits;
 use chappe_proto::mesh::node::{Answer as Reply, Ask};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::registry::{Command, Note, State};
@@ -53,21 +54,33 @@ impl Admin {
         self.node.mesh.request(owner, ask, NODE_WITHIN).await.map_err(drop)
     }
 
+    /// The rooms of one node, page by page, as far as it answers.
+    async fn rooms_of(&self, node: NodeId) -> Vec<(RoomKey, u32)> {
+        let mut rooms: Vec<(RoomKey, u32)> = Vec::new();
+        while rooms.len() < limits::ROOMS_MAX {
+            let last = rooms.last().map(|(key, _)| key.clone());
+            let ask = last.map_or(Ask::Rooms, |room| Ask::RoomsAfter { room });
+            let answer = self.node.mesh.request(node, ask, NODE_WITHIN).await;
+            let Ok(Reply::Rooms(page)) = answer else { break };
+            let last = page.len() < limits::ROOMS_PAGE;
+            rooms.extend(page);
+            if last {
+                break;
+            }
+        }
+        rooms
+    }
+
     /// The rooms of all nodes that answer, by name.
     async fn rooms(&self) -> Vec<Room> {
         let gateways: Vec<_> = Node::gateways(&self.node.registry.state()).collect();
-        let ask = |node| self.node.mesh.request(node, Ask::Rooms, NODE_WITHIN);
-        let answers = join_all(gateways.iter().map(|gateway| ask(gateway.node))).await;
-        let mut rooms = Vec::new();
-        for answer in answers {
-            if let Ok(Reply::Rooms(all)) = answer {
-                rooms.extend(all.into_iter().map(|(key, peers)| Room {
-                    app: key.app,
-                    room: key.room,
-                    peers: usize::try_from(peers).unwrap_or(usize::MAX),
-                }));
-            }
-        }
+        let answers = join_all(gateways.iter().map(|gateway| self.rooms_of(gateway.node))).await;
+        let room = |(key, peers): (RoomKey, u32)| Room {
+            app: key.app,
+            room: key.room,
+            peers: usize::try_from(peers).unwrap_or(usize::MAX),
+        };
+        let mut rooms: Vec<_> = answers.into_iter().flatten().map(room).collect();
         rooms.sort_by(|a, b| (&a.app, &a.room).cmp(&(&b.app, &b.room)));
         rooms
     }

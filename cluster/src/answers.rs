@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use actix::Addr;
 use chappe_proto::id::{NodeId, RoomKey};
+use chappe_proto::limits;
 use chappe_proto::mesh::node::{Answer, Ask, Failure, NodeStatus};
+use futures_util::future::join_all;
 
 use crate::actor::edges::Reporting;
-use crate::actor::room::{ListPeers, Remove, RoomActor, WhereIs};
+use crate::actor::room::{CountPeers, ListPeers, Remove, RoomActor, WhereIs};
 use crate::consensus::{Proposal, ProposeError, ReadError, Registry, Role};
 use crate::node::Node;
 
@@ -68,17 +70,8 @@ async fn propose(registry: &Registry, proposal: Proposal) -> Answer {
 async fn of_node(node: &Arc<Node>, ask: Ask) -> Answer {
     match ask {
         Ask::Status => Answer::Status(status(node).await),
-        Ask::Rooms => {
-            let mut rooms = Vec::new();
-            for (key, _, room) in node.rooms.all() {
-                if !matches!(room.send(WhereIs).await, Ok(None)) {
-                    continue; // its anchor is here, and it is not
-                }
-                let peers = room.send(ListPeers).await.map_or(0, |peers| peers.len());
-                rooms.push((key, u32::try_from(peers).unwrap_or(u32::MAX)));
-            }
-            Answer::Rooms(rooms)
-        }
+        Ask::Rooms => Answer::Rooms(rooms(node, None).await),
+        Ask::RoomsAfter { room } => Answer::Rooms(rooms(node, Some(room)).await),
         Ask::Peers { ref room } => match find(node, room).await {
             Found::Here(room) => Answer::Peers(room.send(ListPeers).await.ok()),
             Found::There(owner) => pass_on(node, owner, ask).await,
@@ -127,6 +120,29 @@ async fn pass_on(node: &Arc<Node>, owner: NodeId, ask: Ask) -> Answer {
     match node.mesh.request(owner, ask, PASSED_ON_WITHIN).await {
         Ok(answer) => answer,
         Err(error) => other(error),
+    }
+}
+
+/// The first rooms behind `after`, by name, and how many are in each.
+async fn rooms(node: &Node, mut after: Option<RoomKey>) -> Vec<(RoomKey, u32)> {
+    let mut rooms = Vec::new();
+    loop {
+        let room_for = limits::ROOMS_PAGE - rooms.len();
+        let page = node.rooms.page(after.as_ref(), room_for);
+        let last = page.len() < room_for;
+        let counts =
+            page.iter().map(|(_, here)| join_all(here.iter().map(|(_, room)| room.send(CountPeers))));
+        let counts = join_all(counts).await;
+        after = page.last().map(|(key, _)| key.clone());
+        for ((key, _), counts) in page.into_iter().zip(counts) {
+            // One whose anchor alone is here is another node's to tell.
+            if let Some(peers) = counts.into_iter().find_map(|count| count.ok().flatten()) {
+                rooms.push((key, peers));
+            }
+        }
+        if last || rooms.len() >= limits::ROOMS_PAGE {
+            return rooms;
+        }
     }
 }
 

@@ -602,6 +602,11 @@ pub const INVITATION_WITHIN: Duration = Duration::from_secs(1);
 pub const JOIN_REQUEST_WITHIN: Duration = Duration::from_secs(20);
 /// Feeds that one node writes to one follower: the second replaces the first.
 pub const FEEDS_PER_NODE: usize = 2;
+/// Rooms in one answer to who asks a node for all of them: less than a megabyte.
+pub const ROOMS_PAGE: usize = 4096;
+/// Bytes of what one frame says of edges: leases go on the same lane, and wait behind it for no longer than a
+/// few packets take.
+pub const EDGE_REPORTS_BYTES: usize = 16 * 1024;
 
 // ---------------------------------------------------------------------------- acknowledgements
 
@@ -616,6 +621,8 @@ pub const ACKS_DUE_MAX: u32 = 1024;
 pub const LIFE_SLACK: Duration = Duration::from_secs(10);
 
 const _: () = {
+    // A room's name, and its app's, are written in at most 256 bytes.
+    assert!(ROOMS_PAGE * 256 < MESH_FRAME_MAX && EDGE_REPORTS_BYTES < CONTROL_FRAME_MAX);
     assert!(FEED_PIECE < MESH_FRAME_MAX && ENTRY_MAX <= FEED_BYTES_MAX);
     // A node that joins, or an authority, is one entry.
     assert!(AUTHORITY_CERTIFICATE_MAX + AUTHORITY_KEY_MAX + 4096 < ENTRY_MAX);

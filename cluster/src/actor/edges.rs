@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use chappe_proto::id::{EdgeId, NodeId};
 use chappe_proto::limits;
 use chappe_proto::mesh::node::{Body, EdgeReport, Lane};
@@ -79,6 +79,11 @@ pub struct Elsewhere {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct RegistryChanged;
+
+/// The node has stopped.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stop;
 
 /// All edges as they were last heard.
 #[derive(Debug, Message)]
@@ -157,6 +162,7 @@ impl EdgesActor {
     fn publish(&mut self) {
         let Some(node) = &self.node else { return };
         let state = node.registry.state();
+        self.fleet.forget(|edge| state.edge(edge).is_some_and(|edge| edge.state != EdgeState::Removed));
         let admitted = |edge: &EdgeId| state.edge(edge).is_some_and(|edge| edge.state == EdgeState::Admitted);
         let edges = self.fleet.statuses(admitted);
         node.publish(World {
@@ -206,10 +212,12 @@ impl EdgesActor {
 
     /// Tells the other nodes which edges are heard here.
     fn spread(&self) {
-        let (Some(node), reports) = (&self.node, self.fleet.reports()) else { return };
+        let (Some(node), pieces) = (&self.node, self.fleet.pieces()) else { return };
         for other in node.others() {
-            // The next one makes good what is lost.
-            let _ = node.mesh.send(other, Lane::Control, Body::Edges(reports.clone()));
+            for piece in &pieces {
+                // The next one makes good what is lost.
+                let _ = node.mesh.send(other, Lane::Control, Body::Edges(piece.clone()));
+            }
         }
     }
 }
@@ -291,6 +299,14 @@ impl Handler<RegistryChanged> for EdgesActor {
 
     fn handle(&mut self, _: RegistryChanged, _: &mut Self::Context) {
         self.publish();
+    }
+}
+
+impl Handler<Stop> for EdgesActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 

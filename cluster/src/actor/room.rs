@@ -78,6 +78,11 @@ pub struct ListPeers;
 #[rtype(result = "Option<Shard>")]
 pub struct WhereIs;
 
+/// How many are in the room? None where it is elsewhere.
+#[derive(Message)]
+#[rtype(result = "Option<u32>")]
+pub struct CountPeers;
+
 /// An operator removes a peer. Answered when it is committed.
 #[derive(Message)]
 #[rtype(result = "Kicked")]
@@ -404,6 +409,15 @@ impl Handler<AnchorSays> for RoomActor {
         } else if self.run(ctx, Site::handle_asked) != Some(true) {
             router::ask(&self.node, from, frame, others);
         }
+    }
+}
+
+impl Handler<CountPeers> for RoomActor {
+    type Result = Option<u32>;
+
+    fn handle(&mut self, _: CountPeers, _: &mut Self::Context) -> Self::Result {
+        let machine = self.machine.as_ref().filter(|machine| machine.homed().is_none())?;
+        Some(u32::try_from(machine.entries().count()).unwrap_or(u32::MAX))
     }
 }
 

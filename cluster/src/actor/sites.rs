@@ -12,7 +12,8 @@ use super::room::RoomActor;
 /// The shard that a room runs in, and its epoch.
 pub type Place = (Shard, Epoch);
 
-type Here = Vec<(Place, Arc<Addr<RoomActor>>)>;
+/// A room's actors by their places.
+pub type Here = Vec<(Place, Arc<Addr<RoomActor>>)>;
 
 /// Actors of rooms by name and place. Addresses are shared, not cloned: one knows that its mailbox is full only
 /// while it is the same one.
@@ -76,6 +77,13 @@ impl Sites {
         all.iter().flat_map(each).collect()
     }
 
+    /// The first rooms behind `after` by name, as many as `max`.
+    pub fn page(&self, after: Option<&RoomKey>, max: usize) -> Vec<(RoomKey, Here)> {
+        let all = self.lock();
+        let page = first(all.keys(), after, max);
+        page.into_iter().filter_map(|key| Some((key.clone(), all.get(key)?.clone()))).collect()
+    }
+
     /// How many rooms.
     pub fn len(&self) -> usize {
         self.lock().len()
@@ -89,4 +97,37 @@ impl Sites {
 
 fn find(here: &Here, place: Place) -> Option<Arc<Addr<RoomActor>>> {
     here.iter().find(|(of, room)| *of == place && room.connected()).map(|(_, room)| Arc::clone(room))
+}
+
+/// The smallest keys behind `after`, as many as `max`, in order.
+fn first<'a, K: Ord>(keys: impl Iterator<Item = &'a K>, after: Option<&K>, max: usize) -> Vec<&'a K> {
+    let mut rest: Vec<_> = keys.filter(|key| after.is_none_or(|after| *key > after)).collect();
+    if rest.len() > max {
+        rest.select_nth_unstable(max);
+        rest.truncate(max);
+    }
+    rest.sort_unstable();
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_have_each_once_and_in_order() {
+        let keys = [5, 2, 9, 7, 1, 3, 8];
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = first(keys.iter(), after, 3);
+            all.extend(page.iter().copied().copied());
+            after = page.last().copied();
+            if page.len() < 3 {
+                break;
+            }
+        }
+        assert_eq!(all, [1, 2, 3, 5, 7, 8, 9]);
+        assert_eq!(first(keys.iter(), None, 100).len(), 7);
+        assert!(first(keys.iter(), Some(&9), 100).is_empty());
+    }
 }

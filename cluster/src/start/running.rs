@@ -14,6 +14,7 @@ use tokio::runtime::{EnterGuard, Runtime};
 use tokio::task::JoinHandle;
 
 use super::Listening;
+use crate::actor::edges;
 use crate::actor::session::Shutdown;
 use crate::consensus::{self, Ended, Role};
 use crate::drain::{self, Left};
@@ -171,6 +172,7 @@ impl Running {
         self.dismiss().await;
         self.hand_over().await;
         self.node.mesh.stop().await;
+        let _ = self.node.edges.send(edges::Stop).await; // it has ended already
         self.node.registry.stop();
         let _ = tokio::time::timeout(limits::REGISTRY_STOP_WITHIN, &mut self.ended).await;
         drop(self.links);

@@ -81,7 +81,9 @@ async fn three_nodes_share_what_one_had_and_go_on_without_it() {
     let mut statuses = first.node.registry.watch_status();
     let voters = statuses.wait_for(|status| status.voters.len() == 3);
     tokio::time::timeout(SOON, voters).await.unwrap().unwrap();
+    let edges = first.node.edges.clone();
     first.stop().await;
+    assert!(!edges.connected(), "nobody looks after edges there any more");
     for node in [&second, &third] {
         until(node, |state| owned(state, 2) == 2048 && owned(state, 3) == 2048).await;
     }

@@ -165,7 +165,7 @@ pub enum Body {
     /// The nodes that the sender has links with, whenever that changes.
     Reaches(Vec<NodeId>),
     /// The edges that report to the sender, as it last heard them; once a second, and when one comes or
-    /// goes.
+    /// goes. Several frames where they are many.
     Edges(Vec<EdgeReport>),
     /// A session has left: its allocations end on every edge (DESIGN.md 6).
     End {
@@ -210,8 +210,13 @@ pub enum Ask {
     },
     /// Of any node: how it is.
     Status,
-    /// Of any node: the rooms that it runs.
+    /// Of any node: the first of the rooms that it runs, by name, [`crate::limits::ROOMS_PAGE`] at most.
     Rooms,
+    /// Of any node: the next of them.
+    RoomsAfter {
+        /// The last one that is known.
+        room: RoomKey,
+    },
     /// Of a room's owner: who is in it.
     Peers {
         /// Which room.
@@ -257,7 +262,7 @@ pub enum Answer {
     Done,
     /// How a node is.
     Status(NodeStatus),
-    /// Its rooms and how many are in each.
+    /// Its rooms and how many are in each; fewer than [`crate::limits::ROOMS_PAGE`] are the last ones.
     Rooms(Vec<(RoomKey, u32)>),
     /// Who is in a room; nobody where there is no such room.
     Peers(Option<Vec<Entry>>),

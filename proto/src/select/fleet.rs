@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use super::EdgeStatus;
 use super::ice::turn_urls;
 use crate::id::{EdgeId, NodeId};
-use crate::limits::EDGE_LOST_AFTER;
+use crate::limits::{EDGE_LOST_AFTER, EDGE_REPORTS_BYTES, EDGES_MAX};
 use crate::mesh::node::EdgeReport;
 use crate::mesh::uplink::{EdgeHello, Health};
 use crate::time::{Mono, Now};
+use crate::wire;
 
 /// One edge as it was last heard.
 #[derive(Debug, Clone)]
@@ -29,8 +30,8 @@ pub struct Seen {
 #[derive(Debug, Default)]
 pub struct Fleet {
     edges: BTreeMap<EdgeId, Seen>,
-    /// What other nodes said last, and when.
-    elsewhere: BTreeMap<NodeId, (Mono, Vec<EdgeReport>)>,
+    /// What other nodes said last of each edge, and when.
+    elsewhere: BTreeMap<NodeId, BTreeMap<EdgeId, (Mono, EdgeReport)>>,
 }
 
 impl Fleet {
@@ -56,9 +57,23 @@ impl Fleet {
         }
     }
 
-    /// What another node hears: all of it.
+    /// What another node hears, or a piece of it. Edges that it says nothing of any more it does not hear.
     pub fn handle_reports(&mut self, now: Now, from: NodeId, reports: Vec<EdgeReport>) {
-        self.elsewhere.insert(from, (now.mono, reports));
+        let held = self.elsewhere.entry(from).or_default();
+        for report in reports {
+            let edge = &report.hello.edge;
+            if held.len() < EDGES_MAX || held.contains_key(edge) {
+                held.insert(edge.clone(), (now.mono, report));
+            }
+        }
+    }
+
+    /// Edges that are no more: `stays` says what the registry has.
+    pub fn forget(&mut self, stays: impl Fn(&EdgeId) -> bool) {
+        self.edges.retain(|edge, _| stays(edge));
+        for held in self.elsewhere.values_mut() {
+            held.retain(|edge, _| stays(edge));
+        }
     }
 
     /// What other nodes are told: the edges that report here.
@@ -72,20 +87,44 @@ impl Fleet {
         self.edges.values().map(report).collect()
     }
 
-    /// Counts those as lost that were not heard for [`EDGE_LOST_AFTER`], and forgets nodes that said
-    /// nothing for that long.
+    /// The same in pieces, each written in [`EDGE_REPORTS_BYTES`] unless one report alone is longer.
+    #[must_use]
+    pub fn pieces(&self) -> Vec<Vec<EdgeReport>> {
+        let (mut pieces, mut bytes) = (Vec::<Vec<EdgeReport>>::new(), usize::MAX);
+        for report in self.reports() {
+            let len = wire::encode(&report).map_or(0, |bytes| bytes.len());
+            match pieces.last_mut().filter(|_| len.saturating_add(bytes) <= EDGE_REPORTS_BYTES) {
+                Some(piece) => {
+                    piece.push(report);
+                    bytes += len;
+                }
+                None => {
+                    pieces.push(vec![report]);
+                    bytes = len;
+                }
+            }
+        }
+        pieces
+    }
+
+    /// Counts those as lost that were not heard for [`EDGE_LOST_AFTER`], and forgets what other nodes have not
+    /// said again for that long.
     pub fn handle_timeout(&mut self, now: Now) {
         for seen in self.edges.values_mut() {
             seen.alive &= now.mono.since(seen.heard) < EDGE_LOST_AFTER;
         }
-        self.elsewhere.retain(|_, (heard, _)| now.mono.since(*heard) < EDGE_LOST_AFTER);
+        self.elsewhere.retain(|_, held| {
+            held.retain(|_, (heard, _)| now.mono.since(*heard) < EDGE_LOST_AFTER);
+            !held.is_empty()
+        });
     }
 
     /// When [`Self::handle_timeout`] has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Mono {
         let alive = self.edges.values().filter(|seen| seen.alive).map(|seen| seen.heard);
-        let heard = alive.chain(self.elsewhere.values().map(|(heard, _)| *heard)).min();
+        let elsewhere = self.elsewhere.values().flat_map(BTreeMap::values).map(|(heard, _)| *heard);
+        let heard = alive.chain(elsewhere).min();
         heard.map_or(Mono::NEVER, |heard| heard + EDGE_LOST_AFTER)
     }
 
@@ -94,11 +133,9 @@ impl Fleet {
     #[must_use]
     pub fn edges(&self) -> BTreeMap<EdgeId, Seen> {
         let mut all = self.edges.clone();
-        for (heard, report) in
-            self.elsewhere.values().flat_map(|(heard, all)| all.iter().map(|r| (*heard, r)))
-        {
+        for (heard, report) in self.elsewhere.values().flat_map(BTreeMap::values) {
             let (hello, health, alive) = (report.hello.clone(), report.health.clone(), report.alive);
-            let theirs = Seen { hello, health, heard, alive, link: 0 };
+            let theirs = Seen { hello, health, heard: *heard, alive, link: 0 };
             let known = all.entry(report.hello.edge.clone()).or_insert_with(|| theirs.clone());
             if theirs.alive && !known.alive {
                 *known = theirs;
@@ -203,6 +240,51 @@ mod tests {
         there.handle_timeout(now);
         here.handle_reports(now, NodeId(2), there.reports());
         assert!(!available(&here), "lost there too");
+    }
+
+    #[test]
+    fn many_edges_are_told_in_pieces() {
+        let mut now = Now { mono: Mono::default(), unix: Unix::default() };
+        let (mut here, mut there) = (Fleet::default(), Fleet::default());
+        assert!(there.pieces().is_empty());
+        for n in 0..1000 {
+            let edge = EdgeId::new(&format!("e{n}")).unwrap();
+            let build = "b".repeat(n % 64);
+            there.handle_hello(now, n as u64, EdgeHello { edge, build, ..hello() });
+        }
+        let pieces = there.pieces();
+        assert!(pieces.len() > 2);
+        let len = |piece: &Vec<EdgeReport>| wire::encode(piece).unwrap().len();
+        assert!(pieces.iter().all(|piece| len(piece) <= EDGE_REPORTS_BYTES + 8), "and a list's own head");
+        assert_eq!(pieces.concat(), there.reports());
+
+        for piece in &pieces {
+            now = now.after(Duration::from_millis(1));
+            here.handle_reports(now, NodeId(2), piece.clone());
+        }
+        assert_eq!(here.edges().len(), 1000);
+        // A piece is lost, again and again: its edges alone are not heard any more.
+        now = now.after(EDGE_LOST_AFTER / 2);
+        pieces.iter().skip(1).for_each(|piece| here.handle_reports(now, NodeId(2), piece.clone()));
+        now = now.after(EDGE_LOST_AFTER / 2);
+        here.handle_timeout(now);
+        assert_eq!(here.edges().len(), 1000 - pieces[0].len());
+    }
+
+    #[test]
+    fn removed_edges_are_forgotten() {
+        let now = Now { mono: Mono::default(), unix: Unix::default() };
+        let (mut here, mut there) = (Fleet::default(), Fleet::default());
+        there.handle_hello(now, 1, hello());
+        here.handle_hello(now, 2, EdgeHello { edge: EdgeId::new("e2").unwrap(), ..hello() });
+        here.handle_reports(now, NodeId(2), there.reports());
+        here.forget(|_| true);
+        assert_eq!(here.edges().len(), 2);
+        here.forget(|edge| *edge != hello().edge);
+        assert_eq!(here.edges().len(), 1, "one that another node hears");
+        here.forget(|_| false);
+        assert!(here.edges().is_empty() && here.reports().is_empty());
+        assert_eq!(here.poll_timeout(), Mono::NEVER);
     }
 
     #[test]
