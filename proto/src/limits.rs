@@ -516,6 +516,16 @@ pub const HANDOVER_EVERY: Duration = Duration::from_secs(30);
 pub const HISTORY_GAP: u64 = 1_000_000_000;
 /// The same for nodes' ids.
 pub const HISTORY_NODES: u64 = 1_000;
+/// The same for sealing keys' numbers, one a day.
+pub const HISTORY_SEALING_KEYS: u64 = 1_000;
+
+/// A key seals resume tokens for this long; then the next one does.
+pub const SEALING_KEY_FOR: Duration = Duration::from_secs(24 * 3600);
+/// It opens them for this long beyond the last one's end: a gateway that is cut off seals on with the key that it
+/// knows.
+pub const SEALING_KEY_REST: Duration = Duration::from_secs(3600);
+/// Whether a key is due is looked at this often.
+pub const SEALING_LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Entries that a node remembers for those that follow its feed: one that was away for longer gets the
 /// whole registry.
@@ -685,6 +695,11 @@ const _: () = {
     );
     assert!(2 * SNAPSHOT_EVERY_BYTES + UNCOMMITTED_BYTES_MAX <= LOG_BYTES_MAX);
     assert!(KEYS_PER_APP >= 2 && NUMBERED_SECRETS_MAX >= 2);
+    // As many sealing keys as are in force at once, and one.
+    assert!(
+        (RESUME_TTL.as_secs() + SEALING_KEY_REST.as_secs()) / SEALING_KEY_FOR.as_secs() + 3
+            <= NUMBERED_SECRETS_MAX as u64
+    );
 
     // The longest packet passes a full bucket.
     assert!(ALLOCATION_BANDWIDTH as u128 / 8 * BANDWIDTH_BURST.as_millis() / 1000 > 2 * 65_536);

@@ -175,6 +175,14 @@ pub enum Command {
         /// Whether it is to own none.
         draining: bool,
     },
+    /// A node's process is about to stop: it drains until the next one begins. Not an operator's word, which
+    /// holds beyond that.
+    NodeStopping {
+        /// Which.
+        node: NodeId,
+        /// The generation that stops: not one that has begun since.
+        generation: Generation,
+    },
     /// An operator decides that a node leaves for good: it drains, and is removed when it owns nothing and
     /// is no member of Raft. `NodeSet` without `draining` calls it off.
     NodeLeave {

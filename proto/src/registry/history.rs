@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::{NodeState, Note, State};
 use crate::id::{ClusterId, Epoch, Generation, Index, NodeId};
-use crate::limits::{HISTORY_GAP, HISTORY_NODES};
+use crate::limits::{HISTORY_GAP, HISTORY_NODES, HISTORY_SEALING_KEYS};
 use crate::time::Unix;
 
 impl State {
@@ -39,6 +39,8 @@ impl State {
         self.now = self.now.max(now);
         // Ids that were given out by what is missing are not given out again.
         self.last_node = NodeId(self.last_node.0.saturating_add(HISTORY_NODES));
+        // So that a token of a key that is missing is known for that, and its client joins afresh.
+        Arc::make_mut(&mut self.sealing).skip(HISTORY_SEALING_KEYS);
         for node in Arc::make_mut(&mut self.nodes).values_mut() {
             node.generation = Generation(node.generation.0.saturating_add(HISTORY_GAP));
             (node.state, node.since) = (NodeState::Down, self.now);
@@ -91,6 +93,7 @@ mod tests {
         let mut state = before.clone();
         state.recover(Unix::from_secs(200), &[NodeId(2), NodeId(3)], note());
         assert_eq!(state.cluster(), before.cluster());
+        assert_eq!(state.sealing_keys().next(), before.sealing_keys().next() + HISTORY_SEALING_KEYS);
         assert_eq!(state.index().0, before.index().0 + HISTORY_GAP);
         assert!(state.node(NodeId(1)).is_some() && !state.is_up(NodeId(1)));
         assert!(state.was_removed(NodeId(2)) && state.was_removed(NodeId(3)));

@@ -29,6 +29,7 @@ pub mod placement;
 pub mod profile;
 mod revocations;
 pub mod rights;
+pub mod sealing;
 mod secrets;
 mod settings;
 mod shards;

@@ -22,7 +22,7 @@ pub struct Node {
     pub state: NodeState,
     /// Its part of the shards, relative to others'.
     pub weight: u16,
-    /// Whether it is to own none.
+    /// Whether an operator says that it is to own none.
     pub draining: bool,
     /// Where it is reached.
     pub addresses: NodeAddresses,
@@ -35,6 +35,17 @@ pub struct Node {
     /// Whether it is to leave for good, once it owns nothing and is no member of Raft.
     #[serde(default)]
     pub leaving: bool,
+    /// Whether its process is about to stop, and is to own none until the next one begins.
+    #[serde(default)]
+    pub stopping: bool,
+}
+
+impl Node {
+    /// Whether it is to own no shards, for whichever reason.
+    #[must_use]
+    pub const fn drains(&self) -> bool {
+        self.draining || self.stopping
+    }
 }
 
 /// Whether a node is there.
@@ -138,6 +149,7 @@ impl State {
             speaks: self.version,
             since: self.now,
             leaving: false,
+            stopping: false,
         };
         Arc::make_mut(&mut self.nodes).insert(node, fresh);
         Ok(Outcome::Done)
@@ -172,7 +184,7 @@ impl State {
         let held = Arc::make_mut(&mut self.nodes).get_mut(&node).ok_or(missing)?;
         let generation = Generation(held.generation.0.saturating_add(1));
         (held.generation, held.state, held.since) = (generation, NodeState::Up, since);
-        (held.addresses, held.build, held.speaks) = (addresses, build, speaks);
+        (held.addresses, held.build, held.speaks, held.stopping) = (addresses, build, speaks, false);
         self.raise_epochs_of(node);
         Ok(Outcome::Up { generation })
     }
@@ -206,6 +218,16 @@ impl State {
         (held.weight, held.draining) = (weight, draining);
         // Who serves again does not leave.
         held.leaving &= draining;
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn node_stopping(&mut self, node: NodeId, generation: Generation) -> Result<Outcome, Refusal> {
+        let missing = self.no_node(node);
+        let held = Arc::make_mut(&mut self.nodes).get_mut(&node).ok_or(missing)?;
+        if held.generation != generation {
+            return Err(Refusal::OtherGeneration(held.generation));
+        }
+        held.stopping = true;
         Ok(Outcome::Done)
     }
 

@@ -37,7 +37,7 @@ pub fn solve_among(state: &State, fit: impl Fn(NodeId, &Node) -> bool) -> Vec<Mo
 /// Whether a node may own shards.
 #[must_use]
 pub fn is_eligible(node: &Node) -> bool {
-    node.state == NodeState::Up && !node.draining && node.weight > 0
+    node.state == NodeState::Up && !node.drains() && node.weight > 0
 }
 
 /// Who may own a group's shards, and their weights.

@@ -14,9 +14,7 @@ use super::{
     Refusal, RequestId, ShardEntry, Thing, VERSION, shards,
 };
 use crate::id::{AppId, EdgeId, Index, InvitationId, KeyId, NodeId, Region, Shard};
-use crate::limits::{
-    PEER_PREFIXES_MAX, REQUESTS_REMEMBERED, SEALING_KEY_BYTES, SECRET_BYTES, SHARDS, SNAPSHOT_MAX,
-};
+use crate::limits::{PEER_PREFIXES_MAX, REQUESTS_REMEMBERED, SECRET_BYTES, SHARDS, SNAPSHOT_MAX};
 use crate::mesh::uplink::{PeerPolicy, Secret};
 use crate::time::Unix;
 use crate::wire::{self, WireError};
@@ -38,6 +36,9 @@ pub struct State {
     pub(super) sealing: Arc<Numbered>,
     pub(super) revocations: Revocations,
     pub(super) peers: Arc<PeerPolicy>,
+    /// When each sealing key began.
+    #[serde(default)]
+    pub(super) sealing_since: Arc<BTreeMap<u64, Unix>>,
     #[serde(default)]
     pub(super) authorities: Arc<Numbered<Authority>>,
     #[serde(default)]
@@ -71,6 +72,7 @@ impl Default for State {
             edges: Arc::default(),
             turn: Arc::default(),
             sealing: Arc::default(),
+            sealing_since: Arc::default(),
             revocations: Revocations::default(),
             peers: Arc::default(),
             authorities: Arc::default(),
@@ -238,6 +240,7 @@ impl State {
             }
             Command::NodeDown { node, generation, moves } => self.node_down(node, generation, &moves),
             Command::NodeSet { node, weight, draining } => self.node_set(node, weight, draining),
+            Command::NodeStopping { node, generation } => self.node_stopping(node, generation),
             Command::NodeLeave { node } => self.node_leave(node),
             Command::NodeRemove { node } => self.node_remove(node),
             Command::InvitationAdd { id, hash, region, until } => {
@@ -267,9 +270,7 @@ impl State {
                 Arc::make_mut(&mut self.turn).remove(Thing::TurnSecret, number)
             }
             Command::SealingKeyAdd { number, key } => self.sealing_key_add(number, key),
-            Command::SealingKeyRemove { number } => {
-                Arc::make_mut(&mut self.sealing).remove(Thing::SealingKey, number)
-            }
+            Command::SealingKeyRemove { number } => self.sealing_key_remove(number),
             Command::Revoke { sessions, banned, until, banned_until } => {
                 self.revoke(&sessions, banned, until, banned_until)
             }
@@ -286,13 +287,6 @@ impl State {
             return Err(Refusal::Invalid(Thing::Secret));
         }
         Arc::make_mut(&mut self.turn).add(Thing::TurnSecret, number, secret)
-    }
-
-    fn sealing_key_add(&mut self, number: u64, key: Secret) -> Result<Outcome, Refusal> {
-        if key.0.len() != SEALING_KEY_BYTES {
-            return Err(Refusal::Invalid(Thing::Secret));
-        }
-        Arc::make_mut(&mut self.sealing).add(Thing::SealingKey, number, key)
     }
 
     fn peers_set(&mut self, policy: PeerPolicy) -> Result<Outcome, Refusal> {

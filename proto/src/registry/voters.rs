@@ -74,7 +74,7 @@ pub fn plan(state: &State, me: NodeId, members: &Members, lost: &BTreeSet<NodeId
     }
     let view = View { state, me, members, lost };
     let mut voters = view.voters();
-    if !voters.contains(&me) || view.node(me).is_none_or(|node| node.draining) {
+    if !voters.contains(&me) || view.node(me).is_none_or(Node::drains) {
         // Whoever is to lead is to stay a voter.
         let mut heirs = members.voters.intersection(&voters).filter(|node| **node != me).peekable();
         // The only voter there is: another comes before it goes.
@@ -114,12 +114,12 @@ impl View<'_> {
     }
 
     fn drains(&self, node: NodeId) -> bool {
-        self.node(node).is_none_or(|node| node.draining)
+        self.node(node).is_none_or(Node::drains)
     }
 
     /// Whether a node is one to become a member.
     fn is_fit(&self, id: NodeId) -> bool {
-        self.node(id).is_some_and(|node| node.state == NodeState::Up && !node.draining)
+        self.node(id).is_some_and(|node| node.state == NodeState::Up && !node.drains())
             && !self.lost.contains(&id)
     }
 

@@ -96,6 +96,12 @@ impl ResumeToken {
         Some(format!("r1.{number}.{}", BASE64URL_NOPAD.encode(&bytes)))
     }
 
+    /// The number of the key that a text says it is sealed with.
+    #[must_use]
+    pub fn sealed_by(text: &str) -> Option<u64> {
+        text.strip_prefix("r1.")?.split_once('.')?.0.parse().ok()
+    }
+
     /// Reads a token back.
     ///
     /// # Errors
@@ -152,6 +158,7 @@ mod tests {
         assert_eq!(ResumeToken::open(&text, &both, now), Ok(token()));
         let other = SealingKeys::from([(1, [3; 32])]);
         assert_eq!(ResumeToken::open(&text, &other, now), Err(OpenError::Unknown));
+        assert_eq!(ResumeToken::sealed_by(&text), Some(1));
         assert_eq!(ResumeToken::open(&text, &both, Unix::from_secs(100)), Err(OpenError::Expired));
     }
 

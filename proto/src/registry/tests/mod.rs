@@ -614,7 +614,7 @@ proptest! {
             let eligible: BTreeMap<_, _> = log
                 .0
                 .nodes()
-                .filter(|(_, n)| n.state == NodeState::Up && !n.draining && n.weight > 0)
+                .filter(|(_, n)| n.state == NodeState::Up && !n.drains() && n.weight > 0)
                 .map(|(id, n)| (id, u64::from(n.weight)))
                 .collect();
             if eligible.is_empty() {
