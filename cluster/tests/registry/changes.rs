@@ -95,7 +95,9 @@ async fn a_stand_by_is_caught_up_by_a_snapshot_longer_than_a_frame() {
     registry.change_members(change(AddLearnerNode, &[2])).await.unwrap();
     // What comes meanwhile follows it.
     propose_many(&registry, 0..20).await;
-    cluster.has(2, 19).await;
+    for mark in 0..20 {
+        cluster.has(2, mark).await;
+    }
     let longest = cluster.net.longest.load(Ordering::Relaxed) as usize;
     assert!(longest > MESH_FRAME_MAX, "{longest}");
     let (ours, theirs) = (registry.state(), cluster.member(2).state());
