@@ -15,7 +15,7 @@ use crate::node::Node;
 use crate::proposals::{Proposals, Unavailable};
 
 /// One attempt to begin; then whoever watches is told what is missing.
-const ATTEMPT: Duration = Duration::from_secs(5);
+const ATTEMPT: Duration = Duration::from_secs(3);
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -50,10 +50,18 @@ async fn propose(
             },
             Err(Unavailable::Stopped) => return Err(LifeError::Stopped),
             Err(missing) => {
-                tracing::warn!(%missing, "waiting for the cluster");
+                tracing::warn!("waiting for {}", waits_for(&missing));
                 tokio::time::sleep(AGAIN).await; // some answers, as of a full disk, come at once
             }
         }
+    }
+}
+
+/// What a node that begins waits for, in words.
+fn waits_for(missing: &Unavailable) -> String {
+    match missing {
+        Unavailable::NoLeader(why) => why.replacen("no leader", "a leader", 1),
+        other => format!("the cluster: {other}"),
     }
 }
 
@@ -113,4 +121,21 @@ async fn end(node: &Node) {
     // What has ended already gives an error.
     join_all(node.sessions.all().iter().map(|(_, session)| session.send(session::Over))).await;
     join_all(node.proxies.all().iter().map(|(_, proxy)| proxy.send(proxy::Over))).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use chappe_admin::health::{Silent, no_leader};
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_begins_says_what_it_waits_for() {
+        let silent = |node| Silent { node: NodeId(node), region: None, heard: None };
+        let missing = Unavailable::NoLeader(no_leader(3, &[silent(2), silent(3)]));
+        let told = waits_for(&missing);
+        assert!(told.starts_with("a leader: 2 of 3 voters unreachable: node 2 "), "{told}");
+        let told = waits_for(&Unavailable::Silent(NodeId(2)));
+        assert_eq!(told, "the cluster: the leader, node 2, did not answer in time");
+    }
 }
