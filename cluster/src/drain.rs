@@ -3,18 +3,19 @@
 //! first part of a stop.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
 use chappe_proto::id::SessionId;
 use chappe_proto::limits;
-use chappe_proto::registry::{Command, NodeState, State};
+use chappe_proto::registry::{self, Command, NodeState, State};
+use chappe_proto::time::Mono;
 
 use crate::actor::session::{Moving, SessionActor, Shutdown};
 use crate::clock;
 use crate::node::{Node, told};
+use crate::proposals::Unavailable;
 
 /// Sessions are asked to move in so many steps.
 const STEPS: u32 = 20;
@@ -51,7 +52,7 @@ impl Left {
 /// Empties the node whenever the registry says that it drains, and stops where it no longer does.
 pub(crate) async fn run(node: Arc<Node>) {
     let mut states = node.registry.watch();
-    let drains = |state: &Arc<State>| state.node(node.id).is_some_and(|held| held.draining);
+    let drains = |state: &Arc<State>| state.node(node.id).is_some_and(registry::Node::drains);
     loop {
         if states.wait_for(drains).await.is_err() {
             return;
@@ -116,30 +117,21 @@ async fn clients(node: &Arc<Node>, within: Duration) {
     }
 }
 
-/// Empties the node before its process stops, and says what is left as it goes. Its next start takes the
-/// registry's word back that it drains ([`resume`]); an operator's own word stays.
-pub(crate) async fn before_stop(
-    node: &Arc<Node>,
-    marker: &Path,
-    within: Duration,
-    mut told: impl FnMut(Left),
-) {
+/// Empties the node before its process stops, and says what is left as it goes. The registry forgets with the
+/// next start that it stopped; an operator's own word stays.
+pub(crate) async fn before_stop(node: &Arc<Node>, within: Duration, mut told: impl FnMut(Left)) {
     let deadline = clock::mono() + within;
-    let state = node.registry.state();
-    let Some(held) = state.node(node.id).filter(|held| !held.draining) else { return };
-    if node.others().is_empty() {
-        return; // nobody would take anything
-    }
-    if let Err(error) = std::fs::write(marker, b"") {
-        tracing::warn!(%error, "stopping without draining first: {} cannot be written", marker.display());
-        return;
-    }
-    let command = Command::NodeSet { node: node.id, weight: held.weight, draining: true };
-    if let Err(error) = node.proposals.propose(command, within.min(COMMIT_WITHIN)).await {
-        tracing::warn!(%error, "stopping without draining first");
-        return;
-    }
     loop {
+        if node.others().is_empty() {
+            return; // nobody would take anything
+        }
+        // Another life may begin meanwhile, and an operator may take his word back.
+        if !node.registry.state().node(node.id).is_some_and(registry::Node::drains)
+            && let Err(error) = say_stopping(node, deadline).await
+        {
+            tracing::warn!(%error, "stopping without draining first");
+            return;
+        }
         let left = Left::on(node);
         told(left);
         if left.is_nothing() || clock::mono() >= deadline {
@@ -149,20 +141,14 @@ pub(crate) async fn before_stop(
     }
 }
 
-/// After a stop that drained first: serves again.
-pub(crate) async fn resume(node: &Node, marker: &Path) {
-    if !marker.exists() {
-        return;
+async fn say_stopping(node: &Node, deadline: Mono) -> Result<(), Unavailable> {
+    let me = node.gateway();
+    let command = Command::NodeStopping { node: me.node, generation: me.generation };
+    let applied = node.proposals.propose(command, deadline.until(clock::mono()).min(COMMIT_WITHIN)).await?;
+    if let Err(refusal) = applied.outcome.accepted() {
+        tracing::info!(%refusal, "not yet said that this node stops"); // its next life has begun: again
     }
-    let state = node.registry.state();
-    let Some(held) = state.node(node.id) else { return };
-    let command = Command::NodeSet { node: node.id, weight: held.weight, draining: false };
-    match node.proposals.propose(command, COMMIT_WITHIN).await {
-        Ok(_) => {
-            let _ = std::fs::remove_file(marker); // else the next start says it once more
-        }
-        Err(error) => tracing::warn!(%error, "this node drains still: `chappe cluster resume {}`", node.id),
-    }
+    Ok(())
 }
 
 /// Asks all clients to resume elsewhere; each takes its time within `within`.
@@ -181,7 +167,7 @@ fn ask(session: &Arc<Addr<SessionActor>>, to: &Arc<[String]>, within: Duration) 
 pub(crate) fn elsewhere(node: &Node) -> Arc<[String]> {
     let state = node.registry.state();
     let fit = state.nodes().filter(|(id, held)| {
-        *id != node.id && held.state == NodeState::Up && !held.draining && node.reaches(*id)
+        *id != node.id && held.state == NodeState::Up && !held.drains() && node.reaches(*id)
     });
     fit.flat_map(|(_, held)| told(&held.addresses)).take(limits::NODES_TOLD).collect()
 }

@@ -18,6 +18,7 @@ pub mod mesh;
 pub mod node;
 pub mod proposals;
 mod router;
+mod sealing;
 pub mod start;
 mod starting;
 mod steward;

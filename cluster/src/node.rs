@@ -159,6 +159,13 @@ impl Node {
         }
     }
 
+    /// For how long this node has owned a shard at an epoch; no time where it does not, as far as it knows.
+    pub(crate) fn owned_for(&self, shard: Shard, epoch: Epoch) -> Duration {
+        let owned = self.owned.read().unwrap_or_else(PoisonError::into_inner);
+        let since = owned.get(usize::from(shard.0)).filter(|(of, _)| *of == epoch).map(|(_, since)| *since);
+        since.map_or(Duration::ZERO, |since| clock::mono().since(since))
+    }
+
     /// The lease was not held for this long: graces stood still in rooms meanwhile.
     pub(crate) fn stood_still(&self, gap: Duration) {
         let mut owned = self.owned.write().unwrap_or_else(PoisonError::into_inner);
@@ -170,9 +177,7 @@ impl Node {
     /// Whether no peer of a former owner can come back to a room at this epoch: there was none, or
     /// its last grace is over.
     pub fn is_settled(&self, shard: Shard, epoch: Epoch) -> bool {
-        let owned = self.owned.read().unwrap_or_else(PoisonError::into_inner);
-        let since = owned.get(usize::from(shard.0)).filter(|(of, _)| *of == epoch).map(|(_, since)| *since);
-        epoch <= Epoch(1) || since.is_some_and(|since| clock::mono().since(since) >= limits::GRACE_MAX)
+        epoch <= Epoch(1) || self.owned_for(shard, epoch) >= limits::GRACE_MAX
     }
 
     /// The gateways that may hold sessions of any room.
@@ -196,7 +201,7 @@ impl Node {
     pub(crate) fn urls(&self, state: &State) -> Vec<String> {
         let up = state.nodes().filter(|(_, node)| node.state == NodeState::Up);
         let (own, others): (Vec<_>, Vec<_>) = up.partition(|(node, _)| *node == self.id);
-        let all = own.into_iter().chain(others.into_iter().filter(|(_, node)| !node.draining));
+        let all = own.into_iter().chain(others.into_iter().filter(|(_, node)| !node.drains()));
         all.flat_map(|(_, node)| told(&node.addresses)).take(limits::NODES_TOLD).collect()
     }
 

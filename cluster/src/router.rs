@@ -35,6 +35,9 @@ const COMMIT_WITHIN: Duration = Duration::from_secs(5);
 /// ended.
 const SAID_AGAIN: u32 = 600;
 
+/// Frames by an epoch that ended this long ago are no part of its end.
+const STALE_AFTER: Duration = Duration::from_secs(10);
+
 /// Sends a proxy's frame to a room's owner. False where it cannot be sent.
 pub(crate) fn to_room(node: &Node, owner: NodeId, frame: ToRoom) -> bool {
     let lane = Lane::of(&frame.room);
@@ -205,6 +208,9 @@ impl Router {
         let Some(entry) = state.shard(frame.shard) else { return };
         if frame.epoch < entry.epoch || entry.owner != Some(node.id) {
             let (gateway, epoch) = (frame.gateway, entry.epoch);
+            if frame.epoch < epoch && node.owned_for(frame.shard, epoch) >= STALE_AFTER {
+                self.events.stale(gateway.node, frame.shard, frame.epoch, epoch);
+            }
             let body = ProxyInput::Refused { epoch };
             let refused = FromRoom { room: frame.room, shard: frame.shard, epoch, body };
             let _ = to_proxy(node, gateway, refused); // its proxy asks again

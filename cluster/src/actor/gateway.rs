@@ -111,13 +111,12 @@ fn ask(
 
 /// A return with a resume token (CLUSTER.md 7).
 fn return_to(node: &Arc<Node>, now: Now, resume: &str, join: Join, socket: Socket) -> Greeting {
-    let world = node.world();
-    let token = match ResumeToken::open(resume, &world.sealing, now.unix) {
-        Ok(token) if token.room.room == join.room => token,
-        Ok(_) | Err(OpenError::Unknown) => return Greeting::Gone(GoneReason::Unknown),
-        Err(OpenError::Expired) => return Greeting::Gone(GoneReason::Expired),
-    };
     let state = node.registry.state();
+    let token = match open(&state, now, resume) {
+        Ok(token) if token.room.room == join.room => token,
+        Ok(_) => return Greeting::Gone(GoneReason::Unknown),
+        Err(greeting) => return *greeting,
+    };
     if is_revoked(&state, now, &token.room, token.seat.session, token.identity.as_ref()) {
         return Greeting::Gone(GoneReason::Revoked);
     }
@@ -131,6 +130,23 @@ fn return_to(node: &Arc<Node>, now: Now, resume: &str, join: Join, socket: Socke
         Some(start) => attach(node, start, socket),
         None => Greeting::Gone(GoneReason::Unknown),
     }
+}
+
+/// Opens a resume token; or says what becomes of who brings it.
+fn open(state: &State, now: Now, text: &str) -> Result<ResumeToken, Box<Greeting>> {
+    ResumeToken::open(text, &Node::sealing_keys(state), now.unix).map_err(|error| {
+        let newer = ResumeToken::sealed_by(text).is_some_and(|key| key >= state.sealing_keys().next());
+        Box::new(match error {
+            // Another gateway's registry is ahead of this one's by a key: the session is not lost.
+            OpenError::Unknown if newer => {
+                let message = "the token is sealed with a key that this node has not heard of yet";
+                let refusal = Refusal::new(ErrorCode::Unavailable, message);
+                Greeting::Refused(refusal.retry_after(limits::BUSY_RETRY + jitter()))
+            }
+            OpenError::Unknown => Greeting::Gone(GoneReason::Unknown),
+            OpenError::Expired => Greeting::Gone(GoneReason::Expired),
+        })
+    })
 }
 
 /// A session that every node has forgotten, made anew from its token: the same peer, its counters
@@ -235,4 +251,32 @@ pub fn is_revoked(
 fn jitter() -> Duration {
     let [byte] = clock::random::<1>();
     limits::RETRY_JITTER * u32::from(byte) / 256
+}
+
+#[cfg(test)]
+mod tests {
+    use chappe_proto::id::Index;
+    use chappe_proto::mesh::uplink::Secret;
+    use chappe_proto::registry::{Command, Entry};
+    use chappe_proto::time::{Mono, Unix};
+
+    use super::*;
+
+    #[test]
+    fn a_token_of_a_key_that_is_not_applied_here_yet_ends_no_session() {
+        let (mut state, unix) = (State::default(), Unix::from_secs(1_800_000_000));
+        for number in 1..=2 {
+            let command = Command::SealingKeyAdd { number, key: Secret(vec![9; 32]) };
+            let entry = Entry { at: unix, by: None, note: None, command };
+            state.apply(Index(number), entry).accepted().unwrap();
+        }
+        let now = Now { mono: Mono::default(), unix };
+        let greeting = |text| open(&state, now, text).map(|_| ()).map_err(|greeting| *greeting);
+        let Err(Greeting::Refused(refusal)) = greeting("r1.3.AAAA") else { panic!("it may be there soon") };
+        assert_eq!(refusal.code, ErrorCode::Unavailable);
+        assert!(refusal.retry_after_ms.is_some());
+        for gone in ["r1.1.AAAA", "r1.2.AAAA", "r1.0.AAAA", "r1.x.AAAA", "junk"] {
+            assert!(matches!(greeting(gone), Err(Greeting::Gone(GoneReason::Unknown))), "{gone}");
+        }
+    }
 }

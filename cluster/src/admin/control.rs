@@ -135,7 +135,7 @@ impl Control for Admin {
                     heard_ms: if own.is_some() { Some(0) } else { heard(id) },
                     build: node.build.clone(),
                     weight: node.weight,
-                    draining: node.draining,
+                    draining: node.drains(),
                     leaving: node.leaving,
                     shards: shards.get(&id).copied().unwrap_or(0),
                     lag: own.as_ref().map(behind),

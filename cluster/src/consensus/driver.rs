@@ -19,7 +19,8 @@ use super::handle::Flags;
 use super::member::{Build, Member, Output, Snap, Write};
 use super::published::Published;
 use super::types::{
-    Applied, FatalError, Proposal, ProposeError, ReadError, Status, Ticket, TransferError, Transport,
+    Applied, FatalError, OnRefused, Proposal, ProposeError, ReadError, Status, Ticket, TransferError,
+    Transport,
 };
 use crate::clock;
 
@@ -59,6 +60,8 @@ pub(super) struct Outlets {
     pub(super) back: SyncSender<Input>,
     pub(super) flags: Arc<Flags>,
     pub(super) transport: Box<dyn Transport>,
+    /// Hears of refused snapshots.
+    pub(super) refused: OnRefused,
 }
 
 /// The loop's state.
@@ -172,7 +175,7 @@ impl Driver {
                 }
             }
             // It is in the log already.
-            Output::Refused(..) => {}
+            Output::Refused(from, why) => (self.out.refused)(from, &why),
         }
         Ok(())
     }

@@ -70,10 +70,10 @@ impl Registry {
                 let _ = back.send(Input::Panicked(describe(&*panic)));
             }
         })?;
-        let Config { transport, .. } = config;
+        let Config { transport, refused, .. } = config;
         let (back, flagged) = (inputs.clone(), Arc::clone(&flags));
-        let outlets =
-            Outlets { published: Arc::clone(&published), status, writes, back, flags: flagged, transport };
+        let out = Arc::clone(&published);
+        let outlets = Outlets { published: out, status, writes, back, flags: flagged, transport, refused };
         spawn("registry", move || {
             let drive = || {
                 let seed = u64::from_ne_bytes(clock::random());

@@ -42,6 +42,6 @@ pub use recover::{RecoverError, Survivor, inspect, recover};
 pub use status::conf_change;
 pub use sync::{Barrier, Fdatasync, Synced};
 pub use types::{
-    Alone, Applied, FatalError, Proposal, ProposeError, ReadError, Role, Status, TransferError, Transport,
-    Unsent,
+    Alone, Applied, FatalError, OnRefused, Proposal, ProposeError, ReadError, Role, Status, TransferError,
+    Transport, Unsent,
 };

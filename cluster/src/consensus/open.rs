@@ -18,7 +18,7 @@ use super::load::{begin, found_cluster, member_of, read, read_all};
 use super::pledge::{Found, Pledge, Record};
 use super::storage::Write;
 use super::sync::{Barrier, Fdatasync};
-use super::types::{Alone, FatalError, Transport};
+use super::types::{Alone, FatalError, OnRefused, Transport};
 use crate::clock;
 
 /// How a registry is opened.
@@ -36,6 +36,8 @@ pub struct Config {
     pub transport: Box<dyn Transport>,
     /// Makes files durable.
     pub barrier: Box<dyn Barrier>,
+    /// Hears of each snapshot of a member's that is refused, and why. It is logged already.
+    pub refused: OnRefused,
 }
 
 impl Config {
@@ -49,6 +51,7 @@ impl Config {
             accept_loss: false,
             transport: Box::new(Alone),
             barrier: Box::new(Fdatasync),
+            refused: Box::new(|_, _| ()),
         }
     }
 }

@@ -188,6 +188,9 @@ pub struct Status {
     pub disk_low: bool,
 }
 
+/// Hears of each snapshot of a member's that is refused, and why.
+pub type OnRefused = Box<dyn Fn(NodeId, &str) + Send>;
+
 /// Takes messages to the other members.
 pub trait Transport: Send + 'static {
     /// Takes a message, to `message.to`, without waiting. One that is lost on the way does no harm,

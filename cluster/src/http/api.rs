@@ -48,7 +48,7 @@ async fn ready(shared: web::Data<Shared>) -> impl Responder {
     };
     let lease = shared.node.lease.holds();
     let state = shared.node.registry.state();
-    let draining = state.node(shared.node.id).is_some_and(|node| node.draining);
+    let draining = state.node(shared.node.id).is_some_and(chappe_proto::registry::Node::drains);
     let body = Ready {
         ready: lease && !draining,
         lease,

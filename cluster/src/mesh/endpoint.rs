@@ -129,10 +129,11 @@ async fn serve(mesh: &Arc<Inner>, places: &Places, incoming: Incoming, place: Ow
 async fn uplink(mesh: &Inner, connection: Connection, edge: EdgeId) {
     static LINKS: AtomicU64 = AtomicU64::new(0);
     let (Some(running), Some(certificate)) = (mesh.running(), certificate(&connection)) else { return };
-    let Some(context) = &running.uplinks else { return };
+    let context = running.uplinks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let Some(context) = context else { return };
     let link = LINKS.fetch_add(1, Ordering::Relaxed);
     mesh.uplinks.lock().unwrap_or_else(PoisonError::into_inner).insert(link, (edge, certificate));
-    super::uplink::run(connection, link, context.clone()).await;
+    super::uplink::run(connection, link, context).await;
     mesh.uplinks.lock().unwrap_or_else(PoisonError::into_inner).remove(&link);
 }
 
@@ -158,11 +159,12 @@ impl Inner {
         let Some(incident) = self.incidents.note(clock::mono(), address, node, refusal, ours) else { return };
         let who = node.map_or_else(|| "a stranger".to_owned(), |node| format!("node {node}"));
         let refusal = &incident.refusal;
-        if ours {
-            tracing::warn!(%address, "refused a link with {who}: {refusal}");
-        } else {
-            tracing::warn!(%address, "{who} refuses a link with this node: {refusal}");
-        }
+        let text = match (refusal, ours) {
+            (Refusal::Join { .. }, _) => format!("refused {refusal}"),
+            (_, true) => format!("refused a link with {who}: {refusal}"),
+            (_, false) => format!("{who} refuses a link with this node: {refusal}"),
+        };
+        tracing::warn!(%address, "{text}");
         if let Some(running) = self.running() {
             running.handler.incident(incident);
         }

@@ -119,7 +119,9 @@ pub(crate) struct Inner {
 pub(crate) struct Running {
     pub(crate) handler: Arc<dyn Handler>,
     pub(crate) states: watch::Receiver<Arc<State>>,
-    pub(crate) uplinks: Option<uplink::Context>,
+    /// None where edges are not accepted, and once the node stops: it has a handle of the mesh, which would
+    /// hold itself.
+    pub(crate) uplinks: Mutex<Option<uplink::Context>>,
 }
 
 impl Mesh {
@@ -163,7 +165,7 @@ impl Mesh {
         handler: Arc<dyn Handler>,
         uplinks: Option<uplink::Context>,
     ) {
-        if self.0.running.set(Running { handler, states, uplinks }).is_err() {
+        if self.0.running.set(Running { handler, states, uplinks: Mutex::new(uplinks) }).is_err() {
             return;
         }
         let tasks = [
@@ -234,6 +236,9 @@ impl Mesh {
     pub async fn stop(&self) {
         for task in self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
+        }
+        if let Some(running) = self.0.running() {
+            running.uplinks.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
         self.0.endpoint.close(STOPPING, b"the node stops");
         self.0.endpoint.wait_idle().await;

@@ -1,6 +1,7 @@
 //! Who may have a link, and who may not: each refusal has a code for the other side and a reason in words.
 
-use chappe_proto::id::{ClusterId, NodeId};
+use chappe_proto::id::{ClusterId, InvitationId, NodeId};
+use chappe_proto::mesh::join::JoinRefusal;
 use chappe_proto::mesh::node::{Hello, WIRE, WIRE_OLDEST};
 use chappe_proto::registry::{State, VERSION};
 use quinn::{ConnectionError, VarInt};
@@ -72,6 +73,14 @@ pub enum Refusal {
         /// The cluster's.
         version: u32,
     },
+    /// It asked to join, and may not.
+    #[error("a join with the invitation {invitation}: {refusal}")]
+    Join {
+        /// The invitation that its token names.
+        invitation: InvitationId,
+        /// Why, as it was told.
+        refusal: JoinRefusal,
+    },
     /// It said nothing in time, or something else first.
     #[error("no hello in time, or not as the first frame")]
     NoHello,
@@ -99,6 +108,7 @@ impl Refusal {
             Self::TooOld { .. } => 22,
             Self::NoHello => 23,
             Self::Theirs(_) => 24,
+            Self::Join { .. } => 25,
         })
     }
 

@@ -17,7 +17,7 @@ use ring::digest::{SHA256, digest};
 
 use super::frame::{self, Frames};
 use super::handle::{Inner, Running};
-use super::hello::DONE;
+use super::hello::{DONE, Refusal};
 use super::pki::{Authority, Holder, PkiError};
 use crate::clock;
 
@@ -54,7 +54,10 @@ pub(crate) async fn serve(mesh: &Inner, connection: Connection) {
                     welcome
                 }
                 Err(refusal) => {
-                    tracing::warn!(%from, invitation = %asked.invitation, "refused a join: {refusal}");
+                    if !matches!(refusal, JoinRefusal::TooMany { .. }) {
+                        let (invitation, refusal) = (asked.invitation, refusal.clone());
+                        mesh.tell(from, None, Refusal::Join { invitation, refusal }, true);
+                    }
                     Joined::Refused(refusal)
                 }
             },

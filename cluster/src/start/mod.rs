@@ -14,6 +14,7 @@ use chappe_proto::limits;
 use chappe_proto::registry::{Command, NodeAddresses};
 use tokio::sync::mpsc;
 
+use crate::events::Events;
 pub use crate::life::LifeError;
 pub use config::{Begin, Config, Found, StartError};
 pub use running::{Failed, Running};
@@ -28,7 +29,7 @@ use crate::node::{Node, Parts};
 use crate::proposals::{Proposals, Unavailable};
 use crate::router::Router;
 use crate::steward::Steward;
-use crate::{clock, drain, feed, follow, http, keeper};
+use crate::{clock, drain, feed, follow, http, keeper, sealing};
 use running::Links;
 
 /// A founding node's registry must have a leader, itself, within this of its start.
@@ -59,7 +60,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let (words, told) = mpsc::channel(KEEPER_QUEUE);
     let router = Arc::new(Router::new(words.clone()));
-    let (registry, ended) = open(&config, &identity, &mesh).await?;
+    let (registry, ended) = open(&config, &identity, &mesh, Arc::clone(&router.events)).await?;
     router.follow(registry.clone());
     let edges = EdgesActor::default().start();
     let proposals = Proposals::new(me, registry.clone(), mesh.clone());
@@ -84,18 +85,19 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let node = Node::new(parts);
     node.begin(generation);
     router.serve(&node);
+    links.spawn(sealing::run(registry.clone()));
     let steward = Steward::new(registry, mesh, words.clone(), Arc::clone(&router.events));
     links.spawn(keeper::run(Arc::clone(&node), steward, words, told));
     edges.send(Serve(Arc::clone(&node))).await.map_err(io::Error::other)?;
-    actix_rt::spawn(follow::run(Arc::clone(&node), Arc::clone(&router)));
-    actix_rt::spawn(drain::run(Arc::clone(&node)));
+    let tasks = vec![
+        actix_rt::spawn(follow::run(Arc::clone(&node), Arc::clone(&router))),
+        actix_rt::spawn(drain::run(Arc::clone(&node))),
+    ];
     let over = actix_rt::spawn(life::run(
         Arc::clone(&node),
         listening.addresses.clone(),
         router.removed.subscribe(),
     ));
-    let marker = config.dir.join("drained-to-stop");
-    drain::resume(&node, &marker).await;
     leased(&node).await;
 
     let admin = Admin { node: Arc::clone(&node), events: Arc::clone(&router.events) };
@@ -113,7 +115,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             on_worker: Box::new(move || router.start_here()),
         },
     )?;
-    Ok(Running::new(node, listening, founded, cluster, server, links, ended, over, feeding, marker))
+    Ok(Running::new(node, listening, founded, cluster, server, links, ended, over, feeding, tasks))
 }
 
 /// Where a node is found.
@@ -172,6 +174,7 @@ async fn open(
     config: &Config,
     identity: &Identity,
     mesh: &Mesh,
+    events: Arc<Events>,
 ) -> Result<(Registry, consensus::Ended), StartError> {
     let (dir, begun) = (config.dir.join("registry"), config.dir.join("identity/begun"));
     // A member that has forgotten how it voted may not vote again (CLUSTER.md 2).
@@ -181,6 +184,7 @@ async fn open(
     let mut opening = consensus::Config::alone(dir, identity.node);
     opening.accept_loss = config.accept_loss;
     opening.transport = Box::new(mesh.raft());
+    opening.refused = Box::new(move |from, why| events.snapshot(from, why));
     if !matches!(config.begin, Begin::Found(_)) || begun.exists() {
         opening.founders = Vec::new();
     }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,8 +73,8 @@ pub struct Running {
     ended: Ended,
     over: JoinHandle<LifeError>,
     feeding: JoinHandle<Result<(), consensus::FatalError>>,
-    /// There, where the last stop drained first.
-    marker: PathBuf,
+    /// What follows the registry.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Why a running node has ended by itself: the process must exit with it.
@@ -101,25 +100,12 @@ impl Running {
         ended: Ended,
         over: JoinHandle<LifeError>,
         feeding: JoinHandle<Result<(), consensus::FatalError>>,
-        marker: PathBuf,
+        tasks: Vec<JoinHandle<()>>,
     ) -> Self {
         let handle = server.handle();
         actix_rt::spawn(server);
         let Listening { http, https, mesh, .. } = listening;
-        Self {
-            node,
-            http,
-            https,
-            mesh,
-            founded,
-            cluster,
-            server: handle,
-            links,
-            ended,
-            over,
-            feeding,
-            marker,
-        }
+        Self { node, http, https, mesh, founded, cluster, server: handle, links, ended, over, feeding, tasks }
     }
 
     /// Waits until the node ends by itself.
@@ -132,9 +118,9 @@ impl Running {
     }
 
     /// Empties the node before it stops (CLUSTER.md 11): `told` hears what is left, until nothing is or
-    /// `within` has passed. What the registry says of it is not changed: its next start serves again.
+    /// `within` has passed. Its next start serves again, unless an operator has said that it drains.
     pub async fn drain(&self, within: Duration, told: impl FnMut(Left)) {
-        drain::before_stop(&self.node, &self.marker, within, told).await;
+        drain::before_stop(&self.node, within, told).await;
     }
 
     /// Hands the leadership to another member, where this one leads and there is one.
@@ -173,6 +159,7 @@ impl Running {
         self.hand_over().await;
         self.node.mesh.stop().await;
         let _ = self.node.edges.send(edges::Stop).await; // it has ended already
+        self.tasks.iter().for_each(JoinHandle::abort);
         self.node.registry.stop();
         let _ = tokio::time::timeout(limits::REGISTRY_STOP_WITHIN, &mut self.ended).await;
         drop(self.links);

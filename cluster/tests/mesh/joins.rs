@@ -8,7 +8,7 @@ use std::time::Duration;
 use chappe_cluster::clock;
 use chappe_cluster::mesh::identity::IdentityDir;
 use chappe_cluster::mesh::join::invite;
-use chappe_cluster::mesh::{Config, JoinError, join_cluster};
+use chappe_cluster::mesh::{Config, JoinError, Refusal, join_cluster};
 use chappe_proto::id::{ClusterId, NodeId, Region};
 use chappe_proto::limits::JOIN_ATTEMPTS_BURST;
 use chappe_proto::mesh::join::{JoinRefusal, Token};
@@ -100,9 +100,9 @@ async fn who_asks_again_since_the_answer_was_lost_is_the_same_node() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_refusal_tells_the_joiner_why() {
+async fn every_refusal_tells_the_joiner_why_and_operators_too() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (one, address) = founder(first.path());
+    let (mut one, address) = founder(first.path());
     let good = token(&one, address, None, later());
 
     let guessed = Token { secret: Secret(vec![0; 32]), ..good.clone() };
@@ -127,6 +127,13 @@ async fn every_refusal_tells_the_joiner_why() {
     let identity =
         join_cluster(&good, &region(), &at(address), &IdentityDir::of(second.path()), SOON).await.unwrap();
     assert_eq!(identity.node, NodeId(2));
+
+    // It is good once.
+    let third = tempfile::tempdir().unwrap();
+    let used = JoinRefusal::Used { node: NodeId(2) };
+    assert_eq!(refused(&good, third.path()).await, used);
+    one.refuses(&Refusal::Join { invitation: brief.invitation, refusal: JoinRefusal::Expired }).await;
+    one.refuses(&Refusal::Join { invitation: good.invitation, refusal: used }).await;
 }
 
 fn brief_end(peer: &Peer, token: &Token) -> Unix {

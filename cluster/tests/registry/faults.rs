@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use chappe_cluster::consensus::{Config, OpenError, ProposeError, ReadError, Registry, Role, Status};
 use chappe_proto::id::NodeId;
+use chappe_proto::registry::State;
 use chappe_proto::registry::profile::LAN;
-use raft::eraftpb::ConfChangeType;
+use raft::eraftpb::{ConfChangeType, Message, MessageType};
 
 use crate::cluster::{Cluster, change};
 use crate::common::{mark, marked, propose, propose_many};
@@ -193,4 +194,31 @@ async fn ten_restarts_in_a_row_lose_nothing() {
         let theirs = cluster.member(member).linearizable().await.unwrap();
         assert_eq!(theirs.encode().unwrap(), state.encode().unwrap(), "one state");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_cut_short_is_refused_and_told_and_harms_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (told, mut heard) = tokio::sync::mpsc::channel(8);
+    let refused = Box::new(move |from: NodeId, why: &str| told.try_send((from, why.to_owned())).unwrap());
+    let config = Config { founders: Vec::new(), refused, ..Config::alone(dir.path(), NodeId(2)) };
+    let (registry, ended) = Registry::open(config).unwrap();
+    let whole = State::default().encode().unwrap();
+    let mut message = Message { from: 1, to: 2, term: 5, ..Message::default() };
+    message.set_msg_type(MessageType::MsgSnapshot);
+    let snapshot = message.mut_snapshot();
+    (snapshot.mut_metadata().index, snapshot.mut_metadata().term) = (9, 5);
+    snapshot.mut_metadata().mut_conf_state().voters = vec![1, 2];
+    snapshot.data = whole[..whole.len() / 2].to_vec().into();
+    registry.deliver(message.clone()).unwrap();
+    let (from, _) = heard.recv().await.unwrap();
+    assert_eq!(from, NodeId(1));
+    // Whole, and of another entry than it says.
+    message.mut_snapshot().data = whole.into();
+    registry.deliver(message).unwrap();
+    let (_, why) = heard.recv().await.unwrap();
+    assert!(why.contains("entry 0"), "{why}");
+    assert_eq!((registry.state().index().0, registry.status().term), (0, 0), "nothing of it was taken");
+    registry.stop();
+    ended.await.unwrap().unwrap();
 }
