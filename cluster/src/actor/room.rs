@@ -103,6 +103,10 @@ pub struct RoomActor {
     behind: HashSet<Gateway>,
     timer: Timer,
     lingering: bool,
+    /// Kicks and bans whose answers are owed: the actor does not stop before.
+    committing: usize,
+    /// It runs no room any more.
+    over: bool,
 }
 
 impl RoomActor {
@@ -130,6 +134,8 @@ impl RoomActor {
                     behind: HashSet::new(),
                     timer: Timer::default(),
                     lingering: false,
+                    committing: 0,
+                    over: false,
                 }
             })
         })
@@ -178,7 +184,8 @@ impl RoomActor {
             self.lingering = true;
             ctx.run_later(LINGER, |actor, ctx| {
                 actor.lingering = false;
-                if actor.machine.as_ref().is_some_and(Site::is_idle) {
+                let idle = actor.machine.as_ref().is_some_and(Site::is_idle);
+                if idle && actor.committing == 0 && !actor.over {
                     actor.stop(ctx); // a proxy whose frame is lost by this attaches again
                 }
             });
@@ -216,13 +223,24 @@ impl RoomActor {
         }
     }
 
-    fn stop(&self, ctx: &mut Context<Self>) {
+    fn stop(&mut self, ctx: &mut Context<Self>) {
+        self.over = true;
         self.node.rooms.remove(&self.key, self.place, &ctx.address());
-        ctx.stop();
+        if self.committing == 0 {
+            ctx.stop();
+        }
+    }
+
+    /// The place in which gateways listen to it: once it is over, its last answers are of the shard's next epoch.
+    fn heard_at(&self) -> Place {
+        let (shard, epoch) = self.place;
+        let state = self.node.registry.state();
+        let current = state.shard(shard).map(|entry| entry.epoch).filter(|_| self.over);
+        (shard, current.unwrap_or(epoch))
     }
 
     fn tell(&mut self, gateway: Gateway, body: ProxyInput, ctx: &mut Context<Self>) {
-        let (shard, epoch) = self.place;
+        let (shard, epoch) = self.heard_at();
         let frame = FromRoom { room: self.key.clone(), shard, epoch, body };
         let behind = if gateway == self.node.gateway() {
             self.tell_here(gateway, frame, ctx)
@@ -270,14 +288,24 @@ impl RoomActor {
     }
 
     /// Commits a kick or a ban before it is answered (CLUSTER.md 5).
-    fn revoke(&self, revocation: Revocation, ctx: &mut Context<Self>) {
+    fn revoke(&mut self, revocation: Revocation, ctx: &mut Context<Self>) {
         let committing = self.commit(revocation.clone());
         ctx.spawn(committing.into_actor(self).map(move |committed, actor, ctx| {
-            actor.run(ctx, |machine, view, out| machine.handle_revoked(view, &revocation, committed, out));
+            actor.revoked(&revocation, committed, ctx);
         }));
     }
 
-    fn commit(&self, revocation: Revocation) -> impl Future<Output = bool> + use<> {
+    /// A kick or a ban is committed, or could not be.
+    fn revoked(&mut self, revocation: &Revocation, committed: bool, ctx: &mut Context<Self>) {
+        self.run(ctx, |machine, view, out| machine.handle_revoked(view, revocation, committed, out));
+        self.committing -= 1;
+        if self.over {
+            self.stop(ctx);
+        }
+    }
+
+    fn commit(&mut self, revocation: Revocation) -> impl Future<Output = bool> + use<> {
+        self.committing += 1;
         let (node, room) = (Arc::clone(&self.node), self.key.clone());
         async move {
             let banned = revocation
@@ -348,10 +376,11 @@ impl Handler<ProxySays> for RoomActor {
 
     fn handle(&mut self, says: ProxySays, ctx: &mut Self::Context) {
         let frame = says.0;
-        if (frame.shard, frame.epoch) == self.place {
+        if !self.over && (frame.shard, frame.epoch) == self.place {
             self.input(frame.gateway, frame.body, ctx);
         } else {
-            self.tell(frame.gateway, ProxyInput::Refused { epoch: self.place.1 }, ctx);
+            let (_, epoch) = self.heard_at();
+            self.tell(frame.gateway, ProxyInput::Refused { epoch }, ctx);
         }
     }
 }
@@ -432,7 +461,7 @@ impl Handler<Remove> for RoomActor {
         };
         let committing = self.commit(revocation.clone());
         Box::pin(committing.into_actor(self).map(move |committed, actor, ctx| {
-            actor.run(ctx, |machine, view, out| machine.handle_revoked(view, &revocation, committed, out));
+            actor.revoked(&revocation, committed, ctx);
             if committed { Kicked::Done } else { Kicked::Unavailable }
         }))
     }

@@ -3,20 +3,26 @@
 
 mod homes;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use chappe_admin::Kicked;
+use chappe_cluster::actor::proxy::ProxyActor;
+use chappe_cluster::actor::room::{Change, ListPeers, ProxySays, Remove, RoomActor};
 use chappe_cluster::mesh::join;
 use chappe_cluster::start::{self, Begin, Config, Found, Running};
 use chappe_cluster::{clock, http};
-use chappe_proto::id::{AppId, Generation, NodeId, Region, RoomKey, RoomName};
+use chappe_proto::id::{AppId, Attach, Generation, NodeId, PeerId, Region, RoomKey, RoomName, SessionId};
 use chappe_proto::mesh::join::Token;
 use chappe_proto::mesh::node::{Body, Lane};
 use chappe_proto::mesh::uplink::Secret;
-use chappe_proto::registry::{AppPolicy, Command, State};
-use chappe_proto::signal::member::Gateway;
+use chappe_proto::registry::{AppPolicy, Command, Refusal, State};
+use chappe_proto::signal::member::{Gateway, Grants, Member, Profile, Seat};
 use chappe_proto::signal::route::{RoomInput, Since, ToRoom};
+use chappe_proto::time::Unix;
 
 /// What must happen within this happens at all.
 const SOON: Duration = Duration::from_secs(20);
@@ -58,6 +64,23 @@ async fn joined(dir: &Path, token: Token) -> Running {
     start::start(config(dir, Begin::Join(Box::new(token)))).await.unwrap()
 }
 
+/// The node stops, and begins again where the others look for it.
+async fn again(dir: &Path, node: Running) -> Running {
+    let mesh = node.mesh;
+    node.stop().await;
+    let bound = async {
+        loop {
+            match UdpSocket::bind(mesh) {
+                Ok(socket) => return socket,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let mesh = tokio::time::timeout(SOON, bound).await.unwrap();
+    let beginning = start::start(Config { mesh, ..config(dir, Begin::Again) });
+    tokio::time::timeout(SOON, beginning).await.unwrap().unwrap()
+}
+
 async fn until(node: &Running, what: impl Fn(&State) -> bool) {
     let mut states = node.node.registry.watch();
     let waiting = states.wait_for(|state| what(state));
@@ -81,14 +104,53 @@ async fn three_nodes_share_what_one_had_and_go_on_without_it() {
     let mut statuses = first.node.registry.watch_status();
     let voters = statuses.wait_for(|status| status.voters.len() == 3);
     tokio::time::timeout(SOON, voters).await.unwrap().unwrap();
-    let edges = first.node.edges.clone();
+    let (edges, node) = (first.node.edges.clone(), Arc::downgrade(&first.node));
     first.stop().await;
     assert!(!edges.connected(), "nobody looks after edges there any more");
+    becomes(|| node.strong_count() == 0).await;
     for node in [&second, &third] {
         until(node, |state| owned(state, 2) == 2048 && owned(state, 3) == 2048).await;
     }
     second.stop().await;
     third.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_stops_drain_ends_with_the_next_start_and_an_operators_does_not() {
+    let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let first = found(dirs[0].path()).await;
+    let second = joined(dirs[1].path(), invite(&first).await).await;
+    until(&first, |state| owned(state, 2) == 2048).await;
+
+    second.drain(SOON, |_| ()).await;
+    until(&first, |state| owned(state, 1) == 4096).await;
+    assert!(first.node.registry.state().node(NodeId(2)).unwrap().drains());
+    let second = again(dirs[1].path(), second).await;
+    assert!(!second.node.registry.state().node(NodeId(2)).unwrap().drains(), "from its very beginning");
+    until(&first, |state| owned(state, 2) == 2048).await;
+
+    // The operator's word comes in the middle of a stop.
+    let former = second.node.gateway();
+    let (begins, has_begun) = tokio::sync::oneshot::channel();
+    let mut begins = Some(begins);
+    let stopping =
+        second.drain(SOON, |_| begins.take().into_iter().for_each(|begins| begins.send(()).unwrap()));
+    let operator = async {
+        has_begun.await.unwrap();
+        let command = Command::NodeSet { node: NodeId(2), weight: 1, draining: true };
+        first.node.proposals.propose(command, SOON).await.unwrap().outcome.accepted().unwrap();
+    };
+    tokio::join!(stopping, operator);
+    let second = again(dirs[1].path(), second).await;
+    until(&first, |state| state.node(NodeId(2)).is_some_and(|node| node.draining && !node.stopping)).await;
+    assert_eq!(owned(&first.node.registry.state(), 2), 0);
+
+    // What its former life said late, says nothing of this one.
+    let late = Command::NodeStopping { node: NodeId(2), generation: former.generation };
+    let refused = first.node.proposals.propose(late, SOON).await.unwrap().outcome.accepted();
+    assert!(matches!(refused, Err(Refusal::OtherGeneration(_))));
+    second.stop().await;
+    first.stop().await;
 }
 
 /// Looks until it is so.
@@ -136,4 +198,57 @@ async fn a_frame_of_a_former_life_attaches_nobody_to_a_room() {
     becomes(|| first.node.rooms.is_empty()).await;
     first.stop().await;
     second.stop().await;
+}
+
+/// A member that is let in by its gateway.
+fn member(token_until: Unix) -> Member {
+    let profile = Profile { identity: None, name: None, metadata: None };
+    let seat = Seat {
+        peer: PeerId::from_random([1; 15]),
+        session: SessionId::from_random([2; 15]),
+        grants: Grants { create: true, ..Grants::ANONYMOUS },
+        capacity: None,
+        token_until,
+    };
+    Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None }
+}
+
+#[actix_rt::test]
+async fn who_asked_for_a_kick_is_answered_though_the_room_ends_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = found(dir.path()).await;
+    let node = &first.node;
+    let app = AppId::new("test").unwrap();
+    let command = Command::AppAdd { app: app.clone(), name: "Test".into(), policy: AppPolicy::default() };
+    node.proposals.propose(command, SOON).await.unwrap().outcome.accepted().unwrap();
+    until(&first, |state| owned(state, 1) == 4096).await;
+    becomes(|| node.lease.holds()).await;
+
+    let key = RoomKey { app, room: RoomName::new("r").unwrap() };
+    let (shard, epoch) = node.anchor(&key);
+    let room = RoomActor::of(node, &key, (shard, epoch)).unwrap();
+    let says = |body| ToRoom { room: key.clone(), shard, epoch, gateway: node.gateway(), body };
+    let member = member(clock::unix());
+    let peer = member.seat.peer;
+    // Where it has none, the node says at once that nobody is there.
+    let _proxy = ProxyActor::of(node, &key).unwrap();
+    room.send(ProxySays(says(RoomInput::Attach { held: None, since: Since::default() }))).await.unwrap();
+    let announce = RoomInput::Announce {
+        member,
+        marks: BTreeMap::new(),
+        presented: Attach(0),
+        age_ms: 0,
+        attached_ms: 0,
+    };
+    room.send(ProxySays(says(announce))).await.unwrap();
+    assert_eq!(room.send(ListPeers).await.unwrap().len(), 1);
+
+    // Both wait in its mailbox: the room is over before the registry has committed anything.
+    let (kick, over) = (room.send(Remove { peer, ban: false }), room.send(Change::Over));
+    let (kicked, over) = tokio::join!(kick, over);
+    over.unwrap();
+    assert_eq!(kicked.unwrap(), Kicked::Done);
+    assert!(node.registry.state().revoked(&SessionId::from_random([2; 15]), clock::unix()).is_some());
+    becomes(|| !room.connected()).await;
+    first.stop().await;
 }
