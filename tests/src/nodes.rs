@@ -94,7 +94,11 @@ impl Node {
     }
 
     /// Waits until it is there.
-    fn finish(mut self) -> Self {
+    ///
+    /// # Panics
+    /// When it does not come.
+    #[must_use]
+    pub fn finish(mut self) -> Self {
         if !self.process.stdout.wait_for("stops it.", WITHIN) {
             self.process.kill();
             panic!("no node:\n{}\n{}", self.process.stdout.text(), self.process.stderr.whole());
@@ -111,7 +115,9 @@ impl Node {
         self.begin_again().finish()
     }
 
-    fn begin_again(mut self) -> Self {
+    /// The same without waiting for it.
+    #[must_use]
+    pub fn begin_again(mut self) -> Self {
         self.process.wait(WITHIN);
         Self::at(&self.data, self.mesh, self.http, std::mem::take(&mut self.options))
     }

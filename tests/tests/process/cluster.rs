@@ -27,6 +27,11 @@ fn nodes_join_by_a_token_that_is_good_once() {
     let second = Node::join(&dir("2"), &token, "b");
     let used = no_node(&dir("3"), &["--join", &token, "--region", "b"]);
     assert!(used.contains("joined with this token"), "{used}");
+    let events = first.told(&["events"]);
+    assert!(
+        events.contains("refused 127.0.0.1:") && events.contains("node 2 joined with this token"),
+        "{events}"
+    );
     let made: Value = serde_json::from_str(&first.told(&["--json", "invite"])).unwrap();
     let kept = first.told(&["status"]);
     assert!(kept.contains(made["id"].as_str().unwrap()), "{kept}");
@@ -344,7 +349,11 @@ fn a_cluster_that_was_stopped_as_a_whole_starts_again() {
     for node in &mut nodes {
         node.process().kill();
     }
-    let nodes = Node::all_again(nodes);
-    let status = nodes[0].until("well", |status| voters(status) == 3 && status["healthy"] == true);
+    // The first one back says what it waits for.
+    let mut first = nodes.remove(0).begin_again();
+    let _ = first.process().stderr.until("waiting for a leader: 2 of 3 voters unreachable: node 2 (b");
+    let _others = Node::all_again(nodes);
+    let first = first.finish();
+    let status = first.until("well", |status| voters(status) == 3 && status["healthy"] == true);
     assert!((1..=3).all(|node| member(&status, node)["generation"] == 2), "{status}");
 }
