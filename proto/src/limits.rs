@@ -623,6 +623,9 @@ pub const EDGE_REPORTS_BYTES: usize = 16 * 1024;
 /// Signals of a session's present socket whose acknowledgements do not count against its rate: all that
 /// sixteen senders may leave unacknowledged.
 pub const ACKS_DUE_MAX: u32 = 1024;
+/// Peers that a proxy remembers to have been called unknown: as many as a room that was lost whole may have people,
+/// and too few for one who makes them up to push out those who left.
+pub const UNKNOWN_REMEMBERED: usize = 32;
 
 // ------------------------------------------------------------------------------------ lives ended
 

@@ -1,6 +1,6 @@
 //! One test for each schedule that once broke a room or a proxy: the fewest frames that show it.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panic")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use chappe_proto::signal::member::{Gateway, Grants, Member, Policy, Profile, Sea
 use chappe_proto::signal::proxy::{self, Proxy};
 use chappe_proto::signal::room::{self, Room};
 use chappe_proto::signal::route::{
-    Ack, Content, DirectBody, Entry, FromRoom, FromSession, Held, ProxyInput, RoomChange, RoomInput, Signal,
-    Since, ToSession,
+    Ack, Content, DirectBody, Entry, FromRoom, FromSession, Held, ProxyInput, Returned, RoomChange,
+    RoomInput, Signal, Since, ToSession,
 };
 use chappe_proto::signal::session::{self, Session, Start};
 use chappe_proto::time::{Mono, Now, Unix};
@@ -496,6 +496,57 @@ fn while_the_link_to_the_owner_is_down_nothing_waits() {
     gateway.0.handle_link(START, true, &mut out);
     assert!(asks_again(&out));
     assert!(out.iter().any(|output| matches!(output, proxy::Output::Room(RoomInput::Check { .. }))));
+}
+
+/// What a proxy hands over with its attachment.
+fn handed_over(out: &[proxy::Output]) -> &Held {
+    let held = out.iter().find_map(|output| match output {
+        proxy::Output::Room(RoomInput::Attach { held, .. }) => held.as_deref(),
+        _ => None,
+    });
+    held.expect("an attachment with what is held")
+}
+
+#[test]
+fn whom_an_owner_called_unknown_the_next_one_does_not_have_back() {
+    let mut gateway = Follower::of_two();
+    gateway.hears(START, 1, ProxyInput::Undelivered { from: peer(1), to: peer(9), id: 1, was_here: false });
+    let out = gateway.moves(after(100), 2);
+    assert_eq!(handed_over(&out).left, [(peer(9), LeaveReason::Lost)]);
+    let mut room = Owner::new(2);
+    room.hears(after(100), G1, attach(Some(handed_over(&out).clone())));
+    room.hears(after(100), G2, attach(None));
+    let out = room.hears(after(200), G2, announce(admitted(member(9, 2), 1, 1), 1, 5000, 0));
+    assert!(matches!(out[..], [room::Output::To(G2, ProxyInput::Gone { reason: GoneReason::Expired, .. })]));
+}
+
+#[test]
+fn a_session_that_was_lost_without_a_word_is_remembered_until_it_is_elsewhere_or_gone() {
+    let mut gateway = Follower::of_two();
+    gateway.0.handle_session_lost(START, peer(1), &mut Vec::new());
+    let away = RoomChange::Away { peer: peer(1), attach: Attach(1), gateway: G1 };
+    gateway.hears(START, 1, ProxyInput::Changed { n: Change(3), broadcasts: 0, change: away });
+    assert!(!gateway.0.is_idle(), "no other node may know of it");
+    let mut next = Follower::of_two();
+    next.0.handle_session_lost(START, peer(1), &mut Vec::new());
+    let out = next.moves(START, 2); // the owner never heard of the loss
+    assert_eq!(handed_over(&out).roster.len(), 2);
+    let left = RoomChange::Left { peer: peer(1), reason: LeaveReason::Lost };
+    gateway.hears(after(100), 1, ProxyInput::Changed { n: Change(4), broadcasts: 0, change: left });
+    assert!(gateway.0.is_idle());
+}
+
+#[test]
+fn what_a_gateway_hears_of_a_former_owner_after_it_came_first_counts() {
+    let ada =
+        Returned { member: admitted(member(1, 2), 1, 1), presented: Attach(1), age_ms: 0, attached_ms: 0 };
+    let mut room = Owner::new(2);
+    room.0.expect_gateways(START, [G1, G2]);
+    room.hears(START, G1, attach(Some(Held { returns: vec![ada], ..Held::default() })));
+    // Its proxy ended; the next one found an owner without a lease first.
+    let roster = vec![entry(G2, admitted(member(2, 1), 1, 2), 0)];
+    room.hears(after(500), G1, attach(Some(Held { roster, ..Held::default() })));
+    assert_eq!(room.peers(), [peer(1), peer(2)], "G2 has not spoken yet, and peer 2 is not gone");
 }
 
 // ----------------------------------------------------------------------------------------- sessions

@@ -101,6 +101,8 @@ pub struct Proxy {
     /// When the join of each in the roster was.
     began: BTreeMap<PeerId, Began>,
     left: VecDeque<(PeerId, LeaveReason)>,
+    /// Those of whom an owner has said that they cannot come back, though it had never heard of them.
+    unknown: VecDeque<PeerId>,
     own: BTreeMap<PeerId, Own>,
     leaving: BTreeMap<PeerId, Leaving>,
     /// The attachment that is not answered yet; none while the roster is followed.
@@ -125,6 +127,7 @@ impl Proxy {
             roster: Roster::new(),
             began: BTreeMap::new(),
             left: VecDeque::new(),
+            unknown: VecDeque::new(),
             own: BTreeMap::new(),
             leaving: BTreeMap::new(),
             attaching: Some(Pending::new(now.mono)),
@@ -145,18 +148,19 @@ impl Proxy {
         self.roster.values()
     }
 
-    /// Those who left last.
+    /// Those who left last, and those who cannot come back.
     pub fn left(&self) -> impl Iterator<Item = PeerId> {
-        self.left.iter().map(|(peer, _)| *peer)
+        self.left.iter().map(|(peer, _)| *peer).chain(self.unknown.iter().copied())
     }
 
-    /// Whether nothing of it is needed any more: no session is left, and a new owner has been told what is
-    /// known of the room.
+    /// Whether nothing of it is needed any more: no session is left, not even one that was lost without a word
+    /// and may come back, and a new owner has been told what is known of the room.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let tells = self.followed.is_some_and(|place| place != self.place());
         self.own.is_empty()
             && self.leaving.is_empty()
+            && !self.roster.values().any(|entry| entry.gateway == self.gateway)
             && !(tells && (!self.left.is_empty() || !self.roster.is_empty()))
     }
 
@@ -245,6 +249,9 @@ impl Proxy {
             }
             ProxyInput::Undelivered { from, to, id, was_here } => {
                 self.custody.taken(now, (from, to), u64::MAX);
+                if !was_here {
+                    self.remember_unknown(to);
+                }
                 out.push(Output::Session(from, ToSession::Undelivered { to, id, was_here }));
             }
             ProxyInput::Broadcast { from, n, payload } => {

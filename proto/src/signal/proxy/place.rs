@@ -1,5 +1,6 @@
 //! Where a proxy's room is: it attaches there, with what it holds of the room as it was elsewhere.
 
+use super::super::code::LeaveReason;
 use super::super::route::{Entry, FromRoom, Held, Home, ProxyInput, RoomInput};
 use super::{Output, Pending, Proxy};
 use crate::id::{Epoch, Shard};
@@ -36,10 +37,11 @@ impl Proxy {
             return None;
         }
         let stays = |entry: &&Entry| !self.leaving.contains_key(&entry.member.seat.peer);
+        let unknown = self.unknown.iter().map(|peer| (*peer, LeaveReason::Lost));
         let leaving = self.leaving.iter().map(|(peer, leaving)| (*peer, leaving.reason));
         Some(Box::new(Held {
             roster: self.roster.values().filter(stays).map(|entry| self.aged(now, entry)).collect(),
-            left: self.left.iter().copied().chain(leaving).collect(),
+            left: self.left.iter().copied().chain(leaving).chain(unknown).collect(),
             broadcasts: self.broadcasts,
             returns,
         }))

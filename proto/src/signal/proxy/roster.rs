@@ -111,6 +111,17 @@ impl Proxy {
         self.remember_left(peer, reason);
     }
 
+    /// Its next owner is to know as well that this peer cannot come back.
+    pub(super) fn remember_unknown(&mut self, peer: PeerId) {
+        if self.left().any(|left| left == peer) {
+            return;
+        }
+        if self.unknown.len() >= limits::UNKNOWN_REMEMBERED {
+            self.unknown.pop_front();
+        }
+        self.unknown.push_back(peer);
+    }
+
     pub(super) fn remember_left(&mut self, peer: PeerId, reason: LeaveReason) {
         if self.left.iter().any(|(left, _)| *left == peer) {
             return;

@@ -82,7 +82,9 @@ impl Room {
         if let Some(mut held) = held {
             self.broadcasts = self.broadcasts.max(held.broadcasts);
             let returns = std::mem::take(&mut held.returns);
-            if self.heard.insert(from) && !self.settled {
+            // One that holds nothing of it yet may hear of it from a former owner still.
+            let holds = !(held.roster.is_empty() && held.left.is_empty());
+            if holds && self.heard.insert(from) && !self.settled {
                 self.adopt(now, held, revoked, out);
             }
             for Returned { member, presented, age_ms, attached_ms } in returns {
