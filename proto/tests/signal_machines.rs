@@ -314,10 +314,7 @@ impl Follower {
 
     fn hears(&mut self, now: Now, epoch: u64, body: ProxyInput) -> Vec<proxy::Output> {
         let mut out = Vec::new();
-        let room = chappe_proto::id::RoomKey {
-            app: chappe_proto::id::AppId::new("dev").unwrap(),
-            room: chappe_proto::id::RoomName::new("r").unwrap(),
-        };
+        let room = RoomKey { app: AppId::new("dev").unwrap(), room: RoomName::new("r").unwrap() };
         self.0.handle_room(now, FromRoom { room, shard: SHARD, epoch: Epoch(epoch), body }, &mut out);
         out
     }
