@@ -93,6 +93,24 @@ impl Owner {
 }
 
 #[test]
+fn nobodys_grace_ends_while_a_live_gateway_has_not_spoken() {
+    let mut room = Owner::new(2);
+    room.0.expect_gateways(START, [G1, G2]);
+    // The one gateway speaks of a peer of the other's, which is live and cannot be reached.
+    let held = Held { roster: vec![entry(G2, admitted(member(1, 1), 1, 1), 0)], ..Held::default() };
+    room.hears(START, G1, attach(Some(held)));
+    let mut out = Vec::new();
+    for step in 1..100 {
+        room.0.handle_timeout(START.after(limits::GRACE.mul_f64(f64::from(step) / 20.0)), &mut out);
+    }
+    assert_eq!(room.peers(), [peer(1)]);
+    let late = START.after(5 * limits::GRACE);
+    room.hears(late, G2, RoomInput::Detach);
+    room.0.handle_timeout(late, &mut out);
+    assert!(room.peers().is_empty());
+}
+
+#[test]
 fn an_empty_room_asks_who_follows_it() {
     let mut room = Owner::new(1);
     room.hears(START, G1, attach(None));

@@ -394,7 +394,8 @@ impl Room {
             return;
         }
         self.settle(now);
-        let grace = self.policy.grace;
+        // One who is missed may be back at a live gateway that has not been heard yet.
+        let grace = if self.is_open() { self.policy.grace } else { Duration::MAX };
         let over =
             |present: &Present| present.absent_since.is_some_and(|since| now.mono.since(since) >= grace);
         let lost: Vec<PeerId> =
@@ -413,9 +414,11 @@ impl Room {
         if self.frozen.is_some() {
             return Mono::NEVER;
         }
-        let wait =
-            |present: &Present| if present.entry.member.away { self.policy.grace } else { self.doubted() };
-        let deadline = |present: &Present| present.absent_since.map(|since| since + wait(present));
+        let wait = |present: &Present| match present.entry.member.away {
+            false => Some(self.doubted()),
+            true => self.is_open().then_some(self.policy.grace),
+        };
+        let deadline = |present: &Present| Some(present.absent_since? + wait(present)?);
         self.present.values().filter_map(deadline).min().unwrap_or(Mono::NEVER).min(self.ask_at)
     }
 

@@ -132,7 +132,8 @@ impl Site {
     #[must_use]
     pub fn since(&self) -> Since {
         match &self.role {
-            Role::Anchor(anchor) => anchor.home().map(|home| home.since).unwrap_or_default(),
+            Role::Anchor(Anchor { known: Known::Here(home), .. }) => home.since,
+            Role::Anchor(_) => Since::default(),
             Role::Home(leave) => leave.since(),
         }
     }

@@ -27,6 +27,8 @@ pub(crate) enum Break {
     AppliesByWallClock,
     /// A node that drains keeps its clients.
     DrainsNobody,
+    /// A new owner of a room's anchor does not hear that the room is elsewhere.
+    ForgetsHomes,
     /// Frames find their room by its name alone, whatever the app.
     CrossesRooms,
 }
@@ -43,6 +45,7 @@ impl Break {
             }
             Self::ForgetsRevocations => &[Kind::Kicks, Kind::Crashes],
             Self::AnswersBeforeCommit => &[Kind::Kicks, Kind::SlowDisks],
+            Self::ForgetsHomes => &[Kind::Moves, Kind::Crashes, Kind::Reloads],
             Self::SkipsFsync => &[Kind::Crashes, Kind::Drains],
             Self::DrainsNobody => &[Kind::Drains],
             Self::AppliesByWallClock | Self::CrossesRooms => &[],
@@ -51,7 +54,7 @@ impl Break {
 }
 
 /// All of them, each with the invariants that are to notice it.
-pub(crate) const ALL: [(Break, &[Name]); 11] = [
+pub(crate) const ALL: [(Break, &[Name]); 12] = [
     (Break::LeaseOutlivesEviction, &[Name::OneOwner]),
     (Break::LooksAtItsLeaseByTimer, &[Name::OneOwner]),
     (Break::AdmitsBeforeEveryoneAnswered, &[Name::Answered]),
@@ -62,5 +65,6 @@ pub(crate) const ALL: [(Break, &[Name]); 11] = [
     (Break::SkipsFsync, &[Name::Registries, Name::Durable, Name::Runs]),
     (Break::AppliesByWallClock, &[Name::Registries]),
     (Break::DrainsNobody, &[Name::Drained]),
+    (Break::ForgetsHomes, &[Name::OneOwner]),
     (Break::CrossesRooms, &[Name::Apart]),
 ];

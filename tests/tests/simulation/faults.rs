@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use chappe_proto::id::Shard;
+use chappe_proto::limits;
+
 use super::dice::{Dice, ms};
 
 /// Something that breaks or is mended.
@@ -34,6 +37,8 @@ pub(crate) enum Fault {
     Kick(usize, bool),
     /// The network swallows a client's socket, and nobody is told.
     BlackHole(usize),
+    /// The room of this client moves to a shard, or back to its anchor.
+    Move(usize, Option<Shard>),
     /// A client's socket ends.
     Drop(usize),
     /// A person reloads the page.
@@ -56,9 +61,10 @@ pub(crate) enum Kind {
     LostSockets,
     Reloads,
     Leaves,
+    Moves,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::Crashes,
     Kind::Pauses,
     Kind::Partitions,
@@ -70,6 +76,7 @@ const KINDS: [Kind; 11] = [
     Kind::LostSockets,
     Kind::Reloads,
     Kind::Leaves,
+    Kind::Moves,
 ];
 
 /// All that happens to so many nodes and clients within `storm`, from `begin` on: of the kinds that are
@@ -139,6 +146,15 @@ fn one(dice: &mut Dice, kind: Kind, (nodes, clients): (usize, usize)) -> Vec<(Du
         }
         Kind::LostSockets => {
             vec![(now, if dice.one_in(3) { Fault::BlackHole(client) } else { Fault::Drop(client) })]
+        }
+        Kind::Moves => {
+            let to = (!dice.one_in(4)).then(|| Shard(dice.below(limits::SHARDS.into()) as u16));
+            let mut faults = vec![(now, Fault::Move(client, to))];
+            if dice.one_in(3) {
+                let (at, down) = (dice.up_to(ms(60)), dice.up_to(ms(3000)));
+                faults.extend([(at, Fault::Crash(node)), (at + down, Fault::Start(node))]);
+            }
+            faults
         }
         Kind::Reloads => vec![(now, Fault::Reload(client))],
         Kind::Leaves => vec![(now, if dice.one_in(4) { Fault::Leave(client) } else { Fault::Drop(client) })],

@@ -599,6 +599,14 @@ impl World {
                 self.operate(Command::NodeSet { node: id_of(node), weight: 1, draining: false });
             }
             Fault::Kick(client, ban) => self.kick(client, ban),
+            Fault::Move(client, to) => {
+                let room = self.clients[client].who.room.clone();
+                for host in self.hosts.iter_mut().filter(|host| !host.paused) {
+                    host.act(&mut self.env, |node, env| {
+                        node.move_room(env, &room, to);
+                    });
+                }
+            }
             Fault::BlackHole(client) => {
                 if let Some(socket) = self.clients[client].socket {
                     self.env.black_hole(socket);

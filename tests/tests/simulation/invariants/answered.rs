@@ -2,33 +2,37 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chappe_proto::id::{Epoch, NodeId, PeerId, RoomKey};
+use chappe_proto::id::{Epoch, NodeId, PeerId, RoomKey, Shard};
 use chappe_proto::signal::member::Gateway;
 
-/// For each room that an owner has begun: who has not answered. And who was let in before: a room that
-/// everybody had left begins anew at the same epoch, and who was in it then is no newcomer.
+/// For each room that an owner has begun: who has not answered. And who was let in before, anywhere: that one is
+/// no newcomer.
 #[derive(Default)]
-pub(crate) struct Answered(
-    BTreeMap<(NodeId, RoomKey), (Epoch, BTreeSet<Gateway>)>,
-    BTreeSet<(NodeId, RoomKey, Epoch, PeerId)>,
-);
+pub(crate) struct Answered(BTreeMap<(NodeId, RoomKey, Shard), (Epoch, BTreeSet<Gateway>)>, BTreeSet<PeerId>);
 
 impl Answered {
     /// An owner begins a room that had a former one, while these live.
-    pub(crate) fn began(&mut self, owner: NodeId, room: &RoomKey, epoch: Epoch, live: BTreeSet<Gateway>) {
-        self.0.insert((owner, room.clone()), (epoch, live));
+    pub(crate) fn began(
+        &mut self,
+        owner: NodeId,
+        room: &RoomKey,
+        shard: Shard,
+        epoch: Epoch,
+        live: BTreeSet<Gateway>,
+    ) {
+        self.0.insert((owner, room.clone(), shard), (epoch, live));
     }
 
     /// A gateway attached or detached.
-    pub(crate) fn heard(&mut self, owner: NodeId, room: &RoomKey, from: Gateway) {
-        if let Some((_, waiting)) = self.0.get_mut(&(owner, room.clone())) {
+    pub(crate) fn heard(&mut self, owner: NodeId, room: &RoomKey, shard: Shard, from: Gateway) {
+        if let Some((_, waiting)) = self.0.get_mut(&(owner, room.clone(), shard)) {
             waiting.retain(|gateway| gateway.node != from.node || gateway.generation > from.generation);
         }
     }
 
     /// The owner has applied that a gateway is gone.
     pub(crate) fn gone(&mut self, owner: NodeId, lost: Gateway) {
-        for ((by, _), (_, waiting)) in &mut self.0 {
+        for ((by, ..), (_, waiting)) in &mut self.0 {
             if *by == owner {
                 waiting.retain(|gateway| gateway.node != lost.node || gateway.generation > lost.generation);
             }
@@ -40,13 +44,14 @@ impl Answered {
         &mut self,
         owner: NodeId,
         room: &RoomKey,
+        shard: Shard,
         epoch: Epoch,
         peer: PeerId,
     ) -> Result<(), String> {
-        if !self.1.insert((owner, room.clone(), epoch, peer)) {
+        if !self.1.insert(peer) {
             return Ok(());
         }
-        match self.0.get(&(owner, room.clone())) {
+        match self.0.get(&(owner, room.clone(), shard)) {
             Some((began, waiting)) if *began == epoch && !waiting.is_empty() => {
                 Err(format!("{room}: node {owner} lets {peer} in before {waiting:?} have answered"))
             }

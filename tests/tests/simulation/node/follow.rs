@@ -6,31 +6,33 @@ use chappe_proto::registry::{NodeState, State};
 use chappe_proto::signal::code::CloseCode;
 use chappe_proto::signal::frame::ServerFrame;
 use chappe_proto::signal::member::Gateway;
-use chappe_proto::signal::room::{Output, Revoked, Room};
-use chappe_proto::time::Now;
+use chappe_proto::signal::site::{Site, View};
 use std::sync::Arc;
 
 use super::Node;
 use super::keeper::Keeper;
+use super::rooms::{At, anchor_moved};
 use crate::breaks::Break;
 use crate::env::{Down, Env, index_of};
 
 impl Node {
     /// Rooms without a right end; those without the full one are frozen.
     pub(super) fn keep_rights(&mut self, env: &mut Env) {
-        let keys: Vec<RoomKey> = self.rooms.keys().cloned().collect();
-        for key in keys {
-            let Some(slot) = self.rooms.get(&key) else { continue };
-            let (shard, epoch) = (slot.shard, slot.machine.epoch());
+        let all: Vec<At> = self.rooms.keys().cloned().collect();
+        for at in all {
+            let Some(slot) = self.rooms.get(&at) else { continue };
+            let (shard, epoch) = slot.machine.place();
             let right = self.right(env, shard);
             let current = self.state.shard(shard).is_some_and(|entry| entry.epoch == epoch);
             if right == Right::None || !current {
-                env.note(|| format!("node {} stops {key} at epoch {epoch}", self.id));
-                self.rooms.remove(&key);
+                env.note(|| format!("node {} stops {} in {shard} at epoch {epoch}", self.id, at.0));
+                self.rooms.remove(&at);
                 continue;
             }
-            let frozen = right == Right::Frozen;
-            self.with_room(env, &key, |room, now, _, out| room.set_frozen(now, frozen, out));
+            if let Some(slot) = self.rooms.get_mut(&at) {
+                slot.full = right == Right::Full;
+            }
+            self.with_site(env, &at, |site, view, out| site.run(view, out, |_, _| ()));
         }
     }
 
@@ -54,8 +56,16 @@ impl Node {
         for gateway in lost {
             env.watch.answered.gone(self.id, gateway);
             if !env.broken(Break::KeepsLostGateways) {
-                self.all_rooms(env, |room, now, _, out| room.handle_gateway_lost(now, gateway, out));
+                let lose = |site: &mut Site, view: View<'_>, out: &mut Vec<_>| {
+                    site.handle_gateway_lost(view, gateway, out);
+                };
+                self.all_sites(env, |_| true, lose);
             }
+        }
+        if !self.state.has_shards_of(&former) {
+            let state = Arc::clone(&self.state);
+            let moved = |(room, shard): &At| *shard != room.anchor() && anchor_moved(&former, &state, room);
+            self.all_sites(env, moved, Site::handle_anchor_moved);
         }
         self.follow_shards(env);
         self.hear_early();
@@ -83,22 +93,20 @@ impl Node {
         lost.collect()
     }
 
-    fn all_rooms(&mut self, env: &mut Env, act: impl Fn(&mut Room, Now, Revoked<'_>, &mut Vec<Output>)) {
-        let keys: Vec<RoomKey> = self.rooms.keys().cloned().collect();
-        for key in keys {
-            self.with_room(env, &key, &act);
-        }
-    }
-
     /// Proxies follow their rooms' shards.
     fn follow_shards(&mut self, env: &mut Env) {
         let keys: Vec<RoomKey> = self.proxies.keys().cloned().collect();
         for key in keys {
-            let Some(shard) = self.proxies.get(&key).map(|proxy| proxy.place().0) else { continue };
-            let epoch = self.state.shard(shard).map(|entry| entry.epoch).unwrap_or_default();
-            self.with_proxy(env, &key, |proxy, now, out| proxy.handle_moved(now, shard, epoch, out));
+            self.follow_shard(env, &key);
         }
         self.follow_links(env);
+    }
+
+    /// A proxy follows its room's shard.
+    pub(super) fn follow_shard(&mut self, env: &mut Env, key: &RoomKey) {
+        let Some(shard) = self.proxies.get(key).map(|proxy| proxy.place().0) else { return };
+        let epoch = self.state.shard(shard).map(|entry| entry.epoch).unwrap_or_default();
+        self.with_proxy(env, key, |proxy, now, out| proxy.handle_moved(now, shard, epoch, out));
     }
 
     /// Proxies know whether their owner is this node, and whether it can be reached.

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chappe_proto::id::{Generation, Index, RoomKey};
+use chappe_proto::id::{Generation, Index};
 use chappe_proto::mesh::node::{Answer, Ask};
 use chappe_proto::registry::{Command, Node as Node_, NodeAddresses, NodeState, Outcome, RequestId, VERSION};
 use chappe_proto::signal::member::Gateway;
 use chappe_proto::signal::room::Revocation;
 
 use super::Node;
+use super::rooms::At;
 use crate::breaks::Break;
 use crate::dice::ms;
 use crate::env::Env;
@@ -24,7 +25,7 @@ const ASK_AGAIN: Duration = ms(300);
 #[derive(Debug, Clone)]
 enum Purpose {
     Up,
-    Revoke(RoomKey, Revocation),
+    Revoke(At, Revocation),
     Other,
 }
 
@@ -77,19 +78,19 @@ impl Node {
     }
 
     /// Commits a kick or a ban before it is answered (CLUSTER.md 5).
-    pub(super) fn revoke(&mut self, env: &mut Env, room: RoomKey, revocation: Revocation) {
+    pub(super) fn revoke(&mut self, env: &mut Env, at: At, revocation: Revocation) {
         let now = self.now(env).unix;
         let banned = revocation.identity.clone().filter(|_| revocation.identity_until > now);
         let command = Command::Revoke {
             sessions: vec![revocation.session],
-            banned: banned.map(|identity| (room.clone(), identity)),
+            banned: banned.map(|identity| (at.0.clone(), identity)),
             until: revocation.session_until,
             banned_until: Some(revocation.identity_until),
         };
         if env.broken(Break::AnswersBeforeCommit) {
-            self.told(env, &room, &revocation, true);
+            self.told(env, &at, &revocation, true);
         }
-        self.propose(env, command, Purpose::Revoke(room, revocation), COMMIT_WITHIN);
+        self.propose(env, command, Purpose::Revoke(at, revocation), COMMIT_WITHIN);
     }
 
     /// An operator's command, by way of this node.
@@ -97,11 +98,11 @@ impl Node {
         self.propose(env, command, Purpose::Other, ms(10_000));
     }
 
-    fn told(&mut self, env: &mut Env, room: &RoomKey, revocation: &Revocation, committed: bool) {
-        if committed && self.rooms.get(room).is_some_and(|slot| !slot.machine.is_frozen()) {
-            env.watch.revoked.answered(room, revocation);
+    fn told(&mut self, env: &mut Env, at: &At, revocation: &Revocation, committed: bool) {
+        if committed && self.rooms.get(at).is_some_and(|slot| !slot.machine.is_frozen()) {
+            env.watch.revoked.answered(&at.0, revocation);
         }
-        self.with_room(env, room, |machine, _, _, out| machine.handle_revoked(revocation, committed, out));
+        self.with_site(env, at, |site, view, out| site.handle_revoked(view, revocation, committed, out));
     }
 
     /// Asks again, gives up, and tells what is applied by now.

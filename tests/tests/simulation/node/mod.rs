@@ -2,7 +2,7 @@
 //!
 //! | here | mirrors |
 //! |---|---|
-//! | `mod.rs`, the local queue | `cluster::actor::{room, proxy, session}`: each hands its machine's outputs on |
+//! | `mod.rs`, the local queue, `rooms.rs` | `cluster::actor::{room, proxy, session}`: each hands its machine's outputs on |
 //! | `gate.rs` | `cluster::actor::gateway`: what a socket without a session says |
 //! | `router.rs` | `cluster::router`: frames between proxies and rooms on any node |
 //! | `follow.rs` | `cluster::keeper` and `start`: what the applied registry changes |
@@ -15,6 +15,7 @@ mod front;
 mod gate;
 mod keeper;
 mod registry;
+mod rooms;
 mod router;
 
 use std::borrow::Cow;
@@ -23,25 +24,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chappe_cluster::consensus::member::Member;
-use chappe_proto::id::{AppId, Change, Epoch, Identity, NodeId, PeerId, RoomKey, SessionId, Shard};
+use chappe_proto::id::{AppId, NodeId, PeerId, RoomKey};
 use chappe_proto::registry::State;
-use chappe_proto::registry::rights::Right;
 use chappe_proto::signal::code::CloseCode;
 use chappe_proto::signal::member::Gateway;
 use chappe_proto::signal::proxy::{self, Proxy};
-use chappe_proto::signal::room::{self, Room};
-use chappe_proto::signal::route::{
-    FromRoom, FromSession, ProxyInput, RoomChange, RoomInput, ToRoom, ToSession,
-};
+use chappe_proto::signal::room::Room;
+use chappe_proto::signal::route::{FromRoom, FromSession, RoomInput, ToRoom, ToSession};
 use chappe_proto::signal::session::{self, Session, World};
+use chappe_proto::signal::site::Site;
 use chappe_proto::time::{Mono, Now, Unix};
 
 use crate::breaks::Break;
 use crate::env::{Down, Env, id_of};
-use crate::invariants::Name;
 use front::Front;
 use keeper::Keeper;
 use registry::Registry;
+use rooms::{At, RoomSlot};
 
 /// Unix time at the simulation's beginning, before any skew.
 pub(crate) const BEGAN: u64 = 1_700_000_000;
@@ -53,11 +52,6 @@ enum Local {
     ToSession(PeerId, ToSession),
     ToRoom(ToRoom),
     FromRoom(FromRoom),
-}
-
-struct RoomSlot {
-    machine: Room,
-    shard: Shard,
 }
 
 struct SessionSlot {
@@ -92,7 +86,7 @@ pub(crate) struct Node {
     keeper: Keeper,
     registry: Registry,
     world: World,
-    rooms: BTreeMap<RoomKey, RoomSlot>,
+    rooms: BTreeMap<At, RoomSlot>,
     proxies: BTreeMap<RoomKey, Proxy>,
     sessions: BTreeMap<PeerId, SessionSlot>,
     sockets: BTreeMap<u32, Option<PeerId>>,
@@ -154,7 +148,7 @@ impl Node {
     }
 
     pub(crate) fn rooms(&self) -> impl Iterator<Item = (&RoomKey, &Room)> {
-        self.rooms.iter().map(|(key, slot)| (key, &slot.machine))
+        self.rooms.iter().filter_map(|((key, _), slot)| Some((key, slot.machine.room()?)))
     }
 
     pub(crate) fn sessions(&self) -> impl Iterator<Item = (&RoomKey, PeerId, usize)> {
@@ -166,7 +160,8 @@ impl Node {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.rooms.is_empty() && self.proxies.is_empty() && self.sessions.is_empty()
+        // An anchor remembers for a while where a room was.
+        self.rooms().next().is_none() && self.proxies.is_empty() && self.sessions.is_empty()
     }
 
     /// Where a room is found on this node.
@@ -316,75 +311,8 @@ impl Node {
                     let peers = self.sessions.iter().filter(here);
                     self.local.extend(peers.map(|(peer, _)| Local::ToSession(*peer, input.clone())));
                 }
-                proxy::Output::Asker(..) => {}
+                proxy::Output::Asker(place, body) => self.send_site(env, room, place, body),
                 proxy::Output::Idle => self.idle = true, // once its sessions have been heard
-            }
-        }
-    }
-
-    // --------------------------------------------------------------------------------------- rooms
-
-    fn with_room(
-        &mut self,
-        env: &mut Env,
-        key: &RoomKey,
-        act: impl FnOnce(&mut Room, Now, room::Revoked<'_>, &mut Vec<room::Output>),
-    ) {
-        let (now, mut out) = (self.now(env), Vec::new());
-        let (state, forgets) = (Arc::clone(&self.state), env.broken(Break::ForgetsRevocations));
-        let revoked = |session: SessionId, identity: Option<&Identity>| {
-            !forgets && gate::is_revoked(&state, now, key, session, identity)
-        };
-        let Some(shard) = self.rooms.get(key).map(|slot| slot.shard) else { return };
-        // Asked each time: a process that stood still hears what waited for it before its timers.
-        let frozen = self.right(env, shard) != Right::Full;
-        let late = env.broken(Break::LooksAtItsLeaseByTimer);
-        if let Some(slot) = self.rooms.get_mut(key) {
-            if !late {
-                slot.machine.set_frozen(now, frozen, &mut out);
-            }
-            act(&mut slot.machine, now, &revoked, &mut out);
-        }
-        self.room_outputs(env, key, out);
-    }
-
-    fn room_outputs(&mut self, env: &mut Env, key: &RoomKey, outputs: Vec<room::Output>) {
-        for output in outputs {
-            let Some(slot) = self.rooms.get(key) else { return };
-            let (shard, epoch) = (slot.shard, slot.machine.epoch());
-            match output {
-                room::Output::To(to, body) => self.send_gateway(env, key, (shard, epoch), to, body),
-                room::Output::All(body) => {
-                    if let ProxyInput::Changed { n, change, .. } = &body {
-                        self.watch_change(env, key, (shard, epoch, *n), change);
-                    }
-                    let gateways: Vec<Gateway> = slot.machine.gateways().collect();
-                    for to in gateways {
-                        self.send_gateway(env, key, (shard, epoch), to, body.clone());
-                    }
-                }
-                room::Output::Revoke(revocation) => self.revoke(env, key.clone(), revocation),
-                // Allocations on edges are not simulated; rooms stay at their anchor.
-                room::Output::End(_) | room::Output::Anchor(_) => {}
-            }
-        }
-        if self.rooms.get(key).is_some_and(|slot| slot.machine.is_idle()) {
-            self.rooms.remove(key);
-        }
-    }
-
-    fn watch_change(&self, env: &mut Env, key: &RoomKey, at: (Shard, Epoch, Change), change: &RoomChange) {
-        let Some(me) = self.gateway else { return };
-        env.note(|| format!("node {} {key} {} {change:?}", self.id, at.1));
-        let judgement = env.watch.owners.changed(key, at.0, at.1, me);
-        env.watch.judge(Name::OneOwner.judge(judgement));
-        if let RoomChange::Joined(entry) = change {
-            let judgement = env.watch.revoked.joined(key, entry);
-            env.watch.judge(Name::Revoked.judge(judgement));
-            if entry.member.admitted == Some((at.1, at.2)) {
-                let peer = entry.member.seat.peer;
-                let judgement = env.watch.answered.admitted(self.id, key, at.1, peer);
-                env.watch.judge(Name::Answered.judge(judgement));
             }
         }
     }
@@ -395,7 +323,8 @@ impl Node {
     pub(crate) fn deadline(&self, env: &Env) -> Duration {
         let sessions = self.sessions.values().map(|slot| slot.machine.poll_timeout());
         let proxies = self.proxies.values().map(Proxy::poll_timeout);
-        let rooms = self.rooms.values().map(|slot| slot.machine.poll_timeout());
+        let now = self.now(env);
+        let rooms = self.rooms.values().map(|slot| slot.machine.poll_timeout(now));
         let member = self.registry.member.poll_timeout();
         let machines = sessions.chain(proxies).chain(rooms).min().unwrap_or(Mono::NEVER).min(member);
         let keeper = self.keeper_deadline(self.now(env).mono);
@@ -408,7 +337,7 @@ impl Node {
         let late = |at: Mono| at <= now;
         let sessions = self.sessions.values().filter(|slot| late(slot.machine.poll_timeout())).count();
         let proxies = self.proxies.values().filter(|proxy| late(proxy.poll_timeout())).count();
-        let rooms = self.rooms.values().filter(|slot| late(slot.machine.poll_timeout())).count();
+        let rooms = self.rooms.values().filter(|slot| late(slot.machine.poll_timeout(self.now(env)))).count();
         let (member, keeper) =
             (late(self.registry.member.poll_timeout()), self.keeper_deadline(now) <= env.at);
         let front = self.front.deadline() <= env.at;
@@ -437,10 +366,11 @@ impl Node {
         }
         self.keep(env);
         self.keep_drained(env);
-        let due = self.rooms.iter().filter(|(_, slot)| slot.machine.poll_timeout() <= now);
-        let due: Vec<RoomKey> = due.map(|(room, _)| room.clone()).collect();
-        for room in due {
-            self.with_room(env, &room, |machine, now, _, out| machine.handle_timeout(now, out));
+        let at = self.now(env);
+        let due = self.rooms.iter().filter(|(_, slot)| slot.machine.poll_timeout(at) <= now);
+        let due: Vec<At> = due.map(|(at, _)| at.clone()).collect();
+        for at in due {
+            self.with_site(env, &at, Site::handle_timeout);
         }
         self.front_timers(env);
         self.settle(env);

@@ -1,18 +1,17 @@
 //! Frames between proxies and rooms, on this node and others (mirrors `cluster::router`).
 
-use std::collections::BTreeSet;
-
 use chappe_proto::id::{Epoch, RoomKey, Shard};
 use chappe_proto::limits;
 use chappe_proto::mesh::node::Body;
-use chappe_proto::registry::NodeState;
 use chappe_proto::registry::rights::{self, Right};
 use chappe_proto::signal::code::{ErrorCode, Refusal};
 use chappe_proto::signal::member::Gateway;
-use chappe_proto::signal::room::Room;
+use chappe_proto::signal::proxy::Proxy;
 use chappe_proto::signal::route::{Direct, DirectBody, FromRoom, ProxyInput, RoomInput, ToRoom, ToSession};
+use chappe_proto::signal::site::Site;
 
-use super::{Local, Node, RoomSlot, gate};
+use super::rooms::At;
+use super::{Local, Node};
 use crate::breaks::Break;
 use crate::env::{Env, id_of, index_of};
 
@@ -46,7 +45,7 @@ impl Node {
         env.send(self.index, index_of(to.node), Body::Direct(frame));
     }
 
-    fn hand_over(&mut self, env: &mut Env, frame: ToRoom) -> bool {
+    pub(super) fn hand_over(&mut self, env: &mut Env, frame: ToRoom) -> bool {
         let Some(owner) = self.state.shard(frame.shard).and_then(|entry| entry.owner) else { return false };
         if owner == self.id {
             self.local.push_back(Local::ToRoom(frame));
@@ -74,8 +73,14 @@ impl Node {
 
     /// A frame for a room of this node.
     pub(super) fn at_room(&mut self, env: &mut Env, frame: ToRoom) {
-        let (Some(me), Some(entry)) = (self.gateway, self.state.shard(frame.shard).copied()) else { return };
+        let (Some(_), Some(entry)) = (self.gateway, self.state.shard(frame.shard).copied()) else { return };
         let from = frame.gateway;
+        env.note(|| {
+            format!(
+                "node {} has for {} in {} at {} of {:?} {:?}",
+                self.id, frame.room, frame.shard, frame.epoch, from, frame.body
+            )
+        });
         if self.is_over(from) {
             return;
         }
@@ -86,60 +91,32 @@ impl Node {
             return;
         }
         let place = (frame.shard, entry.epoch);
-        if frame.epoch < entry.epoch || frame.shard != frame.room.anchor() {
+        if frame.epoch < entry.epoch {
             let body = ProxyInput::Refused { epoch: entry.epoch };
             return self.send_gateway(env, &frame.room, place, from, body);
         }
-        let right = self.right(env, frame.shard);
-        if right == Right::None {
+        if self.right(env, frame.shard) == Right::None {
             return; // not ours: the sender will hear of it as we did
         }
-        let room = Self::name(env, &frame.room).into_owned();
-        if !self.rooms.contains_key(&room)
-            && (frame.body == RoomInput::Detach
-                || !self.begin_room(env, (&room, &frame.room), place, me, right))
+        let at = (Self::name(env, &frame.room).into_owned(), frame.shard);
+        let mut body = frame.body;
+        let answers = matches!(body, RoomInput::Detach | RoomInput::Follows { .. });
+        if !self.rooms.contains_key(&at)
+            && (answers || !self.begin_site(env, at.clone(), &frame.room, entry.epoch))
         {
             return; // no room is made for it
         }
-        if matches!(frame.body, RoomInput::Attach { .. } | RoomInput::Detach) {
-            env.watch.answered.heard(self.id, &room, from);
+        if answers || matches!(body, RoomInput::Attach { .. }) {
+            env.watch.answered.heard(self.id, &at.0, at.1, from);
         }
-        self.with_room(env, &room, |machine, now, revoked, out| {
-            machine.handle(now, from, frame.body, revoked, out);
-        });
-    }
-
-    fn begin_room(
-        &mut self,
-        env: &mut Env,
-        (room, of): (&RoomKey, &RoomKey),
-        (shard, epoch): (Shard, Epoch),
-        me: Gateway,
-        right: Right,
-    ) -> bool {
-        let Some(policy) = gate::policy(&self.state, of) else { return false };
-        let mut machine = Room::new(epoch, policy);
-        if epoch > Epoch(1) {
-            let mut live = self.live_gateways();
-            live.insert(me);
-            env.watch.answered.began(self.id, room, epoch, live.clone());
-            if !env.broken(Break::AdmitsBeforeEveryoneAnswered) {
-                machine.expect_gateways(self.now(env), live);
+        if env.broken(Break::ForgetsHomes) {
+            match &mut body {
+                RoomInput::Follows { .. } => body = RoomInput::Detach,
+                RoomInput::AtHome { held, .. } => *held = None,
+                _ => {}
             }
-        } else {
-            machine.set_settled();
         }
-        machine.set_node(self.id);
-        // A room that has nobody yet has nothing to say of it.
-        machine.set_frozen(self.now(env), right == Right::Frozen, &mut Vec::new());
-        self.rooms.insert(room.clone(), RoomSlot { machine, shard });
-        true
-    }
-
-    /// The processes that the registry knows to be there.
-    fn live_gateways(&self) -> BTreeSet<Gateway> {
-        let up = self.state.nodes().filter(|(_, node)| node.state == NodeState::Up);
-        up.map(|(id, node)| Gateway { node: id, generation: node.generation }).collect()
+        self.with_site(env, &at, |site, view, out| site.handle(view, from, body, out));
     }
 
     /// Whether the registry knows that a gateway's life is over.
@@ -151,8 +128,26 @@ impl Node {
     pub(super) fn at_proxy(&mut self, env: &mut Env, owner: usize, frame: FromRoom) {
         let Some(gateway) = self.gateway else { return };
         let room = Self::name(env, &frame.room).into_owned();
-        if self.proxies.contains_key(&room) {
+        env.note(|| {
+            format!(
+                "node {} follows {} in {} at {} of node {} {:?}",
+                self.id,
+                frame.room,
+                frame.shard,
+                frame.epoch,
+                owner + 1,
+                frame.body
+            )
+        });
+        if self.at_site(env, &room, &frame) {
+            return;
+        }
+        if let Some(before) = self.proxies.get(&room).map(Proxy::place) {
             self.with_proxy(env, &room, |proxy, now, out| proxy.handle_room(now, frame, out));
+            if self.proxies.get(&room).is_some_and(|proxy| proxy.place().0 != before.0) {
+                self.follow_shard(env, &room);
+                self.follow_link(env, &room);
+            }
         } else if !matches!(frame.body, ProxyInput::Refused { .. }) {
             let FromRoom { room, shard, epoch, .. } = frame;
             let frame = ToRoom { room, shard, epoch, gateway, body: RoomInput::Detach };
@@ -161,6 +156,25 @@ impl Node {
             } else {
                 env.send(self.index, owner, Body::ToRoom(frame));
             }
+        }
+    }
+
+    /// What the anchor's owner says to a site elsewhere. False where it is for the proxy.
+    fn at_site(&mut self, env: &mut Env, room: &RoomKey, frame: &FromRoom) -> bool {
+        match frame.body {
+            ProxyInput::Home { site, asked, home } => {
+                let at = (room.clone(), site.0);
+                if self.rooms.get(&at).is_some_and(|slot| slot.machine.place() == site) {
+                    self.with_site(env, &at, |site, view, out| site.handle_home(view, asked, home, out));
+                }
+                true
+            }
+            ProxyInput::Ask { .. } if frame.shard == frame.room.anchor() => {
+                let away = |(key, shard): &&At| key == room && *shard != frame.shard;
+                let away: Vec<At> = self.rooms.keys().filter(away).cloned().collect();
+                away.iter().any(|at| self.with_site(env, at, Site::handle_asked) == Some(true))
+            }
+            _ => false,
         }
     }
 
