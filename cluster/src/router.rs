@@ -13,13 +13,14 @@ use chappe_proto::mesh::node::{Answer, Ask, Body, Failure, Lane};
 use chappe_proto::mesh::uplink::Directive;
 use chappe_proto::registry::{Command, Outcome};
 use chappe_proto::signal::member::Gateway;
-use chappe_proto::signal::route::{Direct, FromRoom, ProxyInput, RoomInput, Since, ToRoom};
+use chappe_proto::signal::route::{Direct, FromRoom, Home, ProxyInput, RoomInput, Since, ToRoom};
 use tokio::sync::{mpsc, watch};
 
 use crate::actor::edges::{self, Elsewhere};
 use crate::actor::proxy::{ProxyActor, ProxySpeaks, RoomSays};
 use crate::actor::room::{AnchorSays, ProxySays, RoomActor};
 use crate::actor::sites::Place;
+use crate::clock;
 use crate::consensus::{Message, Registry};
 use crate::events::Events;
 use crate::keeper::Word;
@@ -113,7 +114,17 @@ pub(crate) fn ask(node: &Arc<Node>, from: NodeId, frame: FromRoom, mut sites: Ve
 /// The answer of a node without a proxy of the room.
 pub(crate) fn detach(node: &Node, frame: &FromRoom) -> ToRoom {
     let (room, shard, epoch) = (frame.room.clone(), frame.shard, frame.epoch);
-    ToRoom { room, shard, epoch, gateway: node.gateway(), body: RoomInput::Detach }
+    let body = match home(node, &room, shard) {
+        Some(home) => RoomInput::Follows { home },
+        None => RoomInput::Detach,
+    };
+    ToRoom { room, shard, epoch, gateway: node.gateway(), body }
+}
+
+/// Where the room is at home, to be said in its anchor's shard before anything else: on this node.
+pub(crate) fn home(node: &Node, room: &RoomKey, shard: Shard) -> Option<Home> {
+    let anchor = shard == room.anchor();
+    anchor.then(|| node.rooms.home(room, clock::mono())).flatten()
 }
 
 /// Takes what other nodes send.

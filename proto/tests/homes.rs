@@ -45,7 +45,7 @@ impl Here {
 
     fn told(&mut self, now: Now, asked: u64, home: Home) -> Vec<Output> {
         let mut out = Vec::new();
-        with_view(now, |view| self.0.handle_home(view, asked, home, &mut out));
+        with_view(now, |view| self.0.handle_home(view, Epoch(3), (asked, home), &mut out));
         out
     }
 

@@ -9,7 +9,9 @@ use chappe_proto::id::{PeerId, RoomKey};
 use chappe_proto::limits;
 use chappe_proto::signal::code::{ErrorCode, Refusal};
 use chappe_proto::signal::proxy::{Output, Proxy};
-use chappe_proto::signal::route::{Direct, FromRoom, FromSession, RoomInput, ToRoom, ToSession};
+use chappe_proto::signal::route::{
+    Direct, FromRoom, FromSession, Home, ProxyInput, RoomInput, ToRoom, ToSession,
+};
 
 use super::room::{ProxySays, RoomActor};
 use super::session::SessionRef;
@@ -95,6 +97,12 @@ impl ProxyActor {
 
     fn dispatch(&mut self, output: Output, machine: &Proxy, ctx: &mut Context<Self>) {
         match output {
+            Output::Room(body @ (RoomInput::Attach { .. } | RoomInput::Detach)) => {
+                match router::home(&self.node, &self.room, machine.place().0) {
+                    Some(home) => self.go_home(home, matches!(body, RoomInput::Detach), machine, ctx),
+                    None => self.send(body, machine),
+                }
+            }
             Output::Room(body) => self.send(body, machine),
             Output::Asker(place, body) => {
                 let frame = self.frame(place, body);
@@ -125,6 +133,18 @@ impl ProxyActor {
 
     fn frame(&self, (shard, epoch): Place, body: RoomInput) -> ToRoom {
         ToRoom { room: self.room.clone(), shard, epoch, gateway: self.node.gateway(), body }
+    }
+
+    /// The room is run on this node, and its anchor's owner is spoken to: that is said instead.
+    fn go_home(&mut self, home: Home, over: bool, machine: &Proxy, ctx: &mut Context<Self>) {
+        let (shard, epoch) = machine.place();
+        self.send(RoomInput::Follows { home }, machine);
+        if !over {
+            let state = self.node.registry.state();
+            let of_home = state.shard(home.shard).map(|entry| entry.epoch).unwrap_or_default();
+            let body = ProxyInput::Homed { shard: home.shard, epoch: of_home, since: home.since };
+            ctx.notify(RoomSays(FromRoom { room: self.room.clone(), shard, epoch, body }));
+        }
     }
 
     fn send(&mut self, body: RoomInput, machine: &Proxy) {

@@ -18,7 +18,7 @@ use chappe_proto::signal::site::{Plan, Site, View};
 
 use super::gateway::is_revoked;
 use super::proxy::{ProxyActor, RoomSays};
-use super::sites::Place;
+use super::sites::{Leave, Place};
 use super::timer::Timer;
 use crate::clock;
 use crate::mesh::Unsent;
@@ -99,6 +99,8 @@ pub struct RoomActor {
     key: RoomKey,
     place: Place,
     machine: Option<Site>,
+    /// Its leave, as the node's other actors know it.
+    leave: Option<Leave>,
     proxies: HashMap<Gateway, Arc<Addr<ProxyActor>>>,
     behind: HashSet<Gateway>,
     timer: Timer,
@@ -130,6 +132,7 @@ impl RoomActor {
                     key: key.clone(),
                     place,
                     machine: None,
+                    leave: None,
                     proxies: HashMap::new(),
                     behind: HashSet::new(),
                     timer: Timer::default(),
@@ -162,14 +165,19 @@ impl RoomActor {
         let mut machine = self.machine.take()?;
         let done = self.with_view(state, |view| step(&mut machine, view, &mut out));
         let (poll, over, idle) = (machine.poll_timeout(now), machine.is_over(), machine.is_idle());
-        let gateways: Vec<Gateway> = machine.gateways().collect();
+        let leave = machine.leave();
         self.machine = Some(machine);
+        if leave != self.leave {
+            self.leave = leave;
+            self.node.rooms.set_leave(&self.key, self.place, leave);
+        }
         for output in out {
             match output {
                 Output::To(gateway, body) => self.tell(gateway, body, ctx),
                 Output::All(body) => {
-                    for gateway in &gateways {
-                        self.tell(*gateway, body.clone(), ctx);
+                    let all: Vec<Gateway> = self.machine.iter().flat_map(Site::gateways).collect();
+                    for gateway in all {
+                        self.tell(gateway, body.clone(), ctx);
                     }
                 }
                 Output::End(session) => router::end(&self.node, session),
@@ -434,7 +442,7 @@ impl Handler<AnchorSays> for RoomActor {
 
     fn handle(&mut self, AnchorSays { from, frame, others }: AnchorSays, ctx: &mut Self::Context) {
         if let ProxyInput::Home { asked, home, .. } = frame.body {
-            self.run(ctx, |machine, view, out| machine.handle_home(view, asked, home, out));
+            self.run(ctx, |machine, view, out| machine.handle_home(view, frame.epoch, (asked, home), out));
         } else if self.run(ctx, Site::handle_asked) != Some(true) {
             router::ask(&self.node, from, frame, others);
         }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::Addr;
 use chappe_proto::id::{Epoch, RoomKey, Shard};
+use chappe_proto::signal::route::Home;
+use chappe_proto::time::Mono;
 
 use super::room::RoomActor;
 
@@ -13,7 +15,18 @@ use super::room::RoomActor;
 pub type Place = (Shard, Epoch);
 
 /// A room's actors by their places.
-pub type Here = Vec<(Place, Arc<Addr<RoomActor>>)>;
+pub type Found = Vec<(Place, Arc<Addr<RoomActor>>)>;
+
+/// A leave to run a room away from its anchor, and until when.
+pub type Leave = (Home, Mono);
+
+struct Entry {
+    place: Place,
+    room: Arc<Addr<RoomActor>>,
+    leave: Option<Leave>,
+}
+
+type Here = Vec<Entry>;
 
 /// Actors of rooms by name and place. Addresses are shared, not cloned: one knows that its mailbox is full only
 /// while it is the same one.
@@ -47,8 +60,8 @@ impl Sites {
         }
         let room = Arc::new(start());
         let here = all.entry(key.clone()).or_default();
-        here.retain(|(of, _)| *of != place);
-        here.push((place, Arc::clone(&room)));
+        here.retain(|entry| entry.place != place);
+        here.push(Entry { place, room: Arc::clone(&room), leave: None });
         Some(room)
     }
 
@@ -56,7 +69,7 @@ impl Sites {
     pub fn remove(&self, key: &RoomKey, place: Place, addr: &Addr<RoomActor>) {
         let mut all = self.lock();
         if let Some(here) = all.get_mut(key) {
-            here.retain(|(of, held)| *of != place || **held != *addr);
+            here.retain(|entry| entry.place != place || *entry.room != *addr);
             if here.is_empty() {
                 all.remove(key);
             }
@@ -64,24 +77,40 @@ impl Sites {
     }
 
     /// A room's actors, wherever it runs.
-    pub fn of(&self, key: &RoomKey) -> Here {
-        self.lock().get(key).cloned().unwrap_or_default()
+    pub fn of(&self, key: &RoomKey) -> Found {
+        self.lock().get(key).map(actors).unwrap_or_default()
+    }
+
+    /// The actor of a room in a place holds this leave, or none.
+    pub fn set_leave(&self, key: &RoomKey, place: Place, leave: Option<Leave>) {
+        let mut all = self.lock();
+        let entry = all.get_mut(key).and_then(|here| here.iter_mut().find(|entry| entry.place == place));
+        if let Some(entry) = entry {
+            entry.leave = leave;
+        }
+    }
+
+    /// The home of a room, where it is on this node.
+    pub fn home(&self, key: &RoomKey, now: Mono) -> Option<Home> {
+        let all = self.lock();
+        let leaves = all.get(key)?.iter().filter_map(|entry| entry.leave);
+        leaves.filter(|(_, until)| now < *until).map(|(home, _)| home).next()
     }
 
     /// All of them now.
     pub fn all(&self) -> Vec<(RoomKey, Place, Arc<Addr<RoomActor>>)> {
         let all = self.lock();
         let each = |(key, here): (&RoomKey, &Here)| -> Vec<_> {
-            here.iter().map(|(place, room)| (key.clone(), *place, Arc::clone(room))).collect()
+            here.iter().map(|entry| (key.clone(), entry.place, Arc::clone(&entry.room))).collect()
         };
         all.iter().flat_map(each).collect()
     }
 
     /// The first rooms behind `after` by name, as many as `max`.
-    pub fn page(&self, after: Option<&RoomKey>, max: usize) -> Vec<(RoomKey, Here)> {
+    pub fn page(&self, after: Option<&RoomKey>, max: usize) -> Vec<(RoomKey, Found)> {
         let all = self.lock();
         let page = first(all.keys(), after, max);
-        page.into_iter().filter_map(|key| Some((key.clone(), all.get(key)?.clone()))).collect()
+        page.into_iter().filter_map(|key| Some((key.clone(), actors(all.get(key)?)))).collect()
     }
 
     /// How many rooms.
@@ -95,8 +124,13 @@ impl Sites {
     }
 }
 
+fn actors(here: &Here) -> Found {
+    here.iter().map(|entry| (entry.place, Arc::clone(&entry.room))).collect()
+}
+
 fn find(here: &Here, place: Place) -> Option<Arc<Addr<RoomActor>>> {
-    here.iter().find(|(of, room)| *of == place && room.connected()).map(|(_, room)| Arc::clone(room))
+    let found = here.iter().find(|entry| entry.place == place && entry.room.connected());
+    found.map(|entry| Arc::clone(&entry.room))
 }
 
 /// The smallest keys behind `after`, as many as `max`, in order.

@@ -5,7 +5,8 @@
 //! Two never let people into one room. A home does so only by its leave, which ends by itself unless it is
 //! renewed; the anchor's owner sends the room elsewhere only when the home itself has asked for it, or when
 //! its leave has ended. A new owner of the anchor asks every live node where the room is, as it asks for who
-//! is in it; a node that holds the leave says so, and from then on takes no word of an owner before.
+//! is in it. A node that holds the leave says so, whatever it says to that owner; and once it has spoken to one, it
+//! takes no leave of an owner before.
 
 mod anchor;
 mod leave;
@@ -143,6 +144,16 @@ impl Site {
     pub const fn homed(&self) -> Option<Home> {
         match &self.role {
             Role::Anchor(Anchor { known: Known::There(home, _), .. }) => Some(*home),
+            _ => None,
+        }
+    }
+
+    /// The leave that it holds away from its anchor, and until when: its node says no word to the anchor's owner
+    /// that keeps it back.
+    #[must_use]
+    pub fn leave(&self) -> Option<(Home, Mono)> {
+        match &self.role {
+            Role::Home(leave) if self.room.is_some() => leave.home(),
             _ => None,
         }
     }
@@ -321,8 +332,18 @@ impl Site {
         self.room = Some(room);
     }
 
-    /// The anchor's owner answers.
-    pub fn handle_home(&mut self, view: View<'_>, asked: u64, home: Home, out: &mut Vec<Output>) {
+    /// The anchor's owner answers, at this epoch of its shard. One before the epoch that is applied here counts no
+    /// more: this node may have spoken to the owner since.
+    pub fn handle_home(
+        &mut self,
+        view: View<'_>,
+        epoch: Epoch,
+        (asked, home): (u64, Home),
+        out: &mut Vec<Output>,
+    ) {
+        if epoch < (view.epoch)(self.plan.anchor) {
+            return;
+        }
         let from = out.len();
         self.begin(view, out);
         if let Role::Home(leave) = &mut self.role
@@ -350,7 +371,7 @@ impl Site {
             && self.room.is_some()
         {
             leave.void(view.now);
-            if let Some(home) = leave.home(view.now) {
+            if let Some((home, _)) = leave.home().filter(|(_, until)| view.now.mono < *until) {
                 out.push(Output::Anchor(RoomInput::Follows { home }));
                 answered = true;
             }

@@ -42,10 +42,14 @@ impl Leave {
         self.to.is_none() && self.held.is_some_and(|(_, until)| now.mono < until)
     }
 
-    /// The home that it is, for as long as nobody else can be.
-    pub(super) fn home(&self, now: Now) -> Option<Home> {
-        let (since, _) = self.held.filter(|(_, until)| now.mono < *until)?;
-        Some(Home { shard: self.site.0, since })
+    /// The home that it is, and until when nobody else can be.
+    pub(super) fn home(&self) -> Option<(Home, Mono)> {
+        self.held.map(|(since, until)| (Home { shard: self.site.0, since }, until))
+    }
+
+    /// The same, now.
+    fn home_at(&self, now: Now) -> Option<Home> {
+        self.home().filter(|(_, until)| now.mono < *until).map(|(home, _)| home)
     }
 
     /// Where it last was told that it is the home, though that may be over.
@@ -66,7 +70,7 @@ impl Leave {
         let every = if self.holds(now) { limits::HOME_RENEWED_EVERY } else { limits::ASK_EVERY };
         self.ask_at = now.mono + every;
         self.asked = micros(now.mono).max(self.asked + 1);
-        let held = self.home(now).map(|home| home.since);
+        let held = self.home_at(now).map(|home| home.since);
         Some(RoomInput::AtHome { site: self.site, asked: self.asked, held, to: self.to })
     }
 

@@ -28,6 +28,7 @@ impl Node {
             _ => None, // said again until it is answered, by this proxy or by the sender's session
         };
         let (shard, epoch) = proxy.place();
+        let body = self.word(env, room, (shard, epoch), body);
         let frame = ToRoom { room: room.clone(), shard, epoch, gateway, body };
         if !self.hand_over(env, frame)
             && let Some(peer) = asker
@@ -36,6 +37,24 @@ impl Node {
             let error = ToSession::Error(refusal.retry_after(limits::BUSY_RETRY));
             self.local.push_back(Local::ToSession(peer, error));
         }
+    }
+
+    /// What this gateway says in a place: where that is the anchor, and the room's home is here, it says so.
+    fn word(&mut self, env: &Env, room: &RoomKey, place: (Shard, Epoch), body: RoomInput) -> RoomInput {
+        if place.0 != room.anchor() || !matches!(body, RoomInput::Attach { .. } | RoomInput::Detach) {
+            return body;
+        }
+        let (now, name) = (self.now(env).mono, Self::name(env, room));
+        let leaves = self.rooms.iter().filter(|((key, _), _)| *key == *name);
+        let home = leaves.filter_map(|(_, slot)| slot.machine.leave()).find(|(_, until)| now < *until);
+        let Some((home, _)) = home else { return body };
+        if matches!(body, RoomInput::Attach { .. }) {
+            let epoch = self.state.shard(home.shard).map(|entry| entry.epoch).unwrap_or_default();
+            let homed = ProxyInput::Homed { shard: home.shard, epoch, since: home.since };
+            let (room, (shard, epoch)) = (room.clone(), place);
+            self.local.push_back(Local::FromRoom(FromRoom { room, shard, epoch, body: homed }));
+        }
+        RoomInput::Follows { home }
     }
 
     /// Around the owner, to another gateway's proxy of the same room.
@@ -150,7 +169,8 @@ impl Node {
             }
         } else if !matches!(frame.body, ProxyInput::Refused { .. }) {
             let FromRoom { room, shard, epoch, .. } = frame;
-            let frame = ToRoom { room, shard, epoch, gateway, body: RoomInput::Detach };
+            let body = self.word(env, &room, (shard, epoch), RoomInput::Detach);
+            let frame = ToRoom { room, shard, epoch, gateway, body };
             if owner == self.index {
                 self.local.push_back(Local::ToRoom(frame));
             } else {
@@ -165,7 +185,8 @@ impl Node {
             ProxyInput::Home { site, asked, home } => {
                 let at = (room.clone(), site.0);
                 if self.rooms.get(&at).is_some_and(|slot| slot.machine.place() == site) {
-                    self.with_site(env, &at, |site, view, out| site.handle_home(view, asked, home, out));
+                    let (epoch, answer) = (frame.epoch, (asked, home));
+                    self.with_site(env, &at, |site, view, out| site.handle_home(view, epoch, answer, out));
                 }
                 true
             }
