@@ -93,6 +93,24 @@ impl Owner {
 }
 
 #[test]
+fn a_session_is_as_old_as_the_earliest_word_of_it_though_a_frame_was_long_on_its_way() {
+    let mut room = Owner::new(2);
+    room.0.expect_gateways(START, [G1, G2]);
+    let first = admitted(identified(1, "ada"), 1, 1);
+    let held = |age_ms| {
+        let entry = Entry { age_ms, ..entry(G1, first.clone(), 0) };
+        attach(Some(Held { roster: vec![entry], ..Held::default() }))
+    };
+    room.hears(after(5000), G2, held(1000)); // four seconds on its way
+    room.hears(after(5000), G1, held(5000));
+    // Ada has joined anew, two seconds ago, and waited for the room.
+    let out = room.hears(after(5000), G2, announce(identified(2, "ada"), 0, 2000, 2000));
+    let replaced = RoomChange::Left { peer: peer(1), reason: LeaveReason::Replaced };
+    let all = |output: &room::Output| matches!(output, room::Output::All(ProxyInput::Changed { change, .. }) if *change == replaced);
+    assert!(out.iter().any(all), "{out:?}");
+}
+
+#[test]
 fn nobodys_grace_ends_while_a_live_gateway_has_not_spoken() {
     let mut room = Owner::new(2);
     room.0.expect_gateways(START, [G1, G2]);

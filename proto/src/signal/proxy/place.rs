@@ -49,7 +49,9 @@ impl Proxy {
 
     /// An entry of the roster, as old as it is by now.
     pub(super) fn aged(&self, now: Now, entry: &Entry) -> Entry {
-        let began = self.began.get(&entry.member.seat.peer);
+        let peer = &entry.member.seat.peer;
+        let own = self.own.get(peer).map(|own| own.began);
+        let began = own.into_iter().chain(self.began.get(peer).copied()).min();
         Entry { age_ms: began.map_or(0, |began| began.age_ms(now.mono)), ..entry.clone() }
     }
 

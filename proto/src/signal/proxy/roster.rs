@@ -44,7 +44,12 @@ impl Proxy {
         for (peer, reason) in left {
             self.remember_left(*peer, *reason);
         }
-        let began = |(peer, entry): (&PeerId, &Entry)| (*peer, Began::ago_ms(now.mono, entry.age_ms));
+        // What was on its way for long says less than its age: of several words the earliest is the best.
+        let before = std::mem::take(&mut self.began);
+        let began = |(peer, entry): (&PeerId, &Entry)| {
+            let said = Began::ago_ms(now.mono, entry.age_ms);
+            (*peer, before.get(peer).map_or(said, |before| said.min(*before)))
+        };
         self.began = roster.iter().map(began).collect();
         self.roster = roster;
         let own: Vec<PeerId> = self.own.keys().copied().collect();

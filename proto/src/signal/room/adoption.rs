@@ -82,6 +82,7 @@ impl Room {
         if let Some(mut held) = held {
             self.broadcasts = self.broadcasts.max(held.broadcasts);
             let returns = std::mem::take(&mut held.returns);
+            self.hear_ages(now, &held.roster);
             // One that holds nothing of it yet may hear of it from a former owner still.
             let holds = !(held.roster.is_empty() && held.left.is_empty());
             if holds && self.heard.insert(from) && !self.settled {
@@ -102,6 +103,16 @@ impl Room {
         self.here(now, from, out);
         let waited = self.expected.remove(&from);
         self.open(now, waited, out);
+    }
+
+    /// What was on its way for long, as to a process that stood still, says less than its age: of several words the
+    /// earliest is the best.
+    fn hear_ages(&mut self, now: Now, roster: &[Entry]) {
+        for entry in roster {
+            if let Some(present) = self.present.get_mut(&entry.member.seat.peer) {
+                present.began = present.began.min(Began::ago_ms(now.mono, entry.age_ms));
+            }
+        }
     }
 
     fn adopt(&mut self, now: Now, held: Held, revoked: Revoked<'_>, out: &mut Vec<Output>) {
