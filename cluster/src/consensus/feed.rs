@@ -12,11 +12,12 @@ use tokio::sync::watch;
 use super::published::{Encoded, Held, Published};
 use super::types::{FatalError, Status};
 
-/// What one follower is sent, in order.
-pub struct FeedReader {
-    published: Arc<Published>,
-    states: watch::Receiver<Arc<State>>,
-    status: watch::Receiver<Status>,
+/// What one follower is sent, in order, as a machine.
+///
+/// A follower that has not read what came after its last entry until that left the memory of this
+/// node gets a snapshot.
+#[derive(Debug)]
+pub struct Feeding {
     /// The next entry.
     next: u64,
     /// A snapshot under way, and how much of it is sent.
@@ -24,51 +25,55 @@ pub struct FeedReader {
     told: Option<(u64, Option<NodeId>)>,
 }
 
-impl FeedReader {
-    pub(super) fn new(published: Arc<Published>, status: watch::Receiver<Status>, after: Index) -> Self {
-        let states = published.watch();
-        Self { published, states, status, next: after.0.saturating_add(1), snapshot: None, told: None }
+/// What a feed does next.
+#[derive(Debug)]
+pub enum Turn {
+    /// Send this.
+    Frame(Feed),
+    /// Encode the state, for [`Feeding::handle_encoded`].
+    Encode,
+    /// Until the state or the status has changed there is nothing to send.
+    Wait,
+    /// The feed is over.
+    End,
+}
+
+impl Feeding {
+    /// For a follower that has applied everything up to `after`.
+    #[must_use]
+    pub const fn new(after: Index) -> Self {
+        Self { next: after.0.saturating_add(1), snapshot: None, told: None }
     }
 
-    /// The next frame; waits for one. None once the registry has ended, or where this node should follow
-    /// a feed itself ([`Status::wants_feed`]): ask another.
-    ///
-    /// A follower that has not read what came after its last entry until that left the memory of this
-    /// node gets a snapshot. Cancel safe.
-    pub async fn next(&mut self) -> Option<Feed> {
-        loop {
-            if let Some(piece) = self.piece() {
-                return Some(piece);
-            }
-            self.states.mark_unchanged();
-            let leader = {
-                let status = self.status.borrow_and_update();
-                // Whoever is fed itself feeds nobody: two would keep each other's old word.
-                if status.wants_feed {
-                    return None;
-                }
-                (status.term, status.leader)
-            };
-            if self.told != Some(leader) {
-                self.told = Some(leader);
-                return Some(Feed::Leader { term: leader.0, leader: leader.1 });
-            }
-            let held = self.published.ring().get(self.next);
-            match held {
-                Held::There(data) => {
-                    let index = Index(self.next);
-                    self.next += 1;
-                    return Some(Feed::Entry { index, data: data.to_vec() });
-                }
-                Held::Gone => self.snapshot = Some((self.encode().await?, 0)),
-                Held::NotYet => {
-                    tokio::select! {
-                        changed = self.states.changed() => changed.ok()?,
-                        changed = self.status.changed() => changed.ok()?,
-                    }
-                }
-            }
+    /// What is to be done next, on a node that is so.
+    pub fn turn(&mut self, published: &Published, status: &Status) -> Turn {
+        if let Some(piece) = self.piece() {
+            return Turn::Frame(piece);
         }
+        // Whoever is fed itself feeds nobody: two would keep each other's old word.
+        if status.wants_feed {
+            return Turn::End;
+        }
+        let leader = (status.term, status.leader);
+        if self.told != Some(leader) {
+            self.told = Some(leader);
+            return Turn::Frame(Feed::Leader { term: leader.0, leader: leader.1 });
+        }
+        let held = published.ring().get(self.next);
+        match held {
+            Held::There(data) => {
+                let index = Index(self.next);
+                self.next += 1;
+                Turn::Frame(Feed::Entry { index, data: data.to_vec() })
+            }
+            Held::Gone => Turn::Encode,
+            Held::NotYet => Turn::Wait,
+        }
+    }
+
+    /// The state is encoded.
+    pub fn handle_encoded(&mut self, encoded: Arc<Encoded>) {
+        self.snapshot = Some((encoded, 0));
     }
 
     fn piece(&mut self) -> Option<Feed> {
@@ -84,22 +89,59 @@ impl FeedReader {
         }
         Some(Feed::Snapshot { index, piece, last })
     }
+}
+
+/// What one follower is sent, in order.
+pub struct FeedReader {
+    published: Arc<Published>,
+    states: watch::Receiver<Arc<State>>,
+    status: watch::Receiver<Status>,
+    feeding: Feeding,
+}
+
+impl FeedReader {
+    pub(super) fn new(published: Arc<Published>, status: watch::Receiver<Status>, after: Index) -> Self {
+        let states = published.watch();
+        Self { published, states, status, feeding: Feeding::new(after) }
+    }
+
+    /// The next frame; waits for one. None once the registry has ended, or where this node should follow
+    /// a feed itself ([`Status::wants_feed`]): ask another. Cancel safe.
+    pub async fn next(&mut self) -> Option<Feed> {
+        loop {
+            self.states.mark_unchanged();
+            let turn = self.feeding.turn(&self.published, &self.status.borrow_and_update());
+            match turn {
+                Turn::Frame(frame) => return Some(frame),
+                Turn::Encode => {
+                    let encoded = self.encode().await?;
+                    self.feeding.handle_encoded(encoded);
+                }
+                Turn::Wait => {
+                    tokio::select! {
+                        changed = self.states.changed() => changed.ok()?,
+                        changed = self.status.changed() => changed.ok()?,
+                    }
+                }
+                Turn::End => return None,
+            }
+        }
+    }
 
     /// The state's bytes: those that another feed sends, where the ring goes on from them.
     async fn encode(&self) -> Option<Arc<Encoded>> {
         let mut shared = self.published.encoded.lock().await;
         if let Some(encoded) = shared.upgrade()
             && self.published.ring().get(encoded.index.0 + 1) != Held::Gone
-            && encoded.index.0 >= self.next
+            && encoded.index.0 >= self.feeding.next
         {
             return Some(encoded);
         }
         let state = self.published.state();
-        let index = state.index();
-        let bytes = tokio::task::spawn_blocking(move || state.encode()).await.ok()?;
-        match bytes {
-            Ok(bytes) => {
-                let encoded = Arc::new(Encoded { index, bytes });
+        let encoded = tokio::task::spawn_blocking(move || Encoded::of(&state)).await.ok()?;
+        match encoded {
+            Ok(encoded) => {
+                let encoded = Arc::new(encoded);
                 *shared = Arc::downgrade(&encoded);
                 Some(encoded)
             }
@@ -139,6 +181,15 @@ pub enum FeedError {
     Fatal(#[from] FatalError),
 }
 
+/// A snapshot that has come to its end.
+#[derive(Debug)]
+pub struct Whole {
+    /// Of which entry.
+    pub index: Index,
+    /// Bytes of [`State::encode`].
+    pub bytes: Vec<u8>,
+}
+
 /// The follower's side of a feed: it fills the node's state wherever that is ahead of its Raft's.
 pub struct Follower {
     published: Arc<Published>,
@@ -155,7 +206,9 @@ impl Drop for Follower {
 }
 
 impl Follower {
-    pub(super) fn new(published: Arc<Published>, cluster: ClusterId) -> Self {
+    /// On a node that shows this.
+    #[must_use]
+    pub fn new(published: Arc<Published>, cluster: ClusterId) -> Self {
         let state = published.state();
         Self { published, cluster, state, snapshot: None }
     }
@@ -172,37 +225,55 @@ impl Follower {
     /// # Errors
     /// [`FeedError`]: end the feed.
     pub async fn handle(&mut self, frame: Feed) -> Result<(), FeedError> {
+        let Some(Whole { index, bytes }) = self.take(frame)? else { return Ok(()) };
+        let decoded = tokio::task::spawn_blocking(move || State::decode(&bytes)).await;
+        let decoded = decoded.map_err(|error| FeedError::Damaged(error.to_string()))?;
+        self.handle_decoded(index, decoded)
+    }
+
+    /// A frame has come. Where it ends a snapshot, that is to be decoded, for [`Self::handle_decoded`].
+    ///
+    /// # Errors
+    /// [`FeedError`]: end the feed.
+    pub fn take(&mut self, frame: Feed) -> Result<Option<Whole>, FeedError> {
         if self.snapshot.is_some() && !matches!(frame, Feed::Snapshot { .. }) {
             return Err(FeedError::CutShort);
         }
         match frame {
-            Feed::Follow { .. } => Err(FeedError::NoFeed),
-            Feed::Leader { term, leader } => {
-                self.published.set_leader(Some((term, leader)));
-                Ok(())
-            }
-            Feed::Snapshot { index, piece, last } => self.piece(index, piece, last).await,
-            Feed::Entry { index, data } => self.entry(index, data.into()),
+            Feed::Follow { .. } => return Err(FeedError::NoFeed),
+            Feed::Leader { term, leader } => self.published.set_leader(Some((term, leader))),
+            Feed::Snapshot { index, piece, last } => return self.piece(index, piece, last),
+            Feed::Entry { index, data } => self.entry(index, data.into())?,
         }
+        Ok(None)
     }
 
-    async fn piece(&mut self, index: Index, piece: Vec<u8>, last: bool) -> Result<(), FeedError> {
+    fn piece(&mut self, index: Index, piece: Vec<u8>, last: bool) -> Result<Option<Whole>, FeedError> {
         let (of, bytes) = self.snapshot.get_or_insert_with(|| (index, Vec::new()));
         if *of != index || bytes.len() + piece.len() > SNAPSHOT_MAX {
             return Err(FeedError::CutShort);
         }
         bytes.extend(piece);
         if !last {
-            return Ok(());
+            return Ok(None);
         }
-        let bytes = self.snapshot.take().map(|(_, bytes)| bytes).unwrap_or_default();
-        let decoded = tokio::task::spawn_blocking(move || State::decode(&bytes)).await;
+        Ok(self.snapshot.take().map(|(index, bytes)| Whole { index, bytes }))
+    }
+
+    /// The snapshot at `index` is decoded.
+    ///
+    /// # Errors
+    /// [`FeedError`]: end the feed.
+    pub fn handle_decoded(
+        &mut self,
+        index: Index,
+        decoded: Result<State, SnapshotError>,
+    ) -> Result<(), FeedError> {
         let state = match decoded {
-            Ok(Ok(state)) => state,
-            Ok(Err(error @ SnapshotError::TooNew { .. })) => {
+            Ok(state) => state,
+            Err(error @ SnapshotError::TooNew { .. }) => {
                 return Err(FatalError::Snapshot(error.to_string()).into());
             }
-            Ok(Err(error)) => return Err(FeedError::Damaged(error.to_string())),
             Err(error) => return Err(FeedError::Damaged(error.to_string())),
         };
         if state.cluster().is_some_and(|cluster| cluster.id != self.cluster) {

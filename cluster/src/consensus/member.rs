@@ -69,7 +69,7 @@ pub struct Member {
     pub(super) heard: BTreeMap<u64, Mono>,
     /// No earlier than this it hands over again, for want of room on its disk.
     pub(super) next_handover: Mono,
-    /// When a leader was known last.
+    /// When a leader was heard last.
     pub(super) led: Mono,
     /// The state of a snapshot that Raft has been given.
     pub(super) arrived: Option<State>,
@@ -152,8 +152,11 @@ impl Member {
         if due.beat {
             self.node.ping();
         }
-        if self.leader().is_some() {
-            self.led = now.mono;
+        match self.leader() {
+            Some(leader) if leader.0 == self.id => self.led = now.mono,
+            // raft lets only voters forget a leader of which nothing is heard.
+            Some(leader) => self.led = self.led.max(self.heard.get(&leader.0).copied().unwrap_or_default()),
+            None => {}
         }
         self.reads.handle_timeout(now.mono, self.timer.profile());
         self.hand_over(now.mono);
@@ -295,10 +298,11 @@ impl Member {
         }
     }
 
-    /// Who leads, where known.
+    /// Who leads, where known. Of no member: raft lets none that was removed forget the leader that did it, and
+    /// nobody tells it of the next.
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
-        Some(NodeId(self.node.raft.leader_id)).filter(|id| id.0 != raft::INVALID_ID)
+        Some(NodeId(self.node.raft.leader_id)).filter(|id| id.0 != raft::INVALID_ID && self.is_member())
     }
 
     /// The term in which it leads, where it does.

@@ -34,9 +34,10 @@ mod types;
 
 pub use bootstrap::{BootstrapError, FirstApp, Founding, bootstrap};
 pub use disk::DiskError;
-pub use feed::{FeedError, FeedReader, Follower};
+pub use feed::{FeedError, FeedReader, Feeding, Follower, Turn, Whole};
 pub use handle::Registry;
 pub use open::{Config, Ended, OpenError};
+pub use published::{Encoded, Published};
 pub use raft::eraftpb::Message;
 pub use recover::{RecoverError, Survivor, inspect, recover};
 pub use status::conf_change;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use chappe_proto::id::{Index, NodeId};
 use chappe_proto::limits::{FEED_BYTES_MAX, FEED_ENTRIES_MAX};
 use chappe_proto::registry::State;
+use chappe_proto::wire::WireError;
 use tokio::sync::watch;
 
 /// Entries that end at the shown state, bounded by number and bytes.
@@ -62,13 +63,23 @@ pub(super) enum Held {
 
 /// A state's bytes, shared by the feeds that send them.
 #[derive(Debug)]
-pub(super) struct Encoded {
+pub struct Encoded {
     pub(super) index: Index,
     pub(super) bytes: Vec<u8>,
 }
 
+impl Encoded {
+    /// Of a state.
+    ///
+    /// # Errors
+    /// When it is longer than a snapshot may be.
+    pub fn of(state: &State) -> Result<Self, WireError> {
+        Ok(Self { index: state.index(), bytes: state.encode()? })
+    }
+}
+
 /// What both sources write and feeds read.
-pub(super) struct Published {
+pub struct Published {
     state: watch::Sender<Arc<State>>,
     ring: Mutex<Ring>,
     /// Term and leader, in the words of the node whose feed this one follows.
@@ -83,7 +94,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Published {
-    pub(super) fn new(state: Arc<State>) -> Self {
+    /// Shows a state, with no entries before it.
+    #[must_use]
+    pub fn new(state: Arc<State>) -> Self {
         let ring = Ring { last: state.index().0, ..Ring::default() };
         Self {
             state: watch::Sender::new(state),
@@ -93,7 +106,9 @@ impl Published {
         }
     }
 
-    pub(super) fn state(&self) -> Arc<State> {
+    /// What is shown.
+    #[must_use]
+    pub fn state(&self) -> Arc<State> {
         Arc::clone(&self.state.borrow())
     }
 
@@ -106,7 +121,7 @@ impl Published {
     }
 
     /// One source has applied these entries.
-    pub(super) fn applied(&self, state: &Arc<State>, entries: Vec<(Index, Bytes)>) {
+    pub fn applied(&self, state: &Arc<State>, entries: Vec<(Index, Bytes)>) {
         let mut ring = self.ring();
         for (index, data) in entries {
             // The other source was ahead.
@@ -118,7 +133,7 @@ impl Published {
     }
 
     /// One source has got the whole state.
-    pub(super) fn installed(&self, state: &Arc<State>) {
+    pub fn installed(&self, state: &Arc<State>) {
         let mut ring = self.ring();
         if state.index().0 > ring.last {
             ring.clear(state.index().0);
@@ -136,7 +151,9 @@ impl Published {
         });
     }
 
-    pub(super) fn leader(&self) -> Option<(u64, Option<NodeId>)> {
+    /// Term and leader, as the feed that is followed says.
+    #[must_use]
+    pub fn leader(&self) -> Option<(u64, Option<NodeId>)> {
         *locked(&self.leader)
     }
 

@@ -70,7 +70,7 @@ impl Member {
             role,
             term: raft.term,
             in_office: role == Role::Leader && raft.apply_to_current_term(),
-            leader: self.leader(),
+            leader: self.leader().filter(|_| !self.wants_feed(now)),
             committed: raft.raft_log.committed,
             applied: self.state.index().0,
             last: raft.raft_log.last_index(),
@@ -81,11 +81,16 @@ impl Member {
             outgoing: ids(&members.voters_outgoing),
             caught_up,
             recent,
-            wants_feed: !self.is_member()
-                || (self.leader().is_none() && now.since(self.led) > 2 * self.timer.profile().election.1),
+            wants_feed: self.wants_feed(now),
             writes: self.writes,
             disk_low: self.disk_low,
         }
+    }
+
+    /// Whether the node needs another's feed: it is no member, or has heard of no leader for long.
+    #[must_use]
+    pub fn wants_feed(&self, now: Mono) -> bool {
+        !self.is_member() || now.since(self.led) > 2 * self.timer.profile().election.1
     }
 
     pub(super) fn caught_up(&self) -> Vec<NodeId> {
@@ -110,5 +115,42 @@ impl Member {
             all.filter(|(id, _)| **id == self.id || heard(id)).map(|(id, _)| NodeId(*id)).collect();
         ids.sort_unstable();
         ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use chappe_proto::registry::State;
+    use chappe_proto::time::{Now, Unix};
+    use raft::eraftpb::{Message, MessageType};
+
+    use super::super::member::Durable;
+    use super::*;
+
+    /// A member with these voters, so long after its leader's only heartbeat.
+    fn led(id: NodeId, founders: &[NodeId], millis: u64) -> Status {
+        let durable = Durable::found(id, founders).unwrap();
+        let now = Now { mono: Mono::default(), unix: Unix::default() };
+        let mut member = Member::new(now, 7, durable, Arc::new(State::default())).unwrap();
+        let mut heartbeat = Message { to: id.0, from: 1, term: 5, ..Message::default() };
+        heartbeat.set_msg_type(MessageType::MsgHeartbeat);
+        member.handle_message(now, heartbeat).unwrap();
+        member.handle_timeout(now);
+        member.status(Mono(Duration::from_millis(millis)))
+    }
+
+    #[test]
+    fn who_is_no_member_is_led_by_nobody_and_wants_a_feed() {
+        let founders = [NodeId(1), NodeId(2), NodeId(3)];
+        let member = led(NodeId(3), &founders, 100);
+        assert_eq!((member.leader, member.wants_feed), (Some(NodeId(1)), false));
+        let removed = led(NodeId(3), &founders[..2], 100);
+        assert_eq!((removed.term, removed.leader, removed.wants_feed), (5, None, true));
+        // Perhaps it was removed, and could not hear of it.
+        let silent = led(NodeId(3), &founders, 10_000);
+        assert_eq!((silent.leader, silent.wants_feed), (None, true));
     }
 }
