@@ -29,6 +29,8 @@ pub(crate) enum Break {
     DrainsNobody,
     /// A new owner of a room's anchor does not hear that the room is elsewhere.
     ForgetsHomes,
+    /// A node that is no member of Raft follows no feed.
+    FollowsNobody,
     /// Frames find their room by its name alone, whatever the app.
     CrossesRooms,
 }
@@ -48,13 +50,13 @@ impl Break {
             Self::ForgetsHomes => &[Kind::Moves, Kind::Crashes, Kind::Reloads],
             Self::SkipsFsync => &[Kind::Crashes, Kind::Drains],
             Self::DrainsNobody => &[Kind::Drains],
-            Self::AppliesByWallClock | Self::CrossesRooms => &[],
+            Self::AppliesByWallClock | Self::CrossesRooms | Self::FollowsNobody => &[],
         }
     }
 }
 
 /// All of them, each with the invariants that are to notice it.
-pub(crate) const ALL: [(Break, &[Name]); 12] = [
+pub(crate) const ALL: [(Break, &[Name]); 13] = [
     (Break::LeaseOutlivesEviction, &[Name::OneOwner]),
     (Break::LooksAtItsLeaseByTimer, &[Name::OneOwner]),
     (Break::AdmitsBeforeEveryoneAnswered, &[Name::Answered]),
@@ -66,5 +68,6 @@ pub(crate) const ALL: [(Break, &[Name]); 12] = [
     (Break::AppliesByWallClock, &[Name::Registries]),
     (Break::DrainsNobody, &[Name::Drained]),
     (Break::ForgetsHomes, &[Name::OneOwner]),
+    (Break::FollowsNobody, &[Name::Roster]),
     (Break::CrossesRooms, &[Name::Apart]),
 ];

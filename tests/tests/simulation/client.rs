@@ -267,10 +267,16 @@ impl Client {
     }
 
     /// Leaves for good.
-    pub(crate) fn leave(&mut self) -> Option<Want> {
-        let said = self.say(r#"{"type":"leave"}"#);
-        self.leaving |= said.is_some();
-        said
+    pub(crate) fn leave(&mut self) -> Vec<Want> {
+        let Some(said) = self.say(r#"{"type":"leave"}"#) else { return Vec::new() };
+        self.leaving = true;
+        // The socket that it moves to would bring it back.
+        let other = self.moving.take_if(|moving| matches!(moving, Moving::Joining { .. }));
+        let close = other.and_then(|moving| match moving {
+            Moving::Joining { socket, .. } => Some(Want::Close(socket)),
+            Moving::Due(_) => None,
+        });
+        std::iter::once(said).chain(close).collect()
     }
 
     fn pump(&mut self, now: Duration, wants: &mut Vec<Want>) {

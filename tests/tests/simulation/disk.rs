@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chappe_cluster::consensus::member::{Durable, Write};
+use chappe_proto::id::NodeId;
 use chappe_proto::registry::State;
 
 use super::dice::{Dice, ms};
@@ -23,6 +24,12 @@ pub(crate) struct Disk {
 impl Disk {
     pub(crate) const fn new(durable: Durable, founded: Arc<State>) -> Self {
         Self { durable, founded: Some(founded), pending: VecDeque::new(), slow: ms(4) }
+    }
+
+    /// Of a node that has joined: its Raft waits to be added.
+    pub(crate) fn empty(node: NodeId) -> Self {
+        let durable = Durable::found(node, &[]).unwrap();
+        Self { durable, founded: None, pending: VecDeque::new(), slow: ms(4) }
     }
 
     /// Takes a write; says how long its flush will take.

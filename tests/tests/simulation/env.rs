@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chappe_cluster::consensus::Message;
-use chappe_proto::id::NodeId;
-use chappe_proto::mesh::node::Body;
+use chappe_proto::id::{ClusterId, NodeId};
+use chappe_proto::mesh::node::{Body, Feed};
 use chappe_proto::signal::code::CloseCode;
 use chappe_proto::wire;
 
@@ -24,8 +24,17 @@ pub(crate) enum Packet {
     Body(Box<Body>),
     /// Between members of Raft.
     Raft(Box<Message>),
+    /// Of the registry's feed, on a stream of its own between neighbours.
+    Feed { stream: u64, word: Word },
     /// For another node: passed on once.
     Forward { origin: usize, to: usize, inner: Box<Self> },
+}
+
+/// What passes on the stream of a feed, either way.
+#[derive(Debug, Clone)]
+pub(crate) enum Word {
+    Frame(Box<Feed>),
+    End,
 }
 
 /// What a socket brings its client.
@@ -76,6 +85,7 @@ pub(crate) struct Pipe {
 pub(crate) struct Env {
     pub(crate) at: Duration,
     pub(crate) dice: Dice,
+    pub(crate) cluster: ClusterId,
     pub(crate) breaks: Option<Break>,
     pub(crate) watch: Watch,
     pub(crate) net: Network,
@@ -108,6 +118,7 @@ impl Env {
         Self {
             at: Duration::ZERO,
             dice: Dice::new(seed),
+            cluster: ClusterId::from_random([0; 15]),
             breaks: None,
             watch: Watch::default(),
             lives: vec![0; net.nodes()],
@@ -177,16 +188,24 @@ impl Env {
     /// Onto the wire of a link.
     pub(crate) fn transmit(&mut self, from: usize, to: usize, packet: Packet) {
         let (first, second) = self.net.arrivals(&mut self.dice, self.at, from, to);
+        let orderly = self.net.weather.is_orderly();
         if let Some(at) = second {
-            self.put_on_wire(at, from, to, packet.clone());
+            self.put_on_wire(at, from, to, packet.clone(), orderly);
         }
         if let Some(at) = first {
-            self.put_on_wire(at, from, to, packet);
+            self.put_on_wire(at, from, to, packet, orderly);
         }
     }
 
-    fn put_on_wire(&mut self, at: Duration, from: usize, to: usize, packet: Packet) {
-        let orderly = self.net.weather.is_orderly();
+    /// As [`Self::transmit`], on a stream that ends with the link: nothing of it is lost before, in any weather.
+    pub(crate) fn stream(&mut self, from: usize, to: usize, packet: Packet) {
+        if self.net.is_up(from, to) || self.net.is_up(to, from) {
+            let at = self.net.arrival_in_order(&mut self.dice, self.at, from, to);
+            self.put_on_wire(at, from, to, packet, true);
+        }
+    }
+
+    fn put_on_wire(&mut self, at: Duration, from: usize, to: usize, packet: Packet, orderly: bool) {
         let life = orderly.then(|| self.lives[to]);
         let event = Event::Mesh { from, to, life, packet };
         if !self.net.is_cut(from, to) {

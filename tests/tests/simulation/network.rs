@@ -134,6 +134,20 @@ impl Network {
         (Some(one()), doubled.then(one))
     }
 
+    /// When a frame arrives that is neither lost nor doubled, and overtakes none.
+    pub(crate) fn arrival_in_order(
+        &mut self,
+        dice: &mut Dice,
+        now: Duration,
+        from: usize,
+        to: usize,
+    ) -> Duration {
+        let takes = dice.between(self.weather.delay, self.weather.delay + self.weather.jitter);
+        let wire = self.wire(from, to);
+        wire.last = (now + takes + wire.slow).max(wire.last);
+        wire.last
+    }
+
     /// Makes a direction slower than the weather is, or no slower.
     pub(crate) fn set_slow(&mut self, from: usize, to: usize, slow: Duration) {
         self.wire(from, to).slow = slow;

@@ -137,6 +137,14 @@ fn founded(dice: &mut Dice, nodes: usize, wan: bool, rooms: &[(RoomKey, KeyId)])
     state
 }
 
+/// Of so many nodes, the first being members of Raft.
+fn disks(state: &Arc<State>, members: usize, nodes: usize) -> Vec<Disk> {
+    let founders: Vec<NodeId> = (0..members).map(id_of).collect();
+    let durables = Durable::found_on(&founders, state).unwrap();
+    let of_others = (members..nodes).map(|node| Disk::empty(id_of(node)));
+    durables.into_iter().map(|durable| Disk::new(durable, Arc::clone(state))).chain(of_others).collect()
+}
+
 impl Host {
     fn act(&mut self, env: &mut Env, act: impl FnOnce(&mut Node, &mut Env)) {
         if let Some(node) = &mut self.node {
@@ -149,7 +157,8 @@ impl Host {
 impl World {
     pub(crate) fn new(seed: u64, breaks: Option<Break>, log: bool) -> Self {
         let mut dice = Dice::new(seed ^ 0x0051_7e55);
-        let nodes = 3 + dice.below(3);
+        let most = if dice.one_in(4) { 4 } else { 3 };
+        let nodes = 3 + dice.below(most);
         let wan = dice.one_in(5);
         let key = |app: &str, room: &str| RoomKey {
             app: AppId::new(app).unwrap(),
@@ -159,12 +168,13 @@ impl World {
         let rooms =
             [(key("one", "tower"), keys[0]), (key("two", "tower"), keys[1]), (key("one", "mast"), keys[0])];
         let state = Arc::new(founded(&mut dice, nodes, wan, &rooms));
-        let founders: Vec<NodeId> = (0..nodes).map(id_of).collect();
-        let durables = Durable::found_on(&founders, &state).unwrap();
-        let disks = durables.into_iter().map(|durable| Disk::new(durable, Arc::clone(&state))).collect();
+        // In some, nodes have joined that are no members of Raft yet; of six, one will never be.
+        let members = if dice.one_in(3) { 3 } else { nodes };
+        let disks = disks(&state, members, nodes);
         let network = Network::new(nodes, weather(&mut dice, wan));
         let mut env = Env::new(seed, network, disks, log);
         (env.breaks, env.encodes) = (breaks, dice.one_in(8));
+        env.cluster = state.cluster().unwrap().id;
         let mut clients = Vec::new();
         for index in 0..3 + dice.below(5) {
             let (room, key) = rooms[if index < 3 { 0 } else { dice.below(rooms.len()) }].clone();
@@ -275,7 +285,7 @@ impl World {
 
     fn farewell(&mut self) -> Result<(), Wrong> {
         for index in 0..self.clients.len() {
-            let wants = self.clients[index].leave().into_iter().collect();
+            let wants = self.clients[index].leave();
             self.wants(index, wants);
             if self.clients[index].barred {
                 self.clients[index].state = client::State::Done;
@@ -380,6 +390,9 @@ impl World {
                 if self.env.turned(turn) {
                     self.env.note(|| format!("link {} to {} up: {}", turn.here + 1, turn.there + 1, turn.up));
                     let event = Event::Link(turn);
+                    if !turn.up {
+                        self.streams_end(turn.here, turn.there);
+                    }
                     self.at_node(turn.here, event, |node, env| node.link(env, turn.there, turn.up));
                     for host in self.hosts.iter_mut().filter(|host| !host.paused) {
                         host.act(&mut self.env, |node, env| {
@@ -463,6 +476,9 @@ impl World {
                 node.raft(env, message);
                 node.settle(env);
             }),
+            Packet::Feed { stream, word } => {
+                host.act(&mut self.env, |node, env| node.feed_word(env, from, stream, word));
+            }
             Packet::Forward { origin, to: last, inner } if last == to => {
                 self.arrive(origin, to, life, *inner);
             }
@@ -627,7 +643,7 @@ impl World {
                 }
             }
             Fault::Leave(client) => {
-                let wants = self.clients[client].leave().into_iter().collect();
+                let wants = self.clients[client].leave();
                 self.wants(client, wants);
             }
         }
@@ -667,9 +683,21 @@ impl World {
         }
     }
 
+    /// A link is one connection: with it all streams end, on both sides.
+    fn streams_end(&mut self, a: usize, b: usize) {
+        for (here, there) in [(a, b), (b, a)] {
+            if let Some(node) = &mut self.hosts[here].node {
+                node.feeds_end(&self.env, there);
+            }
+        }
+    }
+
     fn start(&mut self, node: usize) {
         if self.hosts[node].node.is_some() {
             return;
+        }
+        for other in 0..self.hosts.len() {
+            self.streams_end(node, other);
         }
         self.env.net.forget(node);
         let clocks = self.hosts[node].clocks;

@@ -129,7 +129,7 @@ impl Node {
     }
 
     fn tell_leader(&mut self, env: &mut Env, body: Body) {
-        let Some(leader) = self.registry.member.leader() else { return };
+        let Some(leader) = self.leader(env) else { return };
         if leader == self.id {
             self.keeping(env, self.index, body);
         } else {
@@ -249,7 +249,7 @@ impl Node {
 
     /// A question for the leader, wherever it is. False where none is known.
     pub(super) fn ask_leader(&mut self, env: &mut Env, id: u64, ask: Ask) -> bool {
-        let Some(leader) = self.registry.member.leader() else { return false };
+        let Some(leader) = self.leader(env) else { return false };
         if leader == self.id {
             self.asked(env, self.index, id, ask);
             return true;

@@ -7,9 +7,11 @@
 //! | `router.rs` | `cluster::router`: frames between proxies and rooms on any node |
 //! | `follow.rs` | `cluster::keeper` and `start`: what the applied registry changes |
 //! | `drain.rs` | `cluster::drain`: a node that drains sends its clients elsewhere |
+//! | `feed.rs` | `cluster::feed`: the registry's feed, followed and served |
 //! | `front.rs` | `cluster::Front`: proposals that reach the leader from any node |
 
 mod drain;
+mod feed;
 mod follow;
 mod front;
 mod gate;
@@ -23,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chappe_cluster::consensus::Published;
 use chappe_cluster::consensus::member::Member;
 use chappe_proto::id::{AppId, NodeId, PeerId, RoomKey};
 use chappe_proto::registry::State;
@@ -83,6 +86,8 @@ pub(crate) struct Node {
     /// This process as others know it, once its `NodeUp` is applied here.
     pub(crate) gateway: Option<Gateway>,
     pub(crate) state: Arc<State>,
+    published: Arc<Published>,
+    feeds: feed::Feeds,
     keeper: Keeper,
     registry: Registry,
     world: World,
@@ -114,6 +119,8 @@ impl Node {
             clocks,
             gateway: None,
             world: World::default(),
+            published: Arc::new(Published::new(Arc::clone(&state))),
+            feeds: feed::Feeds::default(),
             keeper: Keeper::new(),
             registry,
             rooms: BTreeMap::new(),
@@ -353,6 +360,7 @@ impl Node {
         if self.registry.member.poll_timeout() <= now {
             self.registry.member.handle_timeout(self.now(env));
             self.pump(env);
+            self.keep_feed(env);
         }
         let peers = self.sessions.iter().filter(|(_, slot)| slot.machine.poll_timeout() <= now);
         let peers: Vec<PeerId> = peers.map(|(peer, _)| *peer).collect();

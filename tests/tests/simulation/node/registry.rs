@@ -2,6 +2,7 @@
 //! (mirrors `cluster::keeper`).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use chappe_cluster::consensus::{FatalError, Message, Proposal, ProposeError, Sta
 use chappe_proto::id::{Index, NodeId};
 use chappe_proto::mesh::node::{Answer, Ask, Body, Failure};
 use chappe_proto::registry::steward::Steward;
-use chappe_proto::registry::{Command, Entry};
+use chappe_proto::registry::{Command, Entry, State};
 
 use super::Node;
 use crate::breaks::Break;
@@ -96,6 +97,7 @@ impl Node {
             self.carry_out(env, output);
         }
         self.keep_office(env);
+        self.serve(env);
     }
 
     fn carry_out(&mut self, env: &mut Env, output: Output) {
@@ -131,14 +133,14 @@ impl Node {
                 for (index, data) in &entries {
                     self.watch_entry(env, *index, data);
                 }
-                let judgement = env.watch.registries.stands(self.id, &state);
-                env.watch.judge(Name::Registries.judge(judgement));
-                self.applied(env, state);
+                self.stands(env, &state);
+                self.published.applied(&state, entries);
+                self.show(env);
             }
             Output::Installed(state) => {
-                let judgement = env.watch.registries.stands(self.id, &state);
-                env.watch.judge(Name::Registries.judge(judgement));
-                self.applied(env, state);
+                self.stands(env, &state);
+                self.published.installed(&state);
+                self.show(env);
             }
             Output::Proposed(ticket, result) => self.proposed(env, ticket, result),
             Output::Read(ticket, result) => {
@@ -156,7 +158,12 @@ impl Node {
         }
     }
 
-    fn watch_entry(&self, env: &mut Env, index: Index, data: &Bytes) {
+    pub(super) fn stands(&self, env: &mut Env, state: &Arc<State>) {
+        let judgement = env.watch.registries.stands(self.id, state);
+        env.watch.judge(Name::Registries.judge(judgement));
+    }
+
+    pub(super) fn watch_entry(&self, env: &mut Env, index: Index, data: &Bytes) {
         let judgement = env.watch.registries.applied(self.id, index, data);
         let first = judgement == Ok(true);
         env.watch.judge(Name::Registries.judge(judgement.map(|_| ())));
