@@ -540,8 +540,8 @@ impl Client {
             "lost" => self.forget(), // joins afresh
             "refused" if self.peer.is_none() => {}
             "refused" => self.astonished(text),
-            // By its own newer socket.
-            "replaced" if self.moving.is_some() => {}
+            // By its own newer socket, which it closed if it leaves.
+            "replaced" if self.moving.is_some() || self.leaving => {}
             _ => self.astonished(text),
         }
     }
