@@ -1,20 +1,26 @@
-//! The actor of a room, on the owner of the shard that it is in.
+//! The actor of a room, on the owner of the shard that it is in. What is asked of it is in [`asked`], kicks and
+//! bans in [`kick`].
+
+mod asked;
+mod kick;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message};
-use actix::{WrapFuture, dev::SendError};
-use chappe_admin::Kicked;
-use chappe_proto::id::{Identity, NodeId, PeerId, RoomKey, SessionId, Shard};
+use actix::dev::SendError;
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use chappe_proto::id::{Identity, NodeId, RoomKey, SessionId, Shard};
 use chappe_proto::limits;
+use chappe_proto::registry::State;
 use chappe_proto::registry::rights::{Right, is_over, right};
-use chappe_proto::registry::{Command, State};
 use chappe_proto::signal::member::Gateway;
-use chappe_proto::signal::room::{Output, Revocation};
-use chappe_proto::signal::route::{Entry, FromRoom, ProxyInput, RoomInput, Since, ToRoom};
+use chappe_proto::signal::room::Output;
+use chappe_proto::signal::route::{FromRoom, ProxyInput, RoomInput, Since, ToRoom};
 use chappe_proto::signal::site::{Plan, Site, View};
+
+pub use asked::{CountPeers, ListPeers, WhereIs};
+pub use kick::Remove;
 
 use super::gateway::is_revoked;
 use super::proxy::{ProxyActor, RoomSays};
@@ -25,8 +31,6 @@ use crate::mesh::Unsent;
 use crate::node::Node;
 use crate::router;
 
-/// A kick must be committed within this; else whoever asked is told to try again.
-const COMMIT_WITHIN: Duration = Duration::from_secs(5);
 /// A room without people and proxies is kept this long.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -67,31 +71,6 @@ pub struct AnchorSays {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "bool")]
 pub struct Rehome(pub Shard);
-
-/// Who is in the room?
-#[derive(Message)]
-#[rtype(result = "Vec<Entry>")]
-pub struct ListPeers;
-
-/// Where is the room? None where it is here.
-#[derive(Message)]
-#[rtype(result = "Option<Shard>")]
-pub struct WhereIs;
-
-/// How many are in the room? None where it is elsewhere.
-#[derive(Message)]
-#[rtype(result = "Option<u32>")]
-pub struct CountPeers;
-
-/// An operator removes a peer. Answered when it is committed.
-#[derive(Message)]
-#[rtype(result = "Kicked")]
-pub struct Remove {
-    /// Whom.
-    pub peer: PeerId,
-    /// And keeps it out.
-    pub ban: bool,
-}
 
 /// The actor.
 pub struct RoomActor {
@@ -295,56 +274,6 @@ impl RoomActor {
         self.run_under(&state, ctx, |machine, view, out| machine.handle(view, from, input, out));
     }
 
-    /// Commits a kick or a ban before it is answered (CLUSTER.md 5).
-    fn revoke(&mut self, revocation: Revocation, ctx: &mut Context<Self>) {
-        let committing = self.commit(revocation.clone());
-        ctx.spawn(committing.into_actor(self).map(move |committed, actor, ctx| {
-            actor.revoked(&revocation, committed, ctx);
-        }));
-    }
-
-    /// A kick or a ban is committed, or could not be.
-    fn revoked(&mut self, revocation: &Revocation, committed: bool, ctx: &mut Context<Self>) {
-        self.run(ctx, |machine, view, out| machine.handle_revoked(view, revocation, committed, out));
-        self.committing -= 1;
-        if self.over {
-            self.stop(ctx);
-        }
-    }
-
-    fn commit(&mut self, revocation: Revocation) -> impl Future<Output = bool> + use<> {
-        self.committing += 1;
-        let (node, room) = (Arc::clone(&self.node), self.key.clone());
-        async move {
-            let banned = revocation
-                .identity
-                .filter(|_| revocation.identity_until > clock::unix())
-                .map(|identity| (room, identity));
-            let command = Command::Revoke {
-                sessions: vec![revocation.session],
-                banned,
-                until: revocation.session_until,
-                banned_until: Some(revocation.identity_until),
-            };
-            match node
-                .proposals
-                .propose(command, COMMIT_WITHIN)
-                .await
-                .map(|applied| applied.outcome.accepted())
-            {
-                Ok(Ok(_)) => true,
-                Ok(Err(refusal)) => {
-                    tracing::error!(%refusal, "the registry refuses a kick");
-                    false
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a kick could not be committed");
-                    false
-                }
-            }
-        }
-    }
-
     fn fire(&mut self, ctx: &mut Context<Self>) {
         self.timer.fired();
         self.run(ctx, Site::handle_timeout);
@@ -413,22 +342,6 @@ impl Handler<Change> for RoomActor {
     }
 }
 
-impl Handler<ListPeers> for RoomActor {
-    type Result = Vec<Entry>;
-
-    fn handle(&mut self, _: ListPeers, _: &mut Self::Context) -> Self::Result {
-        self.machine.iter().flat_map(Site::entries).cloned().collect()
-    }
-}
-
-impl Handler<WhereIs> for RoomActor {
-    type Result = Option<Shard>;
-
-    fn handle(&mut self, _: WhereIs, _: &mut Self::Context) -> Self::Result {
-        self.machine.as_ref().and_then(Site::homed).map(|home| home.shard)
-    }
-}
-
 impl Handler<Rehome> for RoomActor {
     type Result = bool;
 
@@ -446,31 +359,5 @@ impl Handler<AnchorSays> for RoomActor {
         } else if self.run(ctx, Site::handle_asked) != Some(true) {
             router::ask(&self.node, from, frame, others);
         }
-    }
-}
-
-impl Handler<CountPeers> for RoomActor {
-    type Result = Option<u32>;
-
-    fn handle(&mut self, _: CountPeers, _: &mut Self::Context) -> Self::Result {
-        let machine = self.machine.as_ref().filter(|machine| machine.homed().is_none())?;
-        Some(u32::try_from(machine.entries().count()).unwrap_or(u32::MAX))
-    }
-}
-
-impl Handler<Remove> for RoomActor {
-    type Result = actix::ResponseActFuture<Self, Kicked>;
-
-    fn handle(&mut self, remove: Remove, _: &mut Self::Context) -> Self::Result {
-        let site = self.machine.as_ref();
-        let revocation = site.and_then(|site| site.revocation(clock::now(), None, remove.peer, remove.ban));
-        let Some(revocation) = revocation else {
-            return Box::pin(actix::fut::ready(Kicked::NotThere));
-        };
-        let committing = self.commit(revocation.clone());
-        Box::pin(committing.into_actor(self).map(move |committed, actor, ctx| {
-            actor.revoked(&revocation, committed, ctx);
-            if committed { Kicked::Done } else { Kicked::Unavailable }
-        }))
     }
 }

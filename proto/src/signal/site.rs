@@ -20,7 +20,7 @@ use crate::id::{Epoch, NodeId, PeerId, Shard};
 use crate::limits;
 use crate::time::{Mono, Now};
 use anchor::{Anchor, Known};
-use leave::{Answer, Leave};
+use leave::Leave;
 
 /// What a site has to know at each step.
 #[derive(Clone, Copy)]
@@ -215,28 +215,6 @@ impl Site {
         }
     }
 
-    /// A new owner of the anchor knows where the room is once everybody has said so.
-    fn decide(&mut self, view: View<'_>, out: &mut Vec<Output>) {
-        if let Role::Anchor(anchor) = &mut self.role
-            && view.full
-            && self.room.as_ref().is_some_and(Room::is_open)
-            && anchor.decide(view.now)
-        {
-            self.send_away(view, out);
-        }
-    }
-
-    /// The room is not here: whoever follows it is told where it is.
-    fn send_away(&mut self, view: View<'_>, out: &mut Vec<Output>) {
-        let home = match &self.role {
-            Role::Anchor(anchor) => anchor.home(),
-            Role::Home(_) => None,
-        };
-        if let (Some(home), Some(room)) = (home, self.room.take()) {
-            tell_homed(view, home, &room, out);
-        }
-    }
-
     /// Lets a step of the room happen.
     pub fn run(
         &mut self,
@@ -278,116 +256,6 @@ impl Site {
             }
         }
         self.end(view, before, out);
-    }
-
-    /// A gateway says that it follows the room elsewhere.
-    fn follows(&mut self, view: View<'_>, from: Gateway, theirs: Home, out: &mut Vec<Output>) {
-        if let Role::Anchor(anchor) = &mut self.role {
-            anchor.follows(theirs);
-            if let Some(home) = anchor.home().filter(|home| home.since > theirs.since) {
-                out.push(homed(view, from, home));
-            }
-        }
-        if let Some(room) = &mut self.room {
-            room.handle(view.now, from, RoomInput::Detach, view.revoked, out);
-        }
-    }
-
-    /// A site elsewhere asks whether the room is there. No answer where this one may not, or cannot, say.
-    fn asked_where(
-        &mut self,
-        view: View<'_>,
-        (shard, _): (Shard, Epoch),
-        held: Option<Since>,
-        to: Option<Shard>,
-        out: &mut Vec<Output>,
-    ) -> Option<Home> {
-        let Role::Anchor(anchor) = &mut self.role else { return None };
-        if !view.full {
-            return None;
-        }
-        if let Some(since) = held {
-            anchor.holds(view.now, shard, since);
-        }
-        anchor.hears(view.now, shard);
-        let mut home = anchor.home()?;
-        if let Some(to) = to.filter(|to| to.0 < limits::SHARDS && *to != shard)
-            && held == Some(home.since)
-            && home.shard == shard
-        {
-            home = anchor.move_to(view.now, to);
-        }
-        if self.room.is_some() && home.shard != self.plan.anchor {
-            self.send_away(view, out);
-        } else if self.room.is_none() && home.shard == self.plan.anchor {
-            self.take_in(view);
-        }
-        Some(home)
-    }
-
-    /// The room is here from now on: as after another owner, everybody is asked for what they hold of it.
-    fn take_in(&mut self, view: View<'_>) {
-        let mut room = self.empty();
-        expect(&mut room, view);
-        self.room = Some(room);
-    }
-
-    /// The anchor's owner answers, at this epoch of its shard. One before the epoch that is applied here counts no
-    /// more: this node may have spoken to the owner since.
-    pub fn handle_home(
-        &mut self,
-        view: View<'_>,
-        epoch: Epoch,
-        (asked, home): (u64, Home),
-        out: &mut Vec<Output>,
-    ) {
-        if epoch < (view.epoch)(self.plan.anchor) {
-            return;
-        }
-        let from = out.len();
-        self.begin(view, out);
-        if let Role::Home(leave) = &mut self.role
-            && let Some(room) = &mut self.room
-        {
-            match leave.answered(view.now, asked, home) {
-                Answer::Nothing => {}
-                Answer::Given => expect(room, view),
-                Answer::Elsewhere(home) => {
-                    tell_homed(view, home, room, out);
-                    self.room = None;
-                }
-            }
-        }
-        self.end(view, from, out);
-    }
-
-    /// A new owner of the anchor asks this node where the room is. True where this site has answered for it:
-    /// else the node's proxy is to.
-    pub fn handle_asked(&mut self, view: View<'_>, out: &mut Vec<Output>) -> bool {
-        let from = out.len();
-        self.begin(view, out);
-        let mut answered = false;
-        if let Role::Home(leave) = &mut self.role
-            && self.room.is_some()
-        {
-            leave.void(view.now);
-            if let Some((home, _)) = leave.home().filter(|(_, until)| view.now.mono < *until) {
-                out.push(Output::Anchor(RoomInput::Follows { home }));
-                answered = true;
-            }
-        }
-        self.end(view, from, out);
-        answered
-    }
-
-    /// The anchor has another owner: it is told of the home at once.
-    pub fn handle_anchor_moved(&mut self, view: View<'_>, out: &mut Vec<Output>) {
-        let from = out.len();
-        self.begin(view, out);
-        if let Role::Home(leave) = &mut self.role {
-            leave.void(view.now);
-        }
-        self.end(view, from, out);
     }
 
     /// Moves the room to another shard, with all who are in it. False where it cannot be moved now: it is not

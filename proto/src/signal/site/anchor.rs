@@ -1,6 +1,9 @@
-//! What the owner of a room's anchor knows of where the room is (CLUSTER.md 10).
+//! What the owner of a room's anchor knows of where the room is (CLUSTER.md 10), and says of it.
 
-use super::super::route::{Home, Since};
+use super::super::member::Gateway;
+use super::super::room::{Output, Room};
+use super::super::route::{Home, RoomInput, Since};
+use super::{Role, Site, View, expect, homed, tell_homed};
 use crate::id::{Epoch, Shard};
 use crate::limits;
 use crate::time::{Mono, Now};
@@ -108,4 +111,80 @@ impl Anchor {
 /// A point on the clock as a number.
 pub(super) fn micros(at: Mono) -> u64 {
     u64::try_from(at.0.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Site {
+    /// A new owner of the anchor knows where the room is once everybody has said so.
+    pub(super) fn decide(&mut self, view: View<'_>, out: &mut Vec<Output>) {
+        if let Role::Anchor(anchor) = &mut self.role
+            && view.full
+            && self.room.as_ref().is_some_and(Room::is_open)
+            && anchor.decide(view.now)
+        {
+            self.send_away(view, out);
+        }
+    }
+
+    /// The room is not here: whoever follows it is told where it is.
+    pub(super) fn send_away(&mut self, view: View<'_>, out: &mut Vec<Output>) {
+        let home = match &self.role {
+            Role::Anchor(anchor) => anchor.home(),
+            Role::Home(_) => None,
+        };
+        if let (Some(home), Some(room)) = (home, self.room.take()) {
+            tell_homed(view, home, &room, out);
+        }
+    }
+
+    /// A gateway says that it follows the room elsewhere.
+    pub(super) fn follows(&mut self, view: View<'_>, from: Gateway, theirs: Home, out: &mut Vec<Output>) {
+        if let Role::Anchor(anchor) = &mut self.role {
+            anchor.follows(theirs);
+            if let Some(home) = anchor.home().filter(|home| home.since > theirs.since) {
+                out.push(homed(view, from, home));
+            }
+        }
+        if let Some(room) = &mut self.room {
+            room.handle(view.now, from, RoomInput::Detach, view.revoked, out);
+        }
+    }
+
+    /// A site elsewhere asks whether the room is there. No answer where this one may not, or cannot, say.
+    pub(super) fn asked_where(
+        &mut self,
+        view: View<'_>,
+        (shard, _): (Shard, Epoch),
+        held: Option<Since>,
+        to: Option<Shard>,
+        out: &mut Vec<Output>,
+    ) -> Option<Home> {
+        let Role::Anchor(anchor) = &mut self.role else { return None };
+        if !view.full {
+            return None;
+        }
+        if let Some(since) = held {
+            anchor.holds(view.now, shard, since);
+        }
+        anchor.hears(view.now, shard);
+        let mut home = anchor.home()?;
+        if let Some(to) = to.filter(|to| to.0 < limits::SHARDS && *to != shard)
+            && held == Some(home.since)
+            && home.shard == shard
+        {
+            home = anchor.move_to(view.now, to);
+        }
+        if self.room.is_some() && home.shard != self.plan.anchor {
+            self.send_away(view, out);
+        } else if self.room.is_none() && home.shard == self.plan.anchor {
+            self.take_in(view);
+        }
+        Some(home)
+    }
+
+    /// The room is here from now on: as after another owner, everybody is asked for what they hold of it.
+    pub(super) fn take_in(&mut self, view: View<'_>) {
+        let mut room = self.empty();
+        expect(&mut room, view);
+        self.room = Some(room);
+    }
 }

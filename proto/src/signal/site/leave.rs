@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::super::room::Output;
 use super::super::route::{Home, RoomInput, Since};
 use super::anchor::micros;
+use super::{Role, Site, View, expect, tell_homed};
 use crate::id::{Epoch, Shard};
 use crate::limits;
 use crate::time::{Mono, Now};
@@ -103,5 +105,65 @@ impl Leave {
     pub(super) fn poll_timeout(&self, now: Now) -> Mono {
         let end = self.held.map_or(Mono::NEVER, |(_, until)| until);
         self.ask_at.min(if end > now.mono { end } else { Mono::NEVER })
+    }
+}
+
+impl Site {
+    /// The anchor's owner answers, at this epoch of its shard. One before the epoch that is applied here counts no
+    /// more: this node may have spoken to the owner since.
+    pub fn handle_home(
+        &mut self,
+        view: View<'_>,
+        epoch: Epoch,
+        (asked, home): (u64, Home),
+        out: &mut Vec<Output>,
+    ) {
+        if epoch < (view.epoch)(self.plan.anchor) {
+            return;
+        }
+        let from = out.len();
+        self.begin(view, out);
+        if let Role::Home(leave) = &mut self.role
+            && let Some(room) = &mut self.room
+        {
+            match leave.answered(view.now, asked, home) {
+                Answer::Nothing => {}
+                Answer::Given => expect(room, view),
+                Answer::Elsewhere(home) => {
+                    tell_homed(view, home, room, out);
+                    self.room = None;
+                }
+            }
+        }
+        self.end(view, from, out);
+    }
+
+    /// A new owner of the anchor asks this node where the room is. True where this site has answered for it:
+    /// else the node's proxy is to.
+    pub fn handle_asked(&mut self, view: View<'_>, out: &mut Vec<Output>) -> bool {
+        let from = out.len();
+        self.begin(view, out);
+        let mut answered = false;
+        if let Role::Home(leave) = &mut self.role
+            && self.room.is_some()
+        {
+            leave.void(view.now);
+            if let Some((home, _)) = leave.home().filter(|(_, until)| view.now.mono < *until) {
+                out.push(Output::Anchor(RoomInput::Follows { home }));
+                answered = true;
+            }
+        }
+        self.end(view, from, out);
+        answered
+    }
+
+    /// The anchor has another owner: it is told of the home at once.
+    pub fn handle_anchor_moved(&mut self, view: View<'_>, out: &mut Vec<Output>) {
+        let from = out.len();
+        self.begin(view, out);
+        if let Role::Home(leave) = &mut self.role {
+            leave.void(view.now);
+        }
+        self.end(view, from, out);
     }
 }
