@@ -95,6 +95,8 @@ pub struct Proxy {
     since: Since,
     /// Where the room was whose roster this is.
     followed: Option<(Shard, Epoch)>,
+    /// Whether it has gone to another owner since, be it in the same place.
+    moved: bool,
     n: Change,
     broadcasts: u64,
     roster: Roster,
@@ -122,6 +124,7 @@ impl Proxy {
             epoch,
             since: Since::default(),
             followed: None,
+            moved: false,
             n: Change(0),
             broadcasts: 0,
             roster: Roster::new(),
@@ -157,7 +160,7 @@ impl Proxy {
     /// and may come back, and a new owner has been told what is known of the room.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let tells = self.followed.is_some_and(|place| place != self.place());
+        let tells = self.followed.is_some() && self.moved;
         self.own.is_empty()
             && self.leaving.is_empty()
             && !self.roster.values().any(|entry| entry.gateway == self.gateway)
@@ -219,7 +222,10 @@ impl Proxy {
         match frame.body {
             ProxyInput::Homed { .. } | ProxyInput::Home { .. } => {} // for its site
             ProxyInput::Refused { epoch } => self.learn(now, frame.shard, epoch, out),
-            ProxyInput::Ask { .. } if self.attaching.is_none() => self.attach(now, out), // it was forgotten
+            ProxyInput::Ask { .. } if self.attaching.is_none() => {
+                self.moved = true; // it was forgotten: that is another room, though it may be in the same place
+                self.attach(now, out);
+            }
             ProxyInput::Ask { .. } => {}
             ProxyInput::Here { n, roster, left, broadcasts } => {
                 self.here(now, n, roster, &left, broadcasts, out);

@@ -11,6 +11,7 @@
 mod anchor;
 mod leave;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::member::{Gateway, Policy};
@@ -67,6 +68,8 @@ pub struct Site {
     plan: Plan,
     role: Role,
     room: Option<Room>,
+    /// Gateways that have come before the leave did, with what they hold.
+    waiting: BTreeMap<Gateway, RoomInput>,
     /// Whether the node had the full right at the last step.
     full: bool,
 }
@@ -82,7 +85,7 @@ impl Site {
             Role::Home(Leave::new(view.now, plan.place))
         };
         let settled = plan.settled && anchor;
-        let mut site = Self { plan, role, room: None, full: view.full };
+        let mut site = Self { plan, role, room: None, waiting: BTreeMap::new(), full: view.full };
         let mut room = site.empty();
         if settled {
             room.set_settled();
@@ -170,7 +173,7 @@ impl Site {
         let idle = self.room.as_ref().is_none_or(Room::is_idle);
         match &self.role {
             Role::Anchor(anchor) => idle && !anchor.is_there(),
-            Role::Home(leave) => idle && !leave.is_moving(),
+            Role::Home(leave) => idle && !leave.is_moving() && self.waiting.is_empty(),
         }
     }
 
@@ -237,7 +240,7 @@ impl Site {
         self.begin(view, out);
         match input {
             RoomInput::AtHome { site, asked, held, to } => {
-                if let Some(home) = self.asked_where(view, site, held, to, out) {
+                if let Some(home) = self.asked_where(view, site, asked, (held, to), out) {
                     out.push(Output::To(from, ProxyInput::Home { site, asked, home }));
                 }
             }
@@ -246,7 +249,10 @@ impl Site {
                 if let (Role::Anchor(anchor), RoomInput::Attach { since, .. }) = (&mut self.role, &input)
                     && *since > Since::default()
                 {
-                    anchor.follows(Home { shard: self.plan.anchor, since: *since });
+                    anchor.hears_of(Home { shard: self.plan.anchor, since: *since });
+                }
+                if self.waits(from, &input) {
+                    return self.end(view, before, out);
                 }
                 match &mut self.room {
                     Some(room) => room.handle(view.now, from, input, view.revoked, out),
@@ -256,6 +262,25 @@ impl Site {
             }
         }
         self.end(view, before, out);
+    }
+
+    /// Keeps a gateway's word until there is a leave. False where there was one, or none is needed.
+    fn waits(&mut self, from: Gateway, input: &RoomInput) -> bool {
+        match &self.role {
+            Role::Home(leave) if !leave.was_held() && self.room.is_some() => {}
+            _ => return false,
+        }
+        match input {
+            RoomInput::Attach { .. } if self.waiting.len() < limits::NODES_MAX => {
+                self.waiting.insert(from, input.clone());
+                true
+            }
+            RoomInput::Detach => {
+                self.waiting.remove(&from);
+                false
+            }
+            _ => false,
+        }
     }
 
     /// Moves the room to another shard, with all who are in it. False where it cannot be moved now: it is not
@@ -282,6 +307,10 @@ impl Site {
 
     /// A gateway's process has ended, or it is cut off for good.
     pub fn handle_gateway_lost(&mut self, view: View<'_>, lost: Gateway, out: &mut Vec<Output>) {
+        self.waiting.retain(|held, _| held.node != lost.node || held.generation > lost.generation);
+        if let Role::Anchor(anchor) = &mut self.role {
+            anchor.lose(lost);
+        }
         self.run(view, out, |room, out| room.handle_gateway_lost(view.now, lost, out));
     }
 
@@ -338,12 +367,20 @@ fn homed(view: View<'_>, to: Gateway, Home { shard, since }: Home) -> Output {
 
 /// The live gateways are to say what they have of a room.
 fn expect(room: &mut Room, view: View<'_>) {
+    room.unsettle();
     room.expect_gateways(view.now, (view.live)());
     if !(view.lost)(room.grace() + limits::LIFE_SLACK) {
         room.set_unbroken();
     }
 }
 
-fn tell_homed(view: View<'_>, home: Home, room: &Room, out: &mut Vec<Output>) {
-    out.extend(room.followers().into_iter().map(|gateway| homed(view, gateway, home)));
+fn tell_homed(
+    view: View<'_>,
+    home: Home,
+    room: &Room,
+    waiting: &BTreeMap<Gateway, RoomInput>,
+    out: &mut Vec<Output>,
+) {
+    let followers = room.followers().into_iter().chain(waiting.keys().copied());
+    out.extend(followers.map(|gateway| homed(view, gateway, home)));
 }

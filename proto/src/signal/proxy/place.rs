@@ -12,7 +12,7 @@ impl Proxy {
         if shard == self.shard && epoch <= self.epoch {
             return;
         }
-        (self.shard, self.epoch) = (shard, epoch);
+        (self.shard, self.epoch, self.moved) = (shard, epoch, true);
         self.suspect(now, out); // until the new owner has answered
         self.attach(now, out);
     }
@@ -33,7 +33,7 @@ impl Proxy {
     /// For a new owner, what is held of the former one's room, and who has come back meanwhile.
     pub(super) fn held(&self, now: Now) -> Option<Box<Held>> {
         let returns = self.returns(now);
-        if self.followed == Some(self.place()) || (self.followed.is_none() && returns.is_empty()) {
+        if (self.followed.is_some() && !self.moved) || (self.followed.is_none() && returns.is_empty()) {
             return None;
         }
         let stays = |entry: &&Entry| !self.leaving.contains_key(&entry.member.seat.peer);

@@ -23,7 +23,7 @@ impl Proxy {
         broadcasts: u64,
         out: &mut Vec<Output>,
     ) {
-        let same_owner = self.followed == Some(self.place());
+        let same_owner = self.followed.is_some() && !self.moved;
         if same_owner && n < self.n {
             return; // overtaken by the changes that followed it
         }
@@ -33,7 +33,7 @@ impl Proxy {
             self.repairs += 1;
         }
         (self.n, self.broadcasts) = (n, self.broadcasts.max(broadcasts));
-        (self.attaching, self.followed) = (None, Some(self.place()));
+        (self.attaching, self.followed, self.moved) = (None, Some(self.place()), false);
         self.check_at = now.mono + limits::ROSTER_CHECK_EVERY;
         for change in changes {
             if let RoomChange::Left { peer, reason } = change {

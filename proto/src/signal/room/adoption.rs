@@ -59,6 +59,12 @@ impl Room {
         self.unbroken = true;
     }
 
+    /// The room was elsewhere for a while, or may have been: who may come back is not known any more.
+    pub(in super::super) fn unsettle(&mut self) {
+        (self.settled, self.unbroken, self.settling_since) = (false, false, None);
+        self.heard.clear();
+    }
+
     pub(super) fn settle(&mut self, now: Now) {
         let since = *self.settling_since.get_or_insert(now.mono);
         // A live gateway that cannot be reached may hold peers of which nobody else knows.

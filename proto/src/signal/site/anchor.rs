@@ -1,5 +1,7 @@
 //! What the owner of a room's anchor knows of where the room is (CLUSTER.md 10), and says of it.
 
+use std::collections::BTreeSet;
+
 use super::super::member::Gateway;
 use super::super::room::{Output, Room};
 use super::super::route::{Home, RoomInput, Since};
@@ -25,13 +27,19 @@ pub(super) struct Anchor {
     shard: Shard,
     epoch: Epoch,
     last: u64,
+    /// The last question that its home asked. Earlier ones are late.
+    question: Option<(Shard, Epoch, u64)>,
+    /// Gateways that said, while it was not known where the room is, that they follow it elsewhere: they have not
+    /// said what they hold of it.
+    elsewhere: BTreeSet<Gateway>,
     pub(super) known: Known,
 }
 
 impl Anchor {
     /// Nothing is known; or, where nobody can know better, the room is here.
     pub(super) fn new(now: Now, shard: Shard, epoch: Epoch, settled: bool) -> Self {
-        let mut anchor = Self { shard, epoch, last: 0, known: Known::Asking(None) };
+        let (question, elsewhere, known) = (None, BTreeSet::new(), Known::Asking(None));
+        let mut anchor = Self { shard, epoch, last: 0, question, elsewhere, known };
         if settled {
             anchor.known = Known::Here(anchor.newly(now, shard));
         }
@@ -56,8 +64,8 @@ impl Anchor {
         matches!(self.known, Known::There(..))
     }
 
-    /// A gateway follows it there: evidence, as long as others may know a later home.
-    pub(super) fn follows(&mut self, theirs: Home) {
+    /// Somebody knows of this home: evidence, as long as others may know a later one.
+    pub(super) fn hears_of(&mut self, theirs: Home) {
         if let Known::Asking(latest) = &mut self.known
             && latest.is_none_or(|latest| latest.since < theirs.since)
         {
@@ -81,6 +89,16 @@ impl Anchor {
         if self.home().is_none_or(|home| home.since <= since) && shard != self.shard {
             self.known = Known::There(Home { shard, since }, now.mono);
         }
+    }
+
+    /// Whether that is no late question of its home.
+    fn is_new(&self, shard: Shard, epoch: Epoch, asked: u64) -> bool {
+        self.question.is_none_or(|(of, last, n)| of != shard || (last, n) < (epoch, asked))
+    }
+
+    /// A gateway's process has ended.
+    pub(super) fn lose(&mut self, lost: Gateway) {
+        self.elsewhere.retain(|held| held.node != lost.node || held.generation > lost.generation);
     }
 
     /// The site in that shard speaks.
@@ -116,12 +134,17 @@ pub(super) fn micros(at: Mono) -> u64 {
 impl Site {
     /// A new owner of the anchor knows where the room is once everybody has said so.
     pub(super) fn decide(&mut self, view: View<'_>, out: &mut Vec<Output>) {
-        if let Role::Anchor(anchor) = &mut self.role
-            && view.full
-            && self.room.as_ref().is_some_and(Room::is_open)
-            && anchor.decide(view.now)
-        {
+        let Role::Anchor(anchor) = &mut self.role else { return };
+        let open = self.room.as_ref().is_some_and(Room::is_open);
+        if !view.full || !open || anchor.home().is_some() {
+            return;
+        }
+        let there = anchor.decide(view.now);
+        let elsewhere = std::mem::take(&mut anchor.elsewhere);
+        if there {
             self.send_away(view, out);
+        } else if let Some(room) = self.room.as_mut().filter(|_| !elsewhere.is_empty()) {
+            room.expect_gateways(view.now, elsewhere); // with what they hold: now it can be said that it is here
         }
     }
 
@@ -132,17 +155,23 @@ impl Site {
             Role::Home(_) => None,
         };
         if let (Some(home), Some(room)) = (home, self.room.take()) {
-            tell_homed(view, home, &room, out);
+            tell_homed(view, home, &room, &self.waiting, out);
         }
     }
 
     /// A gateway says that it follows the room elsewhere.
     pub(super) fn follows(&mut self, view: View<'_>, from: Gateway, theirs: Home, out: &mut Vec<Output>) {
         if let Role::Anchor(anchor) = &mut self.role {
-            anchor.follows(theirs);
-            if let Some(home) = anchor.home().filter(|home| home.since > theirs.since) {
-                out.push(homed(view, from, home));
+            anchor.hears_of(theirs);
+            match anchor.home() {
+                None => {
+                    anchor.elsewhere.insert(from);
+                }
+                Some(home) if home.since > theirs.since => out.push(homed(view, from, home)),
+                Some(_) => {}
             }
+        } else if theirs.since > self.since() {
+            return; // where it goes it is sent back, and comes with what it holds
         }
         if let Some(room) = &mut self.room {
             room.handle(view.now, from, RoomInput::Detach, view.revoked, out);
@@ -153,20 +182,26 @@ impl Site {
     pub(super) fn asked_where(
         &mut self,
         view: View<'_>,
-        (shard, _): (Shard, Epoch),
-        held: Option<Since>,
-        to: Option<Shard>,
+        (shard, epoch): (Shard, Epoch),
+        asked: u64,
+        (held, to): (Option<Since>, Option<Shard>),
         out: &mut Vec<Output>,
     ) -> Option<Home> {
         let Role::Anchor(anchor) = &mut self.role else { return None };
-        if !view.full {
+        if !view.full || !anchor.is_new(shard, epoch, asked) {
             return None;
         }
-        if let Some(since) = held {
-            anchor.holds(view.now, shard, since);
+        match held {
+            // An owner before may have heard its wish already: others may know better.
+            Some(since) if to.is_some() => anchor.hears_of(Home { shard, since }),
+            Some(since) => anchor.holds(view.now, shard, since),
+            None => {}
         }
         anchor.hears(view.now, shard);
         let mut home = anchor.home()?;
+        if home.shard == shard {
+            anchor.question = Some((shard, epoch, asked));
+        }
         if let Some(to) = to.filter(|to| to.0 < limits::SHARDS && *to != shard)
             && held == Some(home.since)
             && home.shard == shard

@@ -35,8 +35,14 @@ pub(super) struct Leave {
 }
 
 impl Leave {
-    pub(super) const fn new(now: Now, site: (Shard, Epoch)) -> Self {
-        Self { site, asked: 0, void: 0, held: None, ask_at: now.mono, to: None }
+    pub(super) fn new(now: Now, site: (Shard, Epoch)) -> Self {
+        let asked = micros(now.mono); // what a former site of this place has asked is not answered to this one
+        Self { site, asked, void: asked, held: None, ask_at: now.mono, to: None }
+    }
+
+    /// Whether it was the home at any time.
+    pub(super) const fn was_held(&self) -> bool {
+        self.held.is_some()
     }
 
     /// Whether newcomers may be let in.
@@ -128,12 +134,31 @@ impl Site {
         {
             match leave.answered(view.now, asked, home) {
                 Answer::Nothing => {}
-                Answer::Given => expect(room, view),
+                Answer::Given => {
+                    expect(room, view);
+                    let bound = !view.full || !leave.holds(view.now);
+                    room.set_frozen(view.now, bound, out);
+                    for (gateway, attach) in std::mem::take(&mut self.waiting) {
+                        room.handle(view.now, gateway, attach, view.revoked, out);
+                    }
+                }
                 Answer::Elsewhere(home) => {
-                    tell_homed(view, home, room, out);
+                    tell_homed(view, home, room, &self.waiting, out);
                     self.room = None;
                 }
             }
+        }
+        self.end(view, from, out);
+    }
+
+    /// The leave that was just given is given back: this node may have spoken to a new owner of the anchor before it
+    /// could say that it is the home.
+    pub fn give_back(&mut self, view: View<'_>, out: &mut Vec<Output>) {
+        let from = out.len();
+        self.begin(view, out);
+        if let Role::Home(leave) = &mut self.role {
+            leave.held = None;
+            leave.void(view.now);
         }
         self.end(view, from, out);
     }
