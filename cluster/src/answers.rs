@@ -107,6 +107,7 @@ async fn find(node: &Arc<Node>, key: &RoomKey) -> Found {
             Ok(None) => return Found::Here(room),
             Ok(Some(shard)) => {
                 let owner = node.registry.state().shard(shard).and_then(|entry| entry.owner);
+                let owner = owner.filter(|owner| *owner != node.id); // else it runs here, or not at all
                 found = owner.map_or(Found::Nowhere, Found::There);
             }
             Err(_) => {} // it has just ended

@@ -95,9 +95,11 @@ pub(crate) fn to_site(node: &Arc<Node>, from: NodeId, frame: FromRoom) -> Option
 
 /// Asks one after the other where the room is: sites that may run it, then the proxy.
 pub(crate) fn ask(node: &Arc<Node>, from: NodeId, frame: FromRoom, mut sites: Vec<Arc<Addr<RoomActor>>>) {
-    if let Some(site) = sites.pop() {
-        let _ = site.try_send(AnchorSays { from, frame, others: sites }); // it asks again
-        return;
+    while let Some(site) = sites.pop() {
+        if site.connected() {
+            let _ = site.try_send(AnchorSays { from, frame, others: sites }); // it asks again
+            return;
+        }
     }
     if let Some(proxy) = node.proxies.get(&frame.room) {
         let _ = proxy.try_send(RoomSays(frame)); // the same

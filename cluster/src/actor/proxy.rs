@@ -227,10 +227,16 @@ impl ProxyActor {
 
     /// A session that found this proxy just before it retired: it takes its name back, or hands the
     /// session on to the one that has it now.
-    fn come_back(&mut self, ctx: &Context<Self>) -> Option<Arc<Addr<Self>>> {
+    fn come_back(&mut self, ctx: &mut Context<Self>) -> Option<Arc<Addr<Self>>> {
         let named = self.node.proxies.get_or_start(&self.room, limits::ROOMS_MAX, || ctx.address());
-        self.retired = named.as_ref().is_some_and(|named| **named != ctx.address());
-        named.filter(|_| self.retired)
+        let other = named.filter(|named| **named != ctx.address());
+        self.retired = other.is_some();
+        if !self.retired {
+            let shard = self.machine.as_ref().map(|machine| machine.place().0);
+            self.node.follows(&self.room, shard);
+            self.place(ctx); // whatever it was not told of meanwhile
+        }
+        other
     }
 
     fn fire(&mut self, ctx: &mut Context<Self>) {

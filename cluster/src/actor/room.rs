@@ -146,10 +146,7 @@ impl RoomActor {
         let (poll, over, idle) = (machine.poll_timeout(now), machine.is_over(), machine.is_idle());
         let leave = machine.leave();
         self.machine = Some(machine);
-        if leave != self.leave {
-            self.leave = leave;
-            self.node.rooms.set_leave(&self.key, self.place, leave);
-        }
+        let late = leave != self.leave && self.publish(leave, state);
         for output in out {
             match output {
                 Output::To(gateway, body) => self.tell(gateway, body, ctx),
@@ -165,6 +162,9 @@ impl RoomActor {
             }
         }
         self.timer.arm(poll, ctx, Self::fire);
+        if late {
+            self.run(ctx, Site::give_back);
+        }
         if over {
             self.stop(ctx); // whoever comes meanwhile comes again
         } else if idle && !self.lingering {
@@ -178,6 +178,16 @@ impl RoomActor {
             });
         }
         Some(done)
+    }
+
+    /// Lets the node's other actors know of the leave: from now on none of them speaks to the anchor's owner without
+    /// saying so. True where one may have spoken to a new owner just before, of whom `state` does not know.
+    fn publish(&mut self, leave: Option<Leave>, state: &State) -> bool {
+        let given = self.leave.is_none();
+        self.leave = leave;
+        self.node.rooms.set_leave(&self.key, self.place, leave);
+        let epoch = |state: &State| state.shard(self.key.anchor()).map(|entry| entry.epoch);
+        given && epoch(&self.node.registry.state()) != epoch(state)
     }
 
     fn with_view<T>(&self, state: &State, step: impl FnOnce(View<'_>) -> T) -> T {

@@ -55,7 +55,7 @@ impl Sites {
         if let Some(room) = all.get(key).and_then(|here| find(here, place)) {
             return Some(room);
         }
-        if all.len() >= max {
+        if all.len() >= max && !all.contains_key(key) {
             return None;
         }
         let room = Arc::new(start());
@@ -76,7 +76,7 @@ impl Sites {
         }
     }
 
-    /// A room's actors, wherever it runs.
+    /// A room's running actors, wherever it runs.
     pub fn of(&self, key: &RoomKey) -> Found {
         self.lock().get(key).map(actors).unwrap_or_default()
     }
@@ -94,7 +94,7 @@ impl Sites {
     pub fn home(&self, key: &RoomKey, now: Mono) -> Option<Home> {
         let all = self.lock();
         let leaves = all.get(key)?.iter().filter_map(|entry| entry.leave);
-        leaves.filter(|(_, until)| now < *until).map(|(home, _)| home).next()
+        leaves.filter(|(_, until)| now < *until).map(|(home, _)| home).max_by_key(|home| home.since)
     }
 
     /// All of them now.
@@ -125,7 +125,8 @@ impl Sites {
 }
 
 fn actors(here: &Here) -> Found {
-    here.iter().map(|entry| (entry.place, Arc::clone(&entry.room))).collect()
+    let running = here.iter().filter(|entry| entry.room.connected());
+    running.map(|entry| (entry.place, Arc::clone(&entry.room))).collect()
 }
 
 fn find(here: &Here, place: Place) -> Option<Arc<Addr<RoomActor>>> {

@@ -150,9 +150,26 @@ fn one(dice: &mut Dice, kind: Kind, (nodes, clients): (usize, usize)) -> Vec<(Du
         Kind::Moves => {
             let to = (!dice.one_in(4)).then(|| Shard(dice.below(limits::SHARDS.into()) as u16));
             let mut faults = vec![(now, Fault::Move(client, to))];
-            if dice.one_in(3) {
-                let (at, down) = (dice.up_to(ms(60)), dice.up_to(ms(3000)));
-                faults.extend([(at, Fault::Crash(node)), (at + down, Fault::Start(node))]);
+            // Away and back, at once or after a while.
+            if dice.one_in(2) {
+                let back = if dice.one_in(2) { dice.up_to(ms(600)) } else { dice.up_to(ms(4000)) };
+                faults.push((back, Fault::Move(client, None)));
+            }
+            let at = dice.up_to(ms(60));
+            match dice.below(6) {
+                0 | 1 => {
+                    let down = dice.up_to(ms(3000));
+                    faults.extend([(at, Fault::Crash(node)), (at + down, Fault::Start(node))]);
+                }
+                2 => {
+                    let stopped = dice.up_to(ms(900));
+                    faults.extend([(at, Fault::Pause(node)), (at + stopped, Fault::Resume(node))]);
+                }
+                3 => {
+                    let lasts = dice.up_to(ms(3000));
+                    faults.extend([(at, Fault::Drain(node)), (at + lasts, Fault::Undrain(node))]);
+                }
+                _ => {}
             }
             faults
         }
