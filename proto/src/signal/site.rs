@@ -126,6 +126,11 @@ impl Site {
         self.room.iter().flat_map(Room::gateways)
     }
 
+    /// Gateways whose word is kept until there is a leave.
+    pub fn waiting(&self) -> impl Iterator<Item = Gateway> {
+        self.waiting.keys().copied()
+    }
+
     /// Whether nothing happens in it but the relaying of signals.
     #[must_use]
     pub fn is_frozen(&self) -> bool {

@@ -83,10 +83,13 @@ impl Node {
         // Asked each time: a process that stood still hears what waited for it before its timers.
         let late = env.broken(Break::LooksAtItsLeaseByTimer);
         let full = if late { slot.full } else { self.right(env, at.1) == Right::Full };
+        let waited: Vec<Gateway> = slot.machine.waiting().collect();
         let mut out = Vec::new();
         let (done, asked) = self.view(env, &at.0, full, |view| act(&mut slot.machine, view, &mut out));
         if asked {
             env.watch.answered.began(self.id, &at.0, at.1, slot.machine.place().1, self.live_gateways());
+            // What they said before is heard now.
+            waited.iter().for_each(|from| env.watch.answered.heard(self.id, &at.0, at.1, *from));
         }
         self.rooms.insert(at.clone(), slot);
         self.site_outputs(env, at, out);
