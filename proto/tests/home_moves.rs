@@ -324,6 +324,23 @@ fn a_late_wish_of_the_homes_former_owner_moves_nothing() {
 }
 
 #[test]
+fn who_detached_before_there_was_a_leave_is_asked_again() {
+    let mut a = site(at(0), A, 3, true);
+    let mut t = site(at(5), T, 3, false);
+    hears(&mut t, at(5), 2, RoomInput::Detach);
+    // Somebody joins at the anchor by that gateway, before the room moves.
+    let mut proxy = joined(&mut a, 2, 2, at(6));
+    let away = moves(&mut a, at(10), T);
+    let first = question(&wakes(&mut t, at(300)));
+    asks(&mut a, &mut t, at(300), first);
+    hears(&mut t, at(300), 1, RoomInput::Detach);
+    wakes(&mut t, at(301));
+    let attach = proxy_hears(&mut proxy, at(302), &a, for_proxy(&away, 2));
+    talk(&mut t, &mut proxy, 2, at(302), attach);
+    assert_eq!((t.entries().count(), proxy.sessions()), (1, 1));
+}
+
+#[test]
 fn a_home_that_was_cut_off_and_is_the_home_again_asks_who_is_there() {
     let (mut a, mut t) = moved();
     detach_both(&mut t, at(13));

@@ -224,6 +224,7 @@ fn a_former_owners_leave_is_void_once_a_new_one_has_asked() {
     assert!(!site.admits(after(1), 2));
     let (asked, _) = question(&again);
     site.told(after(1), asked, leave);
+    site.hears(after(1), 2, RoomInput::Detach);
     assert!(site.admits(after(1), 2));
 }
 

@@ -63,6 +63,7 @@ impl Room {
     pub(in super::super) fn unsettle(&mut self) {
         (self.settled, self.unbroken, self.settling_since) = (false, false, None);
         self.heard.clear();
+        self.forget_detached();
     }
 
     pub(super) fn settle(&mut self, now: Now) {

@@ -58,6 +58,13 @@ impl Room {
         self.frozen.is_some()
     }
 
+    /// Who detached while it was frozen is asked again.
+    pub(super) fn forget_detached(&mut self) {
+        if let Some(frozen) = &mut self.frozen {
+            frozen.detached.clear();
+        }
+    }
+
     fn thaw(&mut self, now: Now, frozen: Frozen, out: &mut Vec<Output>) {
         let passed = now.mono.since(frozen.since);
         let grace = self.policy.grace;
