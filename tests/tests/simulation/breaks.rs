@@ -13,6 +13,8 @@ pub(crate) enum Break {
     LooksAtItsLeaseByTimer,
     /// A new owner admits newcomers before every live node has said what it holds.
     AdmitsBeforeEveryoneAnswered,
+    /// A new owner takes itself for one that nobody was before, and asks nobody.
+    AsksNobody,
     /// A gateway never sends a signal a second time.
     DropsResends,
     /// Rooms and gateways let in whoever was kicked.
@@ -42,9 +44,10 @@ impl Break {
             Self::LeaseOutlivesEviction | Self::LooksAtItsLeaseByTimer => {
                 &[Kind::Pauses, Kind::Partitions, Kind::Reloads]
             }
-            Self::AdmitsBeforeEveryoneAnswered | Self::KeepsLostGateways | Self::DropsResends => {
-                &[Kind::Crashes, Kind::LostSockets]
-            }
+            Self::AdmitsBeforeEveryoneAnswered
+            | Self::AsksNobody
+            | Self::KeepsLostGateways
+            | Self::DropsResends => &[Kind::Crashes, Kind::LostSockets],
             Self::ForgetsRevocations => &[Kind::Kicks, Kind::Crashes],
             Self::AnswersBeforeCommit => &[Kind::Kicks, Kind::SlowDisks],
             Self::ForgetsHomes => &[Kind::Moves, Kind::Crashes, Kind::Reloads],
@@ -56,10 +59,11 @@ impl Break {
 }
 
 /// All of them, each with the invariants that are to notice it.
-pub(crate) const ALL: [(Break, &[Name]); 13] = [
+pub(crate) const ALL: [(Break, &[Name]); 14] = [
     (Break::LeaseOutlivesEviction, &[Name::OneOwner]),
     (Break::LooksAtItsLeaseByTimer, &[Name::OneOwner]),
     (Break::AdmitsBeforeEveryoneAnswered, &[Name::Answered]),
+    (Break::AsksNobody, &[Name::Answered]),
     (Break::DropsResends, &[Name::Signals, Name::Roster]),
     (Break::ForgetsRevocations, &[Name::Revoked]),
     (Break::AnswersBeforeCommit, &[Name::Revoked]),

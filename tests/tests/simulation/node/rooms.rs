@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use chappe_proto::id::{Change, Epoch, Identity, RoomKey, SessionId, Shard};
+use chappe_proto::id::{Epoch, Identity, RoomKey, SessionId, Shard};
 use chappe_proto::registry::rights::Right;
 use chappe_proto::registry::{NodeState, State};
 use chappe_proto::signal::member::Gateway;
@@ -30,7 +30,6 @@ struct Moment {
     since: Since,
     shard: Shard,
     epoch: Epoch,
-    n: Change,
 }
 
 impl Node {
@@ -64,9 +63,11 @@ impl Node {
         let Some(policy) = gate::policy(&self.state, of) else { return false };
         let full = self.right(env, at.1) == Right::Full;
         let (place, anchor, node) = ((at.1, epoch), at.0.anchor(), self.id);
-        let plan = Plan { place, anchor, node, policy, settled: epoch <= Epoch(1) };
+        let settled = epoch <= Epoch(1) || env.broken(Break::AsksNobody);
+        let plan = Plan { place, anchor, node, policy, settled };
         let (machine, asked) = self.view(env, &at.0, full, |view| Site::new(view, plan));
-        if asked {
+        // Not by what the machine does alone: whether it asks is what is judged.
+        if asked || (epoch > Epoch(1) && at.1 == anchor) {
             env.watch.answered.began(self.id, &at.0, at.1, epoch, self.live_gateways());
         }
         self.rooms.insert(at, RoomSlot { machine, full });
@@ -85,8 +86,12 @@ impl Node {
         let full = if late { slot.full } else { self.right(env, at.1) == Right::Full };
         let waited: Vec<Gateway> = slot.machine.waiting().collect();
         let mut out = Vec::new();
+        let before = (slot.machine.room().is_some(), slot.machine.since());
         let (done, asked) = self.view(env, &at.0, full, |view| act(&mut slot.machine, view, &mut out));
-        if asked {
+        let (had, since) = before;
+        let taken_in = !had && slot.machine.room().is_some();
+        let given = at.1 != at.0.anchor() && slot.machine.since() != since;
+        if asked || taken_in || given {
             env.watch.answered.began(self.id, &at.0, at.1, slot.machine.place().1, self.live_gateways());
             // What they said before is heard now.
             waited.iter().for_each(|from| env.watch.answered.heard(self.id, &at.0, at.1, *from));
@@ -116,8 +121,8 @@ impl Node {
             match output {
                 Output::To(to, body) => self.send_gateway(env, key, (*shard, epoch), to, body),
                 Output::All(body) => {
-                    if let ProxyInput::Changed { n, change, .. } = &body {
-                        let moment = Moment { since, shard: *shard, epoch, n: *n };
+                    if let ProxyInput::Changed { change, .. } = &body {
+                        let moment = Moment { since, shard: *shard, epoch };
                         self.watch_change(env, key, &moment, change);
                     }
                     let gateways: Vec<Gateway> = slot.machine.gateways().collect();
@@ -172,11 +177,9 @@ impl Node {
         if let RoomChange::Joined(entry) = change {
             let judgement = env.watch.revoked.joined(key, entry);
             env.watch.judge(Name::Revoked.judge(judgement));
-            if entry.member.admitted == Some((at.epoch, at.n)) {
-                let peer = entry.member.seat.peer;
-                let judgement = env.watch.answered.admitted(self.id, key, at.shard, at.epoch, peer);
-                env.watch.judge(Name::Answered.judge(judgement));
-            }
+            let peer = entry.member.seat.peer;
+            let judgement = env.watch.answered.joined(self.id, key, at.shard, at.epoch, peer);
+            env.watch.judge(Name::Answered.judge(judgement));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Frames between proxies and rooms, on this node and others (mirrors `cluster::router`).
 
-use chappe_proto::id::{Epoch, RoomKey, Shard};
+use chappe_proto::id::{Epoch, PeerId, RoomKey, Shard};
 use chappe_proto::limits;
 use chappe_proto::mesh::node::Body;
 use chappe_proto::registry::rights::{self, Right};
@@ -135,7 +135,9 @@ impl Node {
                 _ => {}
             }
         }
+        env.watch.answered.knocks(newcomer(&body));
         self.with_site(env, &at, |site, view, out| site.handle(view, from, body, out));
+        env.watch.answered.knocks(None);
     }
 
     /// Whether the registry knows that a gateway's life is over.
@@ -219,5 +221,13 @@ impl Node {
             body => self.keeping(env, from, body),
         }
         self.settle(env);
+    }
+}
+
+/// Who was in no room before, where this announces such a one.
+fn newcomer(body: &RoomInput) -> Option<PeerId> {
+    match body {
+        RoomInput::Announce { member, .. } if member.admitted.is_none() => Some(member.seat.peer),
+        _ => None,
     }
 }
