@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chappe_proto::id::{Attach, Epoch, Generation, NodeId, PeerId, SessionId, Shard};
+use chappe_proto::id::{Attach, Change, Epoch, Generation, NodeId, PeerId, SessionId, Shard};
+use chappe_proto::signal::frame::GoneReason;
 use chappe_proto::signal::member::{Gateway, Grants, Member, Policy, Profile, Seat};
 use chappe_proto::signal::proxy::{self, Proxy};
 use chappe_proto::signal::room::Output;
@@ -27,44 +28,74 @@ fn after(seconds: u64) -> Now {
     START.after(Duration::from_secs(seconds))
 }
 
-/// A site whose node may do all that its shard allows, in a cluster of two gateways.
-struct Here(Site);
+/// A site whose node may do all that its shard allows, in a cluster of two gateways; and whether a gateway's life
+/// has ended lately.
+struct Here(Site, bool);
 
 impl Here {
     fn new(now: Now, shard: Shard, epoch: u64, settled: bool) -> Self {
+        Self::after_loss(now, shard, epoch, settled, false)
+    }
+
+    fn after_loss(now: Now, shard: Shard, epoch: u64, settled: bool, lost: bool) -> Self {
         let place = (shard, Epoch(epoch));
         let (anchor, node, policy) = (ANCHOR, NodeId(9), Policy::default());
-        Self(with_view(now, |view| Site::new(view, Plan { place, anchor, node, policy, settled })))
+        let site =
+            with_lost(now, lost, |view| Site::new(view, Plan { place, anchor, node, policy, settled }));
+        Self(site, lost)
     }
 
     fn hears(&mut self, now: Now, from: u64, input: RoomInput) -> Vec<Output> {
         let mut out = Vec::new();
-        with_view(now, |view| self.0.handle(view, gateway(from), input, &mut out));
+        with_lost(now, self.1, |view| self.0.handle(view, gateway(from), input, &mut out));
         out
     }
 
     fn told(&mut self, now: Now, asked: u64, home: Home) -> Vec<Output> {
         let mut out = Vec::new();
-        with_view(now, |view| self.0.handle_home(view, Epoch(3), (asked, home), &mut out));
+        with_lost(now, self.1, |view| self.0.handle_home(view, Epoch(3), (asked, home), &mut out));
         out
     }
 
     fn wakes(&mut self, now: Now) -> Vec<Output> {
         let mut out = Vec::new();
-        with_view(now, |view| self.0.handle_timeout(view, &mut out));
+        with_lost(now, self.1, |view| self.0.handle_timeout(view, &mut out));
         out
     }
 
     fn moves(&mut self, now: Now, to: Shard) -> Vec<Output> {
         let mut out = Vec::new();
-        assert!(with_view(now, |view| self.0.move_to(view, to, &mut out)));
+        assert!(with_lost(now, self.1, |view| self.0.move_to(view, to, &mut out)));
         out
     }
 
     fn asked(&mut self, now: Now) -> (bool, Vec<Output>) {
         let mut out = Vec::new();
-        let answered = with_view(now, |view| self.0.handle_asked(view, &mut out));
+        let answered = with_lost(now, self.1, |view| self.0.handle_asked(view, &mut out));
         (answered, out)
+    }
+
+    /// Whether one that a former owner let in, and that no gateway holds, may come back on the first gateway.
+    fn takes_back(&mut self, now: Now, peer: u8) -> bool {
+        let mut back = announce(peer);
+        if let RoomInput::Announce { member, .. } = &mut back {
+            member.admitted = Some((Epoch(1), Change(1)));
+        }
+        let out = self.hears(now, 1, back);
+        let expired = out.iter().any(|output| {
+            matches!(output, Output::To(_, ProxyInput::Gone { reason: GoneReason::Expired, .. }))
+        });
+        let joined = out.iter().any(|output| {
+            matches!(output, Output::All(ProxyInput::Changed { change: RoomChange::Joined(_), .. }))
+        });
+        assert_ne!(expired, joined, "{out:?}");
+        joined
+    }
+
+    /// Both gateways hold nothing of the room.
+    fn hears_of_nobody(&mut self, now: Now) {
+        self.hears(now, 1, attach());
+        self.hears(now, 2, RoomInput::Detach);
     }
 
     /// Whether a newcomer on the first gateway gets in.
@@ -78,15 +109,12 @@ impl Here {
 }
 
 fn with_view<T>(now: Now, step: impl FnOnce(View<'_>) -> T) -> T {
+    with_lost(now, false, step)
+}
+
+fn with_lost<T>(now: Now, lost: bool, step: impl FnOnce(View<'_>) -> T) -> T {
     let live = || vec![gateway(1), gateway(2)];
-    step(View {
-        now,
-        full: true,
-        epoch: &|_| Epoch(3),
-        live: &live,
-        lost: &|_| false,
-        revoked: &|_, _| false,
-    })
+    step(View { now, full: true, epoch: &|_| Epoch(3), live: &live, lost: &|_| lost, revoked: &|_, _| false })
 }
 
 fn attach() -> RoomInput {
@@ -310,6 +338,42 @@ fn a_room_moves_back_to_its_anchor_with_all_who_are_in_it() {
     anchor.hears(after(3), 2, attach());
     assert!(anchor.admits(after(3), 2));
     assert_eq!(anchor.0.homed(), None);
+}
+
+#[test]
+fn who_may_come_back_is_known_where_no_life_has_ended() {
+    let mut anchor = Here::after_loss(START, ANCHOR, 2, false, false);
+    anchor.hears_of_nobody(START);
+    assert!(!anchor.takes_back(START, 1));
+}
+
+#[test]
+fn a_gateway_whose_life_ended_leaves_peers_who_come_back_within_a_grace() {
+    let grace = Policy::default().grace.as_secs();
+    let mut anchor = Here::after_loss(START, ANCHOR, 2, false, true);
+    anchor.hears_of_nobody(START);
+    assert!(anchor.takes_back(START, 1));
+    assert!(anchor.takes_back(after(grace - 1), 2));
+    assert!(!anchor.takes_back(after(grace), 3));
+}
+
+#[test]
+fn a_home_and_an_anchor_that_takes_its_room_back_wait_for_them_too() {
+    for lost in [false, true] {
+        let mut anchor = Here::after_loss(START, ANCHOR, 1, true, lost);
+        anchor.hears(START, 1, attach());
+        anchor.moves(START, AWAY);
+        let mut home = Here::after_loss(START, AWAY, 3, false, lost);
+        let (asked, input) = question(&home.hears(START, 1, attach()));
+        let (_, leave) = answer(&anchor.hears(START, 9, input)).unwrap();
+        home.told(START, asked, leave);
+        home.hears_of_nobody(START);
+        assert_eq!(home.takes_back(START, 1), lost);
+
+        anchor.wakes(after(120)); // the home is silent
+        anchor.hears_of_nobody(after(120));
+        assert_eq!(anchor.takes_back(after(120), 1), lost);
+    }
 }
 
 #[test]

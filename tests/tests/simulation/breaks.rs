@@ -31,6 +31,8 @@ pub(crate) enum Break {
     DrainsNobody,
     /// A new owner of a room's anchor does not hear that the room is elsewhere.
     ForgetsHomes,
+    /// A new owner does not know that a gateway's life has ended, and so who may come back from it.
+    ForgetsLostLives,
     /// A node that is no member of Raft follows no feed.
     FollowsNobody,
     /// Frames find their room by its name alone, whatever the app.
@@ -50,6 +52,7 @@ impl Break {
             | Self::DropsResends => &[Kind::Crashes, Kind::LostSockets],
             Self::ForgetsRevocations => &[Kind::Kicks, Kind::Crashes],
             Self::AnswersBeforeCommit => &[Kind::Kicks, Kind::SlowDisks],
+            Self::ForgetsLostLives => &[Kind::Crashes],
             Self::ForgetsHomes => &[Kind::Moves, Kind::Crashes, Kind::Reloads],
             Self::SkipsFsync => &[Kind::Crashes, Kind::Drains],
             Self::DrainsNobody => &[Kind::Drains],
@@ -59,7 +62,7 @@ impl Break {
 }
 
 /// All of them, each with the invariants that are to notice it.
-pub(crate) const ALL: [(Break, &[Name]); 14] = [
+pub(crate) const ALL: [(Break, &[Name]); 15] = [
     (Break::LeaseOutlivesEviction, &[Name::OneOwner]),
     (Break::LooksAtItsLeaseByTimer, &[Name::OneOwner]),
     (Break::AdmitsBeforeEveryoneAnswered, &[Name::Answered]),
@@ -72,6 +75,7 @@ pub(crate) const ALL: [(Break, &[Name]); 14] = [
     (Break::AppliesByWallClock, &[Name::Registries]),
     (Break::DrainsNobody, &[Name::Drained]),
     (Break::ForgetsHomes, &[Name::OneOwner]),
+    (Break::ForgetsLostLives, &[Name::Rebuilt]),
     (Break::FollowsNobody, &[Name::Roster]),
     (Break::CrossesRooms, &[Name::Apart]),
 ];

@@ -57,6 +57,8 @@ pub(crate) enum Fact {
     Undelivered { from: PeerId, to: PeerId, id: u64 },
     /// It was told that it is that peer no more.
     Over(PeerId),
+    /// It came back to the room in which it last was by this socket, and is told that it is unknown.
+    Gone { socket: u32, grace: Duration },
     /// It was told something that must never be said to a client that behaves.
     Astonished(String),
     /// It was told something of another room.
@@ -93,6 +95,8 @@ pub(crate) struct Client {
     pub(crate) state: State,
     pub(crate) socket: Option<u32>,
     pub(crate) peer: Option<PeerId>,
+    /// The socket by which it was let in, or came back, last.
+    seated: Option<u32>,
     pub(crate) roster: BTreeMap<PeerId, bool>,
     pub(crate) facts: Vec<Fact>,
     /// It was kicked or banned, and may not come back with its token.
@@ -134,6 +138,7 @@ impl Client {
             state: State::Offline { again_at: begins },
             socket: None,
             peer: None,
+            seated: None,
             roster: BTreeMap::new(),
             facts: Vec::new(),
             barred: false,
@@ -239,7 +244,7 @@ impl Client {
         if let Some(peer) = self.peer.take() {
             self.facts.push(Fact::Over(peer));
         }
-        self.resume = None;
+        (self.resume, self.seated) = (None, None);
         self.outboxes.clear();
         self.marks.clear();
         self.acks.clear();
@@ -486,7 +491,7 @@ impl Client {
         if frame["room"] != self.who.room.room.as_str() {
             self.facts.push(Fact::Overheard(frame.to_string()));
         }
-        self.peer = Some(peer);
+        (self.peer, self.seated) = (Some(peer), self.socket);
         self.resume = Some(frame["resume"].as_str().unwrap().to_owned());
         self.grace = ms(frame["limits"]["grace_ms"].as_u64().unwrap());
         self.broadcasts = frame["broadcasts"].as_u64().unwrap();
@@ -516,7 +521,12 @@ impl Client {
         match frame["reason"].as_str().unwrap() {
             "revoked" => self.barred = true,
             "replaced" => self.astonished(&frame.to_string()), // this is the newest of its identity
-            _ => {}
+            // One that has said that it leaves may have left.
+            _ if self.leaving => {}
+            _ => {
+                let grace = self.grace;
+                self.facts.extend(self.seated.map(|socket| Fact::Gone { socket, grace }));
+            }
         }
         self.forget();
         let Some(socket) = self.socket else { return };

@@ -8,6 +8,7 @@ use chappe_cluster::consensus::Message;
 use chappe_proto::id::{ClusterId, NodeId};
 use chappe_proto::mesh::node::{Body, Feed};
 use chappe_proto::signal::code::CloseCode;
+use chappe_proto::signal::member::Gateway;
 use chappe_proto::wire;
 
 use super::breaks::Break;
@@ -78,6 +79,10 @@ pub(crate) struct Pipe {
     /// The network swallows everything.
     pub(crate) black: bool,
     pub(crate) client_open: bool,
+    /// The process at its other end.
+    gateway: Option<Gateway>,
+    /// Since when it is of no use, as the one side or the other sees it.
+    parted: Option<Duration>,
     up_last: Duration,
     down_last: Duration,
 }
@@ -274,16 +279,17 @@ impl Env {
 
     /// The network swallows a socket, and tells nobody.
     pub(crate) fn black_hole(&mut self, socket: u32) {
-        pipe_goes_black(&mut self.sockets, socket);
+        self.goes_black(socket);
     }
 
     /// A client connects to a node.
-    pub(crate) fn connect(&mut self, client: usize, node: usize) -> u32 {
+    pub(crate) fn connect(&mut self, client: usize, node: usize, gateway: Option<Gateway>) -> u32 {
         self.next_socket += 1;
         let life = self.lives[node];
         let (black, client_open) = (false, true);
         let (up_last, down_last) = (self.at, self.at);
-        let pipe = Pipe { client, node, life, black, client_open, up_last, down_last };
+        let parted = None;
+        let pipe = Pipe { client, node, life, black, client_open, gateway, parted, up_last, down_last };
         self.sockets.insert(self.next_socket, pipe);
         self.next_socket
     }
@@ -301,9 +307,30 @@ impl Env {
     pub(crate) fn down(&mut self, socket: u32, down: Down) {
         let takes = self.dice.between(ms(1), ms(25));
         let Some(pipe) = self.sockets.get_mut(&socket).filter(|pipe| !pipe.black) else { return };
+        if matches!(down, Down::Closed(_)) {
+            pipe.parted.get_or_insert(self.at);
+        }
         pipe.down_last = pipe.down_last.max(self.at + takes);
         let at = pipe.down_last;
         self.when(at, Event::Down { socket, down });
+    }
+
+    fn goes_black(&mut self, socket: u32) {
+        if let Some(pipe) = self.sockets.get_mut(&socket) {
+            pipe.black = true;
+            pipe.parted.get_or_insert(self.at);
+        }
+    }
+
+    /// Since when a client that was in by this socket is away, as anybody may see it: since that one ended, or one
+    /// by which it has tried to come back, or the process behind either.
+    pub(crate) fn away_since(&self, client: usize, socket: u32) -> Duration {
+        let tried = self.sockets.range(socket..).map(|(_, pipe)| pipe).filter(|pipe| pipe.client == client);
+        let ends = tried.flat_map(|pipe| {
+            let ended = pipe.gateway.and_then(|life| self.watch.rebuilt.ended(life));
+            pipe.parted.into_iter().chain(ended)
+        });
+        ends.min().unwrap_or(self.at)
     }
 
     /// A client lets go of a socket: its gateway mostly hears of it.
@@ -317,7 +344,7 @@ impl Env {
             pipe.up_last = at;
             self.when(at, Event::Cut { socket });
         }
-        pipe_goes_black(&mut self.sockets, socket);
+        self.goes_black(socket);
     }
 
     /// The gateway's process is gone, and its sockets with it: clients notice soon, late, or by asking.
@@ -326,18 +353,12 @@ impl Env {
             self.sockets.iter().filter(|(_, p)| p.node == node).map(|(s, _)| *s).collect();
         for socket in sockets {
             let told = !self.sockets[&socket].black && !self.dice.one_in(4);
-            pipe_goes_black(&mut self.sockets, socket);
+            self.goes_black(socket);
             if told {
                 let wait = self.dice.up_to(ms(300));
                 self.later(wait, Event::Lost { socket });
             }
         }
-    }
-}
-
-fn pipe_goes_black(sockets: &mut BTreeMap<u32, Pipe>, socket: u32) {
-    if let Some(pipe) = sockets.get_mut(&socket) {
-        pipe.black = true;
     }
 }
 

@@ -14,7 +14,7 @@ use chappe_proto::registry::{AppPolicy, Command, Entry, NodeAddresses, State, VE
 use chappe_proto::time::Unix;
 
 use super::breaks::Break;
-use super::client::{self, Client, Want, Who};
+use super::client::{self, Client, Fact, Want, Who};
 use super::dice::{Dice, ms};
 use super::disk::Disk;
 use super::env::{Down, Env, Event, Packet, id_of};
@@ -534,6 +534,12 @@ impl World {
             self.env.note(|| format!("client{index} {fact:?}"));
             let judgement = self.env.watch.signals.hear(&fact);
             self.env.watch.judge(Name::Signals.judge(judgement));
+            if let Fact::Gone { socket, grace } = fact {
+                let since = self.env.away_since(index, socket);
+                let who = self.clients[index].who.identity.as_str();
+                let judgement = self.env.watch.rebuilt.gone(self.env.at, since, grace, who);
+                self.env.watch.judge(Name::Rebuilt.judge(judgement));
+            }
             let judgement = self.env.watch.apart.hear(&self.clients[index], &fact);
             self.env.watch.judge(Name::Apart.judge(judgement));
         }
@@ -543,7 +549,8 @@ impl World {
     fn connect(&mut self, index: usize) {
         let told = self.clients[index].elsewhere();
         let node = self.env.dice.pick(&told).unwrap_or_else(|| self.env.dice.below(self.hosts.len()));
-        let socket = self.env.connect(index, node);
+        let gateway = self.hosts[node].node.as_ref().and_then(|node| node.gateway);
+        let socket = self.env.connect(index, node, gateway);
         let want = self.clients[index].connected(self.env.at, socket);
         self.env.note(|| format!("client{index} connects to node {} by socket {socket}", node + 1));
         if self.hosts[node].node.is_none() {
@@ -605,6 +612,7 @@ impl World {
             Fault::Slow(from, to, millis) => self.env.net.set_slow(from, to, ms(millis.into())),
             Fault::Disk(node, millis) => self.env.disks[node].slow = ms(millis.into()),
             Fault::Clock(node, millis) => {
+                self.env.watch.rebuilt.clock(ms(millis.into()));
                 self.hosts[node].clocks.late = ms(millis.into());
                 self.hosts[node].act(&mut self.env, |node, _| node.set_late(ms(millis.into())));
             }

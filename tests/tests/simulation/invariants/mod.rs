@@ -5,6 +5,7 @@ pub(crate) mod apart;
 pub(crate) mod drained;
 pub(crate) mod durable;
 pub(crate) mod one_owner;
+pub(crate) mod rebuilt;
 pub(crate) mod registries;
 pub(crate) mod revoked;
 pub(crate) mod roster;
@@ -20,6 +21,7 @@ pub(crate) enum Name {
     Apart,
     Drained,
     Durable,
+    Rebuilt,
     Registries,
     Revoked,
     Roster,
@@ -58,6 +60,7 @@ impl fmt::Display for Wrong {
 pub(crate) struct Watch {
     pub(crate) owners: one_owner::Owners,
     pub(crate) answered: answered::Answered,
+    pub(crate) rebuilt: rebuilt::Rebuilt,
     pub(crate) registries: registries::Registries,
     pub(crate) durable: durable::Durable,
     pub(crate) signals: signals::Signals,

@@ -38,7 +38,7 @@ impl Signals {
         let wrong = |why: &str| Err(format!("{why}: {fact:?}"));
         match *fact {
             Fact::Became(peer) if self.over.contains(&peer) => return wrong("a peer id was used again"),
-            Fact::Became(_) => {}
+            Fact::Became(_) | Fact::Gone { .. } => {}
             Fact::Over(peer) => {
                 self.over.insert(peer);
             }

@@ -159,6 +159,7 @@ impl Node {
     }
 
     pub(super) fn stands(&self, env: &mut Env, state: &Arc<State>) {
+        env.watch.rebuilt.stands(env.at, &self.state, state);
         let judgement = env.watch.registries.stands(self.id, state);
         env.watch.judge(Name::Registries.judge(judgement));
     }
