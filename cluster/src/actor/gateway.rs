@@ -135,7 +135,7 @@ fn return_to(node: &Arc<Node>, now: Now, resume: &str, join: Join, socket: Socke
 /// Opens a resume token; or says what becomes of who brings it.
 fn open(state: &State, now: Now, text: &str) -> Result<ResumeToken, Box<Greeting>> {
     ResumeToken::open(text, &Node::sealing_keys(state), now.unix).map_err(|error| {
-        let newer = ResumeToken::sealed_by(text).is_some_and(|key| key >= state.sealing_keys().next());
+        let newer = ResumeToken::sealed_by(text).is_some_and(|key| state.may_have_begun(key, now.unix));
         Box::new(match error {
             // Another gateway's registry is ahead of this one's by a key: the session is not lost.
             OpenError::Unknown if newer => {
@@ -270,13 +270,21 @@ mod tests {
             let entry = Entry { at: unix, by: None, note: None, command };
             state.apply(Index(number), entry).accepted().unwrap();
         }
-        let now = Now { mono: Mono::default(), unix };
-        let greeting = |text| open(&state, now, text).map(|_| ()).map_err(|greeting| *greeting);
-        let Err(Greeting::Refused(refusal)) = greeting("r1.3.AAAA") else { panic!("it may be there soon") };
+        let greeting = |text, after| {
+            let now = Now { mono: Mono::default(), unix: unix + after };
+            open(&state, now, text).map(|_| ()).map_err(|greeting| *greeting)
+        };
+        let day = limits::SEALING_KEY_FOR;
+        let Err(Greeting::Refused(refusal)) = greeting("r1.3.AAAA", day) else {
+            panic!("it may be there soon")
+        };
         assert_eq!(refusal.code, ErrorCode::Unavailable);
         assert!(refusal.retry_after_ms.is_some());
-        for gone in ["r1.1.AAAA", "r1.2.AAAA", "r1.0.AAAA", "r1.x.AAAA", "junk"] {
-            assert!(matches!(greeting(gone), Err(Greeting::Gone(GoneReason::Unknown))), "{gone}");
+        for gone in ["r1.1.AAAA", "r1.2.AAAA", "r1.0.AAAA", "r1.x.AAAA", "r1.99.AAAA", "junk"] {
+            assert!(matches!(greeting(gone, day), Err(Greeting::Gone(GoneReason::Unknown))), "{gone}");
         }
+        // A cluster that was founded anew takes those of the one before it as newcomers.
+        let early = greeting("r1.3.AAAA", Duration::ZERO);
+        assert!(matches!(early, Err(Greeting::Gone(GoneReason::Unknown))), "the newest has only begun");
     }
 }

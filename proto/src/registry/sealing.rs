@@ -33,6 +33,19 @@ impl State {
         (!fresh && numbers.len() < NUMBERED_SECRETS_MAX).then(|| Due::Begin(self.sealing.next()))
     }
 
+    /// Whether the key of this number, which is not applied here, may have begun by `now`: the next one, once the
+    /// newest is about to have sealed for as long as a key does; and so on, where this state is old. No key of
+    /// another cluster is waited for.
+    #[must_use]
+    pub fn may_have_begun(&self, number: u64, now: Unix) -> bool {
+        let Some(ahead) = number.checked_sub(self.sealing.next()) else { return false };
+        let Some((newest, _)) = self.sealing.newest() else { return ahead == 0 };
+        let began = self.sealing_since.get(&newest).copied().unwrap_or_default();
+        let keys = u32::try_from(ahead).ok().and_then(|ahead| ahead.checked_add(1));
+        let seal = keys.and_then(|keys| SEALING_KEY_FOR.checked_mul(keys));
+        seal.is_some_and(|seal| now + SEALING_KEY_REST >= began + seal)
+    }
+
     pub(super) fn sealing_key_add(&mut self, number: u64, key: Secret) -> Result<Outcome, Refusal> {
         if key.0.len() != SEALING_KEY_BYTES {
             return Err(Refusal::Invalid(Thing::Secret));
@@ -90,6 +103,25 @@ mod tests {
         assert_eq!(state.sealing_keys().newest().unwrap().0, 30, "one a day");
         assert!(longest <= 3, "{longest}");
         assert_eq!(state.sealing_since.len(), state.sealing_keys().all().len());
+    }
+
+    #[test]
+    fn only_a_key_that_can_have_begun_is_waited_for() {
+        let (mut state, began) = (State::default(), Unix::from_secs(1_800_000_000));
+        let key = Secret(vec![1; SEALING_KEY_BYTES]);
+        apply(&mut state, began, Command::SealingKeyAdd { number: 1, key });
+        let may = |number, hours| state.may_have_begun(number, began + HOUR * hours);
+        assert_eq!(
+            [0, 1, 2, 22, 23, 24].map(|hours| may(2, hours)),
+            [false, false, false, false, true, true]
+        );
+        assert_eq!(
+            [24, 46, 47].map(|hours| may(3, hours)),
+            [false, false, true],
+            "this node has long heard nothing"
+        );
+        assert!(!may(30, 48), "of another cluster");
+        assert!(!may(0, 48) && !may(1, 48) && !may(u64::MAX, 48));
     }
 
     #[test]
