@@ -155,14 +155,15 @@ impl State {
         Ok(Outcome::Done)
     }
 
-    /// Whether a life of any node's process has ended so shortly before `now`, as far as the registry knows: of
-    /// a node that was removed it knows nothing more.
+    /// Whether a life of any node's process has ended so shortly before `now`, of one that was removed since as
+    /// well.
     #[must_use]
     pub fn lost_any_within(&self, now: Unix, within: Duration) -> bool {
-        self.nodes().any(|(_, node)| {
+        let lost = self.nodes().any(|(_, node)| {
             let lives = node.generation.0 - u64::from(node.state == NodeState::Up && node.generation.0 > 0);
             lives > 0 && node.since + within > now
-        })
+        });
+        lost || self.removed_since.is_some_and(|since| since + within > now)
     }
 
     pub(super) fn node_up(
@@ -248,7 +249,9 @@ impl State {
         if self.is_up(node) || self.shards().any(|(_, shard)| shard.owner == Some(node)) {
             return Err(Refusal::InUse(Thing::Node));
         }
-        Arc::make_mut(&mut self.nodes).remove(&node);
+        let removed = Arc::make_mut(&mut self.nodes).remove(&node);
+        let lived = removed.filter(|node| node.generation.0 > 0).map(|node| node.since);
+        self.removed_since = self.removed_since.max(lived);
         Ok(Outcome::Done)
     }
 }

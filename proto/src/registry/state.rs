@@ -30,6 +30,9 @@ pub struct State {
     pub(super) keys: Map<KeyId, ApiKey>,
     pub(super) nodes: Arc<BTreeMap<NodeId, Node>>,
     pub(super) last_node: NodeId,
+    /// When the last life of a node that was removed ended.
+    #[serde(default)]
+    pub(super) removed_since: Option<Unix>,
     pub(super) shards: Arc<Vec<ShardEntry>>,
     pub(super) edges: Arc<BTreeMap<EdgeId, Edge>>,
     pub(super) turn: Arc<Numbered>,
@@ -68,6 +71,7 @@ impl Default for State {
             keys: Map::default(),
             nodes: Arc::default(),
             last_node: NodeId(0),
+            removed_since: None,
             shards: shards::unowned(),
             edges: Arc::default(),
             turn: Arc::default(),

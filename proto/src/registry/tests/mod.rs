@@ -136,8 +136,22 @@ fn a_life_that_ended_is_known_for_a_while() {
     assert!(lately(&log));
     log.does(Command::Note);
     assert!(!lately(&log));
-    log.does(Command::NodeDown { node: NodeId(2), generation: Generation(1), moves: Vec::new() });
+    let down = |log: &Log, node, generation| Command::NodeDown {
+        node: NodeId(node),
+        generation: Generation(generation),
+        moves: vec![Moves { to: NodeId(1), shards: log.owned(node) }],
+    };
+    log.does(down(&log, 2, 1));
     assert!(lately(&log));
+    // An operator removes what is dead at once.
+    log.does(Command::NodeRemove { node: NodeId(2) });
+    assert!(lately(&log), "its clients are still on their way back");
+    log.does(Command::NodeAdd { node: NodeId(4), region: region() });
+    log.does(Command::NodeRemove { node: NodeId(4) });
+    for _ in 0..7 {
+        log.does(Command::Note);
+    }
+    assert!(!lately(&log), "one that never began had nobody");
 }
 
 #[test]
