@@ -224,9 +224,11 @@ impl Router {
             if frame.epoch < epoch && node.owned_for(frame.shard, epoch) >= STALE_AFTER {
                 self.events.stale(gateway.node, frame.shard, frame.epoch, epoch);
             }
-            let body = ProxyInput::Refused { epoch };
-            let refused = FromRoom { room: frame.room, shard: frame.shard, epoch, body };
-            let _ = to_proxy(node, gateway, refused); // its proxy asks again
+            let error = frame.body.unheard().map(|(peer, refusal)| ProxyInput::Error { peer, refusal });
+            for body in error.into_iter().chain([ProxyInput::Refused { epoch }]) {
+                let refused = FromRoom { room: frame.room.clone(), shard: frame.shard, epoch, body };
+                let _ = to_proxy(node, gateway, refused); // its proxy asks again
+            }
             return;
         }
         let (name, shard) = ((frame.room.clone(), (frame.shard, frame.epoch)), frame.shard);

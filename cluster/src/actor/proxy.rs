@@ -7,7 +7,6 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
 use chappe_proto::id::{PeerId, RoomKey};
 use chappe_proto::limits;
-use chappe_proto::signal::code::{ErrorCode, Refusal};
 use chappe_proto::signal::proxy::{Output, Proxy};
 use chappe_proto::signal::route::{
     Direct, FromRoom, FromSession, Home, ProxyInput, RoomInput, ToRoom, ToSession,
@@ -148,16 +147,12 @@ impl ProxyActor {
     }
 
     fn send(&mut self, body: RoomInput, machine: &Proxy) {
-        let asker = match &body {
-            RoomInput::Broadcast { from, .. } => Some(*from),
-            RoomInput::Kick { by, .. } => Some(*by),
-            _ => None, // said again until it is answered, by this proxy or by the sender's session
-        };
+        let unheard = body.unheard();
         if !self.hand_over(self.frame(machine.place(), body))
-            && let Some(session) = asker.and_then(|peer| self.sessions.get(&peer))
+            && let Some((peer, refusal)) = unheard
+            && let Some(session) = self.sessions.get(&peer)
         {
-            let refusal = Refusal::new(ErrorCode::Unavailable, "the room cannot be reached right now");
-            session.tell(ToSession::Error(refusal.retry_after(limits::BUSY_RETRY)));
+            session.tell(ToSession::Error(refusal));
         }
     }
 

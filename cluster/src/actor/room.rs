@@ -327,6 +327,9 @@ impl Handler<ProxySays> for RoomActor {
             self.input(frame.gateway, frame.body, ctx);
         } else {
             let (_, epoch) = self.heard_at();
+            if let Some((peer, refusal)) = frame.body.unheard() {
+                self.tell(frame.gateway, ProxyInput::Error { peer, refusal }, ctx);
+            }
             self.tell(frame.gateway, ProxyInput::Refused { epoch }, ctx);
         }
     }

@@ -202,14 +202,27 @@ impl Proxy {
             FromSession::Again(signal) => self.signal(now, signal, true, out),
             FromSession::Ack(ack) => self.ack(now, ack, out),
             FromSession::Broadcast { from, payload } => {
-                out.push(Output::Room(RoomInput::Broadcast { from, payload }));
+                self.ask(RoomInput::Broadcast { from, payload }, out);
             }
-            FromSession::Kick { by, peer, ban } => out.push(Output::Room(RoomInput::Kick { by, peer, ban })),
+            FromSession::Kick { by, peer, ban } => self.ask(RoomInput::Kick { by, peer, ban }, out),
         }
+    }
+
+    /// What is not said again is asked of an owner that hears this gateway, or of none.
+    fn ask(&self, input: RoomInput, out: &mut Vec<Output>) {
+        let unheard = input.unheard().filter(|_| self.attaching.is_some());
+        out.push(match unheard {
+            Some((peer, refusal)) => Output::Session(peer, ToSession::Error(refusal)),
+            None => Output::Room(input),
+        });
     }
 
     /// A frame of the room's owner.
     pub fn handle_room(&mut self, now: Now, frame: FromRoom, out: &mut Vec<Output>) {
+        // Whoever refuses, and when: it is not said again.
+        if let ProxyInput::Error { peer, refusal } = frame.body {
+            return out.push(Output::Session(peer, ToSession::Error(refusal)));
+        }
         if self.handle_home(now, &frame, out) || frame.shard != self.shard || frame.epoch < self.epoch {
             return; // a former owner's
         }
@@ -220,7 +233,7 @@ impl Proxy {
             }
         }
         match frame.body {
-            ProxyInput::Homed { .. } | ProxyInput::Home { .. } => {} // for its site
+            ProxyInput::Homed { .. } | ProxyInput::Home { .. } | ProxyInput::Error { .. } => {} // not for it
             ProxyInput::Refused { epoch } => self.learn(now, frame.shard, epoch, out),
             ProxyInput::Ask { .. } if self.attaching.is_none() => {
                 self.moved = true; // it was forgotten: that is another room, though it may be in the same place
@@ -266,9 +279,6 @@ impl Proxy {
                     let text = ServerFrame::Broadcast { from, n, payload: &payload }.text();
                     out.push(Output::Sessions(ToSession::Text(text), Some(from)));
                 }
-            }
-            ProxyInput::Error { peer, refusal } => {
-                out.push(Output::Session(peer, ToSession::Error(refusal)));
             }
         }
     }

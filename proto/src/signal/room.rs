@@ -209,6 +209,9 @@ impl Room {
         let attaches = matches!(input, RoomInput::Attach { .. } | RoomInput::Detach);
         if !attaches && !self.gateways.contains(&from) {
             // Forgotten, or faster than its attachment, which comes with what it holds.
+            if let Some((peer, refusal)) = input.unheard() {
+                out.push(Output::To(from, ProxyInput::Error { peer, refusal }));
+            }
             out.push(Output::To(from, ProxyInput::Ask { since: Since::default() }));
             return;
         }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::code::{LeaveReason, Refusal};
+use super::super::code::{ErrorCode, LeaveReason, Refusal};
 use super::super::frame::GoneReason;
 use super::super::json::Json;
 use super::super::member::{Gateway, Member};
 use super::{Ack, Entry, Home, RoomChange, Signal, Since};
 use crate::id::{Attach, Change, Epoch, PeerId, RoomKey, Shard};
+use crate::limits;
 
 /// A frame from a gateway's proxy to the room's owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +116,17 @@ pub enum RoomInput {
         /// And keep out.
         ban: bool,
     },
+}
+
+impl RoomInput {
+    /// Who is to hear of it, and what, where it does not reach the room: nobody says again a broadcast or a
+    /// kick, as all else is until it is answered.
+    #[must_use]
+    pub fn unheard(&self) -> Option<(PeerId, Refusal)> {
+        let (Self::Broadcast { from: peer, .. } | Self::Kick { by: peer, .. }) = self else { return None };
+        let refusal = Refusal::new(ErrorCode::Unavailable, "the room cannot be reached right now");
+        Some((*peer, refusal.retry_after(limits::BUSY_RETRY)))
+    }
 }
 
 /// What a proxy holds of a former owner's room. Peer ids are never reused, so rooms are merged from
