@@ -47,7 +47,7 @@ ANSWER_PING = 2.0
 #: Who is sent away goes somewhere in this part of the time, so that not all go at once.
 SPREAD = 0.7
 #: A refused join is tried again after these.
-RETRYABLE = {"busy", "rate_limited", "unavailable"}
+RETRYABLE = {"busy", "rate_limited", "unavailable", "internal"}
 #: After these close codes of the WebSocket there is nothing to resume (PROTOCOL.md 8).
 FINAL = {4010: "replaced", 4011: "kicked", 4012: "banned", 4013: "room_closed", 4014: "lost",
          4020: "protocol", 4021: "rate", 4023: "refused"}

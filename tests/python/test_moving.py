@@ -95,6 +95,18 @@ class Moving(unittest.IsolatedAsyncioTestCase):
                 await asyncio.wait_for(ada.send(BEN, "n", 2), 5)
                 self.assertEqual(self.session["got"], [(self.a, 1), (self.b, 2)])
 
+    async def test_a_node_that_cannot_tell_closes_no_room(self):
+        """PROTOCOL.md 5: nor does one that has no time."""
+        for code in ("busy", "rate_limited", "unavailable", "internal"):
+            with self.subTest(code=code):
+                self.a.joins.clear()
+                self.a.answer = {"type": "error", "code": code, "message": "", "retry_after_ms": 10}
+                asked = asyncio.ensure_future(self.until(lambda: self.a.joins))
+                asked.add_done_callback(lambda _: setattr(self.a, "answer", None))
+                async with chappe.connect(self.a.url, "r") as ada:
+                    await asyncio.wait_for(ada.until("welcome"), 5)
+                self.assertGreaterEqual(len(self.a.joins + self.b.joins), 2)
+
     async def test_a_node_that_does_not_know_us_is_left_alone(self):
         async with chappe.connect(self.a.url, "r") as ada:
             self.b.answer = {"type": "gone", "reason": "unknown"}
