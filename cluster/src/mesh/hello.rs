@@ -74,10 +74,11 @@ pub enum Refusal {
         version: u32,
     },
     /// It asked to join, and may not.
-    #[error("a join with the invitation {invitation}: {refusal}")]
+    #[error("a join{}: {refusal}", .invitation.map_or_else(String::new, |id| format!(" with the invitation {id}")))]
     Join {
-        /// The invitation that its token names.
-        invitation: InvitationId,
+        /// The invitation that it has shown the secret of: a name that anybody may choose would be another
+        /// refusal each time.
+        invitation: Option<InvitationId>,
         /// Why, as it was told.
         refusal: JoinRefusal,
     },

@@ -15,13 +15,15 @@ use super::hello::Refusal;
 const SOURCES: usize = 1024;
 /// The same refusal of the same source is told again after this.
 const AGAIN: Duration = Duration::from_secs(60);
+/// So many different ones of one source are told within that: whoever is refused may choose among them.
+const DIFFERENT: usize = 8;
 
 /// An address, the node that its certificate names, and whether this side refused.
 type Source = (IpAddr, Option<NodeId>, bool);
 
-/// The last refusals by source.
+/// The refusals that were told lately, by source.
 #[derive(Default)]
-pub(crate) struct Incidents(Mutex<BTreeMap<Source, (Refusal, Mono)>>);
+pub(crate) struct Incidents(Mutex<BTreeMap<Source, Vec<(Refusal, Mono)>>>);
 
 impl Incidents {
     /// Notes a refusal: what is to be told, unless it was told lately.
@@ -35,13 +37,15 @@ impl Incidents {
     ) -> Option<Incident> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (address.ip(), node, ours);
-        if held.get(&key).is_some_and(|(last, at)| *last == refusal && now.since(*at) < AGAIN) {
-            return None;
-        }
         if held.len() >= SOURCES && !held.contains_key(&key) {
             held.clear();
         }
-        held.insert(key, (refusal.clone(), now));
+        let told = held.entry(key).or_default();
+        told.retain(|(_, at)| now.since(*at) < AGAIN);
+        if told.len() >= DIFFERENT || told.iter().any(|(told, _)| *told == refusal) {
+            return None;
+        }
+        told.push((refusal.clone(), now));
         Some(Incident { address, node, refusal, ours })
     }
 }
@@ -49,6 +53,17 @@ impl Incidents {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_is_refused_for_ever_new_reasons_fills_no_log() {
+        let incidents = Incidents::default();
+        let address = "127.0.0.1:1".parse().unwrap();
+        let told = (0..600_u32).filter(|n| {
+            let now = Mono(Duration::from_millis(100) * *n);
+            incidents.note(now, address, None, Refusal::Theirs(n.to_string()), true).is_some()
+        });
+        assert_eq!(told.count(), DIFFERENT);
+    }
 
     #[test]
     fn what_repeats_is_told_once_a_minute() {
@@ -59,6 +74,7 @@ mod tests {
         assert!(note(at(1), Refusal::NoHello));
         assert!(!note(at(2), Refusal::NoHello));
         assert!(note(at(3), Refusal::Stranger), "another reason");
+        assert!(!note(at(4), Refusal::NoHello), "nor does it help to say the two in turn");
         assert!(note(at(90), Refusal::Stranger), "again after a while");
         assert!(incidents.note(at(90), address, Some(NodeId(3)), Refusal::Stranger, true).is_some());
     }

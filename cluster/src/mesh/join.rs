@@ -54,14 +54,16 @@ pub(crate) async fn serve(mesh: &Inner, connection: Connection) {
                     welcome
                 }
                 Err(refusal) => {
-                    if !matches!(refusal, JoinRefusal::TooMany { .. }) {
-                        let (invitation, refusal) = (asked.invitation, refusal.clone());
-                        mesh.tell(from, None, Refusal::Join { invitation, refusal }, true);
-                    }
+                    tell(mesh, from, shown(&asked, &refusal), refusal.clone());
                     Joined::Refused(refusal)
                 }
             },
-            Err(error) => Joined::Refused(JoinRefusal::Refused(error.to_string())),
+            Err(error) => {
+                // Of its own words nothing: they are a stranger's.
+                let unread = "it is no join that this release can read".to_owned();
+                tell(mesh, from, None, JoinRefusal::Refused(unread));
+                Joined::Refused(JoinRefusal::Refused(error.to_string()))
+            }
         };
         frame::write(&mut send, &answer).await.ok()?;
         send.finish().ok()?;
@@ -69,6 +71,28 @@ pub(crate) async fn serve(mesh: &Inner, connection: Connection) {
     };
     let _ = tokio::time::timeout(limits::JOIN_REQUEST_WITHIN, talk).await; // who joins asks again
     connection.close(DONE, b"");
+}
+
+/// Tells operators of a refusal. One for too many attempts follows refusals that they were told of.
+fn tell(mesh: &Inner, from: SocketAddr, invitation: Option<InvitationId>, refusal: JoinRefusal) {
+    if !matches!(refusal, JoinRefusal::TooMany { .. }) {
+        mesh.tell(from, None, Refusal::Join { invitation, refusal }, true);
+    }
+}
+
+/// The invitation that a refused join has shown the secret of.
+fn shown(asked: &Join, refusal: &JoinRefusal) -> Option<InvitationId> {
+    match refusal {
+        JoinRefusal::Invalid
+        | JoinRefusal::OtherCluster { .. }
+        | JoinRefusal::TooMany { .. }
+        | JoinRefusal::NotNow(_) => None,
+        JoinRefusal::Expired
+        | JoinRefusal::Used { .. }
+        | JoinRefusal::OtherRegion { .. }
+        | JoinRefusal::TooOld { .. }
+        | JoinRefusal::Refused(_) => Some(asked.invitation),
+    }
 }
 
 async fn admit(mesh: &Inner, from: SocketAddr, asked: &Join) -> Result<(NodeId, Joined), JoinRefusal> {

@@ -1,5 +1,6 @@
 //! A cluster is founded, and nodes join it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,15 +9,17 @@ use std::time::Duration;
 use chappe_cluster::clock;
 use chappe_cluster::mesh::identity::IdentityDir;
 use chappe_cluster::mesh::join::invite;
+use chappe_cluster::mesh::pki::Authority;
 use chappe_cluster::mesh::{Config, JoinError, Refusal, join_cluster};
 use chappe_proto::id::{ClusterId, NodeId, Region};
 use chappe_proto::limits::JOIN_ATTEMPTS_BURST;
-use chappe_proto::mesh::join::{JoinRefusal, Token};
+use chappe_proto::mesh::join::{ALPN, JoinRefusal, Token};
 use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::registry::{NodeAddresses, State};
 use chappe_proto::time::Unix;
 
 use crate::common::{Peer, SOON, apply, cluster, region, registry, socket};
+use crate::raw::{connect, write};
 
 /// The first node of a cluster, which has the authority in its registry, and where it is.
 fn founder(data: &Path) -> (Peer, SocketAddr) {
@@ -132,8 +135,22 @@ async fn every_refusal_tells_the_joiner_why_and_operators_too() {
     let third = tempfile::tempdir().unwrap();
     let used = JoinRefusal::Used { node: NodeId(2) };
     assert_eq!(refused(&good, third.path()).await, used);
-    one.refuses(&Refusal::Join { invitation: brief.invitation, refusal: JoinRefusal::Expired }).await;
-    one.refuses(&Refusal::Join { invitation: good.invitation, refusal: used }).await;
+    // Of who has not shown an invitation's secret no name is told: it may be another one each time.
+    one.refuses(&Refusal::Join { invitation: None, refusal: JoinRefusal::Invalid }).await;
+    one.refuses(&Refusal::Join { invitation: Some(brief.invitation), refusal: JoinRefusal::Expired }).await;
+    one.refuses(&Refusal::Join { invitation: Some(good.invitation), refusal: used }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_join_that_cannot_be_read_is_told_too_and_not_in_its_own_words() {
+    let first = tempfile::tempdir().unwrap();
+    let (mut one, address) = founder(first.path());
+    let authority = Authority::newest(&one.states.borrow()).unwrap().unwrap();
+    let (_endpoint, connection) = connect(&authority, NodeId(9), NodeId(1), address, ALPN).await;
+    let (mut asks, _answer) = connection.open_bi().await.unwrap();
+    write(&mut asks, &BTreeMap::from([("a later form", 2)])).await;
+    let unread = JoinRefusal::Refused("it is no join that this release can read".to_owned());
+    one.refuses(&Refusal::Join { invitation: None, refusal: unread }).await;
 }
 
 fn brief_end(peer: &Peer, token: &Token) -> Unix {

@@ -47,19 +47,7 @@ impl Raw {
         address: SocketAddr,
     ) -> Result<Self, ConnectionError> {
         let node = hello.node;
-        let issued = authority.issue(&Holder::Node(node), clock::unix()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_root_certificates(issued.roots().unwrap())
-            .with_client_auth_cert(issued.chain(), issued.key.clone_key())
-            .unwrap();
-        tls.alpn_protocols = vec![ALPN.to_vec()];
-        let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
-        let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let name = server_name(&cluster(), Some(to)).unwrap();
-        let connection = endpoint.connect_with(config, address, &name.to_str()).unwrap().await.unwrap();
+        let (endpoint, connection) = connect(authority, node, to, address, ALPN).await;
         let mut control = connection.open_uni().await.unwrap();
         frame::write(&mut control, &Opening { lane: Lane::Control, hello }).await.unwrap();
         let theirs = connection.accept_uni().await?;
@@ -72,6 +60,30 @@ impl Raw {
         frame::write(&mut stream, &Opening { lane, hello: hello(self.node) }).await.unwrap();
         stream
     }
+}
+
+/// Connects with a certificate of this authority, to speak that protocol.
+pub(crate) async fn connect(
+    authority: &Authority,
+    node: NodeId,
+    to: NodeId,
+    address: SocketAddr,
+    alpn: &[u8],
+) -> (Endpoint, Connection) {
+    let issued = authority.issue(&Holder::Node(node), clock::unix()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(issued.roots().unwrap())
+        .with_client_auth_cert(issued.chain(), issued.key.clone_key())
+        .unwrap();
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let name = server_name(&cluster(), Some(to)).unwrap();
+    let connection = endpoint.connect_with(config, address, &name.to_str()).unwrap().await.unwrap();
+    (endpoint, connection)
 }
 
 /// Bytes with their length.
