@@ -12,7 +12,7 @@ use chappe_proto::limits;
 use chappe_proto::registry::{self, Command, NodeState, State};
 use chappe_proto::time::Mono;
 
-use crate::actor::session::{Moving, SessionActor, Shutdown};
+use crate::actor::session::{Moving, SessionActor, Shutdown, Staying};
 use crate::clock;
 use crate::node::{Node, told};
 use crate::proposals::Unavailable;
@@ -71,6 +71,7 @@ pub(crate) async fn run(node: Arc<Node>) {
             return;
         }
         tracing::info!("no longer draining");
+        keep_all(&node);
     }
 }
 
@@ -155,6 +156,16 @@ async fn say_stopping(node: &Node, deadline: Mono) -> Result<(), Unavailable> {
 pub(crate) fn ask_all(node: &Node, to: &Arc<[String]>, within: Duration) {
     for (_, session) in node.sessions.all() {
         ask(&session, to, within);
+    }
+}
+
+/// Nobody is to go any more, unless the node drains or holds no lease: whoever comes back is not told so.
+pub(crate) fn keep_all(node: &Node) {
+    if !node.lease.holds() || node.registry.state().node(node.id).is_none_or(registry::Node::drains) {
+        return;
+    }
+    for (_, session) in node.sessions.all() {
+        let _ = session.try_send(Staying); // one that misses it is sent away once more, as it may be
     }
 }
 

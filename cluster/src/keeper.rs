@@ -199,6 +199,7 @@ impl Keeper {
         if self.held {
             tracing::info!(generation = %self.lease.generation(), "lease held");
             self.leave_at = Mono::NEVER;
+            drain::keep_all(&self.node);
             self.node.stood_still(now.since(self.lost));
         } else {
             self.lost = now;

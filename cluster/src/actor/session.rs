@@ -84,6 +84,11 @@ pub struct Moving {
     pub within: Duration,
 }
 
+/// The node keeps its clients after all.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Staying;
+
 /// This node begins another life: the session ends here, and its client resumes.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
@@ -357,6 +362,14 @@ impl Handler<Moving> for SessionActor {
 
     fn handle(&mut self, moving: Moving, ctx: &mut Self::Context) {
         self.run(ctx, |machine, _, out| machine.handle_moving(clock::now(), &moving.to, moving.within, out));
+    }
+}
+
+impl Handler<Staying> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Staying, ctx: &mut Self::Context) {
+        self.run(ctx, |machine, _, _| machine.handle_staying());
     }
 }
 

@@ -13,7 +13,7 @@
 //! `owner stops`, `owner starts [and waits]` (for all nodes), `node N hears`: of the new owner. `node N restarts`. `node N stops`
 //! (an orderly end). `node N forgets NAME`: its session's actor has failed. `link N cut`, `link N
 //! back`: between that node and the owner. `node N sees the link down|up`: it is told so. `owner freezes`,
-//! `owner thaws`: its lease. `NAME is to move MS URL...`. `room`: what the owner has.
+//! `owner thaws`: its lease. `NAME is to move MS URL...`, `NAME is to stay`. `room`: what the owner has.
 //!
 //! `@NAME` in JSON is that client's peer id. Sockets that are not a client's newest are `NAME#N`.
 
@@ -199,6 +199,9 @@ impl Script {
                 return self.cluster.with_socket(socket, |session, now, _, out| {
                     session.handle_moving(now, &to, within, out);
                 });
+            }
+            ["is", "to", "stay"] => {
+                return self.cluster.with_socket(self.socket(name), |it, _, _, _| it.handle_staying());
             }
             ["falls", "silent"] => {
                 self.clients.get_mut(name).unwrap().silent = true;

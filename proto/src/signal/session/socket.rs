@@ -94,6 +94,11 @@ impl Session {
         }
     }
 
+    /// The node keeps the session after all: nobody who comes back is told any more that it is to move.
+    pub fn handle_staying(&mut self) {
+        self.moving = None;
+    }
+
     /// Says [`ServerFrame::Moving`] where the node wants to be rid of the session still.
     pub(super) fn tell_moving(&self, now: Now, out: &mut Vec<Output>) {
         if let Some((to, until)) = self.moving.as_ref().filter(|(_, until)| *until > now.mono) {
