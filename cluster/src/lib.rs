@@ -7,6 +7,7 @@ mod answers;
 pub mod clock;
 pub mod consensus;
 pub mod drain;
+mod early;
 mod events;
 mod feed;
 mod follow;

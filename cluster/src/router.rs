@@ -1,7 +1,6 @@
 //! The way of frames between actors of different nodes; and of what other nodes send to the actor that it
 //! is for.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::actor::room::{AnchorSays, ProxySays, RoomActor};
 use crate::actor::sites::Place;
 use crate::clock;
 use crate::consensus::{Message, Registry};
+use crate::early::Early;
 use crate::events::Events;
 use crate::keeper::Word;
 use crate::mesh::{Answering, FeedWriter, Handler, Incident, Refusal, Unsent};
@@ -137,7 +137,7 @@ pub(crate) struct Router {
     /// Where rooms are started.
     arbiters: Mutex<Vec<ArbiterHandle>>,
     /// Frames of an epoch that is not applied here yet (CLUSTER.md 3).
-    early: Mutex<VecDeque<ToRoom>>,
+    early: Mutex<Early>,
     /// Frames for rooms that begin.
     starting: Arc<Starting<(RoomKey, Place), ToRoom>>,
     pub(crate) events: Arc<Events>,
@@ -149,18 +149,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gives a frame back that need not wait for the registry, nor behind one of the same sender that does.
-fn in_time(node: &Node, frame: ToRoom, early: &mut VecDeque<ToRoom>) -> Option<ToRoom> {
-    let state = node.registry.state();
-    let waits = |other: &ToRoom| (&other.room, other.gateway) == (&frame.room, frame.gateway);
-    if state.shard(frame.shard).is_none_or(|entry| frame.epoch <= entry.epoch) && !early.iter().any(waits) {
-        return Some(frame);
-    }
-    if early.len() >= limits::EARLY_FRAMES {
-        early.pop_front(); // its proxy repeats what matters
-    }
-    early.push_back(frame);
-    None
+/// Whether a frame need not wait for the registry.
+fn in_time(node: &Node, frame: &ToRoom) -> bool {
+    node.registry.state().shard(frame.shard).is_none_or(|entry| frame.epoch <= entry.epoch)
 }
 
 impl Router {
@@ -200,17 +191,16 @@ impl Router {
 
     /// The registry has changed: what waited for it is heard, before anything that comes now.
     pub(crate) fn handle_applied(&self, node: &Arc<Node>) {
-        let mut early = lock(&self.early);
-        for frame in std::mem::take(&mut *early) {
-            if let Some(frame) = in_time(node, frame, &mut early) {
-                self.deliver(node, frame);
-            }
-        }
+        lock(&self.early).retry(|frame| in_time(node, frame), |frame| self.deliver(node, frame));
     }
 
     /// A frame for a room that the sender believes to be here.
     pub(crate) fn to_room(&self, node: &Arc<Node>, frame: ToRoom) {
-        let frame = in_time(node, frame, &mut lock(&self.early));
+        let frame = {
+            let mut early = lock(&self.early); // first: what is applied after it is retried after it
+            let in_time = in_time(node, &frame);
+            early.take(frame, in_time)
+        };
         if let Some(frame) = frame {
             self.deliver(node, frame);
         }
