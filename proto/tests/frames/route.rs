@@ -10,8 +10,8 @@ use chappe_proto::signal::frame::GoneReason;
 use chappe_proto::signal::json::Json;
 use chappe_proto::signal::member::{Gateway, Grants, Member, Profile, Seat};
 use chappe_proto::signal::route::{
-    Ack, Content, Direct, DirectBody, Entry, FromRoom, Held, Home, ProxyInput, RoomChange, RoomInput, Signal,
-    Since, ToRoom,
+    Ack, Content, Direct, DirectBody, Entry, FromRoom, Held, Home, ProxyInput, Returned, RoomChange,
+    RoomInput, Signal, Since, ToRoom,
 };
 use chappe_proto::time::Unix;
 
@@ -72,10 +72,13 @@ fn home() -> Home {
 fn to_rooms(all: &mut Samples) {
     let left = vec![(peer(9), LeaveReason::Lost)];
     let held = Held { roster: vec![entry()], left, broadcasts: 7, returns: Vec::new() };
+    let returned = Returned { member: member(), presented: Attach(4), age_ms: 5, attached_ms: 6 };
+    let came_back = Held { returns: vec![returned], ..Held::default() };
     let (marks, presented) = (BTreeMap::from([(peer(2), 3)]), Attach(4));
     let bodies = [
         RoomInput::Attach { held: Some(Box::new(held)), since: Since::default() },
         RoomInput::Attach { held: None, since: home().since },
+        RoomInput::Attach { held: Some(Box::new(came_back)), since: Since::default() },
         RoomInput::Follows { home: home() },
         RoomInput::AtHome {
             site: (Shard(5), Epoch(6)),
@@ -94,6 +97,7 @@ fn to_rooms(all: &mut Samples) {
     ];
     for body in bodies {
         let name = match &body {
+            RoomInput::Attach { held: Some(held), .. } if !held.returns.is_empty() => ".attach_returns",
             RoomInput::Attach { since: Since(_, 0), .. } => ".attach",
             RoomInput::Attach { .. } => ".attach_homed",
             RoomInput::Follows { .. } => ".follows",
