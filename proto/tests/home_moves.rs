@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chappe_proto::id::{
-    AppId, Attach, Epoch, Generation, NodeId, PeerId, RoomKey, RoomName, SessionId, Shard,
+    AppId, Attach, Change, Epoch, Generation, Identity, NodeId, PeerId, RoomKey, RoomName, SessionId, Shard,
 };
 use chappe_proto::signal::member::{Gateway, Grants, Member, Policy, Profile, Seat};
 use chappe_proto::signal::proxy::{self, Proxy};
 use chappe_proto::signal::room::Output;
-use chappe_proto::signal::route::{FromRoom, FromSession, Home, ProxyInput, RoomInput, Since, ToSession};
+use chappe_proto::signal::route::{
+    Entry, FromRoom, FromSession, Held, Home, ProxyInput, RoomInput, Since, ToSession,
+};
 use chappe_proto::signal::site::{Plan, Site, View};
 use chappe_proto::time::{Mono, Now, Unix};
 
@@ -338,6 +340,31 @@ fn who_detached_before_there_was_a_leave_is_asked_again() {
     let attach = proxy_hears(&mut proxy, at(302), &a, for_proxy(&away, 2));
     talk(&mut t, &mut proxy, 2, at(302), attach);
     assert_eq!((t.entries().count(), proxy.sessions()), (1, 1));
+}
+
+#[test]
+fn what_waits_for_a_leave_grows_old_meanwhile() {
+    let mut a = site(at(0), A, 3, true);
+    hears(&mut a, at(0), 1, RoomInput::Attach { held: None, since: Since::default() });
+    moves(&mut a, at(10), T);
+    let mut t = site(at(11), T, 3, false);
+    // A gateway comes with Ada, who joined a second ago; there is no leave for two seconds.
+    let FromSession::Announce { mut member, .. } = joins(1) else { panic!() };
+    member.profile.identity = Some(Identity::new("ada").unwrap());
+    let mut entry = Entry { gateway: gateway(1), member, presented: Attach(0), age_ms: 1000 };
+    entry.member.admitted = Some((Epoch(3), Change(1)));
+    let held = Held { roster: vec![entry], ..Held::default() };
+    hears(&mut t, at(1000), 1, RoomInput::Attach { held: Some(Box::new(held)), since: Since::default() });
+    let first = question(&wakes(&mut t, at(3000)));
+    asks(&mut a, &mut t, at(3000), first);
+    hears(&mut t, at(3000), 2, RoomInput::Attach { held: None, since: Since::default() });
+    // She joined anew a second and a half ago, elsewhere.
+    let FromSession::Announce { mut member, marks, presented, .. } = joins(2) else { panic!() };
+    member.profile.identity = Some(Identity::new("ada").unwrap());
+    let (peer, age_ms, attached_ms) = (member.seat.peer, 1500, 1500);
+    let again = RoomInput::Announce { member, marks, presented, age_ms, attached_ms };
+    hears(&mut t, at(3000), 2, again);
+    assert!(t.entries().any(|entry| entry.member.seat.peer == peer));
 }
 
 #[test]

@@ -68,8 +68,8 @@ pub struct Site {
     plan: Plan,
     role: Role,
     room: Option<Room>,
-    /// Gateways that have come before the leave did, with what they hold.
-    waiting: BTreeMap<Gateway, RoomInput>,
+    /// Gateways that have come before the leave did: when, and with what they hold.
+    waiting: BTreeMap<Gateway, (Mono, RoomInput)>,
     /// Whether the node had the full right at the last step.
     full: bool,
 }
@@ -256,7 +256,7 @@ impl Site {
                 {
                     anchor.hears_of(Home { shard: self.plan.anchor, since: *since });
                 }
-                if self.waits(from, &input) {
+                if self.waits(view.now, from, &input) {
                     return self.end(view, before, out);
                 }
                 match &mut self.room {
@@ -270,14 +270,14 @@ impl Site {
     }
 
     /// Keeps a gateway's word until there is a leave. False where there was one, or none is needed.
-    fn waits(&mut self, from: Gateway, input: &RoomInput) -> bool {
+    fn waits(&mut self, now: Now, from: Gateway, input: &RoomInput) -> bool {
         match &self.role {
             Role::Home(leave) if !leave.was_held() && self.room.is_some() => {}
             _ => return false,
         }
         match input {
             RoomInput::Attach { .. } if self.waiting.len() < limits::NODES_MAX => {
-                self.waiting.insert(from, input.clone());
+                self.waiting.insert(from, (now.mono, input.clone()));
                 true
             }
             RoomInput::Detach => {
@@ -383,9 +383,9 @@ fn tell_homed(
     view: View<'_>,
     home: Home,
     room: &Room,
-    waiting: &BTreeMap<Gateway, RoomInput>,
+    waiting: impl Iterator<Item = Gateway>,
     out: &mut Vec<Output>,
 ) {
-    let followers = room.followers().into_iter().chain(waiting.keys().copied());
+    let followers = room.followers().into_iter().chain(waiting);
     out.extend(followers.map(|gateway| homed(view, gateway, home)));
 }

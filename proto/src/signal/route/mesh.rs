@@ -1,6 +1,7 @@
 //! What crosses the mesh: between a gateway's proxy and a room's owner, and between two proxies around it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +127,19 @@ impl RoomInput {
         let (Self::Broadcast { from: peer, .. } | Self::Kick { by: peer, .. }) = self else { return None };
         let refusal = Refusal::new(ErrorCode::Unavailable, "the room cannot be reached right now");
         Some((*peer, refusal.retry_after(limits::BUSY_RETRY)))
+    }
+
+    /// It has waited so long before it is heard: the ages that it says are of when it came.
+    pub(in crate::signal) fn grow_old(&mut self, by: Duration) {
+        let Self::Attach { held: Some(held), .. } = self else { return };
+        let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        for entry in &mut held.roster {
+            entry.age_ms = entry.age_ms.saturating_add(by);
+        }
+        for back in &mut held.returns {
+            back.age_ms = back.age_ms.saturating_add(by);
+            back.attached_ms = back.attached_ms.saturating_add(by);
+        }
     }
 }
 

@@ -155,7 +155,7 @@ impl Site {
             Role::Home(_) => None,
         };
         if let (Some(home), Some(room)) = (home, self.room.take()) {
-            tell_homed(view, home, &room, &self.waiting, out);
+            tell_homed(view, home, &room, self.waiting(), out);
         }
     }
 

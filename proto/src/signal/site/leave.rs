@@ -138,12 +138,13 @@ impl Site {
                     expect(room, view);
                     let bound = !view.full || !leave.holds(view.now);
                     room.set_frozen(view.now, bound, out);
-                    for (gateway, attach) in std::mem::take(&mut self.waiting) {
+                    for (gateway, (since, mut attach)) in std::mem::take(&mut self.waiting) {
+                        attach.grow_old(view.now.mono.since(since));
                         room.handle(view.now, gateway, attach, view.revoked, out);
                     }
                 }
                 Answer::Elsewhere(home) => {
-                    tell_homed(view, home, room, &self.waiting, out);
+                    tell_homed(view, home, room, self.waiting.keys().copied(), out);
                     self.room = None;
                 }
             }
