@@ -363,6 +363,7 @@ impl State {
             let before = self.resume.clone();
             let end = self.serve(&mut socket, &mut told, &tell).await;
             reset(socket.socket.into_inner());
+            self.elsewhere();
             if self.resume != before {
                 attempt = 0;
             }
@@ -393,6 +394,9 @@ impl State {
                     let Message::Text(text) = message else { continue };
                     let frame: Value = serde_json::from_str(&text).unwrap();
                     joined |= self.welcomed(&frame);
+                    if !joined && frame["retry_after_ms"].is_u64() {
+                        return End::Lost; // this node takes nobody in for now: the next one may
+                    }
                     if let Some(end) = self.frame(frame, socket, tell).await {
                         return end;
                     }
@@ -521,7 +525,6 @@ impl State {
                 self.others.retain(|other| !to.contains(other));
                 to.append(&mut self.others);
                 self.others = to;
-                self.elsewhere();
                 tell.send(frame).await.ok()?;
                 return Some(End::Lost);
             }
