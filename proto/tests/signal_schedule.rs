@@ -18,7 +18,7 @@
 
 #[path = "signal/client.rs"]
 mod client;
-#[path = "signal/cluster.rs"]
+#[path = "signal/cluster/mod.rs"]
 mod cluster;
 #[path = "signal/referee.rs"]
 mod referee;

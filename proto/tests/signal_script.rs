@@ -14,7 +14,7 @@
     reason = "a test fails by panic, and makes small numbers of its own; what two tests share neither uses whole"
 )]
 
-#[path = "signal/cluster.rs"]
+#[path = "signal/cluster/mod.rs"]
 mod cluster;
 #[path = "signal/script.rs"]
 mod script;
