@@ -22,7 +22,7 @@ mod client;
 mod cluster;
 #[path = "signal/referee.rs"]
 mod referee;
-#[path = "signal/world.rs"]
+#[path = "signal/world/mod.rs"]
 mod world;
 
 use world::{Breakage, Schedule, Sum};
