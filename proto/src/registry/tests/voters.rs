@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::limits::STANDBYS_MAX;
 use crate::registry::voters::{Members, Plan, Step, plan};
