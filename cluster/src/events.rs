@@ -75,6 +75,7 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use chappe_proto::id::ClusterId;
+    use chappe_proto::mesh::node::Loss;
 
     use super::*;
     use crate::mesh::Refusal;
@@ -88,6 +89,7 @@ mod tests {
             (Refusal::Foreign("unknown issuer".into()), "certificate is not one of this cluster's authority"),
             (Refusal::OtherCluster { ours: cluster(1), theirs: cluster(2) }, "it is a node of cluster c_"),
             (Refusal::TooNew { build: "9.9.9".into(), oldest: 9 }, "it runs 9.9.9"),
+            (Refusal::Forgetful(Loss { found: Some(3), pledged: Some(5) }), "3 of 5 batches of the registry"),
         ];
         for (refusal, _) in &refusals {
             let (node, refusal) = (Some(NodeId(2)), refusal.clone());

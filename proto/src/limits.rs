@@ -573,6 +573,9 @@ pub const DIAL_NEXT: Duration = Duration::from_millis(150);
 pub const DIAL_AGAIN: Duration = Duration::from_millis(300);
 /// Attempts to reach one node, at one address or several, that may be under way when another begins.
 pub const DIALS_AT_ONCE: usize = 4;
+/// A node that does not start because its disk has forgotten something tells the others within this, or ends
+/// without.
+pub const LOSS_TOLD_WITHIN: Duration = Duration::from_secs(3);
 /// Frames that wait for one lane of a link; beyond it the sender is told so, and what is lost is sent again
 /// (CLUSTER.md 6 and 9).
 pub const LANE_FRAMES: usize = 4096;

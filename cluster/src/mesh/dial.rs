@@ -149,6 +149,18 @@ async fn dial(mesh: &Arc<Inner>, node: NodeId, kick: &Notify) {
     let _ = link.await; // it has said what it was
 }
 
+/// Connects to the first of a node's addresses that answers.
+pub(super) async fn first(mesh: &Arc<Inner>, node: NodeId) -> Option<Connection> {
+    let mut attempts = JoinSet::new();
+    attempt(mesh, node, &mut attempts, limits::DIAL_NEXT);
+    while let Some(done) = attempts.join_next().await {
+        if let Ok(Some(connection)) = done {
+            return Some(connection);
+        }
+    }
+    None
+}
+
 /// Dials each of a node's addresses, one after the other.
 fn attempt(mesh: &Arc<Inner>, node: NodeId, attempts: &mut JoinSet<Option<Connection>>, after: Duration) {
     for (n, address) in (0..).zip(addresses(mesh, &mesh.state(), node)) {

@@ -265,6 +265,7 @@ impl Inner {
             life: self.life,
             speaks: VERSION,
             reaches: self.table.now().nodes(),
+            loss: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use chappe_proto::id::{ClusterId, InvitationId, NodeId};
 use chappe_proto::mesh::join::JoinRefusal;
-use chappe_proto::mesh::node::{Hello, WIRE, WIRE_OLDEST};
+use chappe_proto::mesh::node::{Hello, Loss, WIRE, WIRE_OLDEST};
 use chappe_proto::registry::{State, VERSION};
 use quinn::{ConnectionError, VarInt};
 
@@ -82,6 +82,9 @@ pub enum Refusal {
         /// Why, as it was told.
         refusal: JoinRefusal,
     },
+    /// Its disk has forgotten something, as it says itself: it does not start (CLUSTER.md 2).
+    #[error("{}", forgetful(.0))]
+    Forgetful(Loss),
     /// It said nothing in time, or something else first.
     #[error("no hello in time, or not as the first frame")]
     NoHello,
@@ -95,6 +98,18 @@ pub enum Refusal {
 
 /// The close code of [`Refusal::Removed`].
 const REMOVED: u32 = 20;
+/// The close code of [`Refusal::Forgetful`]: who has said that of itself knows by it that it was heard.
+pub(crate) const FORGETFUL: u32 = 26;
+
+fn forgetful(loss: &Loss) -> String {
+    let what = match (loss.found, loss.pledged) {
+        (Some(found), Some(pledged)) => format!("{found} of {pledged} batches of the registry are left"),
+        _ => "nobody knows what is left of the registry".to_owned(),
+    };
+    format!(
+        "its disk has lost what it had acknowledged ({what}): it does not start, and its log says what to do"
+    )
+}
 
 impl Refusal {
     /// The QUIC application close code.
@@ -110,6 +125,7 @@ impl Refusal {
             Self::NoHello => 23,
             Self::Theirs(_) => 24,
             Self::Join { .. } => 25,
+            Self::Forgetful(_) => FORGETFUL,
         })
     }
 
@@ -161,6 +177,9 @@ pub(crate) fn check(
     if is_removed(state, certified) {
         return Err(Refusal::Removed { node: certified });
     }
+    if let Some(loss) = hello.loss {
+        return Err(Refusal::Forgetful(loss));
+    }
     Ok(())
 }
 
@@ -194,6 +213,7 @@ mod tests {
             life: 1,
             speaks: VERSION,
             reaches: Vec::new(),
+            loss: None,
         };
         change(&mut hello);
         hello
@@ -232,6 +252,20 @@ mod tests {
         let region = Region::new("r").unwrap();
         assert_eq!(apply(Command::NodeAdd { node: NodeId(2), region }), (false, false));
         assert_eq!(apply(Command::NodeRemove { node: NodeId(2) }), (true, false));
+
+        // Nor is it believed what it says of its disk.
+        let loss = Loss { found: Some(3), pledged: Some(5) };
+        let said = |state: &State| refusal(state, |hello| hello.loss = Some(loss));
+        assert_eq!(said(&State::default()), Some(Refusal::Forgetful(loss)));
+        assert_eq!(said(&state), Some(Refusal::Removed { node: NodeId(2) }));
+    }
+
+    #[test]
+    fn what_a_disk_has_forgotten_is_said_in_words() {
+        let text = |loss| Refusal::Forgetful(loss).to_string();
+        let behind = text(Loss { found: Some(3), pledged: Some(5) });
+        assert!(behind.contains("(3 of 5 batches of the registry are left)"), "{behind}");
+        assert!(text(Loss::default()).contains("nobody knows what is left of the registry"));
     }
 
     #[test]

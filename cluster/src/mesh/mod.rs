@@ -18,6 +18,7 @@ mod joining;
 mod lanes;
 mod link;
 mod links;
+mod loss;
 pub mod pki;
 mod raft;
 mod renew;

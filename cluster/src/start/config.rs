@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use chappe_proto::id::{NodeId, Region};
 use chappe_proto::mesh::join::Token;
+use chappe_proto::mesh::node::Loss;
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
 use ipnet::IpNet;
 
@@ -117,4 +118,19 @@ pub enum StartError {
     /// A thread cannot be started, or a listener not used.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl StartError {
+    /// What this node's disk has lost, where that is why: the others are to know.
+    pub(super) const fn loss(&self) -> Option<Loss> {
+        match self {
+            Self::Open(OpenError::Regressed { found, pledged, .. }) => {
+                Some(Loss { found: Some(*found), pledged: Some(*pledged) })
+            }
+            Self::Open(OpenError::NoPledge { .. }) | Self::RegistryGone { .. } => {
+                Some(Loss { found: None, pledged: None })
+            }
+            _ => None,
+        }
+    }
 }

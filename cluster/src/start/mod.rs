@@ -60,7 +60,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let (words, told) = mpsc::channel(KEEPER_QUEUE);
     let router = Arc::new(Router::new(words.clone()));
-    let (registry, ended) = open(&config, &identity, &mesh, Arc::clone(&router.events)).await?;
+    let opened = open(&config, &identity, &mesh, Arc::clone(&router.events)).await;
+    let (registry, ended) = or_tell_loss(opened, &links, &mesh).await?;
     router.follow(registry.clone());
     let edges = EdgesActor::default().start();
     let proposals = Proposals::new(me, registry.clone(), mesh.clone());
@@ -192,6 +193,16 @@ async fn open(
     let opened = opened.map_err(io::Error::other)??;
     std::fs::write(begun, b"")?;
     Ok(opened)
+}
+
+/// Tells the other nodes, before the process ends, of a disk that has forgotten something.
+async fn or_tell_loss<T>(opened: Result<T, StartError>, links: &Links, mesh: &Mesh) -> Result<T, StartError> {
+    if let Some(loss) = opened.as_ref().err().and_then(StartError::loss) {
+        let mesh = mesh.clone();
+        let told = links.spawn(async move { mesh.tell_loss(loss).await }).await.unwrap_or_default();
+        tracing::info!(?told, "other nodes have heard why this one does not start");
+    }
+    opened
 }
 
 /// Founds the cluster, where this node is to do so and has not done it: whether it did now.

@@ -35,6 +35,7 @@ pub(crate) fn hello(node: NodeId) -> Hello {
         life: 1,
         speaks: 1,
         reaches: Vec::new(),
+        loss: None,
     }
 }
 

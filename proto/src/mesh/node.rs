@@ -91,6 +91,21 @@ pub struct Hello {
     /// The nodes that it has links with: through it they are reached by one hop (CLUSTER.md 9).
     #[serde(default)]
     pub reaches: Vec<NodeId>,
+    /// Its disk has forgotten something: it wants no link, and only says so before its process ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
+}
+
+/// What a node's disk has kept of the batches of the registry that it had acknowledged (CLUSTER.md 2); neither
+/// is known where the pledge itself is gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// So many are there.
+    #[serde(default)]
+    pub found: Option<u64>,
+    /// So many were pledged.
+    #[serde(default)]
+    pub pledged: Option<u64>,
 }
 
 const fn first() -> u32 {

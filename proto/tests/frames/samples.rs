@@ -8,7 +8,7 @@ use chappe_proto::id::{
 };
 use chappe_proto::mesh::join::{Join, JoinRefusal, Joined};
 use chappe_proto::mesh::node::{
-    Answer, Ask, Body, EdgeReport, Failure, Feed, Hello, Lane, NodeStatus, Opening, Parcel,
+    Answer, Ask, Body, EdgeReport, Failure, Feed, Hello, Lane, Loss, NodeStatus, Opening, Parcel,
 };
 use chappe_proto::mesh::uplink::{
     Certificate, Directive, Down, EdgeChange, EdgeHello, EdgeView, Health, Listener, NodeHello, PeerPolicy,
@@ -50,6 +50,7 @@ fn hello() -> Hello {
         life: u64::MAX,
         speaks: 1,
         reaches: vec![NodeId(2), NodeId(3)],
+        loss: None,
     }
 }
 
@@ -125,6 +126,8 @@ fn openings(all: &mut Samples) {
         }
         all.add(format!("opening.{n}"), Opening { lane, hello: hello() });
     }
+    let loss = Some(Loss { found: Some(7), pledged: Some(9) });
+    all.add("opening.loss", Opening { lane: Lane::Control, hello: Hello { loss, ..hello() } });
 }
 
 /// The name of a frame: with a new one, this does not compile until its sample is thought of.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -340,6 +341,66 @@ fn what_is_left_of_a_lost_quorum_is_recovered() {
     anew.until("two nodes", |status| {
         status["healthy"] == true && status["members"].as_array().unwrap().len() == 2
     });
+}
+
+/// All files of a directory.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(file.file_name());
+        if file.file_type().unwrap().is_dir() {
+            copy(&file.path(), &to);
+        } else {
+            fs::copy(file.path(), to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_came_back_older_is_told_by_the_others() {
+    let tmp = tempfile::tempdir().unwrap();
+    let mut nodes = three(tmp.path());
+    let leader = nodes[0].status()["leader"].as_u64().unwrap();
+    let forgetful = (1..=3).find(|node| *node != leader).unwrap();
+    let mut lost = nodes.remove(usize::try_from(forgetful).unwrap() - 1);
+    let (db, older) = (lost.data.join("registry/db"), tmp.path().join("older"));
+    lost.process().kill();
+    lost.process().wait(WITHIN);
+    copy(&db, &older);
+    let mut lost = lost.again();
+    nodes[0].until("all well", |status| status["healthy"] == true);
+    lost.process().kill();
+    lost.process().wait(WITHIN);
+    fs::remove_dir_all(&db).unwrap();
+    copy(&older, &db);
+
+    let same = |status: &Value| (status["leader"].clone(), status["term"].clone());
+    let before = same(&nodes[0].status());
+    let place = lost.mesh.to_string();
+    let why = no_node(&lost.data, &["--mesh", &place]);
+    assert!(
+        why.contains("has lost data: the disk kept ") && why.contains("join again as a new one"),
+        "{why}"
+    );
+    let refusal = format!("refused {place}: its disk has lost what it had acknowledged (");
+    for node in &mut nodes {
+        let events = node.told(&["events"]);
+        assert_eq!(events.matches(&refusal).count(), 1, "{events}");
+        assert!(events.contains(&format!("node {forgetful}")) && events.contains("its log says"), "{events}");
+        let log = node.process().stderr.text();
+        assert!(log.contains(&format!("refused a link with node {forgetful}: its disk has lost")), "{log}");
+    }
+    // Nobody else has noticed anything.
+    let status = nodes[0].status();
+    assert_eq!(same(&status), before);
+    for node in (1..=3).filter(|node| *node != forgetful) {
+        let member = member(&status, node);
+        assert_eq!((&member["generation"], &member["state"]), (&json!(1), &json!("up")), "{status}");
+    }
+    // Whoever was lost comes back as somebody new.
+    assert!(nodes[0].told(&["remove", &forgetful.to_string()]).contains("is removed"));
+    let anew = Node::join(&tmp.path().join("anew"), &nodes[0].invite(&[]), "b");
+    anew.until("three voters", |status| voters(status) == 3 && status["healthy"] == true);
 }
 
 #[test]
