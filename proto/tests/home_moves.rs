@@ -9,6 +9,7 @@ use std::time::Duration;
 use chappe_proto::id::{
     AppId, Attach, Change, Epoch, Generation, Identity, NodeId, PeerId, RoomKey, RoomName, SessionId, Shard,
 };
+use chappe_proto::signal::code::ErrorCode;
 use chappe_proto::signal::member::{Gateway, Grants, Member, Policy, Profile, Seat};
 use chappe_proto::signal::proxy::{self, Proxy};
 use chappe_proto::signal::room::Output;
@@ -385,4 +386,60 @@ fn a_home_that_was_cut_off_and_is_the_home_again_asks_who_is_there() {
     let attach = proxy_hears(&mut proxy, at(later + 1300), &a, for_proxy(&away, 2));
     talk(&mut t, &mut proxy, 2, at(later + 1301), attach);
     assert_eq!(proxy.sessions(), 1);
+}
+
+/// What the proxy's sessions are told of what failed.
+fn errors(out: &[proxy::Output]) -> Vec<(PeerId, ErrorCode, bool)> {
+    let error = |output: &proxy::Output| match output {
+        proxy::Output::Session(peer, ToSession::Error(refusal)) => {
+            Some((*peer, refusal.code, refusal.retry_after_ms.is_some()))
+        }
+        _ => None,
+    };
+    out.iter().filter_map(error).collect()
+}
+
+/// An admin and somebody else in a room at its anchor; and the admin's proxy.
+fn with_admin() -> (Site, Proxy, PeerId, PeerId) {
+    let mut a = site(at(0), A, 3, true);
+    let mut proxy = joined(&mut a, 1, 1, at(0));
+    let FromSession::Announce { mut member, marks, presented, age } = joins(2) else { panic!() };
+    member.seat.grants.admin = true;
+    let (admin, other) = (member.seat.peer, PeerId::from_random([1; 15]));
+    let mut out = Vec::new();
+    proxy.handle_session(at(1), FromSession::Announce { member, marks, presented, age }, &mut out);
+    talk(&mut a, &mut proxy, 1, at(1), out);
+    assert_eq!(a.entries().count(), 2);
+    (a, proxy, admin, other)
+}
+
+#[test]
+fn a_kick_that_fails_after_its_room_has_moved_on_is_answered() {
+    let (mut a, mut proxy, admin, other) = with_admin();
+    let out = hears(&mut a, at(2), 1, RoomInput::Kick { by: admin, peer: other, ban: true });
+    let [Output::Revoke(revocation)] = &out[..] else { panic!("{out:?}") };
+    let mut away = Vec::new();
+    for (now, committed) in [(3, false), (10, false), (12, false), (14, true)] {
+        if now == 10 {
+            away = moves(&mut a, at(now), T);
+        } else if now == 12 {
+            proxy_hears(&mut proxy, at(now), &a, for_proxy(&away, 1)); // the gateway knows it by now
+        }
+        let said = step(&mut a, at(now), |site, view, out| {
+            site.handle_revoked(view, revocation, committed, out);
+        });
+        let told = errors(&proxy_hears(&mut proxy, at(now), &a, for_proxy(&said, 1)));
+        let expected = [(admin, ErrorCode::Unavailable, true)];
+        assert_eq!(told, expected[..usize::from(!committed)], "after {now} ms");
+    }
+}
+
+#[test]
+fn a_kick_that_comes_after_its_room_has_moved_on_is_answered() {
+    let (mut a, mut proxy, admin, other) = with_admin();
+    moves(&mut a, at(10), T);
+    let said = hears(&mut a, at(11), 1, RoomInput::Kick { by: admin, peer: other, ban: false });
+    let told = errors(&proxy_hears(&mut proxy, at(11), &a, for_proxy(&said, 1)));
+    assert_eq!(told, [(admin, ErrorCode::Unavailable, true)]);
+    assert_eq!(proxy.place().0, T, "and the gateway follows the room");
 }

@@ -109,6 +109,11 @@ async fn a_room_moves_with_its_people_and_outlives_its_home_and_its_anchor() {
     exchange(&mut ada, &mut ben, 2).await;
     becomes(|| runs(&nodes[3], &room).len() == 1).await;
 
+    // Who asks the anchor to remove somebody, and is late, is not told that there is no such peer.
+    let former = nodes[2].node.rooms.get(&room, nodes[2].node.anchor(&room)).unwrap();
+    let peer = ada.peer.as_str().unwrap().parse().unwrap();
+    assert_eq!(former.send(Remove { peer, ban: false }).await.unwrap(), Kicked::Unavailable);
+
     // A newcomer asks at the anchor, and is in the same room; on the home's own node too.
     let mut cleo = Client::joins(nodes[0].http[0], &text).await;
     exchange(&mut cleo, &mut ben, 1).await;

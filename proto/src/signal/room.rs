@@ -40,8 +40,8 @@ pub enum Output {
 /// A kick or a ban to be committed before it is answered (CLUSTER.md 5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
-    /// Who asked; none where an operator did.
-    pub by: Option<PeerId>,
+    /// Who asked, and by which gateway; none where an operator did.
+    pub by: Option<(PeerId, Gateway)>,
     /// Whom it removes.
     pub peer: PeerId,
     /// Its session: its resume tokens and TURN credentials are dead,

@@ -262,7 +262,14 @@ impl Site {
                 match &mut self.room {
                     Some(room) => room.handle(view.now, from, input, view.revoked, out),
                     None if input == RoomInput::Detach => {}
-                    None => out.extend(self.homed().map(|home| homed(view, from, home))),
+                    None => {
+                        let unheard = input.unheard();
+                        out.extend(
+                            unheard
+                                .map(|(peer, refusal)| Output::To(from, ProxyInput::Error { peer, refusal })),
+                        );
+                        out.extend(self.homed().map(|home| homed(view, from, home)));
+                    }
                 }
             }
         }
@@ -327,13 +334,21 @@ impl Site {
         committed: bool,
         out: &mut Vec<Output>,
     ) {
-        self.run(view, out, |room, out| room.handle_revoked(revocation, committed, out));
+        let from = out.len();
+        self.begin(view, out);
+        match &mut self.room {
+            Some(room) => room.handle_revoked(revocation, committed, out),
+            // It has moved on: there the registry tells of what was committed, and nobody of what was not.
+            None if committed => {}
+            None => out.extend(revocation.failed(|_| None)),
+        }
+        self.end(view, from, out);
     }
 
     /// What an operator's kick or ban has to commit; none where the peer is not here.
     #[must_use]
-    pub fn revocation(&self, now: Now, by: Option<PeerId>, peer: PeerId, ban: bool) -> Option<Revocation> {
-        self.room.as_ref()?.revocation(now, by, peer, ban)
+    pub fn revocation(&self, now: Now, peer: PeerId, ban: bool) -> Option<Revocation> {
+        self.room.as_ref()?.revocation(now, None, peer, ban)
     }
 
     /// Does what is due.

@@ -81,9 +81,11 @@ impl Handler<Remove> for RoomActor {
     type Result = actix::ResponseActFuture<Self, Kicked>;
 
     fn handle(&mut self, remove: Remove, _: &mut Self::Context) -> Self::Result {
-        let site = self.machine.as_ref();
-        let revocation = site.and_then(|site| site.revocation(clock::now(), None, remove.peer, remove.ban));
-        let Some(revocation) = revocation else {
+        // Where it has moved on since it was looked for, nobody knows here who is in it.
+        let Some(site) = self.machine.as_ref().filter(|site| site.room().is_some()) else {
+            return Box::pin(actix::fut::ready(Kicked::Unavailable));
+        };
+        let Some(revocation) = site.revocation(clock::now(), remove.peer, remove.ban) else {
             return Box::pin(actix::fut::ready(Kicked::NotThere));
         };
         let committing = self.commit(revocation.clone());

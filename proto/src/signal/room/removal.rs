@@ -26,7 +26,7 @@ impl Room {
             .is_some_and(|p| p.entry.gateway == from && p.entry.member.seat.grants.admin);
         let refusal = if !admin {
             Refusal::new(ErrorCode::Forbidden, "grants: `admin` is missing")
-        } else if let Some(revocation) = self.revocation(now, Some(by), peer, ban) {
+        } else if let Some(revocation) = self.revocation(now, Some((by, from)), peer, ban) {
             out.push(Output::Revoke(revocation));
             return;
         } else {
@@ -37,7 +37,13 @@ impl Room {
 
     /// What removing a peer has to commit first; none where it is not here.
     #[must_use]
-    pub fn revocation(&self, now: Now, by: Option<PeerId>, peer: PeerId, ban: bool) -> Option<Revocation> {
+    pub fn revocation(
+        &self,
+        now: Now,
+        by: Option<(PeerId, Gateway)>,
+        peer: PeerId,
+        ban: bool,
+    ) -> Option<Revocation> {
         let member = &self.present.get(&peer)?.entry.member;
         let longest = limits::RESUME_TTL.max(limits::CREDENTIAL_TTL);
         let token_until = member.seat.token_until;
@@ -63,12 +69,9 @@ impl Room {
             let reason = if revocation.ban { LeaveReason::Banned } else { LeaveReason::Kicked };
             self.remove(revocation.peer, reason, out);
             self.revoke_successor(revocation, out);
-        } else if let Some(by) = revocation.by
-            && let Some(present) = self.present.get(&by)
-        {
-            let refusal = Refusal::new(ErrorCode::Unavailable, "the registry cannot commit right now")
-                .retry_after(Duration::from_secs(1));
-            out.push(Output::To(present.entry.gateway, ProxyInput::Error { peer: by, refusal }));
+        } else {
+            let is_at = |by: PeerId| self.present.get(&by).map(|present| present.entry.gateway);
+            out.extend(revocation.failed(is_at));
         }
     }
 
@@ -85,6 +88,16 @@ impl Room {
             let bars_identity = false;
             out.push(Output::Revoke(Revocation { peer, session, bars_identity, ..revocation.clone() }));
         }
+    }
+}
+
+impl Revocation {
+    /// It could not be committed: what is said to who asked, where that peer is by now, or else where it was.
+    pub(in crate::signal) fn failed(&self, is_at: impl FnOnce(PeerId) -> Option<Gateway>) -> Option<Output> {
+        let (peer, was_at) = self.by?;
+        let refusal = Refusal::new(ErrorCode::Unavailable, "the registry cannot commit right now")
+            .retry_after(Duration::from_secs(1));
+        Some(Output::To(is_at(peer).unwrap_or(was_at), ProxyInput::Error { peer, refusal }))
     }
 }
 
