@@ -178,13 +178,13 @@ export class Inbox {
   #told = new Map(); // the marks that went with the last resume
 
   /**
-   * A signal has come.
+   * A signal has come; of those before it nothing up to `settled` will come any more.
    * @returns {boolean} Whether to take it. One that is higher than the next comes again, in order.
    */
-  take(from, id) {
-    const mark = this.#marks.get(from) ?? 0;
+  take(from, id, settled = 0) {
+    const mark = Math.max(this.#marks.get(from) ?? 0, settled);
     if (id > mark + 1) return false;
-    if (id === mark + 1) this.#marks.set(from, id);
+    this.#marks.set(from, Math.max(mark, id));
     this.#due.set(from, this.#marks.get(from));
     return id === mark + 1;
   }

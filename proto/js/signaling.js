@@ -195,7 +195,7 @@ export class Signaling extends Emitter {
   }
 
   #signal(frame) {
-    const taken = this.#in.take(frame.from, frame.id);
+    const taken = this.#in.take(frame.from, frame.id, frame.settled);
     if (this.#in.due >= ACK_AT_ONCE) this.#acksDue = true;
     if (this.#in.due > 0 && !this.#timers.ack) {
       this.#later('ack', ACK_AFTER_MS, () => {

@@ -504,7 +504,7 @@ class Room:
             self.peers.pop(frame["peer"], None)
             # A late repetition may still come: the mark is kept for another grace.
             grace = self.limits["grace_ms"] / 1000
-            asyncio.get_running_loop().call_later(grace, self._marks.pop, frame["peer"], None)
+            asyncio.get_running_loop().call_later(grace, self._forget_mark, frame["peer"])
         elif kind == "peer_updated" and frame["peer"] in self.peers:
             peer = self.peers[frame["peer"]]
             if frame["change"] == "metadata":
@@ -516,14 +516,20 @@ class Room:
             self._mover = asyncio.create_task(self._move(frame))
         await self._emit(frame)
 
+    def _forget_mark(self, peer):
+        if peer not in self.peers:
+            self._marks.pop(peer, None)
+
     async def _signal(self, frame):
         sender, id = frame["from"], frame["id"]
-        mark = self._marks.get(sender, 0)
+        # Nothing up to `settled` comes any more.
+        mark = max(self._marks.get(sender, 0), frame.get("settled", 0))
         if id > mark + 1:
             return  # it comes again, in order
         if id == mark + 1:
             await self._emit(frame)
-            self._marks[sender] = mark = id
+            mark = id
+        self._marks[sender] = mark
         self._acks[sender] = mark
         self._acknowledge_soon()
 

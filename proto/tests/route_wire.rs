@@ -51,7 +51,7 @@ fn signal() -> Signal {
         kind: ByteString::from_static("offer"),
         payload: json(r#"{"sdp": "v=0\r\n"}"#),
     };
-    Signal { from: peer(1), to: peer(2), id: u64::MAX, content }
+    Signal { from: peer(1), to: peer(2), id: u64::MAX, settled: u64::MAX - 1, content }
 }
 
 #[test]

@@ -203,7 +203,7 @@ fn session(welcomed: bool, policy: Policy, seed: [u8; 32]) -> Session {
 fn signal(id: u64) -> ToSession {
     let ClientFrame::Signal { content, .. } = ClientFrame::read(&frames()[2]).unwrap() else { panic!() };
     let content = Content { payload: content.payload.clone(), ..content };
-    ToSession::Signal(Signal { from: peer(2), to: peer(1), id, content })
+    ToSession::Signal(Signal { from: peer(2), to: peer(1), id, settled: 0, content })
 }
 
 #[derive(Debug, Clone)]

@@ -493,6 +493,7 @@ impl State {
             "pong" => {}
             "signal" => {
                 let mark = self.marks.entry(text("from")).or_default();
+                *mark = frame["settled"].as_u64().map_or(*mark, |settled| settled.max(*mark));
                 if id > *mark + 1 {
                     return None;
                 }

@@ -63,6 +63,14 @@ test('a rewind sends what is held and nothing else', () => {
   assert.deepEqual(out.sent(), []);
 });
 
+test('the inbox does not wait for what its sender has given up', () => {
+  const box = new Inbox();
+  assert.ok([1, 2].every((id) => box.take(ADA, id)));
+  assert.equal(box.take(ADA, 7, 5), false, '6 is on its way');
+  assert.deepEqual([6, 7, 4].map((id) => box.take(ADA, id, id > 5 ? 5 : 3)), [true, true, false]);
+  assert.deepEqual(box.marks(), { [ADA]: 7 });
+});
+
 test('the inbox takes each once and in order, and acknowledges again', () => {
   const box = new Inbox();
   const acks = () => Array.from({ length: box.due }, () => JSON.parse(box.nextAck()).id);

@@ -140,16 +140,15 @@ impl Outbox {
 /// What the present socket of a receiver was sent of one sender, and what its client took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inbox {
-    /// Whether `acked` is known; otherwise the client has to tell what is new to it.
+    /// Whether the client has taken no more than `acked`, as far as it was not sent more here.
     sure: bool,
     acked: u64,
+    /// What the sender does not hold any more: it waits for nothing up to here.
+    settled: u64,
+    /// The last that was sent in order.
     sent: u64,
-    /// The highest that was sent, in whatever order.
-    offered: u64,
     /// When the first that is not acknowledged was sent last.
     asked_at: Mono,
-    /// The first that was sent, while it is not known where its sender begins.
-    start: Option<u64>,
 }
 
 /// What to do with a signal that came for a client.
@@ -164,69 +163,55 @@ pub enum Arrival {
 }
 
 impl Inbox {
-    /// A client that took everything up to `mark`.
-    #[must_use]
-    pub const fn new(mark: u64) -> Self {
-        Self {
-            sure: true,
-            acked: mark,
-            sent: mark,
-            offered: mark,
-            asked_at: Mono(Duration::ZERO),
-            start: None,
-        }
-    }
+    /// Of one who was never here before.
+    pub const NEW: Self = Self { sure: true, acked: 0, settled: 0, sent: 0, asked_at: Mono(Duration::ZERO) };
 
-    /// A client that came back and took everything up to `mark` at least: it may have taken more by its
-    /// former socket since it said so, and its sender knows, who then begins after that.
+    /// A client that came back and took everything up to `mark` at least (0: it gave no mark): it may have
+    /// taken more by its former socket since it said so.
     #[must_use]
     pub const fn since(mark: u64) -> Self {
-        Self { start: Some(u64::MAX), ..Self::new(mark) }
+        Self { sure: false, acked: mark, sent: mark, ..Self::NEW }
     }
 
-    /// A client that came back and gave no mark.
-    pub const UNSURE: Self =
-        Self { sure: false, acked: 0, sent: 0, offered: 0, asked_at: Mono(Duration::ZERO), start: None };
-
-    /// A signal arrived for the client.
-    pub fn arrive(&mut self, now: Mono, id: u64) -> Arrival {
+    /// A signal arrived for the client; everything before it up to `settled` is settled for its sender.
+    pub fn arrive(&mut self, now: Mono, id: u64, settled: u64) -> Arrival {
+        self.settled = settled.min(id.saturating_sub(1)).max(self.settled);
         if id <= self.acked {
             return Arrival::Acked(self.acked);
         }
-        if let Some(start) = self.start {
-            let late = now.since(self.asked_at) >= RESEND_AFTER / 2;
-            if id < start || (id == start && late) {
-                (self.start, self.asked_at) = (Some(id), now); // its sender begins here, or begins again
-            } else if id != self.sent + 1 {
-                return Arrival::Skip;
-            }
-            self.sent = id;
-        } else if self.sure {
-            let first = id == self.acked + 1;
-            if id == self.sent + 1 {
-                self.sent = id;
-            } else if !first || now.since(self.asked_at) < RESEND_AFTER / 2 {
-                return Arrival::Skip; // copies come by two ways
-            } // else it was sent, and its acknowledgement got lost perhaps
-            if first {
-                self.asked_at = now;
-            }
+        if id <= self.settled {
+            return Arrival::Skip; // overtaken: its sender waits for it no more
         }
-        self.offered = self.offered.max(id);
+        let before = self.acked.max(self.settled);
+        self.sent = self.sent.max(before);
+        let previous = id - 1; // it is no 0: that is acknowledged from the beginning
+        let first = previous == before;
+        if previous == self.sent {
+            self.sent = id;
+        } else if !first || now.since(self.asked_at) < RESEND_AFTER / 2 {
+            return Arrival::Skip; // copies come by two ways
+        } // else it was sent, and its acknowledgement got lost perhaps
+        if first {
+            self.asked_at = now;
+        }
         Arrival::Next
+    }
+
+    /// Up to where the client is to wait for nothing, as far as it may not know that.
+    #[must_use]
+    pub fn settled(&self) -> Option<u64> {
+        Some(self.settled).filter(|settled| *settled > self.acked)
     }
 
     /// The client says that it took everything up to `id`. False when it was never sent that much, as
     /// far as is known.
     pub fn ack(&mut self, id: u64) -> bool {
-        if self.sure && self.start.is_none() && id > self.offered {
+        if self.sure && id > self.sent {
             return false;
         }
         if id > self.acked {
-            self.start = None;
             self.asked_at = Mono(Duration::ZERO); // of the next nothing was asked yet
         }
-        self.offered = self.offered.max(id);
         self.acked = self.acked.max(id);
         self.sent = self.sent.max(self.acked);
         self.sure = true;
@@ -294,30 +279,37 @@ mod tests {
 
     #[test]
     fn a_receiver_is_sent_each_once_in_order() {
-        let (mut inbox, now) = (Inbox::new(3), Mono(RESEND_AFTER));
-        assert_eq!(inbox.arrive(now, 3), Arrival::Acked(3));
-        assert_eq!(inbox.arrive(now, 5), Arrival::Skip);
-        assert_eq!(inbox.arrive(now, 4), Arrival::Next);
-        assert_eq!(inbox.arrive(now, 5), Arrival::Next);
-        assert_eq!(inbox.arrive(now, 5), Arrival::Skip);
-        assert_eq!(inbox.arrive(now, 4), Arrival::Skip); // it came by two ways
+        let (mut inbox, now) = (Inbox::NEW, Mono(RESEND_AFTER));
+        for id in 1..=3 {
+            assert_eq!(inbox.arrive(now, id, 0), Arrival::Next);
+        }
+        assert!(inbox.ack(3));
+        assert_eq!(inbox.arrive(now, 3, 2), Arrival::Acked(3));
+        assert_eq!(inbox.arrive(now, 5, 3), Arrival::Skip);
+        assert_eq!(inbox.arrive(now, 4, 3), Arrival::Next);
+        assert_eq!(inbox.arrive(now, 5, 3), Arrival::Next);
+        assert_eq!(inbox.arrive(now, 5, 3), Arrival::Skip);
+        assert_eq!(inbox.arrive(now, 4, 3), Arrival::Skip); // it came by two ways
         let now = now + RESEND_AFTER;
-        assert_eq!(inbox.arrive(now, 4), Arrival::Next); // is its acknowledgement lost?
+        assert_eq!(inbox.arrive(now, 4, 3), Arrival::Next); // is its acknowledgement lost?
         assert!(!inbox.ack(6) && inbox.ack(4));
-        assert_eq!(inbox.arrive(now, 4), Arrival::Acked(4));
-        assert_eq!(inbox.arrive(now, 5), Arrival::Next);
+        assert_eq!(inbox.settled(), None, "the client knows");
+        assert_eq!(inbox.arrive(now, 4, 3), Arrival::Acked(4));
+        assert_eq!(inbox.arrive(now, 5, 4), Arrival::Next);
     }
 
     #[test]
     fn a_receiver_of_unknown_mark_says_what_is_new_to_it() {
-        let (mut inbox, now) = (Inbox::UNSURE, Mono::default());
-        assert_eq!(inbox.arrive(now, 8), Arrival::Next);
-        assert_eq!(inbox.arrive(now, 7), Arrival::Next);
-        assert!(inbox.ack(7)); // it dropped 8, which came too soon
-        assert_eq!(inbox.arrive(now, 7), Arrival::Acked(7));
-        assert_eq!(inbox.arrive(now, 8), Arrival::Next);
+        let (mut inbox, now) = (Inbox::since(0), Mono::default());
+        assert_eq!(inbox.arrive(now, 8, 6), Arrival::Skip);
+        assert_eq!(inbox.arrive(now, 7, 6), Arrival::Next);
+        assert_eq!(inbox.settled(), Some(6), "it may wait for 1");
+        assert_eq!(inbox.arrive(now, 8, 6), Arrival::Next);
+        assert!(inbox.ack(7));
+        assert_eq!(inbox.settled(), None);
+        assert_eq!(inbox.arrive(now, 7, 6), Arrival::Acked(7));
         assert!(!inbox.ack(9));
-        let mut inbox = Inbox::UNSURE;
+        let mut inbox = Inbox::since(0);
         assert!(inbox.ack(5)); // it took that on a former socket
     }
 
@@ -325,21 +317,37 @@ mod tests {
     fn what_was_taken_by_the_former_socket_leaves_no_gap() {
         // It said 27 when it came back, and took 28 on the socket that it still had.
         let (mut inbox, now) = (Inbox::since(27), Mono(RESEND_AFTER));
-        assert_eq!(inbox.arrive(now, 27), Arrival::Acked(27));
-        assert_eq!(inbox.arrive(now, 29), Arrival::Next, "28 never comes again");
-        assert_eq!(inbox.arrive(now, 30), Arrival::Next);
-        assert_eq!(inbox.arrive(now, 29), Arrival::Skip); // it came by two ways
+        assert_eq!(inbox.arrive(now, 27, 26), Arrival::Acked(27));
+        assert_eq!(inbox.arrive(now, 29, 28), Arrival::Next, "28 never comes again");
+        assert_eq!(inbox.settled(), Some(28));
+        assert_eq!(inbox.arrive(now, 30, 28), Arrival::Next);
+        assert_eq!(inbox.arrive(now, 29, 28), Arrival::Skip); // it came by two ways
         assert!(inbox.ack(29));
-        assert_eq!(inbox.arrive(now, 32), Arrival::Skip);
-        assert_eq!(inbox.arrive(now, 31), Arrival::Next);
+        assert_eq!(inbox.arrive(now, 32, 28), Arrival::Skip);
+        assert_eq!(inbox.arrive(now, 31, 28), Arrival::Next);
 
         // 28 was lost: it comes again, before all that followed it.
         let mut inbox = Inbox::since(27);
-        for id in [29, 30, 28, 29, 30, 31] {
-            assert_eq!(inbox.arrive(now, id), Arrival::Next, "{id}");
+        for (id, does) in [(29, Arrival::Skip), (28, Arrival::Next), (29, Arrival::Next), (30, Arrival::Next)]
+        {
+            assert_eq!(inbox.arrive(now, id, 27), does, "{id}");
         }
-        assert_eq!(inbox.arrive(now + RESEND_AFTER, 28), Arrival::Next); // is its acknowledgement lost?
-        assert!(inbox.ack(31));
-        assert!(!inbox.ack(32));
+        assert_eq!(inbox.arrive(now + RESEND_AFTER, 28, 27), Arrival::Next); // is its acknowledgement lost?
+        assert!(inbox.ack(30));
+        assert!(!inbox.ack(31));
+    }
+
+    #[test]
+    fn what_its_sender_has_given_up_is_waited_for_no_more() {
+        // It took 4; 5 to 9 its sender was told to be undelivered.
+        let (mut inbox, now) = (Inbox::since(4), Mono(RESEND_AFTER));
+        assert_eq!(inbox.arrive(now, 10, 9), Arrival::Next);
+        assert_eq!(inbox.settled(), Some(9));
+        assert_eq!(inbox.arrive(now, 7, 4), Arrival::Skip, "one that was late");
+        assert_eq!(inbox.arrive(now, 11, 9), Arrival::Next);
+        assert!(inbox.ack(11));
+        assert_eq!(inbox.settled(), None);
+        assert_eq!(inbox.arrive(now, u64::MAX, u64::MAX), Arrival::Next, "its own affair");
+        assert_eq!(inbox.settled(), Some(u64::MAX - 1));
     }
 }

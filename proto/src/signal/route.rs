@@ -118,6 +118,10 @@ pub struct Signal {
     pub to: PeerId,
     /// Counts from 1 without gaps per sender and receiver.
     pub id: u64,
+    /// Everything before it up to here is settled: the sender's client knows that it was delivered, or that it
+    /// never will be.
+    #[serde(default)]
+    pub settled: u64,
     /// What it says.
     #[serde(flatten)]
     pub content: Content,

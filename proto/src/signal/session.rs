@@ -326,8 +326,12 @@ impl Session {
                 }
                 self.resend_anew(now, *peer, out);
             }
-            // Back in a room that had forgotten it.
-            RoomChange::Joined(entry) => self.resend_anew(now, entry.member.seat.peer, out),
+            // Back, perhaps, in a room that had forgotten it.
+            RoomChange::Joined(entry) => {
+                let peer = entry.member.seat.peer;
+                self.not_gone(peer);
+                self.resend_anew(now, peer, out);
+            }
             _ => {}
         }
     }

@@ -47,7 +47,7 @@ fn signal() -> Signal {
         kind: ByteString::from_static("offer"),
         payload: json(r#"{"sdp": "v=0\r\n"}"#),
     };
-    Signal { from: peer(1), to: peer(2), id: u64::MAX, content }
+    Signal { from: peer(1), to: peer(2), id: u64::MAX, settled: 0, content }
 }
 
 fn ack() -> Ack {
@@ -91,6 +91,7 @@ fn to_rooms(all: &mut Samples) {
         RoomInput::Announce { member: member(), marks, presented, age_ms: 5, attached_ms: 4 },
         RoomInput::Leave { peer: peer(1), reason: LeaveReason::Left },
         RoomInput::Signal(signal()),
+        RoomInput::Signal(Signal { settled: u64::MAX - 1, ..signal() }),
         RoomInput::Ack(ack()),
         RoomInput::Broadcast { from: peer(1), payload: json("[null, 1.50]") },
         RoomInput::Kick { by: peer(1), peer: peer(2), ban: true },
@@ -106,7 +107,8 @@ fn to_rooms(all: &mut Samples) {
             RoomInput::Detach => ".detach",
             RoomInput::Announce { .. } => ".announce",
             RoomInput::Leave { .. } => ".leave",
-            RoomInput::Signal(_) => ".signal",
+            RoomInput::Signal(Signal { settled: 0, .. }) => ".signal",
+            RoomInput::Signal(_) => ".signal_settled",
             RoomInput::Ack(_) => ".ack",
             RoomInput::Broadcast { .. } => ".broadcast",
             RoomInput::Kick { .. } => ".kick",

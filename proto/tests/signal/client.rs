@@ -338,6 +338,7 @@ impl Client {
     fn signalled(&mut self, frame: &Value) -> Vec<String> {
         let (from, at, payload) = (id(&frame["from"]), frame["id"].as_u64().unwrap(), &frame["payload"]);
         let mark = self.marks.entry(from).or_default();
+        *mark = frame["settled"].as_u64().map_or(*mark, |settled| settled.max(*mark));
         let broken = self.breakage == Some(Breakage::IgnoresMarks);
         if at == *mark + 1 || broken {
             *mark = at;

@@ -2,13 +2,14 @@
 //!
 //! For each sender and each receiver:
 //! - the receiver's client takes ids 1, 2, 3 and so on, each once, each with the payload that the
-//!   sender gave it: nothing is lost in between, doubled, out of order, or another's;
+//!   sender gave it: nothing is lost in between, doubled, out of order, or another's; but those that the
+//!   sender was told to be undelivered may be missing;
 //! - `delivered` up to an id is said only when the client has taken it;
 //! - `undelivered` is said only of a receiver that is gone for good: no client is that peer in the end.
 //!   (What it took before it went, and could not acknowledge any more, may be called undelivered: nobody
 //!   can know. And where the owner and every gateway that knew it gone ended together, it may come back.)
-//! - in the end every signal of a sender that is still there is either; and delivered, if its receiver
-//!   is still there too.
+//! - in the end every signal of a sender that is still there is either; and taken by its receiver, if that is
+//!   still there too and was never called gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +23,7 @@ struct Pair {
     taken: u64,
     delivered: u64,
     settled: u64,
-    undelivered: bool,
+    undelivered: BTreeSet<u64>,
 }
 
 #[derive(Default)]
@@ -54,10 +55,11 @@ impl Referee {
             Fact::Took { from, to, id, payload } => {
                 let pair = self.pairs.entry((from, to)).or_default();
                 self.taken += 1;
-                pair.taken += 1;
-                if pair.taken != id {
+                let missing = pair.taken + 1..id;
+                if id <= pair.taken || !missing.into_iter().all(|id| pair.undelivered.contains(&id)) {
                     return wrong("taken twice, out of order or with a gap");
                 }
+                pair.taken = id;
                 if pair.sent.get(id as usize - 1) != Some(&payload) {
                     return wrong("never sent so");
                 }
@@ -71,7 +73,8 @@ impl Referee {
             }
             Fact::Undelivered { from, to, id } => {
                 let pair = self.pairs.entry((from, to)).or_default();
-                (pair.settled, pair.undelivered) = (id, true);
+                pair.settled = id;
+                pair.undelivered.insert(id);
                 self.undelivered += 1;
             }
         }
@@ -82,16 +85,14 @@ impl Referee {
     pub(crate) fn end(&self, live: &BTreeSet<PeerId>, forgotten: &BTreeSet<PeerId>) -> Result<(), String> {
         for ((from, to), pair) in &self.pairs {
             let sent = pair.sent.len() as u64;
-            if live.contains(to) && forgotten.contains(to) && pair.undelivered {
-                continue;
-            }
-            if live.contains(to) && pair.undelivered {
+            if live.contains(to) && !forgotten.contains(to) && !pair.undelivered.is_empty() {
                 return Err(format!("{to} is there and was called gone to {from}"));
             }
             if live.contains(from) && pair.settled != sent {
                 return Err(format!("{from} to {to}: {sent} sent, settled up to {} only", pair.settled));
             }
-            if live.contains(from) && live.contains(to) && pair.taken != sent {
+            let missing = (pair.taken + 1..=sent).any(|id| !pair.undelivered.contains(&id));
+            if live.contains(from) && live.contains(to) && missing {
                 return Err(format!("{from} to {to}: {sent} sent, {} taken", pair.taken));
             }
         }

@@ -66,7 +66,8 @@ fn attach(held: Option<Held>) -> RoomInput {
 
 fn signal(from: u8, to: u8, id: u64) -> Signal {
     let (kind, payload) = (ByteString::from_static("x"), Json::NULL);
-    Signal { from: peer(from), to: peer(to), id, content: Content { connection: None, kind, payload } }
+    let content = Content { connection: None, kind, payload };
+    Signal { from: peer(from), to: peer(to), id, settled: 0, content }
 }
 
 fn after(ms: u64) -> Now {

@@ -17,6 +17,8 @@ pub(crate) enum Break {
     AsksNobody,
     /// A gateway never sends a signal a second time.
     DropsResends,
+    /// A gateway does not say which signals nobody is to wait for.
+    HidesSettled,
     /// Rooms and gateways let in whoever was kicked.
     ForgetsRevocations,
     /// A kick is answered before the registry has it.
@@ -49,7 +51,8 @@ impl Break {
             Self::AdmitsBeforeEveryoneAnswered
             | Self::AsksNobody
             | Self::KeepsLostGateways
-            | Self::DropsResends => &[Kind::Crashes, Kind::LostSockets],
+            | Self::DropsResends
+            | Self::HidesSettled => &[Kind::Crashes, Kind::LostSockets],
             Self::ForgetsRevocations => &[Kind::Kicks, Kind::Crashes],
             Self::AnswersBeforeCommit => &[Kind::Kicks, Kind::SlowDisks],
             Self::ForgetsLostLives => &[Kind::Crashes],
@@ -62,12 +65,13 @@ impl Break {
 }
 
 /// All of them, each with the invariants that are to notice it.
-pub(crate) const ALL: [(Break, &[Name]); 15] = [
+pub(crate) const ALL: [(Break, &[Name]); 16] = [
     (Break::LeaseOutlivesEviction, &[Name::OneOwner]),
     (Break::LooksAtItsLeaseByTimer, &[Name::OneOwner]),
     (Break::AdmitsBeforeEveryoneAnswered, &[Name::Answered]),
     (Break::AsksNobody, &[Name::Answered]),
     (Break::DropsResends, &[Name::Signals, Name::Roster]),
+    (Break::HidesSettled, &[Name::Signals, Name::Roster]),
     (Break::ForgetsRevocations, &[Name::Revoked]),
     (Break::AnswersBeforeCommit, &[Name::Revoked]),
     (Break::KeepsLostGateways, &[Name::Roster]),

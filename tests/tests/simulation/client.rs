@@ -47,6 +47,8 @@ struct Outbox {
 pub(crate) enum Fact {
     /// It became this peer.
     Became(PeerId),
+    /// It is still this peer, made anew from its token.
+    Rebuilt(PeerId),
     /// It handed a signal over, numbered so, with a payload that is unique.
     Sent { from: PeerId, to: PeerId, id: u64, payload: u64 },
     /// It took one.
@@ -276,8 +278,7 @@ impl Client {
         let Some(said) = self.say(r#"{"type":"leave"}"#) else { return Vec::new() };
         self.leaving = true;
         // The socket that it moves to would bring it back.
-        let other = self.moving.take_if(|moving| matches!(moving, Moving::Joining { .. }));
-        let close = other.and_then(|moving| match moving {
+        let close = self.moving.take().and_then(|moving| match moving {
             Moving::Joining { socket, .. } => Some(Want::Close(socket)),
             Moving::Due(_) => None,
         });
@@ -485,7 +486,10 @@ impl Client {
         let peer = id(&frame["peer"]);
         if kind == "welcome" {
             self.facts.push(Fact::Became(peer));
-        } else if self.peer != Some(peer) {
+        } else if kind == "rebuilt" {
+            self.facts.push(Fact::Rebuilt(peer));
+        }
+        if kind != "welcome" && self.peer != Some(peer) {
             self.astonished(&frame.to_string());
         }
         if frame["room"] != self.who.room.room.as_str() {
@@ -602,6 +606,7 @@ impl Client {
             self.facts.push(Fact::Overheard(text.to_owned()));
         }
         let mark = self.marks.entry(from).or_default();
+        *mark = frame["settled"].as_u64().map_or(*mark, |settled| settled.max(*mark));
         if at == *mark + 1 {
             *mark = at;
             let (to, payload) = (self.peer.unwrap(), frame["payload"][1].as_u64().unwrap());

@@ -37,6 +37,8 @@ pub enum ServerFrame<'a> {
         from: PeerId,
         id: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
+        settled: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         connection: Option<&'a Json>,
         kind: &'a str,
         payload: &'a Json,

@@ -34,7 +34,8 @@ impl Session {
         match outbox.offer(now.mono, id, &content) {
             Offer::Taken => {
                 self.unacked_bytes += content.len();
-                let signal = Signal { from: self.member.seat.peer, to, id, content };
+                let settled = outbox.acked();
+                let signal = Signal { from: self.member.seat.peer, to, id, settled, content };
                 out.push(Output::Proxy(FromSession::Signal(signal)));
             }
             Offer::Held => {}
@@ -85,13 +86,16 @@ impl Session {
         if self.inboxes.len() >= limits::INBOXES_MAX && !self.inboxes.contains_key(&signal.from) {
             return;
         }
-        let fresh = if self.presented.attach == Attach(0) { Inbox::new(0) } else { Inbox::UNSURE };
-        match self.inboxes.entry(signal.from).or_insert(fresh).arrive(now.mono, signal.id) {
+        let knows_none = self.presented.attach == Attach(0) && !self.trusts_counters;
+        let fresh = if knows_none { Inbox::NEW } else { Inbox::since(0) };
+        let inbox = self.inboxes.entry(signal.from).or_insert(fresh);
+        match inbox.arrive(now.mono, signal.id, signal.settled) {
             Arrival::Next => {
                 let content = &signal.content;
                 let frame = ServerFrame::Signal {
                     from: signal.from,
                     id: signal.id,
+                    settled: inbox.settled(),
                     connection: content.connection.as_ref(),
                     kind: &content.kind,
                     payload: &content.payload,
@@ -134,6 +138,14 @@ impl Session {
         self.gone.push_back((to, reason));
     }
 
+    /// Somebody came in: one who was called gone, where all who knew that are gone themselves.
+    pub(super) fn not_gone(&mut self, peer: PeerId) {
+        if let Some(at) = self.gone.iter().position(|(gone, _)| *gone == peer) {
+            self.gone.remove(at);
+            self.trusts_counters = true;
+        }
+    }
+
     /// What a client that waits for its welcome is told when it sends again what it still holds.
     fn tell_present(&self, frame: &ServerFrame<'_>, out: &mut Vec<Output>) {
         if self.phase == Phase::Present {
@@ -157,12 +169,10 @@ impl Session {
     fn resend(&mut self, now: Now, to: PeerId, how: fn(Signal) -> FromSession, out: &mut Vec<Output>) {
         let from = self.member.seat.peer;
         if let Some(outbox) = self.outboxes.get_mut(&to) {
-            let held = outbox.resend(now.mono);
-            out.extend(
-                held.map(|(id, content)| {
-                    Output::Proxy(how(Signal { from, to, id, content: content.clone() }))
-                }),
-            );
+            let settled = outbox.acked();
+            out.extend(outbox.resend(now.mono).map(|(id, content)| {
+                Output::Proxy(how(Signal { from, to, id, settled, content: content.clone() }))
+            }));
         }
     }
 }

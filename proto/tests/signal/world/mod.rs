@@ -243,10 +243,8 @@ impl Schedule {
         if held.len() != live.len() {
             return Err(format!("the gateways have sessions of {held:?}, not {live:?}"));
         }
-        // To one that was called gone nothing more can be said.
-        let risen = live.iter().any(|peer| self.cluster.forgotten.contains(peer));
         let holds = |(_, (session, _)): &(&PeerId, &(Session, Option<u32>))| session.unacknowledged() > 0;
-        if let Some((peer, _)) = sessions().find(holds).filter(|_| !risen) {
+        if let Some((peer, _)) = sessions().find(holds) {
             return Err(format!("the gateway of {peer} still holds signals"));
         }
         Ok(())

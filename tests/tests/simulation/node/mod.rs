@@ -158,6 +158,12 @@ impl Node {
         self.rooms.iter().filter_map(|((key, _), slot)| Some((key, slot.machine.room()?)))
     }
 
+    /// Whether something here knows that this peer has left for good.
+    pub(crate) fn knows_left(&self, peer: PeerId) -> bool {
+        let rooms = self.rooms().flat_map(|(_, room)| room.left());
+        self.proxies.values().flat_map(Proxy::left).chain(rooms).any(|left| left == peer)
+    }
+
     pub(crate) fn sessions(&self) -> impl Iterator<Item = (&RoomKey, PeerId, usize)> {
         self.sessions.iter().map(|(peer, slot)| (&slot.room, *peer, slot.machine.unacknowledged()))
     }
@@ -202,12 +208,14 @@ impl Node {
         }
     }
 
-    fn hear_session(&mut self, env: &mut Env, room: &RoomKey, input: FromSession) {
-        if let FromSession::Signal(signal) | FromSession::Again(signal) = &input
-            && env.broken(Break::DropsResends)
-            && !self.sent.insert((signal.from, signal.to, signal.id))
-        {
-            return;
+    fn hear_session(&mut self, env: &mut Env, room: &RoomKey, mut input: FromSession) {
+        if let FromSession::Signal(signal) | FromSession::Again(signal) = &mut input {
+            if env.broken(Break::DropsResends) && !self.sent.insert((signal.from, signal.to, signal.id)) {
+                return;
+            }
+            if env.broken(Break::HidesSettled) {
+                signal.settled = 0;
+            }
         }
         self.proxy_of(env, room);
         self.with_proxy(env, room, |proxy, now, out| proxy.handle_session(now, input, out));

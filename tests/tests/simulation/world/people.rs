@@ -48,6 +48,12 @@ impl World {
             self.env.note(|| format!("client{index} {fact:?}"));
             let judgement = self.env.watch.signals.hear(&fact);
             self.env.watch.judge(Name::Signals.judge(judgement));
+            if let Fact::Rebuilt(peer) = fact {
+                let mut nodes = self.hosts.iter().filter_map(|host| host.node.as_ref());
+                if !nodes.any(|node| node.knows_left(peer)) {
+                    self.env.watch.signals.rebuilt(peer);
+                }
+            }
             if let Fact::Gone { socket, grace } = fact {
                 let since = self.env.away_since(index, socket);
                 let who = self.clients[index].who.identity.as_str();

@@ -29,6 +29,7 @@ pub(super) struct Frame<'a> {
     pub(super) from: Option<&'a str>,
     pub(super) to: Option<serde_json::Value>,
     pub(super) id: Option<u64>,
+    pub(super) settled: Option<u64>,
     #[serde(borrow)]
     pub(super) payload: Option<&'a str>,
     pub(super) peer: Option<&'a str>,

@@ -100,9 +100,10 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// A signal has come: whether it is the next one.
-    pub(super) fn take(&mut self, from: &str, id: u64) -> bool {
+    /// A signal has come, before which nothing up to `settled` will come any more: whether it is the next one.
+    pub(super) fn take(&mut self, from: &str, id: u64, settled: u64) -> bool {
         let mark = self.marks.entry(from.to_owned()).or_default();
+        *mark = settled.max(*mark);
         if id > *mark + 1 {
             return false;
         }
@@ -181,8 +182,10 @@ mod tests {
     #[test]
     fn each_is_taken_once_and_in_order() {
         let mut inbox = Inbox::default();
-        let taken: Vec<bool> = [2, 1, 1, 2, 4, 3].map(|id| inbox.take("a", id)).to_vec();
+        let taken: Vec<bool> = [2, 1, 1, 2, 4, 3].map(|id| inbox.take("a", id, 0)).to_vec();
         assert_eq!(taken, [false, true, false, true, false, true]);
+        assert!(inbox.take("b", 7, 6), "its sender does not wait for those before it");
+        assert!(!inbox.take("b", 6, 4));
         assert_eq!(inbox.acknowledge().unwrap(), r#"{"type":"ack","from":"a","id":3}"#);
         assert!(!inbox.is_due());
     }

@@ -290,7 +290,7 @@ impl Task {
         match (frame.kind, frame.id) {
             ("signal", Some(id)) => {
                 let from = frame.from?;
-                if self.inbox.take(from, id) {
+                if self.inbox.take(from, id, frame.settled.unwrap_or(0)) {
                     let n = frame.payload.and_then(|text| text.get(..10)).and_then(|n| n.parse().ok());
                     self.log(Event::Took { client: number, from: from.to_owned(), n: n.unwrap_or(0) });
                 }
