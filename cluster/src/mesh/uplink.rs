@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use chappe_proto::id::{ClusterId, EdgeId, NodeId};
+use chappe_proto::id::{ClusterId, EdgeId, Index, NodeId};
 use chappe_proto::limits;
 use chappe_proto::mesh::uplink::{Down, EdgeHello, GOODBYE, Health, NodeHello, Up};
-use chappe_proto::registry::{Command, State};
+use chappe_proto::registry::{Command, EdgeState, State};
 use chappe_proto::wire;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::frame::{self, FrameError};
+use super::hello::DONE;
 use super::pki::{self, Holder};
 use crate::actor::edges::{EdgesActor, LinkEvent, LinkSays, Numbered};
 use crate::consensus::Registry;
@@ -24,6 +25,9 @@ use crate::proposals::Proposals;
 const WAY: usize = 256;
 /// The registry must have taken an edge's registration within this.
 const REGISTER_WITHIN: Duration = Duration::from_secs(5);
+
+/// An edge that is removed must have taken its last change within this; then its uplink is cut anyway.
+const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why an uplink ended.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +40,8 @@ enum LinkError {
     NoHello,
     #[error("the registry does not take it: {0}")]
     Refused(String),
+    #[error("edge {0} was removed from the cluster")]
+    Removed(EdgeId),
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
@@ -62,13 +68,14 @@ pub struct Context {
 /// Runs an uplink until it ends; `link` numbers it among this process's.
 pub(crate) async fn run(connection: Connection, link: u64, context: Context) {
     let from = connection.remote_address();
-    if let Err(error) = serve(connection, link, context).await {
+    if let Err(error) = serve(&connection, link, context).await {
         tracing::info!(%from, %error, "uplink ended");
+        connection.close(DONE, error.to_string().as_bytes()); // where it is open still
     }
 }
 
-async fn serve(connection: Connection, link: u64, context: Context) -> Result<(), LinkError> {
-    let edge = peer_of(&connection, &context.cluster).ok_or(LinkError::NotAnEdge)?;
+async fn serve(connection: &Connection, link: u64, context: Context) -> Result<(), LinkError> {
+    let edge = peer_of(connection, &context.cluster).ok_or(LinkError::NotAnEdge)?;
     let hello = async {
         let (send, mut recv) = connection.accept_bi().await.map_err(|_| LinkError::NoHello)?;
         match frame::read::<Up>(&mut recv).await? {
@@ -88,7 +95,7 @@ async fn serve(connection: Connection, link: u64, context: Context) -> Result<()
     if context.edges.send(says(up)).await.is_err() {
         return Err(LinkError::Stopping);
     }
-    let ended = converse(&connection, send, recv, &context, &edge, orders, &says).await;
+    let ended = converse(connection, send, recv, &context, &edge, orders, &says).await;
     let goodbye = matches!(
         connection.close_reason(),
         Some(quinn::ConnectionError::ApplicationClosed(close)) if close.error_code == VarInt::from_u32(GOODBYE)
@@ -139,9 +146,15 @@ async fn converse(
                 changed.map_err(|_| LinkError::Stopping)?;
                 let state = states.borrow_and_update().clone();
                 let changes = State::edge_changes(&told, &state, edge);
-                if !changes.is_empty() {
-                    let index = state.index();
+                let (index, changed) = (state.index(), !changes.is_empty());
+                if changed {
                     frame::write(&mut send, &Down::Delta { index, changes }).await?;
+                }
+                if state.edge(edge).is_none_or(|held| held.state == EdgeState::Removed) {
+                    if changed {
+                        let _ = tokio::time::timeout(TAKEN_WITHIN, taken(&mut heard, index)).await;
+                    }
+                    return Err(LinkError::Removed(edge.clone()));
                 }
                 told = state;
             }
@@ -161,6 +174,15 @@ async fn converse(
                     let _ = context.edges.try_send(says(LinkEvent::Health(Box::new(health))));
                 }
             }
+        }
+    }
+}
+
+/// Waits until the edge has taken the feed up to here, or says nothing more.
+async fn taken(heard: &mut mpsc::Receiver<Result<Up, FrameError>>, index: Index) {
+    while let Some(Ok(said)) = heard.recv().await {
+        if matches!(said, Up::Applied { index: applied } if applied >= index) {
+            return;
         }
     }
 }

@@ -118,7 +118,7 @@ async fn a_node_whose_disk_forgot_tells_the_others_and_disturbs_nobody() {
     let state = registry(&addresses);
     let mut sockets = sockets.into_iter();
     let mut one = Peer::start(&authority, NodeId(1), sockets.next().unwrap(), &state);
-    drop(sockets.next());
+    let _silent = sockets.next(); // nobody else gets that address meanwhile
     let mut three = Peer::start(&authority, NodeId(3), sockets.next().unwrap(), &state);
     one.linked(3).await;
     three.linked(1).await;

@@ -1,7 +1,8 @@
 //! Several whole nodes in one process: they found, join, share the shards, and go on without one.
-#![allow(clippy::unwrap_used, reason = "a test fails by panic")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panic")]
 
 mod homes;
+mod uplinks;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, UdpSocket};

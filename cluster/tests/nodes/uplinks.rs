@@ -1,0 +1,120 @@
+//! An edge's uplink, on a real node.
+
+use std::sync::Arc;
+
+use chappe_cluster::mesh::frame;
+use chappe_cluster::mesh::pki::{Authority, Holder, server_name};
+use chappe_proto::id::EdgeId;
+use chappe_proto::mesh::uplink::{ALPN, Down, EdgeChange, EdgeHello, Up};
+use chappe_proto::registry::EdgeState;
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+
+use super::*;
+
+/// An edge that says by hand what edges say.
+struct Edge {
+    name: EdgeId,
+    connection: Connection,
+    send: SendStream,
+    recv: RecvStream,
+    _endpoint: Endpoint,
+}
+
+impl Edge {
+    async fn connects(node: &Running, name: &str) -> Self {
+        let name = EdgeId::new(name).unwrap();
+        let authority = Authority::newest(&node.node.registry.state()).unwrap().unwrap();
+        let issued = authority.issue(&Holder::Edge(name.clone()), clock::unix()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(issued.roots().unwrap())
+            .with_client_auth_cert(issued.chain(), issued.key.clone_key())
+            .unwrap();
+        tls.alpn_protocols = vec![ALPN.to_vec()];
+        let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let at = server_name(&node.cluster, Some(node.node.id)).unwrap();
+        let connection = endpoint.connect_with(config, node.mesh, &at.to_str()).unwrap().await.unwrap();
+        let (mut send, recv) = connection.open_bi().await.unwrap();
+        let hello = EdgeHello {
+            edge: name.clone(),
+            build: "test".into(),
+            region: Region::new("here").unwrap(),
+            coordinates: None,
+            listeners: Vec::new(),
+            relays: Vec::new(),
+            capacity: 1,
+            feed: None,
+        };
+        frame::write(&mut send, &Up::Hello(hello)).await.unwrap();
+        Self { name, connection, send, recv, _endpoint: endpoint }
+    }
+
+    /// One that is let in.
+    async fn up(node: &Running, name: &str) -> Self {
+        let mut edge = Self::connects(node, name).await;
+        assert!(matches!(edge.hears().await, Down::Hello(_)));
+        assert!(matches!(edge.hears().await, Down::Snapshot(_)));
+        edge
+    }
+
+    async fn hears(&mut self) -> Down {
+        tokio::time::timeout(SOON, frame::read(&mut self.recv)).await.unwrap().unwrap()
+    }
+
+    /// It is told whether it drains.
+    async fn drains(&mut self) -> bool {
+        loop {
+            let Down::Delta { index, changes } = self.hears().await else { continue };
+            frame::write(&mut self.send, &Up::Applied { index }).await.unwrap();
+            let drains = changes.iter().find_map(|change| match change {
+                EdgeChange::Draining { draining } => Some(*draining),
+                _ => None,
+            });
+            if let Some(drains) = drains {
+                return drains;
+            }
+        }
+    }
+
+    /// The node closes the connection: the reason.
+    async fn is_cut(&self) -> String {
+        match tokio::time::timeout(SOON, self.connection.closed()).await.unwrap() {
+            ConnectionError::ApplicationClosed(close) => String::from_utf8(close.reason.to_vec()).unwrap(),
+            other => panic!("{other}"),
+        }
+    }
+
+    async fn set(&self, by: &Running, state: EdgeState) {
+        let command = Command::EdgeSet { edge: self.name.clone(), state, weight: 1 };
+        by.node.proposals.propose(command, SOON).await.unwrap().outcome.accepted().unwrap();
+    }
+}
+
+#[actix_rt::test]
+async fn an_edge_that_is_removed_loses_its_uplink_and_gets_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = found(dir.path()).await;
+    let (mut one, mut two) = (Edge::up(&node, "one").await, Edge::up(&node, "two").await);
+    one.set(&node, EdgeState::Removed).await;
+    assert!(one.drains().await, "its last word: nobody new is to come to it");
+    let removed = one.is_cut().await;
+    assert!(removed.contains("was removed"), "{removed}");
+    let again = Edge::connects(&node, "one").await.is_cut().await;
+    assert!(again.contains("removed"), "{again}");
+
+    // The other one has lost nothing, and hears what concerns it; one that hears nothing is cut as well.
+    two.set(&node, EdgeState::Draining).await;
+    assert!(two.drains().await);
+    two.set(&node, EdgeState::Admitted).await;
+    assert!(!two.drains().await);
+    two.set(&node, EdgeState::Removed).await;
+    assert!(two.is_cut().await.contains("was removed"));
+
+    one.set(&node, EdgeState::Admitted).await;
+    Edge::up(&node, "one").await;
+    node.stop().await;
+}
