@@ -5,34 +5,56 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
 
 use super::log::{Event, How, Line};
 
-/// The rate through the victims is that of so long before the fault.
-const RATE_OVER: u64 = 2_000_000;
+/// The rate through the victims is that of so long before the fault, in microseconds.
+const RATE_OVER: u64 = 1_000_000;
 
 /// What a log says. A gap that never ended is none.
-#[derive(Debug, Default, Clone, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Verdict {
     /// Signals that applications gave to their clients.
     pub(super) sent: u64,
     /// What must not be, in words, each kind with its count: empty for a good round.
-    pub(super) faults: BTreeMap<&'static str, u64>,
+    pub(super) faults: BTreeMap<String, u64>,
     /// Signals a second that passed a victim, before the fault.
     pub(super) rate: f64,
     /// Of each room between clients on nodes that live on: from the fault until the first signal that
     /// was sent after it is acknowledged.
+    #[serde(with = "micros")]
     pub(super) present: Vec<Option<Duration>>,
     /// The same of rooms of which a client was on a victim.
+    #[serde(with = "micros")]
     pub(super) through_gateway: Vec<Option<Duration>>,
     /// From the fault until a session that was on a victim is resumed.
+    #[serde(with = "micros")]
     pub(super) resumed: Vec<Option<Duration>>,
     /// Of those, how many were made anew from their tokens.
     pub(super) rebuilt: u64,
     /// Of each room between clients on nodes that live on: the longest that any signal took.
+    #[serde(with = "micros")]
     pub(super) longest: Vec<Option<Duration>>,
     /// From asking to join until the welcome, of those who asked right after the fault.
+    #[serde(with = "micros")]
     pub(super) joined: Vec<Option<Duration>>,
+}
+
+/// Gaps in microseconds, in a file.
+mod micros {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(gaps: &[Option<Duration>], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(gaps.iter().map(|gap| gap.map(|gap| gap.as_micros())))
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Vec<Option<Duration>>, D::Error> {
+        let gaps = Vec::<Option<u64>>::deserialize(from)?;
+        Ok(gaps.into_iter().map(|gap| gap.map(Duration::from_micros)).collect())
+    }
 }
 
 /// One direction between two sessions.
@@ -97,7 +119,7 @@ impl Checker {
 
     fn count(&mut self, what: &'static str, count: u64) {
         if count > 0 {
-            *self.verdict.faults.entry(what).or_default() += count;
+            *self.verdict.faults.entry(what.to_owned()).or_default() += count;
         }
     }
 
@@ -331,7 +353,7 @@ mod tests {
         }
 
         /// The only thing that is wrong.
-        fn fault(&mut self) -> (&'static str, u64) {
+        fn fault(&mut self) -> (String, u64) {
             let faults = self.judge().faults;
             assert_eq!(faults.len(), 1, "{faults:?}");
             faults.into_iter().next().unwrap()
@@ -362,7 +384,7 @@ mod tests {
         assert_eq!((verdict.present, verdict.through_gateway), (vec![ms(200)], vec![ms(900)]));
         assert_eq!((verdict.resumed, verdict.rebuilt, verdict.sent), (vec![ms(700)], 0, 8));
         assert_eq!(verdict.longest, [ms(100)]);
-        assert!((verdict.rate - 1.5).abs() < 1e-9);
+        assert!((verdict.rate - 3.0).abs() < 1e-9);
     }
 
     #[test]
@@ -381,20 +403,20 @@ mod tests {
         log.send(10_100, 0, 4);
         let verdict = log.judge();
         assert_eq!((verdict.present, verdict.resumed), (vec![None], vec![None]));
-        assert_eq!(verdict.faults, BTreeMap::from([("lost", 1)]));
+        assert_eq!(verdict.faults, BTreeMap::from([("lost".to_owned(), 1)]));
     }
 
     #[test]
     fn a_lost_signal_is_found() {
         let mut log = good();
         log.send(11_000, 0, 5);
-        assert_eq!(log.fault(), ("lost", 1));
+        assert_eq!(log.fault(), ("lost".to_owned(), 1));
         // In the middle too.
         let mut log = good();
         log.send(11_000, 0, 5);
         log.send(11_000, 0, 6);
         log.take(11_100, 0, 6);
-        assert_eq!(log.fault(), ("passed over", 1));
+        assert_eq!(log.fault(), ("passed over".to_owned(), 1));
     }
 
     #[test]
@@ -403,45 +425,46 @@ mod tests {
         log.send(11_000, 0, 5);
         let gone = Event::Undelivered { client: 0, to: "p1".to_owned(), n: 5, reason: "gone".to_owned() };
         log.at(11_000, gone);
-        assert_eq!(log.fault(), ("undelivered", 1));
+        assert_eq!(log.fault(), ("undelivered".to_owned(), 1));
     }
 
     #[test]
     fn a_double_and_one_out_of_order_are_found() {
         let mut log = good();
         log.take(11_000, 0, 4);
-        assert_eq!(log.fault(), ("doubled or out of order", 1));
+        assert_eq!(log.fault(), ("doubled or out of order".to_owned(), 1));
         let mut log = good();
         log.send(11_000, 0, 5);
         log.send(11_000, 0, 6);
         log.take(11_100, 0, 6);
         log.take(11_101, 0, 5);
-        assert_eq!(log.judge().faults, BTreeMap::from([("doubled or out of order", 1), ("passed over", 1)]));
+        let both = ["doubled or out of order", "passed over"].map(|what| (what.to_owned(), 1));
+        assert_eq!(log.judge().faults, BTreeMap::from(both));
     }
 
     #[test]
     fn what_was_never_sent_or_never_taken_is_found() {
         let mut log = good();
         log.take(11_000, 0, 5);
-        assert_eq!(log.fault(), ("taken, and never sent", 1));
+        assert_eq!(log.fault(), ("taken, and never sent".to_owned(), 1));
         let mut log = good();
         log.send(11_000, 0, 5);
         log.at(11_100, Event::Delivered { client: 0, to: "p1".to_owned(), n: 5 });
         log.take(11_200, 0, 5);
-        assert_eq!(log.fault(), ("said to be delivered, and never taken", 1));
+        assert_eq!(log.fault(), ("said to be delivered, and never taken".to_owned(), 1));
     }
 
     #[test]
     fn sessions_and_peers_that_are_thrown_out_are_found() {
         let mut log = good();
         log.at(11_000, Event::Left { client: 1, peer: "p0".to_owned(), reason: "lost".to_owned() });
-        assert_eq!(log.fault(), ("peer_left of somebody present", 1));
+        assert_eq!(log.fault(), ("peer_left of somebody present".to_owned(), 1));
         let mut log = good();
         log.at(11_000, Event::Gone { client: 1 });
-        assert_eq!(log.fault(), ("sessions forgotten", 1));
+        assert_eq!(log.fault(), ("sessions forgotten".to_owned(), 1));
         let mut log = good();
         log.at(11_000, Event::Lost { client: 0 });
-        assert_eq!(log.fault(), ("sockets lost to nodes that live", 1));
+        assert_eq!(log.fault(), ("sockets lost to nodes that live".to_owned(), 1));
     }
 
     #[test]

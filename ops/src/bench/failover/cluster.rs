@@ -154,10 +154,14 @@ impl Cluster {
         Ok(&self.nodes[self.index(id)?])
     }
 
-    /// The cluster as a node sees it that is none of these.
-    pub(super) async fn view(&self, except: &[u64]) -> Result<View> {
-        let asked = self.nodes.iter().find(|node| node.child.is_some() && !except.contains(&node.id));
-        let id = asked.context("no node runs")?.id;
+    /// The nodes that run and are none of these.
+    fn running(&self, except: &[u64]) -> Vec<u64> {
+        let running = self.nodes.iter().filter(|node| node.child.is_some() && !except.contains(&node.id));
+        running.map(|node| node.id).collect()
+    }
+
+    /// The cluster as a node sees it.
+    async fn view(&self, id: u64) -> Result<View> {
         let report: ClusterReport =
             serde_json::from_value(self.ask(id, "GET", "/cluster", Value::Null).await?)?;
         let shards: Owners =
@@ -173,46 +177,69 @@ impl Cluster {
     }
 
     async fn until_up(&self, count: usize) -> Result<()> {
-        self.until(|view| view.leader != 0 && view.up.len() >= count).await.context("a node does not get in")
+        let holds = |view: &View| view.leader != 0 && view.up.len() >= count;
+        self.until(self.running(&[]).get(..1).unwrap_or_default(), holds)
+            .await
+            .context("a node does not get in")
+            .map(drop)
     }
 
-    /// Waits until every node is up, there are as many voters as there can be, and shards are spread evenly.
+    /// Waits until every node is up, there are as many voters as there can be, and shards are spread evenly; and
+    /// until every node says so, since one that was away remembers a cluster that was well.
     pub(super) async fn until_well(&self) -> Result<View> {
         let count = self.nodes.len();
-        self.until(|view| {
+        let holds = |view: &View| {
             let each = view.owners.len() / count;
             let even = view.up.iter().all(|node| {
                 let owned = view.owners.iter().filter(|owner| **owner == Some(*node)).count();
                 owned.abs_diff(each) <= UNEVEN
             });
             view.up.len() == count && view.leader != 0 && view.voters.len() >= count.min(3) && even
-        })
-        .await
-        .context("the cluster does not get well")?;
-        self.view(&[]).await
+        };
+        self.until(&self.running(&[]), holds).await.context("the cluster does not get well")
     }
 
-    async fn until(&self, holds: impl Fn(&View) -> bool) -> Result<()> {
+    /// Waits until the others have shared out what these ran.
+    pub(super) async fn until_without(&self, gone: &[u64]) -> Result<()> {
+        let holds = |view: &View| {
+            let lives = |node: &u64| !gone.contains(node);
+            lives(&view.leader) && view.leader != 0 && view.owners.iter().all(|owner| owner.iter().any(lives))
+        };
+        let left = self.running(gone);
+        self.until(&left, holds).await.context("nobody takes over from a lost node").map(drop)
+    }
+
+    /// Waits until it holds as each of these nodes sees it, one asked after another; answers how the last one does.
+    async fn until(&self, asked: &[u64], holds: impl Fn(&View) -> bool) -> Result<View> {
         let mut last = None;
         let look = async {
-            loop {
-                match self.view(&[]).await {
-                    Ok(view) if holds(&view) => return,
-                    Ok(view) => {
-                        last = Some(format!(
-                            "leader {}, voters {:?}, up {:?}",
-                            view.leader, view.voters, view.up
-                        ));
+            'looks: loop {
+                let mut found = None;
+                for node in asked {
+                    match self.view(*node).await {
+                        Ok(view) if holds(&view) => found = Some(view),
+                        Ok(View { leader, voters, up, .. }) => {
+                            last =
+                                Some(format!("node {node}: leader {leader}, voters {voters:?}, up {up:?}"));
+                            found = None;
+                        }
+                        Err(error) => {
+                            last = Some(format!("node {node}: {error:#}"));
+                            found = None;
+                        }
                     }
-                    Err(error) => last = Some(format!("{error:#}")),
+                    if found.is_none() {
+                        tokio::time::sleep(LOOK).await;
+                        continue 'looks;
+                    }
                 }
-                tokio::time::sleep(LOOK).await;
+                return found.context("no node runs");
             }
         };
-        if tokio::time::timeout(WELL_WITHIN, look).await.is_err() {
-            bail!("not within {} s: {}", WELL_WITHIN.as_secs(), last.unwrap_or_default());
+        match tokio::time::timeout(WELL_WITHIN, look).await {
+            Ok(found) => found,
+            Err(_) => bail!("not within {} s: {}", WELL_WITHIN.as_secs(), last.unwrap_or_default()),
         }
-        Ok(())
     }
 
     /// Where clients find the nodes: the id by the address.

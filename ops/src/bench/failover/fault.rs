@@ -6,6 +6,13 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::cluster::Cluster;
+use super::roles::Role;
+
+/// A process that is killed is started again after this, whatever is still open.
+const KILLED: Duration = Duration::from_secs(5);
+
+/// And a black hole may last so long: longer than clients take to notice it and to come back.
+pub(super) const HOLE: Duration = Duration::from_secs(12);
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +35,19 @@ impl Fault {
     pub(super) const EACH: [(&'static str, Self); 4] =
         [("kill", Self::Kill), ("restart", Self::Restart), ("stop", Self::Stop), ("hole", Self::Hole)];
 
-    /// How long it lasts at least: as long as clients may take to notice it, and to come back.
-    pub(super) fn lasts(self, stopped: Duration) -> Duration {
+    /// How long it lasts at least, where a stop and a black hole take what they are given; and at most, if
+    /// gaps stay open so long. A process that is killed comes back once all are closed and the others have
+    /// shared out what it ran.
+    pub(super) fn lasts(self, role: Role, stop: Duration, hole: Duration) -> (Duration, Duration) {
         match self {
-            Self::Kill | Self::Restart => Duration::from_secs(5),
-            Self::Stop => stopped,
-            Self::Hole => Duration::from_secs(12),
-            Self::Upgrade => Duration::ZERO,
+            // Nobody shares anything out without a quorum.
+            Self::Kill if role == Role::Quorum => (KILLED, KILLED),
+            Self::Kill => (Duration::ZERO, KILLED),
+            // One that is back at once may be back before it was missed.
+            Self::Restart => (KILLED, KILLED),
+            Self::Stop => (stop, stop),
+            Self::Hole => (hole, hole.max(HOLE)),
+            Self::Upgrade => (Duration::ZERO, Duration::ZERO),
         }
     }
 

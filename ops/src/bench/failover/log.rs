@@ -9,6 +9,9 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 use chappe_cluster::clock;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::open::Open;
 
 /// A line: when, in microseconds of this machine's clock since its start, and what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,29 +139,55 @@ pub(super) enum Event {
 
 /// Where all clients of a round write.
 #[derive(Clone)]
-pub(super) struct Log(Rc<RefCell<Option<BufWriter<File>>>>);
+pub(super) struct Log(Rc<Inner>);
+
+struct Inner {
+    file: RefCell<Option<BufWriter<File>>>,
+    open: RefCell<Open>,
+    closed: Notify,
+}
 
 impl Log {
     /// A new file.
     pub(super) fn create(path: &Path) -> Result<Self> {
         let file = File::create(path).with_context(|| path.display().to_string())?;
-        Ok(Self(Rc::new(RefCell::new(Some(BufWriter::with_capacity(1 << 16, file))))))
+        Ok(Self(Rc::new(Inner {
+            file: RefCell::new(Some(BufWriter::with_capacity(1 << 16, file))),
+            open: RefCell::default(),
+            closed: Notify::new(),
+        })))
     }
 
     /// Adds what happens now. Behind the end nothing counts any more.
     pub(super) fn write(&self, event: Event) {
         let line = Line { t: micros(), event };
-        if let Some(file) = self.0.borrow_mut().as_mut() {
+        let mut open = self.0.open.borrow_mut();
+        open.follow(&line.event);
+        if open.is_closed() {
+            self.0.closed.notify_waiters();
+        }
+        if let Some(file) = self.0.file.borrow_mut().as_mut() {
             // A log that cannot be written is found by the checker, which misses its end.
             let _ = serde_json::to_writer(&mut *file, &line);
             let _ = file.write_all(b"\n");
         }
     }
 
+    /// Waits until every gap that the fault has opened is closed.
+    pub(super) async fn closed(&self) {
+        loop {
+            let closed = self.0.closed.notified();
+            if self.0.open.borrow().is_closed() {
+                return;
+            }
+            closed.await;
+        }
+    }
+
     /// No more is sent, and all that was on its way has had its time.
     pub(super) fn end(&self) -> Result<()> {
         self.write(Event::End);
-        match self.0.borrow_mut().take() {
+        match self.0.file.borrow_mut().take() {
             Some(mut file) => Ok(file.flush()?),
             None => Ok(()),
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::book::{End, Round};
 use super::checker::Verdict;
 
 /// A run with less than this passing the victim says nothing of a cluster that works.
@@ -62,14 +63,17 @@ pub(super) struct Cell {
     pub(super) cell: String,
     /// Rounds that were judged.
     pub(super) rounds: usize,
-    /// Of them, how many had too small a load to count, though what is wrong in them counts.
+    /// Of them, how many had too small a load to count, though what is wrong in them counts. The figures are
+    /// those of the others, if there are any.
     pub(super) void: usize,
+    /// Rounds that came to no judgement besides.
+    pub(super) failed: usize,
     /// Signals that were sent.
     pub(super) signals: u64,
     /// The least that passed the victim before a fault, in a second.
     pub(super) rate: f64,
     /// What must not be.
-    pub(super) faults: BTreeMap<&'static str, u64>,
+    pub(super) faults: BTreeMap<String, u64>,
     /// Signals among those present, in rooms between clients on nodes that live on.
     pub(super) present: Option<Gaps>,
     /// The same where one of both was on a victim.
@@ -85,31 +89,46 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// Of a cell's rounds. `through` says whether its load passes the victim.
-    pub(super) fn of(cell: String, verdicts: &[Verdict], rooms: usize, through: bool) -> Self {
+    /// Of a cell's rounds.
+    pub(super) fn of<'a>(cell: &str, rounds: impl IntoIterator<Item = &'a Round>) -> Self {
+        let (mut judged, mut failed): (Vec<(bool, &Verdict)>, _) = (Vec::new(), 0);
+        for round in rounds {
+            match &round.end {
+                End::Judged(verdict) => judged.push((round.is_void(), verdict)),
+                End::Failed(_) => failed += 1,
+            }
+        }
+        let void = judged.iter().filter(|(void, _)| *void).count();
+        let counts = judged.iter().filter(|(is_void, _)| !is_void || void == judged.len());
+        let counts: Vec<&Verdict> = counts.map(|(_, verdict)| *verdict).collect();
         let all = |gaps: fn(&Verdict) -> &Vec<Option<Duration>>| {
-            Gaps::of(&verdicts.iter().flat_map(gaps).copied().collect::<Vec<_>>())
+            Gaps::of(&counts.iter().flat_map(|verdict| gaps(verdict)).copied().collect::<Vec<_>>())
         };
         let mut faults = BTreeMap::new();
-        for (what, count) in verdicts.iter().flat_map(|verdict| &verdict.faults) {
-            *faults.entry(*what).or_default() += count;
+        for (what, count) in judged.iter().flat_map(|(_, verdict)| &verdict.faults) {
+            *faults.entry(what.clone()).or_default() += count;
         }
-        let rate = verdicts.iter().map(|verdict| verdict.rate).fold(f64::INFINITY, f64::min);
-        let small = |verdict: &&Verdict| rooms < ROOMS_MIN || through && verdict.rate < RATE_MIN;
+        let rate = counts.iter().map(|verdict| verdict.rate).fold(f64::INFINITY, f64::min);
         Self {
-            cell,
-            rounds: verdicts.len(),
-            void: verdicts.iter().filter(small).count(),
-            signals: verdicts.iter().map(|verdict| verdict.sent).sum(),
+            cell: cell.to_owned(),
+            rounds: judged.len(),
+            void,
+            failed,
+            signals: judged.iter().map(|(_, verdict)| verdict.sent).sum(),
             rate: if rate.is_finite() { rate } else { 0.0 },
             faults,
             present: all(|verdict| &verdict.present),
             through_gateway: all(|verdict| &verdict.through_gateway),
             longest: all(|verdict| &verdict.longest),
             resumed: all(|verdict| &verdict.resumed),
-            rebuilt: verdicts.iter().map(|verdict| verdict.rebuilt).sum(),
+            rebuilt: counts.iter().map(|verdict| verdict.rebuilt).sum(),
             joined: all(|verdict| &verdict.joined),
         }
+    }
+
+    /// Whether anything in it must not be.
+    pub(super) fn is_bad(&self) -> bool {
+        self.failed > 0 || !self.faults.is_empty()
     }
 
     /// In a line.
@@ -123,7 +142,7 @@ impl Cell {
         ];
         let gaps = gaps.iter().filter_map(|(name, gaps)| Some(format!("{name} {}", gaps.as_ref()?.text())));
         let gaps: Vec<String> = gaps.collect();
-        format!("{}: {:.0}/s, {}; {}", self.cell, self.rate, gaps.join(", "), self.wrong())
+        format!("{:.0}/s, {}; {}", self.rate, gaps.join(", "), self.wrong())
     }
 
     /// What is wrong, in words.
@@ -132,6 +151,9 @@ impl Cell {
             self.faults.iter().map(|(what, count)| format!("{count} {what}")).collect();
         if self.void > 0 {
             words.push(format!("{} of {} rounds VOID: too small a load", self.void, self.rounds));
+        }
+        if self.failed > 0 {
+            words.push(format!("{} rounds FAILED", self.failed));
         }
         if words.is_empty() { "nothing lost or doubled".to_owned() } else { words.join(", ") }
     }
@@ -179,6 +201,7 @@ pub(super) fn print(cells: &[Cell], json: bool) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::failover::book::tests::round;
 
     fn ms(ms: u64) -> Option<Duration> {
         Some(Duration::from_millis(ms))
@@ -201,12 +224,30 @@ mod tests {
 
     #[test]
     fn a_small_load_voids_a_round() {
-        let verdict =
-            |rate| Verdict { rate, sent: 10, faults: BTreeMap::from([("lost", 1)]), ..Verdict::default() };
-        let cell = Cell::of("kill, owner".to_owned(), &[verdict(2100.0), verdict(1999.0)], 300, true);
-        assert_eq!((cell.void, cell.signals, cell.faults["lost"]), (1, 20, 2));
+        let of = |rate, rooms, through, gap| {
+            let faults = BTreeMap::from([("lost".to_owned(), 1)]);
+            let verdict = Verdict { rate, sent: 10, faults, present: vec![ms(gap)], ..Verdict::default() };
+            let mut round = round("kill:owner", End::Judged(verdict));
+            (round.conditions.rooms, round.conditions.through) = (rooms, through);
+            round
+        };
+        let rounds = [of(2100.0, 300, true, 5), of(1999.0, 300, true, 9)];
+        let cell = Cell::of("kill:owner", &rounds);
+        assert_eq!((cell.rounds, cell.void, cell.signals, cell.faults["lost"]), (2, 1, 20, 2));
         assert_eq!(cell.wrong(), "2 lost, 1 of 2 rounds VOID: too small a load");
-        assert_eq!(Cell::of(String::new(), &[verdict(0.0)], 300, false).void, 0);
-        assert_eq!(Cell::of(String::new(), &[verdict(2100.0)], 299, true).void, 1);
+        assert_eq!(cell.present.unwrap().text(), "5 / 5 / 5");
+        assert_eq!(Cell::of("", &[of(0.0, 300, false, 1)]).void, 0);
+        let small = Cell::of("", &[of(2100.0, 299, true, 7)]);
+        assert_eq!((small.void, small.present.unwrap().text()), (1, "7 / 7 / 7".to_owned()));
+    }
+
+    #[test]
+    fn a_round_without_a_judgement_is_not_passed_over() {
+        let good = End::Judged(Verdict { rate: 2400.0, ..Verdict::default() });
+        let rounds = [good, End::Failed("not well".to_owned())].map(|end| round("stop:two", end));
+        let cell = Cell::of("stop:two", &rounds);
+        assert_eq!((cell.rounds, cell.failed, cell.is_bad()), (1, 1, true));
+        assert!(cell.line().ends_with("1 rounds FAILED"));
+        assert!(!Cell::of("stop:two", &rounds[..1]).is_bad());
     }
 }

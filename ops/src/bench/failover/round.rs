@@ -7,21 +7,25 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chappe_proto::id::AppId;
+use tokio::time::timeout;
 
 use super::checker::{Verdict, check};
-use super::client::Shared;
+use super::client::{Client, Shared};
 use super::cluster::Cluster;
 use super::fault::Fault;
-use super::load::{Load, ask, filler};
+use super::laps::Laps;
+use super::load::{Load, Urls, ask, filler};
 use super::log::{Event, Log, read};
 use super::roles::{Plan, Role};
 
-/// The load runs for so long before the fault.
-const BEFORE: Duration = Duration::from_secs(3);
+/// The load runs for so long before the fault. Its rate is that of the last second of it.
+const BEFORE: Duration = Duration::from_millis(1500);
 /// The time from the loss of the leader to that of the quorum: another leads by then.
 const BETWEEN: Duration = Duration::from_secs(3);
-/// And goes on for so long after the cluster is well again.
-const AFTER: Duration = Duration::from_secs(2);
+/// The load goes on for so long without the victims once nothing waits for them any more.
+const WITHOUT: Duration = Duration::from_millis(500);
+/// And for so long after the cluster is well again. It ran all the time until then, too.
+const AFTER: Duration = Duration::from_millis(500);
 
 /// What is struck, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +41,10 @@ pub(super) struct Size {
     pub(super) rate: u32,
     pub(super) joins: u32,
     pub(super) payload: u16,
-    pub(super) stopped: Duration,
+    /// How long a SIGSTOP lasts.
+    pub(super) stop: Duration,
+    /// How long a black hole lasts at least.
+    pub(super) hole: Duration,
 }
 
 /// Runs a round, and judges it by the log that it leaves.
@@ -47,8 +54,10 @@ pub(super) async fn run(
     size: &Size,
     round: usize,
     file: &Path,
+    laps: &mut Laps,
 ) -> Result<Verdict> {
     let view = cluster.until_well().await?;
+    laps.end("well");
     let plan = Plan::of(cell.role, &view, round)?;
     let (app, token) = cluster.access()?;
     let prefix = format!("failover-{:x}", super::log::micros());
@@ -68,34 +77,44 @@ pub(super) async fn run(
         all.into_iter().map(|(url, _)| url.clone()).collect()
     };
     let mut load = Load::open(&plan, &names, &shared, &urls).await?;
+    laps.end("joins");
     let stop = Cell::new(false);
+    let stage = Stage { cell, plan: &plan, size, names: &names, shared: &shared, urls: &urls };
     let faulty = async {
-        let result = strike(cluster, cell, &plan, size, &names, &shared, &urls).await;
+        let result = strike(cluster, &stage, laps).await;
         stop.set(true);
         result
     };
     let ((), joiners) = tokio::join!(load.run(size.rate, &stop), faulty);
     let joiners = joiners?;
     load.settle().await;
+    laps.end("settled");
     log.end()?;
     load.close().await;
     for joiner in joiners {
         joiner.leave().await;
     }
-    check(&read(file)?)
+    laps.end("left");
+    let verdict = check(&read(file)?);
+    laps.end("judged");
+    verdict
+}
+
+/// A round's load, and what is to be struck under it.
+struct Stage<'a> {
+    cell: Strike,
+    plan: &'a Plan,
+    size: &'a Size,
+    names: &'a [String],
+    shared: &'a Rc<Shared>,
+    urls: &'a Urls,
 }
 
 /// The fault, from before it to after its end.
-async fn strike(
-    cluster: &mut Cluster,
-    Strike { fault, role }: Strike,
-    plan: &Plan,
-    size: &Size,
-    names: &[String],
-    shared: &Rc<Shared>,
-    urls: &super::load::Urls,
-) -> Result<Vec<super::client::Client>> {
+async fn strike(cluster: &mut Cluster, stage: &Stage<'_>, laps: &mut Laps) -> Result<Vec<Client>> {
+    let Stage { cell: Strike { fault, role }, plan, size, names, shared, urls } = *stage;
     tokio::time::sleep(BEFORE).await;
+    laps.end("before");
     if fault != Fault::Upgrade {
         shared.log.write(Event::Fault { victims: plan.victims.clone() });
     }
@@ -114,11 +133,28 @@ async fn strike(
         let room = (first + number, names[number as usize].clone());
         joiners.push(ask(2 * first + number, room, urls(plan.other(number as usize)), shared));
     }
-    tokio::time::sleep(fault.lasts(size.stopped)).await;
+    let (least, most) = fault.lasts(role, size.stop, size.hole);
+    tokio::time::sleep(least).await;
+    if most > least
+        && let Ok(over) = timeout(most.saturating_sub(least), over(cluster, stage)).await
+    {
+        over?;
+    }
+    laps.end("fault");
     for victim in &plan.victims {
         fault.end(cluster, *victim)?;
     }
     cluster.until_well().await?;
+    laps.end("well again");
     tokio::time::sleep(AFTER).await;
+    laps.end("after");
     Ok(joiners)
+}
+
+/// Waits until nothing waits for the victims any more, and for some time of that.
+async fn over(cluster: &Cluster, stage: &Stage<'_>) -> Result<()> {
+    stage.shared.log.closed().await;
+    cluster.until_without(&stage.plan.victims).await?;
+    tokio::time::sleep(WITHOUT).await;
+    Ok(())
 }

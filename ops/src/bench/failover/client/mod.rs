@@ -84,13 +84,15 @@ impl Client {
     }
 
     /// Leaves, and waits until it has.
-    pub(super) async fn leave(self) {
+    pub(super) async fn leave(mut self) {
         let _ = self.say.send(Say::Leave).await; // ended already
-        let task = self.task;
-        let abort = task.abort_handle();
-        if tokio::time::timeout(ANSWER_WITHIN, task).await.is_err() {
-            abort.abort();
-        }
+        let _ = tokio::time::timeout(ANSWER_WITHIN, &mut self.task).await; // then it is ended
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
