@@ -187,6 +187,7 @@ mod tests {
         assert!(inbox.take("b", 7, 6), "its sender does not wait for those before it");
         assert!(!inbox.take("b", 6, 4));
         assert_eq!(inbox.acknowledge().unwrap(), r#"{"type":"ack","from":"a","id":3}"#);
+        assert_eq!(inbox.acknowledge().unwrap(), r#"{"type":"ack","from":"b","id":7}"#);
         assert!(!inbox.is_due());
     }
 }
