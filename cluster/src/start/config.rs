@@ -134,3 +134,21 @@ impl StartError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_others_are_told_of_a_disk_that_forgot_and_of_nothing_else() {
+        let dir = || PathBuf::from("registry");
+        let (found, pledged, node) = (3, 5, NodeId(1));
+        let regressed = OpenError::Regressed { dir: dir(), found, pledged, alone: false };
+        let loss = |error: StartError| error.loss();
+        assert_eq!(loss(regressed.into()), Some(Loss { found: Some(3), pledged: Some(5) }));
+        assert_eq!(loss(OpenError::NoPledge { dir: dir(), alone: false }.into()), Some(Loss::default()));
+        assert_eq!(loss(StartError::RegistryGone { dir: dir(), node }), Some(Loss::default()));
+        assert_eq!(loss(OpenError::InUse { dir: dir() }.into()), None);
+        assert_eq!(loss(StartError::NoLeader), None);
+    }
+}
