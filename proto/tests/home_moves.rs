@@ -112,7 +112,7 @@ fn home(anchor: &mut Site, shard: Shard, now: Now) -> Site {
 /// The room, moved to T, with its site there; nobody is in it.
 fn moved() -> (Site, Site) {
     let mut anchor = site(at(0), A, 3, true);
-    hears(&mut anchor, at(0), 1, RoomInput::Attach { held: None, since: Since::default() });
+    hears(&mut anchor, at(0), 1, RoomInput::attach());
     moves(&mut anchor, at(10), T);
     let t = home(&mut anchor, T, at(11));
     (anchor, t)
@@ -346,7 +346,7 @@ fn who_detached_before_there_was_a_leave_is_asked_again() {
 #[test]
 fn what_waits_for_a_leave_grows_old_meanwhile() {
     let mut a = site(at(0), A, 3, true);
-    hears(&mut a, at(0), 1, RoomInput::Attach { held: None, since: Since::default() });
+    hears(&mut a, at(0), 1, RoomInput::attach());
     moves(&mut a, at(10), T);
     let mut t = site(at(11), T, 3, false);
     // A gateway comes with Ada, who joined a second ago; there is no leave for two seconds.
@@ -358,7 +358,7 @@ fn what_waits_for_a_leave_grows_old_meanwhile() {
     hears(&mut t, at(1000), 1, RoomInput::Attach { held: Some(Box::new(held)), since: Since::default() });
     let first = question(&wakes(&mut t, at(3000)));
     asks(&mut a, &mut t, at(3000), first);
-    hears(&mut t, at(3000), 2, RoomInput::Attach { held: None, since: Since::default() });
+    hears(&mut t, at(3000), 2, RoomInput::attach());
     // She joined anew a second and a half ago, elsewhere.
     let FromSession::Announce { mut member, marks, presented, .. } = joins(2) else { panic!() };
     member.profile.identity = Some(Identity::new("ada").unwrap());

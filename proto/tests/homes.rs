@@ -94,13 +94,13 @@ impl Here {
 
     /// Both gateways hold nothing of the room.
     fn hears_of_nobody(&mut self, now: Now) {
-        self.hears(now, 1, attach());
+        self.hears(now, 1, RoomInput::attach());
         self.hears(now, 2, RoomInput::Detach);
     }
 
     /// Whether a newcomer on the first gateway gets in.
     fn admits(&mut self, now: Now, newcomer: u8) -> bool {
-        self.hears(now, 1, attach());
+        self.hears(now, 1, RoomInput::attach());
         let out = self.hears(now, 1, announce(newcomer));
         out.iter().any(|output| {
             matches!(output, Output::All(ProxyInput::Changed { change: RoomChange::Joined(_), .. }))
@@ -115,10 +115,6 @@ fn with_view<T>(now: Now, step: impl FnOnce(View<'_>) -> T) -> T {
 fn with_lost<T>(now: Now, lost: bool, step: impl FnOnce(View<'_>) -> T) -> T {
     let live = || vec![gateway(1), gateway(2)];
     step(View { now, full: true, epoch: &|_| Epoch(3), live: &live, lost: &|_| lost, revoked: &|_, _| false })
-}
-
-fn attach() -> RoomInput {
-    RoomInput::Attach { held: None, since: Since::default() }
 }
 
 fn announce(n: u8) -> RoomInput {
@@ -162,7 +158,7 @@ fn moved() -> (Here, Here) {
     assert_eq!(homed(&out, 1).map(|(shard, _)| shard), Some(AWAY));
 
     let mut home = Here::new(START, AWAY, 3, false);
-    home.hears(START, 1, attach());
+    home.hears(START, 1, RoomInput::attach());
     let (asked, input) = question(&home.wakes(after(1)));
     let (echoed, leave) = answer(&anchor.hears(after(1), 9, input)).unwrap();
     assert_eq!((echoed, leave.shard), (asked, AWAY));
@@ -176,7 +172,7 @@ fn a_room_is_at_its_anchor_unless_it_was_moved() {
     assert!(anchor.admits(START, 1));
     // Whoever asks elsewhere is sent here, and sends its followers here.
     let mut elsewhere = Here::new(START, AWAY, 3, false);
-    let (asked, input) = question(&elsewhere.hears(START, 2, attach()));
+    let (asked, input) = question(&elsewhere.hears(START, 2, RoomInput::attach()));
     assert!(!elsewhere.admits(START, 2));
     let (_, home) = answer(&anchor.hears(START, 9, input)).unwrap();
     assert_eq!(home.shard, ANCHOR);
@@ -192,7 +188,7 @@ fn a_home_lets_people_in_once_it_has_leave_and_everybody_has_spoken() {
     home.hears(after(1), 2, RoomInput::Detach);
     assert!(home.admits(after(1), 2));
     // The anchor sends all who come there, and keeps nobody.
-    assert_eq!(homed(&anchor.hears(after(1), 2, attach()), 2).map(|(shard, _)| shard), Some(AWAY));
+    assert_eq!(homed(&anchor.hears(after(1), 2, RoomInput::attach()), 2).map(|(shard, _)| shard), Some(AWAY));
     assert!(!anchor.admits(after(2), 3));
     assert!(!anchor.0.is_idle());
 }
@@ -239,10 +235,10 @@ fn a_node_with_leave_speaks_for_its_proxy_too() {
 #[test]
 fn a_former_owners_leave_is_void_once_a_new_one_has_asked() {
     let mut former = Here::new(START, ANCHOR, 1, true);
-    former.hears(START, 1, attach());
+    former.hears(START, 1, RoomInput::attach());
     former.moves(START, AWAY);
     let mut site = Here::new(START, AWAY, 3, false);
-    let (asked, input) = question(&site.hears(START, 1, attach()));
+    let (asked, input) = question(&site.hears(START, 1, RoomInput::attach()));
     let (_, leave) = answer(&former.hears(START, 9, input)).unwrap(); // on its way for long
 
     let (answered, again) = site.asked(after(1)); // by the new owner, to whom it says nothing
@@ -270,7 +266,7 @@ fn a_leave_that_is_not_renewed_ends_before_the_anchor_takes_the_room_back() {
     assert!(!anchor.admits(after(121), 3)); // the home's gateways may hold peers
     anchor.hears(after(121), 2, RoomInput::Follows { home: Home { shard: AWAY, since: home.0.since() } });
     assert!(!anchor.admits(after(121), 3)); // nor has that one said what it holds
-    anchor.hears(after(121), 2, attach());
+    anchor.hears(after(121), 2, RoomInput::attach());
     assert!(anchor.admits(after(121), 3));
     // And the site that comes back finds its leave given up.
     let (asked, input) = question(&home.wakes(after(122)));
@@ -323,7 +319,7 @@ fn a_home_moves_on_when_the_anchor_has_taken_note() {
 fn a_room_moves_back_to_its_anchor_with_all_who_are_in_it() {
     let (mut anchor, mut home) = moved();
     home.hears(after(1), 2, RoomInput::Detach);
-    home.hears(after(1), 1, attach());
+    home.hears(after(1), 1, RoomInput::attach());
     let former = home.0.since();
     let (asked, input) = question(&home.moves(after(2), ANCHOR));
     let (_, here) = answer(&anchor.hears(after(2), 9, input)).unwrap();
@@ -335,7 +331,7 @@ fn a_room_moves_back_to_its_anchor_with_all_who_are_in_it() {
     let asks = anchor.wakes(after(3));
     let newer = |output: &Output| matches!(output, Output::To(to, ProxyInput::Ask { since }) if *to == gateway(2) && *since > here.since);
     assert!(asks.iter().any(newer), "{asks:?}");
-    anchor.hears(after(3), 2, attach());
+    anchor.hears(after(3), 2, RoomInput::attach());
     assert!(anchor.admits(after(3), 2));
     assert_eq!(anchor.0.homed(), None);
 }
@@ -361,10 +357,10 @@ fn a_gateway_whose_life_ended_leaves_peers_who_come_back_within_a_grace() {
 fn a_home_and_an_anchor_that_takes_its_room_back_wait_for_them_too() {
     for lost in [false, true] {
         let mut anchor = Here::after_loss(START, ANCHOR, 1, true, lost);
-        anchor.hears(START, 1, attach());
+        anchor.hears(START, 1, RoomInput::attach());
         anchor.moves(START, AWAY);
         let mut home = Here::after_loss(START, AWAY, 3, false, lost);
-        let (asked, input) = question(&home.hears(START, 1, attach()));
+        let (asked, input) = question(&home.hears(START, 1, RoomInput::attach()));
         let (_, leave) = answer(&anchor.hears(START, 9, input)).unwrap();
         home.told(START, asked, leave);
         home.hears_of_nobody(START);
@@ -380,7 +376,7 @@ fn a_home_and_an_anchor_that_takes_its_room_back_wait_for_them_too() {
 fn an_owner_without_its_lease_gives_no_leave() {
     let mut anchor = Here::new(START, ANCHOR, 1, true);
     let mut site = Here::new(START, AWAY, 3, false);
-    let (_, input) = question(&site.hears(START, 1, attach()));
+    let (_, input) = question(&site.hears(START, 1, RoomInput::attach()));
     let mut out = Vec::new();
     with_view(START, |view| anchor.0.handle(View { full: false, ..view }, gateway(9), input, &mut out));
     assert_eq!(answer(&out), None);

@@ -16,7 +16,7 @@ use chappe_proto::registry::State;
 use chappe_proto::registry::rights::{Right, is_over, right};
 use chappe_proto::signal::member::Gateway;
 use chappe_proto::signal::room::Output;
-use chappe_proto::signal::route::{FromRoom, ProxyInput, RoomInput, Since, ToRoom};
+use chappe_proto::signal::route::{FromRoom, ProxyInput, RoomInput, ToRoom};
 use chappe_proto::signal::site::{Plan, Site, View};
 
 pub use asked::{CountPeers, ListPeers, WhereIs};
@@ -251,7 +251,7 @@ impl RoomActor {
         if behind && self.behind.insert(gateway) {
             ctx.run_later(limits::CATCH_UP, move |actor, ctx| {
                 actor.behind.remove(&gateway);
-                actor.input(gateway, RoomInput::Attach { held: None, since: Since::default() }, ctx);
+                actor.input(gateway, RoomInput::attach(), ctx);
             });
         }
     }

@@ -72,6 +72,14 @@ pub struct Gateway {
     pub generation: Generation,
 }
 
+impl Gateway {
+    /// Whether it is over where `lost` is: the same life of its node, or one before.
+    #[must_use]
+    pub fn ended_with(self, lost: Self) -> bool {
+        self.node == lost.node && self.generation <= lost.generation
+    }
+}
+
 /// What others see of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {

@@ -117,7 +117,7 @@ pub struct Proxy {
 impl Proxy {
     /// Attaches `gateway`, which is this node, to the room in this shard.
     pub fn new(now: Now, gateway: Gateway, shard: Shard, epoch: Epoch, out: &mut Vec<Output>) -> Self {
-        out.push(Output::Room(RoomInput::Attach { held: None, since: Since::default() }));
+        out.push(Output::Room(RoomInput::attach()));
         Self {
             gateway,
             shard,

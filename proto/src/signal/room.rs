@@ -1,10 +1,11 @@
 //! The room machine: the one truth about who is in a room, on its owner. Who comes in, stays and
-//! returns is in [`admission`], who is sent away in [`removal`], what a new owner learns of the former one's
-//! room in [`adoption`], what it may still do without a lease in [`frozen`].
+//! returns is in [`admission`], who is sent away in [`removal`], what passes between peers in [`relay`], what a new
+//! owner learns of the former one's room in [`adoption`], what it may still do without a lease in [`frozen`].
 
 mod admission;
 mod adoption;
 mod frozen;
+mod relay;
 mod removal;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,9 +15,8 @@ use std::time::Duration;
 use super::age::Began;
 use super::code::LeaveReason;
 use super::follow::digest;
-use super::json::Json;
 use super::member::{Gateway, Policy};
-use super::route::{Ack, Entry, ProxyInput, RoomChange, RoomInput, Signal, Since};
+use super::route::{Entry, ProxyInput, RoomChange, RoomInput, Since};
 use crate::id::{Attach, Change, Epoch, Identity, NodeId, PeerId, SessionId};
 use crate::limits;
 use crate::time::{Mono, Now, Unix};
@@ -270,11 +270,10 @@ impl Room {
         if self.lost_while_frozen(lost) {
             return;
         }
-        let of_it = |gateway: Gateway| gateway.node == lost.node && gateway.generation <= lost.generation;
-        self.gateways.retain(|gateway| !of_it(*gateway));
-        self.turn_away(now, |present| of_it(present.entry.gateway), out);
+        self.gateways.retain(|gateway| !gateway.ended_with(lost));
+        self.turn_away(now, |present| present.entry.gateway.ended_with(lost), out);
         let waited = self.expected.len();
-        self.expected.retain(|gateway| !of_it(*gateway));
+        self.expected.retain(|gateway| !gateway.ended_with(lost));
         let waited = if self.expected.len() < waited {
             // Nobody knows who was there, and they have a grace from now on.
             (self.unbroken, self.settling_since) = (false, Some(now.mono));
@@ -333,62 +332,8 @@ impl Room {
         out.push(Output::All(ProxyInput::Changed { n: self.n, broadcasts: self.broadcasts, change }));
     }
 
-    /// Removes those whom the registry has revoked and nobody here was told of: a former owner asked for it,
-    /// and was one no more when it was committed.
-    fn expel(&mut self, revoked: Revoked<'_>, out: &mut Vec<Output>) {
-        let is_so = |present: &&Present| {
-            let member = &present.entry.member;
-            revoked(member.seat.session, member.profile.identity.as_ref())
-        };
-        let all = self.present.values().filter(is_so).map(|present| present.entry.member.seat.peer);
-        let all: Vec<PeerId> = all.collect();
-        for peer in all {
-            self.remove(peer, LeaveReason::Kicked, out);
-        }
-    }
-
     fn holds(&self, gateway: Gateway, peer: PeerId) -> bool {
         self.present.get(&peer).is_some_and(|present| present.entry.gateway == gateway)
-    }
-
-    fn signal(&self, from: Gateway, signal: Signal, out: &mut Vec<Output>) {
-        if !self.holds(from, signal.from) {
-            return; // a former gateway's; the present one sends it again
-        }
-        let (from_peer, to, id) = (signal.from, signal.to, signal.id);
-        match self.present.get(&to) {
-            // Its sender's gateway holds it and sends it again when the receiver is back,
-            Some(to) if to.entry.member.away => {}
-            Some(to) => out.push(Output::To(to.entry.gateway, ProxyInput::Signal(signal))),
-            None => {
-                let was_here = self.left_for(to).is_some();
-                // or has come back to this owner, who may not know all where it holds no lease.
-                if was_here || (self.settled && self.frozen.is_none()) {
-                    let body = ProxyInput::Undelivered { from: from_peer, to, id, was_here };
-                    out.push(Output::To(from, body));
-                    return;
-                }
-            }
-        }
-        if self.here != Some(from.node) {
-            out.push(Output::To(from, ProxyInput::Taken { from: from_peer, to, id }));
-        }
-    }
-
-    fn ack(&self, from: Gateway, ack: Ack, out: &mut Vec<Output>) {
-        if self.holds(from, ack.to)
-            && let Some(sender) = self.present.get(&ack.from)
-        {
-            out.push(Output::To(sender.entry.gateway, ProxyInput::Ack(ack)));
-        }
-    }
-
-    fn broadcast(&mut self, from: Gateway, peer: PeerId, payload: Json, out: &mut Vec<Output>) {
-        if !self.holds(from, peer) {
-            return;
-        }
-        self.broadcasts += 1;
-        out.push(Output::All(ProxyInput::Broadcast { from: peer, n: self.broadcasts, payload }));
     }
 
     /// Removes those whose grace is over, and says who of a former owner's room did not come back.

@@ -319,7 +319,7 @@ impl Site {
 
     /// A gateway's process has ended, or it is cut off for good.
     pub fn handle_gateway_lost(&mut self, view: View<'_>, lost: Gateway, out: &mut Vec<Output>) {
-        self.waiting.retain(|held, _| held.node != lost.node || held.generation > lost.generation);
+        self.waiting.retain(|gateway, _| !gateway.ended_with(lost));
         if let Role::Anchor(anchor) = &mut self.role {
             anchor.lose(lost);
         }

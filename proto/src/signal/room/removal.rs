@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::code::{ErrorCode, LeaveReason, Refusal};
 use super::super::member::Gateway;
 use super::super::route::ProxyInput;
-use super::{Output, Revocation, Room};
+use super::{Output, Present, Revocation, Revoked, Room};
 use crate::id::PeerId;
 use crate::limits;
 use crate::time::Now;
@@ -75,6 +75,20 @@ impl Room {
         }
     }
 
+    /// Removes those whom the registry has revoked and nobody here was told of: a former owner asked for it,
+    /// and was one no more when it was committed.
+    pub(super) fn expel(&mut self, revoked: Revoked<'_>, out: &mut Vec<Output>) {
+        let is_so = |present: &&Present| {
+            let member = &present.entry.member;
+            revoked(member.seat.session, member.profile.identity.as_ref())
+        };
+        let all = self.present.values().filter(is_so).map(|present| present.entry.member.seat.peer);
+        let all: Vec<PeerId> = all.collect();
+        for peer in all {
+            self.remove(peer, LeaveReason::Kicked, out);
+        }
+    }
+
     /// The same identity has joined again while its revocation was on its way: that session goes too.
     fn revoke_successor(&self, revocation: &Revocation, out: &mut Vec<Output>) {
         let Some(identity) = revocation.identity.as_ref().filter(|_| revocation.bars_identity) else {
@@ -103,13 +117,11 @@ impl Revocation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::follow::digest;
-    use super::super::super::route::RoomChange;
-    use crate::signal::route::Since;
     use std::collections::BTreeMap;
 
+    use super::super::super::follow::digest;
     use super::super::super::member::{Grants, Member, Policy, Profile, Seat};
-    use super::super::super::route::RoomInput;
+    use super::super::super::route::{RoomChange, RoomInput};
     use super::*;
     use crate::id::{Attach, Epoch, Generation, Identity, NodeId, SessionId};
     use crate::time::{Mono, Unix};
@@ -147,13 +159,7 @@ mod tests {
     #[test]
     fn who_joins_again_while_a_kick_is_committed_goes_too() {
         let (mut room, mut out) = (Room::new(Epoch(1), Policy::default()), Vec::new());
-        room.handle(
-            NOW,
-            GATEWAY,
-            RoomInput::Attach { held: None, since: Since::default() },
-            &|_, _| false,
-            &mut out,
-        );
+        room.handle(NOW, GATEWAY, RoomInput::attach(), &|_, _| false, &mut out);
         let ada = announce(&mut room, 1, "ada", &mut out);
         let bob = announce(&mut room, 2, "bob", &mut out);
         let kick = RoomInput::Kick { by: ada, peer: bob, ban: false };
@@ -174,13 +180,7 @@ mod tests {
     #[test]
     fn whom_a_former_owner_had_kicked_does_not_stay() {
         let (mut room, mut out) = (Room::new(Epoch(1), Policy::default()), Vec::new());
-        room.handle(
-            NOW,
-            GATEWAY,
-            RoomInput::Attach { held: None, since: Since::default() },
-            &|_, _| false,
-            &mut out,
-        );
+        room.handle(NOW, GATEWAY, RoomInput::attach(), &|_, _| false, &mut out);
         let ada = announce(&mut room, 1, "ada", &mut out);
         let bob = announce(&mut room, 2, "bob", &mut out);
         out.clear();

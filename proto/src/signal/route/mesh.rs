@@ -120,6 +120,13 @@ pub enum RoomInput {
 }
 
 impl RoomInput {
+    /// The attachment of a gateway that holds nothing of a former owner's room, and was not told since when it is
+    /// there.
+    #[must_use]
+    pub fn attach() -> Self {
+        Self::Attach { held: None, since: Since::default() }
+    }
+
     /// Who is to hear of it, and what, where it does not reach the room: nobody says again a broadcast or a
     /// kick, as all else is until it is answered.
     #[must_use]

@@ -98,7 +98,7 @@ impl Anchor {
 
     /// A gateway's process has ended.
     pub(super) fn lose(&mut self, lost: Gateway) {
-        self.elsewhere.retain(|held| held.node != lost.node || held.generation > lost.generation);
+        self.elsewhere.retain(|gateway| !gateway.ended_with(lost));
     }
 
     /// The site in that shard speaks.
