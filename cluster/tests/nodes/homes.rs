@@ -82,10 +82,7 @@ async fn rehome(node: &Running, room: &RoomKey, from: Shard, to: Shard) {
 async fn a_room_moves_with_its_people_and_outlives_its_home_and_its_anchor() {
     let dirs: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
     let first = found(dirs[0].path()).await;
-    let app = AppId::new("default").unwrap();
-    let policy = AppPolicy { anonymous: true, ..AppPolicy::default() };
-    let command = Command::AppAdd { app: app.clone(), name: "Test".into(), policy };
-    first.node.proposals.propose(command, SOON).await.unwrap().outcome.accepted().unwrap();
+    let app = add_app(&first, "default", AppPolicy { anonymous: true, ..AppPolicy::default() }).await;
     let mut nodes = vec![first];
     for dir in &dirs[1..] {
         let token = invite(&nodes[0]).await;

@@ -22,7 +22,7 @@ use chappe_proto::mesh::node::{Body, Lane};
 use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::registry::{AppPolicy, Command, Refusal, State};
 use chappe_proto::signal::member::{Gateway, Grants, Member, Profile, Seat};
-use chappe_proto::signal::route::{RoomInput, Since, ToRoom};
+use chappe_proto::signal::route::{RoomInput, ToRoom};
 use chappe_proto::time::Unix;
 
 /// What must happen within this happens at all.
@@ -63,6 +63,14 @@ async fn invite(by: &Running) -> Token {
 
 async fn joined(dir: &Path, token: Token) -> Running {
     start::start(config(dir, Begin::Join(Box::new(token)))).await.unwrap()
+}
+
+/// An app, with this policy.
+async fn add_app(by: &Running, name: &str, policy: AppPolicy) -> AppId {
+    let app = AppId::new(name).unwrap();
+    let command = Command::AppAdd { app: app.clone(), name: "Test".into(), policy };
+    by.node.proposals.propose(command, SOON).await.unwrap().outcome.accepted().unwrap();
+    app
 }
 
 /// The node stops, and begins again where the others look for it.
@@ -168,9 +176,7 @@ async fn becomes(what: impl Fn() -> bool) {
 async fn a_frame_of_a_former_life_attaches_nobody_to_a_room() {
     let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
     let first = found(dirs[0].path()).await;
-    let app = AppId::new("test").unwrap();
-    let command = Command::AppAdd { app: app.clone(), name: "Test".into(), policy: AppPolicy::default() };
-    first.node.proposals.propose(command, SOON).await.unwrap().outcome.accepted().unwrap();
+    let app = add_app(&first, "test", AppPolicy::default()).await;
     let second = joined(dirs[1].path(), invite(&first).await).await;
     until(&first, |state| owned(state, 1) == 2048).await;
     becomes(|| second.node.mesh.links().borrow().reaches(NodeId(1))).await;
@@ -185,13 +191,7 @@ async fn a_frame_of_a_former_life_attaches_nobody_to_a_room() {
     };
     let room = (0..).map(name).find(stays).unwrap();
     let (shard, epoch) = first.node.anchor(&room);
-    let frame = ToRoom {
-        room: room.clone(),
-        shard,
-        epoch,
-        gateway: former,
-        body: RoomInput::Attach { held: None, since: Since::default() },
-    };
+    let frame = ToRoom { room: room.clone(), shard, epoch, gateway: former, body: RoomInput::attach() };
     second.node.mesh.send(NodeId(1), Lane::of(&room), Body::ToRoom(frame)).unwrap();
 
     // The room begins with the frame; nobody follows it, so that it ends.
@@ -219,9 +219,7 @@ async fn who_asked_for_a_kick_is_answered_though_the_room_ends_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
     let first = found(dir.path()).await;
     let node = &first.node;
-    let app = AppId::new("test").unwrap();
-    let command = Command::AppAdd { app: app.clone(), name: "Test".into(), policy: AppPolicy::default() };
-    node.proposals.propose(command, SOON).await.unwrap().outcome.accepted().unwrap();
+    let app = add_app(&first, "test", AppPolicy::default()).await;
     until(&first, |state| owned(state, 1) == 4096).await;
     becomes(|| node.lease.holds()).await;
 
@@ -233,7 +231,7 @@ async fn who_asked_for_a_kick_is_answered_though_the_room_ends_meanwhile() {
     let peer = member.seat.peer;
     // Where it has none, the node says at once that nobody is there.
     let _proxy = ProxyActor::of(node, &key).unwrap();
-    room.send(ProxySays(says(RoomInput::Attach { held: None, since: Since::default() }))).await.unwrap();
+    room.send(ProxySays(says(RoomInput::attach()))).await.unwrap();
     let announce = RoomInput::Announce {
         member,
         marks: BTreeMap::new(),
