@@ -51,6 +51,7 @@ fn talk_while(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut talk = Talk::join(&room, one, other).await;
+            // Nothing to wait for: how long all is well, the link is cut, and all is well again.
             talk.during(tokio::time::sleep(Duration::from_secs(1))).await;
             let during = talk
                 .during(async {
