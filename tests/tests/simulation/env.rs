@@ -66,6 +66,8 @@ pub(crate) enum Event {
     Synced { node: usize, life: u32, number: u64 },
     /// A snapshot is encoded.
     Built { node: usize, life: u32 },
+    /// A process that is to stop says so.
+    Stops { node: usize, life: u32 },
     /// Something breaks, or is mended.
     Fault(Fault),
 }

@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     Drain(usize),
     /// or calls it off.
     Undrain(usize),
+    /// A process is to stop, and empties itself first.
+    Stop(usize),
     /// An admin of this client's room kicks somebody, or bans.
     Kick(usize, bool),
     /// The network swallows a client's socket, and nobody is told.
@@ -57,6 +59,7 @@ pub(crate) enum Kind {
     SlowDisks,
     Clocks,
     Drains,
+    Stops,
     Kicks,
     LostSockets,
     Reloads,
@@ -64,7 +67,7 @@ pub(crate) enum Kind {
     Moves,
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::Crashes,
     Kind::Pauses,
     Kind::Partitions,
@@ -72,6 +75,7 @@ const KINDS: [Kind; 12] = [
     Kind::SlowDisks,
     Kind::Clocks,
     Kind::Drains,
+    Kind::Stops,
     Kind::Kicks,
     Kind::LostSockets,
     Kind::Reloads,
@@ -134,6 +138,18 @@ fn one(dice: &mut Dice, kind: Kind, (nodes, clients): (usize, usize)) -> Vec<(Du
         Kind::Drains => {
             let lasts = dice.up_to(ms(6000));
             vec![(now, Fault::Drain(node)), (lasts, Fault::Undrain(node))]
+        }
+        Kind::Stops => {
+            let (mut lasts, down) = (dice.up_to(ms(3000)), dice.up_to(ms(2000)));
+            let mut faults = vec![(now, Fault::Stop(node))];
+            // It is found gone in the middle of it, and what it said was of another life.
+            if dice.one_in(3) {
+                let (at, stopped) = (dice.up_to(lasts), dice.between(ms(1200), ms(3000)));
+                faults.extend([(at, Fault::Pause(node)), (at + stopped, Fault::Resume(node))]);
+                lasts += stopped;
+            }
+            faults.extend([(lasts, Fault::Crash(node)), (lasts + down, Fault::Start(node))]);
+            faults
         }
         Kind::Kicks => {
             // Whoever is to answer it may die just before, or just after.

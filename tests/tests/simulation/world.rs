@@ -37,6 +37,8 @@ struct Host {
     due: Duration,
     clocks: Clocks,
     paused: bool,
+    /// Its process is to stop.
+    stopping: bool,
 }
 
 /// What a seed amounted to.
@@ -137,6 +139,7 @@ impl World {
                 due: Duration::MAX,
                 clocks: Clocks { booted: dice.up_to(ms(1_000_000)), late },
                 paused: false,
+                stopping: false,
             }
         });
         let hosts = hosts.collect();

@@ -65,6 +65,8 @@ fn some_command() -> impl Strategy<Value = Command> {
             weight,
             draining
         }),
+        (node(), (0u64..4).prop_map(Generation))
+            .prop_map(|(node, generation)| Command::NodeStopping { node, generation }),
         node().prop_map(|node| Command::NodeRemove { node }),
         moves().prop_map(|moves| Command::Moving { moves }),
         moves().prop_map(|moves| Command::Moved { moves }),

@@ -62,7 +62,7 @@ const fn mix(sum: u64, number: u64) -> u64 {
 fn digest(state: &State, shards: u64) -> u64 {
     let mut sum = mix(mix(mix(SEED, state.index().0), state.now().millis()), shards);
     for (id, node) in state.nodes() {
-        let how = node.state as u64 + 2 * u64::from(node.draining);
+        let how = node.state as u64 + 2 * u64::from(node.draining) + 4 * u64::from(node.stopping);
         sum = [id.0, node.generation.0, node.since.millis(), how].into_iter().fold(sum, mix);
     }
     mix(sum, state.bans(state.now()).count() as u64)

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chappe_proto::id::PeerId;
-use chappe_proto::registry::NodeState;
+use chappe_proto::registry::{self, Command, NodeState};
+use chappe_proto::signal::member::Gateway;
 
 use super::Node;
 use crate::breaks::Break;
@@ -36,7 +37,15 @@ impl Node {
     }
 
     pub(crate) fn drains(&self) -> bool {
-        self.gateway.is_some() && self.state.node(self.id).is_some_and(|node| node.draining)
+        self.gateway.is_some() && self.state.node(self.id).is_some_and(registry::Node::drains)
+    }
+
+    /// Says that this process is about to stop, where the registry does not know that it is to own nothing.
+    pub(crate) fn say_stopping(&mut self, env: &mut Env) {
+        let Some(Gateway { node, generation }) = self.gateway else { return };
+        if !self.drains() {
+            self.operate(env, Command::NodeStopping { node, generation });
+        }
     }
 
     /// The sessions that have a socket here.
@@ -84,7 +93,7 @@ impl Node {
     fn elsewhere(&self, env: &Env) -> Vec<String> {
         let fit = self.state.nodes().filter(|(id, held)| {
             let reached = env.net.route(self.index, index_of(*id)).is_some();
-            *id != self.id && held.state == NodeState::Up && !held.draining && reached
+            *id != self.id && held.state == NodeState::Up && !held.drains() && reached
         });
         fit.map(|(id, _)| id.to_string()).collect()
     }

@@ -6,10 +6,13 @@ use chappe_proto::registry::Command;
 
 use super::super::client::{self, Client};
 use super::super::dice::ms;
-use super::super::env::id_of;
+use super::super::env::{Event, id_of};
 use super::super::faults::Fault;
 use super::super::node::Node;
 use super::World;
+
+/// A process that is to stop looks so often whether the registry knows.
+const SAY_STOPPING_EVERY: Duration = ms(1000);
 
 impl World {
     pub(super) fn fault(&mut self, fault: Fault) {
@@ -36,6 +39,10 @@ impl World {
             }
             Fault::Undrain(node) => {
                 self.operate(Command::NodeSet { node: id_of(node), weight: 1, draining: false });
+            }
+            Fault::Stop(node) => {
+                self.hosts[node].stopping |= self.hosts[node].node.is_some();
+                self.env.later(Duration::ZERO, Event::Stops { node, life: self.env.lives[node] });
             }
             Fault::Kick(client, ban) => self.kick(client, ban),
             Fault::Move(client, to) => {
@@ -80,7 +87,7 @@ impl World {
         if self.hosts[node].node.take().is_none() {
             return;
         }
-        self.hosts[node].paused = false;
+        (self.hosts[node].paused, self.hosts[node].stopping) = (false, false);
         self.env.lives[node] += 1;
         self.env.forget_held(node);
         let env = &mut self.env;
@@ -144,6 +151,20 @@ impl World {
         }
     }
 
+    /// A process that is to stop says so, until it ends: another life of it may have begun meanwhile.
+    pub(super) fn stops(&mut self, node: usize, life: u32) {
+        if life != self.env.lives[node] {
+            return;
+        }
+        if !self.hosts[node].paused {
+            self.hosts[node].act(&mut self.env, |node, env| {
+                node.say_stopping(env);
+                node.settle(env);
+            });
+        }
+        self.env.later(SAY_STOPPING_EVERY, Event::Stops { node, life });
+    }
+
     fn operate(&mut self, command: Command) {
         let awake: Vec<usize> = (0..self.hosts.len()).filter(|node| self.is_awake(*node)).collect();
         if let Some(node) = self.env.dice.pick(&awake) {
@@ -175,6 +196,9 @@ impl World {
         for node in 0..nodes {
             self.env.disks[node].slow = ms(4);
             self.resume(node);
+            if self.hosts[node].stopping {
+                self.crash(node);
+            }
             self.start(node);
             self.operate(Command::NodeSet { node: id_of(node), weight: 1, draining: false });
         }

@@ -52,6 +52,7 @@ impl World {
                     self.at_node(node, event, |node, env| node.synced(env, number));
                 }
             }
+            Event::Stops { node, life } => self.stops(node, life),
             Event::Built { node, life } => {
                 if life == self.env.lives[node] {
                     self.at_node(node, event, |node, env| node.built(env));
