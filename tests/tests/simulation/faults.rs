@@ -139,18 +139,7 @@ fn one(dice: &mut Dice, kind: Kind, (nodes, clients): (usize, usize)) -> Vec<(Du
             let lasts = dice.up_to(ms(6000));
             vec![(now, Fault::Drain(node)), (lasts, Fault::Undrain(node))]
         }
-        Kind::Stops => {
-            let (mut lasts, down) = (dice.up_to(ms(3000)), dice.up_to(ms(2000)));
-            let mut faults = vec![(now, Fault::Stop(node))];
-            // It is found gone in the middle of it, and what it said was of another life.
-            if dice.one_in(3) {
-                let (at, stopped) = (dice.up_to(lasts), dice.between(ms(1200), ms(3000)));
-                faults.extend([(at, Fault::Pause(node)), (at + stopped, Fault::Resume(node))]);
-                lasts += stopped;
-            }
-            faults.extend([(lasts, Fault::Crash(node)), (lasts + down, Fault::Start(node))]);
-            faults
-        }
+        Kind::Stops => stop(dice, node),
         Kind::Kicks => {
             // Whoever is to answer it may die just before, or just after.
             let mut faults = vec![(now, Fault::Kick(client, dice.one_in(2)))];
@@ -163,35 +152,52 @@ fn one(dice: &mut Dice, kind: Kind, (nodes, clients): (usize, usize)) -> Vec<(Du
         Kind::LostSockets => {
             vec![(now, if dice.one_in(3) { Fault::BlackHole(client) } else { Fault::Drop(client) })]
         }
-        Kind::Moves => {
-            let to = (!dice.one_in(4)).then(|| Shard(dice.below(limits::SHARDS.into()) as u16));
-            let mut faults = vec![(now, Fault::Move(client, to))];
-            // Away and back, at once or after a while.
-            if dice.one_in(2) {
-                let back = if dice.one_in(2) { dice.up_to(ms(600)) } else { dice.up_to(ms(4000)) };
-                faults.push((back, Fault::Move(client, None)));
-            }
-            let at = dice.up_to(ms(60));
-            match dice.below(6) {
-                0 | 1 => {
-                    let down = dice.up_to(ms(3000));
-                    faults.extend([(at, Fault::Crash(node)), (at + down, Fault::Start(node))]);
-                }
-                2 => {
-                    let stopped = dice.up_to(ms(900));
-                    faults.extend([(at, Fault::Pause(node)), (at + stopped, Fault::Resume(node))]);
-                }
-                3 => {
-                    let lasts = dice.up_to(ms(3000));
-                    faults.extend([(at, Fault::Drain(node)), (at + lasts, Fault::Undrain(node))]);
-                }
-                _ => {}
-            }
-            faults
-        }
+        Kind::Moves => moves(dice, node, client),
         Kind::Reloads => vec![(now, Fault::Reload(client))],
         Kind::Leaves => vec![(now, if dice.one_in(4) { Fault::Leave(client) } else { Fault::Drop(client) })],
     }
+}
+
+/// A process that is to stop says so, and ends a little later.
+fn stop(dice: &mut Dice, node: usize) -> Vec<(Duration, Fault)> {
+    let (mut lasts, down) = (dice.up_to(ms(3000)), dice.up_to(ms(2000)));
+    let mut faults = vec![(Duration::ZERO, Fault::Stop(node))];
+    // It is found gone in the middle of it, and what it said was of another life.
+    if dice.one_in(3) {
+        let (at, stopped) = (dice.up_to(lasts), dice.between(ms(1200), ms(3000)));
+        faults.extend([(at, Fault::Pause(node)), (at + stopped, Fault::Resume(node))]);
+        lasts += stopped;
+    }
+    faults.extend([(lasts, Fault::Crash(node)), (lasts + down, Fault::Start(node))]);
+    faults
+}
+
+/// A room moves, perhaps just when something befalls a node.
+fn moves(dice: &mut Dice, node: usize, client: usize) -> Vec<(Duration, Fault)> {
+    let to = (!dice.one_in(4)).then(|| Shard(dice.below(limits::SHARDS.into()) as u16));
+    let mut faults = vec![(Duration::ZERO, Fault::Move(client, to))];
+    // Away and back, at once or after a while.
+    if dice.one_in(2) {
+        let back = if dice.one_in(2) { dice.up_to(ms(600)) } else { dice.up_to(ms(4000)) };
+        faults.push((back, Fault::Move(client, None)));
+    }
+    let at = dice.up_to(ms(60));
+    match dice.below(6) {
+        0 | 1 => {
+            let down = dice.up_to(ms(3000));
+            faults.extend([(at, Fault::Crash(node)), (at + down, Fault::Start(node))]);
+        }
+        2 => {
+            let stopped = dice.up_to(ms(900));
+            faults.extend([(at, Fault::Pause(node)), (at + stopped, Fault::Resume(node))]);
+        }
+        3 => {
+            let lasts = dice.up_to(ms(3000));
+            faults.extend([(at, Fault::Drain(node)), (at + lasts, Fault::Undrain(node))]);
+        }
+        _ => {}
+    }
+    faults
 }
 
 /// Whole, one-way, or of one link alone.

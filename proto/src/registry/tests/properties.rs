@@ -27,19 +27,43 @@ fn some_relay_users() -> impl Strategy<Value = Command> {
     ]
 }
 
+/// Of nodes and what they own.
+fn some_node_command() -> impl Strategy<Value = Command> {
+    let node = || (0u64..5).prop_map(NodeId);
+    let moves = || {
+        let shards = prop::collection::vec(((0u16..8).prop_map(Shard), (0u64..4).prop_map(Epoch)), 0..4);
+        prop::collection::vec((node(), shards).prop_map(|(to, shards)| Moves { to, shards }), 0..3)
+    };
+    prop_oneof![
+        node().prop_map(|node| Command::NodeAdd { node, region: region() }),
+        node().prop_map(up),
+        (node(), (0u64..4).prop_map(Generation), moves())
+            .prop_map(|(node, generation, moves)| Command::NodeDown { node, generation, moves }),
+        (node(), 0u16..3, any::<bool>()).prop_map(|(node, weight, draining)| Command::NodeSet {
+            node,
+            weight,
+            draining
+        }),
+        (node(), (0u64..4).prop_map(Generation))
+            .prop_map(|(node, generation)| Command::NodeStopping { node, generation }),
+        node().prop_map(|node| Command::NodeRemove { node }),
+        moves().prop_map(|moves| Command::Moving { moves }),
+        moves().prop_map(|moves| Command::Moved { moves }),
+    ]
+}
+
 /// Ids out of a small space, so that commands meet what others made.
 fn some_command() -> impl Strategy<Value = Command> {
-    let node = || (0u64..5).prop_map(NodeId);
+    prop_oneof![8 => some_node_command(), 20 => some_other_command()]
+}
+
+fn some_other_command() -> impl Strategy<Value = Command> {
     let apps = || prop::sample::select(vec!["a", "b", "c"]).prop_map(app);
     let key = || (0u8..6).prop_map(|n| KeyId::from_random([n; 15]));
     let edge = || prop::sample::select(vec!["e1", "e2"]).prop_map(|name| EdgeId::new(name).unwrap());
     let state = prop::sample::select(vec![EdgeState::Admitted, EdgeState::Draining, EdgeState::Removed]);
     let room = |app| RoomKey { app, room: RoomName::new("r").unwrap() };
     let who = || (0u8..3).prop_map(|n| Identity::new(&format!("i{n}")).unwrap());
-    let moves = || {
-        let shards = prop::collection::vec(((0u16..8).prop_map(Shard), (0u64..4).prop_map(Epoch)), 0..4);
-        prop::collection::vec((node(), shards).prop_map(|(to, shards)| Moves { to, shards }), 0..3)
-    };
     prop_oneof![
         Just(Command::Note),
         Just(Command::ClusterBegin {
@@ -56,20 +80,6 @@ fn some_command() -> impl Strategy<Value = Command> {
         (apps(), key()).prop_map(|(app, key)| Command::KeyAdd { app, key, secret: secret(1) }),
         (key(), any::<bool>()).prop_map(|(key, disabled)| Command::KeySet { key, disabled }),
         key().prop_map(|key| Command::KeyRemove { key }),
-        node().prop_map(|node| Command::NodeAdd { node, region: region() }),
-        node().prop_map(up),
-        (node(), (0u64..4).prop_map(Generation), moves())
-            .prop_map(|(node, generation, moves)| Command::NodeDown { node, generation, moves }),
-        (node(), 0u16..3, any::<bool>()).prop_map(|(node, weight, draining)| Command::NodeSet {
-            node,
-            weight,
-            draining
-        }),
-        (node(), (0u64..4).prop_map(Generation))
-            .prop_map(|(node, generation)| Command::NodeStopping { node, generation }),
-        node().prop_map(|node| Command::NodeRemove { node }),
-        moves().prop_map(|moves| Command::Moving { moves }),
-        moves().prop_map(|moves| Command::Moved { moves }),
         (edge(), 1u16..60_000).prop_map(|(edge, port)| Command::EdgeUp(hello(edge.as_str(), port))),
         (edge(), state, any::<u16>()).prop_map(|(edge, state, weight)| Command::EdgeSet {
             edge,
