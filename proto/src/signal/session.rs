@@ -1,11 +1,12 @@
 //! The session machine: one peer's connection, which outlives its socket. It speaks PROTOCOL.md to
 //! its client and [`super::route`] to its proxy. What becomes of its socket is in [`socket`], what its
-//! client says in [`client`], the answer to a join in [`welcome`], signals in [`delivery`], offers of edges in
-//! [`edges`].
+//! client says in [`client`], what its proxy says in [`proxy`], the answer to a join in [`welcome`], signals in
+//! [`delivery`], offers of edges in [`edges`].
 
 mod client;
 mod delivery;
 mod edges;
+mod proxy;
 mod socket;
 mod welcome;
 
@@ -20,12 +21,11 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::age::Began;
 use super::bucket::Bucket;
 use super::code::{CloseCode, ErrorCode, LeaveReason, Refusal};
-use super::follow::change_frame;
-use super::frame::{GoneReason, IceReason, ServerFrame, UndeliveredReason};
+use super::frame::{IceReason, ServerFrame, UndeliveredReason};
 use super::member::{Member, Policy};
 use super::outbox::{Inbox, Outbox};
 use super::resume::{Presented, SealingKeys};
-use super::route::{ChangeNews, FromSession, RoomChange, ToSession};
+use super::route::FromSession;
 use crate::id::{Attach, EdgeId, PeerId, Region, RoomKey};
 use crate::limits;
 use crate::mesh::uplink::Secret;
@@ -233,107 +233,6 @@ impl Session {
         }
         self.phase = Phase::Over;
         out.push(Output::Over);
-    }
-
-    // ---------------------------------------------------------------------------- what it is sent
-
-    /// What its proxy says.
-    pub fn handle_proxy(&mut self, now: Now, world: &World, input: ToSession, out: &mut Vec<Output>) {
-        if self.is_over() {
-            return;
-        }
-        match input {
-            ToSession::Admitted { attach, at, profile, others, broadcasts } => {
-                if attach >= self.member.attach {
-                    self.admitted(attach, at, profile);
-                    if self.socket.is_some() {
-                        self.welcome(now, world, at, &others, broadcasts, out);
-                    }
-                }
-            }
-            ToSession::NotAdmitted(refusal) => {
-                self.refuse(&refusal, out);
-                let banned = refusal.code == ErrorCode::Banned;
-                self.end(if banned { CloseCode::Banned } else { CloseCode::Refused }, out);
-            }
-            ToSession::Elsewhere { tie: true } => self.end(CloseCode::Elsewhere, out),
-            ToSession::Elsewhere { tie: false } => {
-                self.gone(GoneReason::Replaced, CloseCode::Replaced, out);
-            }
-            ToSession::Gone(reason) => {
-                let code = match reason {
-                    GoneReason::Revoked => CloseCode::Kicked,
-                    GoneReason::Replaced => CloseCode::Replaced,
-                    GoneReason::Unknown | GoneReason::Expired => CloseCode::Lost,
-                };
-                self.gone(reason, code, out);
-            }
-            ToSession::Changed(news) => self.changed(now, &news, out),
-            ToSession::Signal(signal) => self.deliver(now, &signal, out),
-            ToSession::Ack(ack) => self.acked(now, ack.to, ack.id, out),
-            ToSession::Undelivered { to, id: _, was_here } => {
-                let reason = if was_here { UndeliveredReason::Gone } else { UndeliveredReason::Unknown };
-                self.give_up(to, reason, out);
-            }
-            ToSession::Resend => {
-                let peers: Vec<PeerId> = self.outboxes.keys().copied().collect();
-                for peer in peers {
-                    self.resend_anew(now, peer, out);
-                }
-            }
-            ToSession::Text(text) => self.pass(&text, out),
-            ToSession::Error(refusal) => self.refuse(&refusal, out),
-        }
-    }
-
-    /// The room has it no more. A client that waits for the answer to its `resume` is told `gone` and
-    /// may join afresh on the same socket.
-    fn gone(&mut self, reason: GoneReason, code: CloseCode, out: &mut Vec<Output>) {
-        if matches!(self.phase, Phase::Entering(Entering::Resumed | Entering::Rebuilt)) {
-            self.tell(&ServerFrame::Gone { reason }, out);
-            self.socket = None;
-        }
-        self.end(code, out);
-    }
-
-    fn changed(&mut self, now: Now, news: &ChangeNews, out: &mut Vec<Output>) {
-        let me = self.member.seat.peer;
-        if news.change.peer() == me {
-            match &news.change {
-                RoomChange::Left { reason, .. } => {
-                    self.gone(GoneReason::from(*reason), reason.close_code(), out);
-                }
-                // One who is hidden sees it too, and nobody else.
-                change @ RoomChange::Updated { .. } => {
-                    let text = news.text.clone().unwrap_or_else(|| change_frame(change).text());
-                    self.pass(&text, out);
-                }
-                _ => {} // the answer to an announcement: `admitted` says it
-            }
-            return;
-        }
-        if let Some(text) = &news.text {
-            self.pass(text, out);
-        }
-        match &news.change {
-            RoomChange::Left { peer, .. } => {
-                self.inboxes.remove(peer);
-                self.give_up(*peer, UndeliveredReason::Gone, out);
-            }
-            RoomChange::Back { peer, marks, .. } => {
-                if let Some(mark) = marks.get(&me) {
-                    self.acked(now, *peer, *mark, out);
-                }
-                self.resend_anew(now, *peer, out);
-            }
-            // Back, perhaps, in a room that had forgotten it.
-            RoomChange::Joined(entry) => {
-                let peer = entry.member.seat.peer;
-                self.not_gone(peer);
-                self.resend_anew(now, peer, out);
-            }
-            _ => {}
-        }
     }
 
     // -------------------------------------------------------------------------------------- timers

@@ -3,15 +3,19 @@
 //! letting go of its socket, joins afresh when told that it is gone. It knows nothing of the servers but
 //! their frames. One that was sent away is stubborn: it tries its token again and again.
 
+mod frames;
+mod outbox;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chappe_proto::id::{Identity, KeyId, PeerId, RoomKey};
 use chappe_proto::signal::bucket::Bucket;
-use chappe_proto::time::{Mono, Unix};
-use serde_json::{Value, json};
+use chappe_proto::time::Unix;
+use serde_json::json;
 
 use super::dice::ms;
+use outbox::Outbox;
 
 /// A socket on which its join is not answered is given up after this.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
@@ -20,9 +24,6 @@ const ASK_AFTER: Duration = ms(4000);
 const ANSWER_TO_PING_WITHIN: Duration = ms(2500);
 const BACKOFF_MS: [u64; 4] = [0, 300, 1200, 2700];
 const STUBBORN_EVERY: Duration = ms(1500);
-/// What a client holds unsettled for one receiver at most: below `unacked_max`.
-const HELD_MAX: usize = 60;
-
 /// Who somebody is.
 #[derive(Debug, Clone)]
 pub(crate) struct Who {
@@ -31,15 +32,6 @@ pub(crate) struct Who {
     pub(crate) key: KeyId,
     pub(crate) admin: bool,
     pub(crate) token_until: Unix,
-}
-
-/// The signals to one receiver that are not settled: `held[0]` has the id `base + 1`.
-#[derive(Debug, Default)]
-struct Outbox {
-    base: u64,
-    sent: u64,
-    held: Vec<u64>,
-    paused_until: Duration,
 }
 
 /// What became of a client's signals and of those sent to it.
@@ -255,19 +247,6 @@ impl Client {
         self.broadcasts = 0;
     }
 
-    /// Hands a signal over, if it fits. It goes with the next [`Self::pump`].
-    pub(crate) fn signal(&mut self, to: PeerId) {
-        let Some(from) = self.peer else { return };
-        let outbox = self.outboxes.entry(to).or_default();
-        if outbox.held.len() >= HELD_MAX {
-            return;
-        }
-        self.payloads += 1;
-        outbox.held.push(self.payloads);
-        let id = outbox.base + outbox.held.len() as u64;
-        self.facts.push(Fact::Sent { from, to, id, payload: self.payloads });
-    }
-
     /// Says something else, where it is in the room.
     pub(crate) fn say(&self, text: &str) -> Option<Want> {
         self.socket.filter(|_| self.is_live()).map(|socket| Want::Say(socket, text.to_owned()))
@@ -285,45 +264,9 @@ impl Client {
         std::iter::once(said).chain(close).collect()
     }
 
-    fn pump(&mut self, now: Duration, wants: &mut Vec<Want>) {
-        let Some(socket) = self.socket.filter(|_| self.state == State::Live) else { return };
-        while self.acks_at <= now
-            && let Some(from) = self.acks.pop_first()
-        {
-            if self.bucket.take(Mono(now)).is_err() {
-                self.acks.insert(from);
-                self.acks_at = now + ms(100);
-                break;
-            }
-            let mark = self.marks.get(&from).copied().unwrap_or_default();
-            let ack = json!({"type": "ack", "from": from.to_string(), "id": mark});
-            wants.push(Want::Say(socket, ack.to_string()));
-        }
-        for (to, outbox) in &mut self.outboxes {
-            while outbox.paused_until <= now && outbox.sent < outbox.base + outbox.held.len() as u64 {
-                if self.bucket.take(Mono(now)).is_err() {
-                    outbox.paused_until = now + ms(100);
-                    return;
-                }
-                outbox.sent += 1;
-                let payload = outbox.held[(outbox.sent - outbox.base - 1) as usize];
-                let payload = json!([self.who.room.to_string(), payload]);
-                let (id, to) = (outbox.sent, to.to_string());
-                let frame =
-                    json!({"type": "signal", "to": to, "id": id, "kind": "candidate", "payload": payload});
-                wants.push(Want::Say(socket, frame.to_string()));
-            }
-        }
-    }
-
     /// The nodes to connect to, where it was told some: once, since they may be gone as well.
     pub(crate) fn elsewhere(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.elsewhere)
-    }
-
-    /// Whether nothing of it waits for an answer.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.outboxes.values().all(|outbox| outbox.held.is_empty())
     }
 
     /// Peers it may write to.
@@ -405,263 +348,6 @@ impl Client {
             }
         }
     }
-
-    // ------------------------------------------------------------------------------------- frames
-
-    /// A frame of a socket.
-    pub(crate) fn frame(&mut self, now: Duration, socket: u32, text: &str) -> Vec<Want> {
-        let mut wants = Vec::new();
-        let frame: Value = serde_json::from_str(text).unwrap();
-        let kind = frame["type"].as_str().unwrap();
-        if let Some(Moving::Joining { socket: other, .. }) = self.moving
-            && other == socket
-        {
-            self.moved(now, socket, kind, &frame, text, &mut wants);
-        } else if self.socket == Some(socket) {
-            (self.heard, self.asked) = (now, None);
-            self.heed(now, kind, &frame, text, &mut wants);
-        }
-        self.pump(now, &mut wants);
-        wants
-    }
-
-    fn heed(&mut self, now: Duration, kind: &str, frame: &Value, text: &str, wants: &mut Vec<Want>) {
-        match (self.state, kind) {
-            (State::Done, _) | (_, "pong") => {}
-            (_, "ping") => wants.extend(self.socket.map(|s| Want::Say(s, r#"{"type":"pong"}"#.to_owned()))),
-            (State::Joining { .. }, "welcome" | "resumed" | "rebuilt") => {
-                self.welcome(now, kind, frame);
-                if self.leaving {
-                    wants.extend(self.leave());
-                }
-            }
-            (State::Joining { .. }, "gone") => self.gone(now, frame, wants),
-            (State::Joining { .. }, "error") => self.not_let_in(frame, text),
-            (State::Joining { .. }, "moving") => {}
-            (_, "closed") => self.closed(frame, text),
-            (State::Live, _) => self.live(now, kind, frame, text),
-            _ => self.astonished(text),
-        }
-    }
-
-    /// A frame of the socket that it moves to.
-    fn moved(
-        &mut self,
-        now: Duration,
-        socket: u32,
-        kind: &str,
-        frame: &Value,
-        text: &str,
-        wants: &mut Vec<Want>,
-    ) {
-        match kind {
-            "welcome" | "resumed" | "rebuilt" | "gone" => {
-                // The new socket takes the place of the old.
-                self.moving = None;
-                wants.extend(self.socket.replace(socket).map(Want::Close));
-                (self.state, self.heard, self.asked) = (State::Joining { since: now }, now, None);
-                self.heed(now, kind, frame, text, wants);
-            }
-            "ping" => wants.push(Want::Say(socket, r#"{"type":"pong"}"#.to_owned())),
-            "error" => self.not_let_in(frame, text),
-            _ => {} // closed: its loss follows
-        }
-    }
-
-    fn not_let_in(&mut self, frame: &Value, text: &str) {
-        match frame["code"].as_str().unwrap() {
-            "unavailable" | "busy" => {}
-            "banned" if self.barred => {}
-            // Sent away while it was on its way in.
-            "banned" => self.barred = true,
-            _ => self.astonished(text),
-        }
-    }
-
-    fn astonished(&mut self, text: &str) {
-        self.facts.push(Fact::Astonished(text.to_owned()));
-    }
-
-    fn welcome(&mut self, now: Duration, kind: &str, frame: &Value) {
-        let peer = id(&frame["peer"]);
-        if kind == "welcome" {
-            self.facts.push(Fact::Became(peer));
-        } else if kind == "rebuilt" {
-            self.facts.push(Fact::Rebuilt(peer));
-        }
-        if kind != "welcome" && self.peer != Some(peer) {
-            self.astonished(&frame.to_string());
-        }
-        if frame["room"] != self.who.room.room.as_str() {
-            self.facts.push(Fact::Overheard(frame.to_string()));
-        }
-        (self.peer, self.seated) = (Some(peer), self.socket);
-        self.resume = Some(frame["resume"].as_str().unwrap().to_owned());
-        self.grace = ms(frame["limits"]["grace_ms"].as_u64().unwrap());
-        self.broadcasts = frame["broadcasts"].as_u64().unwrap();
-        let limit = |name: &str| u32::try_from(frame["limits"][name].as_u64().unwrap()).unwrap();
-        self.bucket = Bucket::new(limit("frames_per_sec"), limit("frames_burst"));
-        let before = std::mem::take(&mut self.roster);
-        for view in frame["roster"].as_array().unwrap() {
-            self.roster.insert(id(&view["peer"]), view["away"].as_bool().unwrap());
-        }
-        self.missing.retain(|peer, _| !self.roster.contains_key(peer));
-        if kind == "rebuilt" {
-            for peer in before.keys().filter(|peer| !self.roster.contains_key(peer)) {
-                self.missing.entry(*peer).or_insert(now + self.grace);
-            }
-            self.roster.extend(self.missing.keys().map(|peer| (*peer, true)));
-        } else {
-            self.missing.clear();
-        }
-        for outbox in self.outboxes.values_mut() {
-            (outbox.paused_until, outbox.sent) = (Duration::ZERO, outbox.base);
-        }
-        (self.attempt, self.heard, self.asked) = (0, now, None);
-        self.state = State::Live;
-    }
-
-    fn gone(&mut self, now: Duration, frame: &Value, wants: &mut Vec<Want>) {
-        match frame["reason"].as_str().unwrap() {
-            "revoked" => self.barred = true,
-            "replaced" => self.astonished(&frame.to_string()), // this is the newest of its identity
-            // One that has said that it leaves may have left.
-            _ if self.leaving => {}
-            _ => {
-                let grace = self.grace;
-                self.facts.extend(self.seated.map(|socket| Fact::Gone { socket, grace }));
-            }
-        }
-        self.forget();
-        let Some(socket) = self.socket else { return };
-        self.state = State::Joining { since: now };
-        wants.push(Want::Say(socket, self.join_text()));
-    }
-
-    fn closed(&mut self, frame: &Value, text: &str) {
-        if frame["resume"].as_bool().unwrap() {
-            return;
-        }
-        match frame["code"].as_str().unwrap() {
-            "left" => {
-                self.forget();
-                self.state = State::Done;
-            }
-            "kicked" | "banned" => {
-                self.barred = true;
-                self.forget();
-            }
-            "lost" => self.forget(), // joins afresh
-            "refused" if self.peer.is_none() => {}
-            "refused" => self.astonished(text),
-            // By its own newer socket, which it closed if it leaves.
-            "replaced" if self.moving.is_some() || self.leaving => {}
-            _ => self.astonished(text),
-        }
-    }
-
-    fn live(&mut self, now: Duration, kind: &str, frame: &Value, text: &str) {
-        match kind {
-            "signal" => self.signalled(now, frame, text),
-            "delivered" => self.settle(id(&frame["to"]), frame["id"].as_u64().unwrap(), true),
-            "undelivered" => self.settle(id(&frame["to"]), frame["id"].as_u64().unwrap(), false),
-            "peer_joined" => {
-                let peer = id(&frame["peer"]);
-                self.missing.remove(&peer);
-                self.roster.insert(peer, frame["away"].as_bool().unwrap());
-            }
-            "peer_left" => {
-                let peer = id(&frame["peer"]);
-                self.missing.remove(&peer);
-                self.roster.remove(&peer);
-            }
-            "peer_updated" => {
-                let change = frame["change"].as_str().unwrap();
-                if let Some(away) = self.roster.get_mut(&id(&frame["peer"])) {
-                    *away = if change == "metadata" { *away } else { change == "away" };
-                }
-            }
-            "broadcast" => {
-                if frame["payload"] != self.who.room.to_string() {
-                    self.facts.push(Fact::Overheard(text.to_owned()));
-                }
-                self.broadcasts = self.broadcasts.max(frame["n"].as_u64().unwrap());
-            }
-            "moving" if self.moving.is_none() => {
-                let within = frame["within_ms"].as_u64().unwrap();
-                self.moving = Some(Moving::Due(now + ms(self.payloads % (within + 1))));
-                let nodes = frame["to"].as_array().unwrap().iter();
-                self.elsewhere =
-                    nodes.map(|node| node.as_str().unwrap().parse::<usize>().unwrap() - 1).collect();
-            }
-            "moving" => {}
-            "error" => self.refused(now, frame, text),
-            _ => self.astonished(text),
-        }
-    }
-
-    fn signalled(&mut self, now: Duration, frame: &Value, text: &str) {
-        let (from, at) = (id(&frame["from"]), frame["id"].as_u64().unwrap());
-        if frame["payload"][0] != self.who.room.to_string() {
-            self.facts.push(Fact::Overheard(text.to_owned()));
-        }
-        let mark = self.marks.entry(from).or_default();
-        *mark = frame["settled"].as_u64().map_or(*mark, |settled| settled.max(*mark));
-        if at == *mark + 1 {
-            *mark = at;
-            let (to, payload) = (self.peer.unwrap(), frame["payload"][1].as_u64().unwrap());
-            self.facts.push(Fact::Took { from, to, id: at, payload });
-        } else if at > *mark {
-            return;
-        }
-        if self.acks.is_empty() {
-            self.acks_at = now + ms(5);
-        }
-        self.acks.insert(from);
-    }
-
-    fn settle(&mut self, to: PeerId, upto: u64, delivered: bool) {
-        let Some(from) = self.peer else { return };
-        let Some(outbox) = self.outboxes.get_mut(&to) else { return };
-        while outbox.base < upto && !outbox.held.is_empty() {
-            outbox.base += 1;
-            outbox.held.remove(0);
-            let id = outbox.base;
-            self.facts.push(if delivered {
-                Fact::Delivered { from, to, id }
-            } else {
-                Fact::Undelivered { from, to, id }
-            });
-        }
-        outbox.sent = outbox.sent.max(outbox.base);
-    }
-
-    fn refused(&mut self, now: Duration, frame: &Value, text: &str) {
-        let wait = ms(frame["retry_after_ms"].as_u64().unwrap_or(250));
-        match frame["code"].as_str().unwrap() {
-            "busy" | "rate_limited" | "bad_id" if frame["to"].is_string() => {
-                let (to, at) = (id(&frame["to"]), frame["id"].as_u64().unwrap());
-                let gap = frame["code"] == "bad_id";
-                if let Some(outbox) = self.outboxes.get_mut(&to).filter(|outbox| outbox.paused_until <= now) {
-                    outbox.sent = if gap { outbox.base } else { (at - 1).max(outbox.base) };
-                    outbox.paused_until = now + wait;
-                }
-            }
-            "rate_limited" => {
-                for outbox in self.outboxes.values_mut() {
-                    (outbox.sent, outbox.paused_until) = (outbox.base, now + wait);
-                }
-            }
-            // A broadcast or a kick that could not be carried out now; a kick of somebody who has left.
-            "unavailable" => {}
-            "bad_peer" if self.who.admin => {}
-            _ => self.astonished(text),
-        }
-    }
-}
-
-fn id(value: &Value) -> PeerId {
-    value.as_str().unwrap().parse().unwrap()
 }
 
 /// The peers that are in a room, as their clients say.
