@@ -45,7 +45,7 @@ const realClock = () => ({
 
 /**
  * `host` is told: `joining() -> {join, marks}`, `adopted(frame, connected)`, `heard(frame)`, `wrote()`, `reset(had)`,
- * `state(state, error)`, `ended(error)`, `wake()`, `tick(now)`.
+ * `state(state, error)`, `ended(error)`, `wake()`.
  */
 export class Connector {
   /** `connecting`, `connected`, `reconnecting`, `disconnected`. */
@@ -385,7 +385,6 @@ export class Connector {
     const slept = wall - this.#lastTick > TICK_MS + SLEPT_MS;
     this.#lastTick = wall;
     this.#timer('tick', TICK_MS, () => this.#tick());
-    this.#host.tick(now);
     const link = this.#live;
     if (slept) this.#host.wake();
     if (slept && !(link?.pingBy < Infinity)) return this.hint();

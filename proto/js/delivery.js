@@ -7,6 +7,10 @@ import { ChappeError } from './emitter.js';
 export const QUEUE_MAX = 1024;
 /** Bytes that may be held for all receivers together. */
 export const HELD_BYTES_MAX = 16 * 1024 * 1024;
+/** Marks that go with a resume (PROTOCOL.md section 6). */
+const MARKS_MAX = 1500;
+/** Senders who have left and whose marks are kept. */
+const LEFT_MAX = 256;
 /** A refusal that names no time is tried again after this, in milliseconds. */
 const RETRY_MS = 250;
 
@@ -173,7 +177,7 @@ export class Outboxes {
 /** The last signal taken of each sender, and the acknowledgements that are due. */
 export class Inbox {
   #marks = new Map();
-  #leaving = new Map(); // sender -> when its mark may be forgotten
+  #left = new Set(); // senders who have left, the last one last
   #due = new Map();
   #told = new Map(); // the marks that went with the last resume
 
@@ -203,10 +207,12 @@ export class Inbox {
     return null;
   }
 
-  /** `{sender: last id}`, for a resume. */
+  /** `{sender: last id}`, for a resume: of as many as may be told, first of those who are here. */
   marks() {
-    this.#told = new Map(this.#marks);
-    return Object.fromEntries(this.#marks);
+    const here = [...this.#marks].filter(([from]) => !this.#left.has(from));
+    const left = [...this.#marks].filter(([from]) => this.#left.has(from));
+    this.#told = new Map([...here, ...left].slice(0, MARKS_MAX));
+    return Object.fromEntries(this.#told);
   }
 
   /** What was taken over an older socket since those were told is acknowledged over the newer one. */
@@ -214,29 +220,26 @@ export class Inbox {
     for (const [from, id] of this.#marks) if (this.#told.get(from) !== id) this.#due.set(from, id);
   }
 
-  /** That sender is here, or may come back. */
+  /** That sender is here. */
   keep(from) {
-    this.#leaving.delete(from);
+    this.#left.delete(from);
   }
 
-  /** That sender has left; a repetition may be on its way until `at`. */
-  forgetAt(from, at) {
-    if (this.#marks.has(from)) this.#leaving.set(from, at);
-  }
-
-  /** Forgets those whose time has come. */
-  expire(now) {
-    for (const [from, at] of this.#leaving) {
-      if (at > now) continue;
-      this.#leaving.delete(from);
-      this.#marks.delete(from);
-      this.#due.delete(from);
-    }
+  /** That sender has left: a repetition may be on its way, and even who was called gone may be back. */
+  left(from) {
+    if (!this.#marks.has(from)) return;
+    this.#left.delete(from);
+    this.#left.add(from);
+    if (this.#left.size <= LEFT_MAX) return;
+    const [first] = this.#left;
+    this.#left.delete(first);
+    this.#marks.delete(first);
+    this.#due.delete(first);
   }
 
   clear() {
     this.#marks.clear();
-    this.#leaving.clear();
+    this.#left.clear();
     this.#due.clear();
   }
 }

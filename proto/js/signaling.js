@@ -32,7 +32,6 @@ export class Signaling extends Emitter {
   #bucket = new Bucket(100, 200);
   #acksDue = false;
   #quietUntil = 0;
-  #grace = 30_000;
   #broadcasts = 0;
 
   /**
@@ -52,7 +51,6 @@ export class Signaling extends Emitter {
       ended: (error) => this.#ended(error),
       state: (state, error) => this.emit('state', state, error),
       wake: () => this.emit('wake'),
-      tick: (now) => this.#in.expire(now),
     });
     this.#clock = this.#connector.clock;
   }
@@ -114,14 +112,13 @@ export class Signaling extends Emitter {
   #adopted(frame, connected) {
     const { limits, roster, broadcasts } = frame;
     this.#me = frame.peer;
-    this.#grace = limits.grace_ms;
     this.#out.limits = limits;
     this.#bucket = new Bucket(limits.frames_per_sec, limits.frames_burst);
     const fresh = frame.type === 'welcome';
     const missed = fresh ? 0 : broadcasts - this.#broadcasts;
     this.#broadcasts = broadcasts;
     const present = new Set(roster.map(({ peer }) => peer));
-    for (const peer of this.#present) if (!present.has(peer)) this.#forgetLater(peer);
+    for (const peer of this.#present) if (!present.has(peer)) this.#in.left(peer);
     for (const peer of present) this.#in.keep(peer);
     this.#present = present;
     this.#out.rewind();
@@ -155,10 +152,6 @@ export class Signaling extends Emitter {
     this.#in.clear();
   }
 
-  #forgetLater(peer) {
-    this.#in.forgetAt(peer, this.#clock.now() + this.#grace);
-  }
-
   // ------------------------------------------------------------------ what comes
 
   #heard(frame) {
@@ -185,7 +178,7 @@ export class Signaling extends Emitter {
         break;
       case 'peer_left':
         this.#present.delete(frame.peer);
-        this.#forgetLater(frame.peer);
+        this.#in.left(frame.peer);
         break;
       case 'peer_updated':
         if (frame.peer === this.#me && frame.change === 'metadata') this.#unconfirmed = Math.max(0, this.#unconfirmed - 1);

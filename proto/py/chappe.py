@@ -46,6 +46,9 @@ ASK_AFTER = 4.0
 ANSWER_PING = 2.0
 #: Who is sent away goes somewhere in this part of the time, so that not all go at once.
 SPREAD = 0.7
+# Marks that go with a resume (PROTOCOL.md section 6), and those that are kept of senders who have left.
+MARKS_MAX = 1500
+LEFT_MAX = 256
 #: A refused join is tried again after these.
 RETRYABLE = {"busy", "rate_limited", "unavailable", "internal"}
 #: After these close codes of the WebSocket there is nothing to resume (PROTOCOL.md 8).
@@ -153,6 +156,7 @@ class Room:
         self.peers = {}  # everybody else, by id, as in `peer_joined`
         self._outboxes, self._marks, self._acks, self._broadcasts = {}, {}, {}, 0
         self._told = {}  # the marks that went with the last resume
+        self._left = {}  # senders who have left, the last one last
 
     async def __aenter__(self):
         self._task = asyncio.create_task(self._run())
@@ -451,7 +455,9 @@ class Room:
     async def _send_join(self, socket):
         join = {k: v for k, v in self._join.items() if v is not None}
         if self._resume:
-            self._told = dict(self._marks)
+            # As many as may be told, first of those who are here.
+            marks = sorted(self._marks.items(), key=lambda mark: mark[0] in self._left)
+            self._told = dict(marks[:MARKS_MAX])
             join.update(resume=self._resume, marks=self._told)
         elif self._token is not None:
             token = self._token() if callable(self._token) else self._token
@@ -463,7 +469,11 @@ class Room:
         self._resume, self.limits, self.peer = frame["resume"], frame["limits"], frame["peer"]
         self._nodes, self._sent_to = [signal_url(node) for node in frame["nodes"]], []
         self._failed = [failed for failed in self._failed if failed != url]
-        self.peers = {peer["peer"]: peer for peer in frame["roster"]}
+        before, self.peers = self.peers, {peer["peer"]: peer for peer in frame["roster"]}
+        for peer in self.peers:
+            self._left.pop(peer, None)
+        for peer in before.keys() - self.peers.keys():
+            self._left_mark(peer)
         if not fresh and frame["broadcasts"] > self._broadcasts:
             await self._emit({"type": "gap", "missed": frame["broadcasts"] - self._broadcasts})
         self._broadcasts = frame["broadcasts"]
@@ -500,11 +510,10 @@ class Room:
             self._broadcasts = frame["n"]
         elif kind == "peer_joined":
             self.peers[frame["peer"]] = {k: v for k, v in frame.items() if k != "type"}
+            self._left.pop(frame["peer"], None)
         elif kind == "peer_left":
             self.peers.pop(frame["peer"], None)
-            # A late repetition may still come: the mark is kept for another grace.
-            grace = self.limits["grace_ms"] / 1000
-            asyncio.get_running_loop().call_later(grace, self._forget_mark, frame["peer"])
+            self._left_mark(frame["peer"])
         elif kind == "peer_updated" and frame["peer"] in self.peers:
             peer = self.peers[frame["peer"]]
             if frame["change"] == "metadata":
@@ -516,9 +525,15 @@ class Room:
             self._mover = asyncio.create_task(self._move(frame))
         await self._emit(frame)
 
-    def _forget_mark(self, peer):
-        if peer not in self.peers:
-            self._marks.pop(peer, None)
+    def _left_mark(self, peer):
+        """A late repetition may still come, and even who was called gone may be back: the last marks are kept."""
+        if peer in self._marks:
+            self._left.pop(peer, None)
+            self._left[peer] = None
+            if len(self._left) > LEFT_MAX:
+                first = next(iter(self._left))
+                del self._left[first]
+                self._marks.pop(first, None)
 
     async def _signal(self, frame):
         sender, id = frame["from"], frame["id"]

@@ -81,11 +81,22 @@ test('the inbox takes each once and in order, and acknowledges again', () => {
   assert.equal(box.take(ADA, 1), false);
   assert.deepEqual(acks(), [2]);
   assert.deepEqual(box.marks(), { [ADA]: 2 });
-  box.forgetAt(ADA, 100);
-  box.expire(99);
-  assert.deepEqual(box.marks(), { [ADA]: 2 });
-  box.expire(100);
-  assert.deepEqual(box.marks(), {});
+});
+
+test('marks of those who have left are kept: the last of them, and those who are here before them', () => {
+  const box = new Inbox();
+  const peers = Array.from({ length: 257 }, (_, n) => `p_${n}`);
+  for (const peer of peers) box.take(peer, 1);
+  for (const peer of peers) box.left(peer);
+  assert.equal(Object.keys(box.marks()).length, 256);
+  assert.equal(box.take(peers[256], 1), false, 'it is back and says it again');
+  assert.equal(box.take(peers[0], 9, 8), true, 'of this one nothing is known any more');
+  box.keep(peers[256]);
+  assert.deepEqual(Object.keys(box.marks()).slice(0, 2), [peers[256], peers[0]]);
+  for (let n = 0; n < 1500; n++) box.take(`q_${n}`, 1);
+  const told = Object.keys(box.marks());
+  assert.equal(told.length, 1500);
+  assert.ok(!told.includes(peers[1]));
 });
 
 test('a bucket stays under the rate', () => {

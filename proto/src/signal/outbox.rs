@@ -48,7 +48,7 @@ impl Outbox {
     /// A signal from the sender's client.
     pub fn offer(&mut self, now: Mono, id: u64, content: &Content) -> Offer {
         if id == 0 {
-            return Offer::Gap(self.last() + 1);
+            return Offer::Gap(self.last().saturating_add(1));
         }
         if id <= self.acked {
             return Offer::Delivered(self.acked);
@@ -142,6 +142,8 @@ impl Outbox {
 pub struct Inbox {
     /// Whether the client has taken no more than `acked`, as far as it was not sent more here.
     sure: bool,
+    /// Whether its client came back, and may have forgotten what it told before.
+    returned: bool,
     acked: u64,
     /// What the sender does not hold any more: it waits for nothing up to here.
     settled: u64,
@@ -164,13 +166,14 @@ pub enum Arrival {
 
 impl Inbox {
     /// Of one who was never here before.
-    pub const NEW: Self = Self { sure: true, acked: 0, settled: 0, sent: 0, asked_at: Mono(Duration::ZERO) };
+    pub const NEW: Self =
+        Self { sure: true, returned: false, acked: 0, settled: 0, sent: 0, asked_at: Mono(Duration::ZERO) };
 
     /// A client that came back and took everything up to `mark` at least (0: it gave no mark): it may have
     /// taken more by its former socket since it said so.
     #[must_use]
     pub const fn since(mark: u64) -> Self {
-        Self { sure: false, acked: mark, sent: mark, ..Self::NEW }
+        Self { sure: false, returned: true, acked: mark, sent: mark, ..Self::NEW }
     }
 
     /// A signal arrived for the client; everything before it up to `settled` is settled for its sender.
@@ -200,7 +203,11 @@ impl Inbox {
     /// Up to where the client is to wait for nothing, as far as it may not know that.
     #[must_use]
     pub fn settled(&self) -> Option<u64> {
-        Some(self.settled).filter(|settled| *settled > self.acked)
+        if self.returned {
+            Some(self.settled.max(self.acked)).filter(|settled| *settled > 0)
+        } else {
+            Some(self.settled).filter(|settled| *settled > self.acked)
+        }
     }
 
     /// The client says that it took everything up to `id`. False when it was never sent that much, as
@@ -306,7 +313,7 @@ mod tests {
         assert_eq!(inbox.settled(), Some(6), "it may wait for 1");
         assert_eq!(inbox.arrive(now, 8, 6), Arrival::Next);
         assert!(inbox.ack(7));
-        assert_eq!(inbox.settled(), None);
+        assert_eq!(inbox.settled(), Some(7), "a client that came back may forget it again");
         assert_eq!(inbox.arrive(now, 7, 6), Arrival::Acked(7));
         assert!(!inbox.ack(9));
         let mut inbox = Inbox::since(0);
@@ -346,7 +353,6 @@ mod tests {
         assert_eq!(inbox.arrive(now, 7, 4), Arrival::Skip, "one that was late");
         assert_eq!(inbox.arrive(now, 11, 9), Arrival::Next);
         assert!(inbox.ack(11));
-        assert_eq!(inbox.settled(), None);
         assert_eq!(inbox.arrive(now, u64::MAX, u64::MAX), Arrival::Next, "its own affair");
         assert_eq!(inbox.settled(), Some(u64::MAX - 1));
     }

@@ -25,7 +25,7 @@ impl Session {
         if self.acks_due > 0 && matches!(frame, Ok(ClientFrame::Ack { .. })) {
             self.acks_due -= 1; // its rate is that of those who send to this client, not its own
         } else if let Err(wait) = self.bucket.take(now.mono) {
-            self.over_rate(now, wait, frame.ok().as_ref(), out);
+            self.over_rate(now, wait, &frame, out);
             return;
         }
         match frame {
@@ -78,7 +78,13 @@ impl Session {
         }
     }
 
-    fn over_rate(&mut self, now: Now, wait: Duration, frame: Option<&ClientFrame>, out: &mut Vec<Output>) {
+    fn over_rate(
+        &mut self,
+        now: Now,
+        wait: Duration,
+        frame: &Result<ClientFrame, Refusal>,
+        out: &mut Vec<Output>,
+    ) {
         self.strikes += 1;
         if self.strikes > limits::RATE_STRIKES {
             self.tell(&ServerFrame::closed(CloseCode::Rate), out);
@@ -89,9 +95,14 @@ impl Session {
         // An acknowledgement that was not taken is asked for again by the sender's gateway.
         let mut refusal = Refusal::new(ErrorCode::RateLimited, "too many frames a second")
             .retry_after(wait.max(limits::RATE_RETRY));
-        if let Some(ClientFrame::Signal { to, id, .. }) = frame {
-            self.note_counter(*to, *id);
-            refusal = refusal.about(*to, *id);
+        let about = match frame {
+            Ok(ClientFrame::Signal { to, id, .. }) => Some((*to, *id)),
+            Ok(_) => None,
+            Err(refusal) => refusal.to.zip(refusal.id),
+        };
+        if let Some((to, id)) = about {
+            self.note_counter(to, id);
+            refusal = refusal.about(to, id);
         }
         self.refuse(&refusal, out);
     }
