@@ -11,7 +11,7 @@ use chappe_proto::registry::{Command, EdgeState, State};
 use chappe_proto::wire;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::frame::{self, FrameError};
@@ -26,7 +26,8 @@ const WAY: usize = 256;
 /// The registry must have taken an edge's registration within this.
 const REGISTER_WITHIN: Duration = Duration::from_secs(5);
 
-/// An edge that is removed must have taken its last change within this; then its uplink is cut anyway.
+/// An edge that is removed must have taken its last change within this; then its uplink is cut anyway, whatever
+/// it waits for.
 const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why an uplink ended.
@@ -95,7 +96,11 @@ async fn serve(connection: &Connection, link: u64, context: Context) -> Result<(
     if context.edges.send(says(up)).await.is_err() {
         return Err(LinkError::Stopping);
     }
-    let ended = converse(connection, send, recv, &context, &edge, orders, &says).await;
+    let removal = removed(context.registry.watch(), &edge);
+    let ended = tokio::select! {
+        ended = converse(connection, send, recv, &context, &edge, orders, &says) => ended,
+        () = removal => Err(LinkError::Removed(edge.clone())),
+    };
     let goodbye = matches!(
         connection.close_reason(),
         Some(quinn::ConnectionError::ApplicationClosed(close)) if close.error_code == VarInt::from_u32(GOODBYE)
@@ -120,6 +125,21 @@ async fn register(context: &Context, hello: &EdgeHello) -> Result<(), LinkError>
     let proposed = context.proposals.propose(Command::EdgeUp(hello.clone()), REGISTER_WITHIN);
     let applied = proposed.await.map_err(|error| refused(error.to_string()))?;
     applied.outcome.accepted().map(drop).map_err(|refusal| refused(refusal.to_string()))
+}
+
+fn is_removed(state: &State, edge: &EdgeId) -> bool {
+    state.edge(edge).is_none_or(|held| held.state == EdgeState::Removed)
+}
+
+/// Ends once the edge is removed, and has had its time to take that. An edge that reads nothing holds up every
+/// write, so this is nothing that the loop itself could watch.
+async fn removed(mut states: watch::Receiver<Arc<State>>, edge: &EdgeId) {
+    // It looks at the state that there is first.
+    let stops = states.wait_for(|state| is_removed(state, edge)).await.is_err();
+    if stops {
+        return std::future::pending().await; // the loop says so
+    }
+    tokio::time::sleep(TAKEN_WITHIN).await;
 }
 
 /// The one loop of an uplink.
@@ -150,9 +170,9 @@ async fn converse(
                 if changed {
                     frame::write(&mut send, &Down::Delta { index, changes }).await?;
                 }
-                if state.edge(edge).is_none_or(|held| held.state == EdgeState::Removed) {
+                if is_removed(&state, edge) {
                     if changed {
-                        let _ = tokio::time::timeout(TAKEN_WITHIN, taken(&mut heard, index)).await;
+                        taken(&mut heard, index).await;
                     }
                     return Err(LinkError::Removed(edge.clone()));
                 }

@@ -8,7 +8,7 @@ use chappe_proto::id::EdgeId;
 use chappe_proto::mesh::uplink::{ALPN, Down, EdgeChange, EdgeHello, Up};
 use chappe_proto::registry::EdgeState;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig};
 
 use super::*;
 
@@ -23,6 +23,10 @@ struct Edge {
 
 impl Edge {
     async fn connects(node: &Running, name: &str) -> Self {
+        Self::connects_with(node, name, TransportConfig::default()).await
+    }
+
+    async fn connects_with(node: &Running, name: &str, transport: TransportConfig) -> Self {
         let name = EdgeId::new(name).unwrap();
         let authority = Authority::newest(&node.node.registry.state()).unwrap().unwrap();
         let issued = authority.issue(&Holder::Edge(name.clone()), clock::unix()).unwrap();
@@ -34,7 +38,8 @@ impl Edge {
             .with_client_auth_cert(issued.chain(), issued.key.clone_key())
             .unwrap();
         tls.alpn_protocols = vec![ALPN.to_vec()];
-        let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        config.transport_config(Arc::new(transport));
         let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let at = server_name(&node.cluster, Some(node.node.id)).unwrap();
         let connection = endpoint.connect_with(config, node.mesh, &at.to_str()).unwrap().await.unwrap();
@@ -56,9 +61,13 @@ impl Edge {
     /// One that is let in.
     async fn up(node: &Running, name: &str) -> Self {
         let mut edge = Self::connects(node, name).await;
-        assert!(matches!(edge.hears().await, Down::Hello(_)));
-        assert!(matches!(edge.hears().await, Down::Snapshot(_)));
+        edge.is_let_in().await;
         edge
+    }
+
+    async fn is_let_in(&mut self) {
+        assert!(matches!(self.hears().await, Down::Hello(_)));
+        assert!(matches!(self.hears().await, Down::Snapshot(_)));
     }
 
     async fn hears(&mut self) -> Down {
@@ -116,5 +125,26 @@ async fn an_edge_that_is_removed_loses_its_uplink_and_gets_none() {
 
     one.set(&node, EdgeState::Admitted).await;
     Edge::up(&node, "one").await;
+    node.stop().await;
+}
+
+#[actix_rt::test]
+async fn an_edge_that_reads_nothing_is_cut_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = found(dir.path()).await;
+    // So little that the node cannot even begin with the body of a frame: its first one waits, or a later one.
+    let narrow = || {
+        let mut transport = TransportConfig::default();
+        transport.stream_receive_window(4_u32.into());
+        transport
+    };
+    let deaf = Edge::connects_with(&node, "deaf", narrow()).await;
+    let mut tired = Edge::connects_with(&node, "tired", narrow()).await;
+    tired.is_let_in().await;
+    until(&node, |state| state.edge(&deaf.name).is_some()).await;
+    for edge in [deaf, tired] {
+        edge.set(&node, EdgeState::Removed).await;
+        assert!(edge.is_cut().await.contains("was removed"));
+    }
     node.stop().await;
 }

@@ -2,6 +2,7 @@
 //! another or at once.
 
 use std::fs::{File, OpenOptions};
+use std::hash::{DefaultHasher, Hasher};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +16,8 @@ use super::report::{RATE_MIN, ROOMS_MIN};
 /// What a round was run with: figures of rounds that differ in it are not of one measurement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Conditions {
+    /// Which build was measured: [`build`].
+    pub(super) build: String,
     /// Nodes of the cluster.
     pub(super) nodes: u8,
     /// Regions that they stand in.
@@ -52,8 +55,31 @@ impl Conditions {
 pub(super) enum End {
     /// Its log was judged.
     Judged(Verdict),
-    /// It came to no judgement, and why: a cluster that did not get well again, say.
-    Failed(String),
+    /// It did not come to its end.
+    Failed {
+        /// Why: a cluster that did not get well again, say.
+        why: String,
+        /// Its log all the same, once the load was struck.
+        verdict: Option<Verdict>,
+    },
+}
+
+impl End {
+    /// What the log says, if there is one.
+    pub(super) fn verdict(&self) -> Option<&Verdict> {
+        match self {
+            Self::Judged(verdict) => Some(verdict),
+            Self::Failed { verdict, .. } => verdict.as_ref(),
+        }
+    }
+}
+
+/// Names this build, which is that of the nodes: the version, and a hash of this very file.
+pub(super) fn build() -> Result<String> {
+    let path = std::env::current_exe()?;
+    let mut hasher = DefaultHasher::new(); // its keys are constant
+    hasher.write(&std::fs::read(&path).with_context(|| path.display().to_string())?);
+    Ok(format!("{}-{:016x}", chappe_cluster::BUILD, hasher.finish()))
 }
 
 /// A round.
@@ -76,7 +102,7 @@ impl Round {
     /// Whether its load was too small for its figures to count.
     pub(super) fn is_void(&self) -> bool {
         let Conditions { rooms, through, .. } = self.conditions;
-        let slow = matches!(&self.end, End::Judged(verdict) if through && verdict.rate < RATE_MIN);
+        let slow = self.end.verdict().is_some_and(|verdict| through && verdict.rate < RATE_MIN);
         usize::from(rooms) < ROOMS_MIN || slow
     }
 
@@ -162,11 +188,9 @@ impl Book {
             let what = || format!("{}: line {} is no round of this bench", path.display(), self.read.1);
             let round: Round = serde_json::from_str(line).with_context(what)?;
             self.read.0 += u64::try_from(line.len())?;
-            if let Some(other) = self.rounds.iter().find(|other| other.cell == round.cell) {
-                same(&round.cell, &other.conditions, &round.conditions)
-                    .with_context(|| format!("{}: line {}", path.display(), self.read.1))?;
-            }
-            self.rounds.push(round);
+            agree(&self.rounds, &round.cell, &round.conditions)
+                .with_context(|| format!("{}: line {}", path.display(), self.read.1))?;
+            keep(&mut self.rounds, round);
         }
         Ok(())
     }
@@ -180,25 +204,37 @@ impl Book {
         self.read_on()
     }
 
-    /// Adds all rounds of another.
+    /// Adds all rounds of another, but those that both hold.
     pub(super) fn extend(&mut self, other: Self) -> Result<()> {
         for round in other.rounds {
             self.agrees(&round.cell, &round.conditions)?;
-            self.rounds.push(round);
+            keep(&mut self.rounds, round);
         }
         Ok(())
     }
 
-    /// Whether rounds of that cell may be added: those that there are were run in the same way.
+    /// Whether rounds of that cell may be added: all that there are are of the same build, and those of the cell
+    /// were run in the same way.
     pub(super) fn agrees(&self, cell: &str, conditions: &Conditions) -> Result<()> {
-        self.of(cell).next().map_or(Ok(()), |held| same(cell, &held.conditions, conditions))
+        agree(&self.rounds, cell, conditions)
     }
 }
 
-fn same(cell: &str, held: &Conditions, new: &Conditions) -> Result<()> {
-    if held == new {
-        return Ok(());
+/// Rounds that are alike to the microsecond of every gap are one that was read twice.
+fn keep(rounds: &mut Vec<Round>, round: Round) {
+    if !rounds.contains(&round) {
+        rounds.push(round);
     }
+}
+
+fn agree(rounds: &[Round], cell: &str, new: &Conditions) -> Result<()> {
+    if let Some(Round { conditions: Conditions { build, .. }, .. }) = rounds.first()
+        && *build != new.build
+    {
+        bail!("rounds of build {build} and of build {} are not put together", new.build);
+    }
+    let held = rounds.iter().find(|round| round.cell == cell).map(|round| &round.conditions);
+    let Some(held) = held.filter(|held| *held != new) else { return Ok(()) };
     let (held, new) = (serde_json::to_string(held)?, serde_json::to_string(new)?);
     bail!("rounds of {cell} were run otherwise, and are not put together with these: {held}, {new}");
 }
@@ -213,6 +249,7 @@ pub(super) mod tests {
 
     pub(in super::super) fn conditions() -> Conditions {
         Conditions {
+            build: "1.0.0-a".to_owned(),
             nodes: 5,
             regions: 3,
             delay: 0,
@@ -259,8 +296,11 @@ pub(super) mod tests {
             joined: gaps,
         };
         let (_files, path) = here();
-        let rounds =
-            [round("kill:owner", End::Judged(verdict)), round("stop:two", End::Failed("why".into()))];
+        let rounds = [
+            round("kill:owner", End::Judged(verdict.clone())),
+            round("stop:two", End::Failed { why: "why".into(), verdict: Some(verdict) }),
+            round("stop:two", End::Failed { why: "why".into(), verdict: None }),
+        ];
         let mut book = Book::open(&path).unwrap();
         for round in &rounds {
             book.add(round.clone()).unwrap();
@@ -287,10 +327,13 @@ pub(super) mod tests {
         let present = cell.present.unwrap();
         assert_eq!((cell.rounds, cell.signals, present.count, present.never), (3, 30, 5, 1));
         assert_eq!((present.p50, present.max), (Some(310.0), None));
-        // And of two files.
+        // And of two files. What both hold counts once.
+        let other = path.with_extension("other");
+        std::fs::copy(&path, &other).unwrap();
+        Book::open(&other).unwrap().add(round("kill:owner", judged(&[Some(1)]))).unwrap();
         let mut both = Book::read(&path).unwrap();
-        both.extend(Book::read(&path).unwrap()).unwrap();
-        assert_eq!(Cell::of("kill:owner", both.of("kill:owner")).present.unwrap().count, 10);
+        both.extend(Book::read(&other).unwrap()).unwrap();
+        assert_eq!(Cell::of("kill:owner", both.of("kill:owner")).present.unwrap().count, 6);
     }
 
     #[test]
@@ -329,5 +372,21 @@ pub(super) mod tests {
         let mut apart = Book::default();
         apart.add(other).unwrap();
         assert!(apart.extend(book).is_err());
+    }
+
+    #[test]
+    fn rounds_of_another_build_are_not_put_together() {
+        assert_eq!(build().unwrap(), build().unwrap());
+        let (_files, path) = here();
+        let mut book = Book::open(&path).unwrap();
+        book.add(round("kill:owner", judged(&[]))).unwrap();
+        let mut other = round("kill:two", judged(&[]));
+        other.conditions.build = "1.0.0-b".to_owned();
+        let mut apart = Book::default();
+        apart.add(other.clone()).unwrap();
+        for refused in [book.add(other), apart.extend(Book::read(&path).unwrap())] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains("1.0.0-a") && refused.contains("1.0.0-b"), "{refused}");
+        }
     }
 }

@@ -48,7 +48,8 @@ mod micros {
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(gaps: &[Option<Duration>], to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(gaps.iter().map(|gap| gap.map(|gap| gap.as_micros())))
+        let micros = |gap: Duration| u64::try_from(gap.as_micros()).unwrap_or(u64::MAX);
+        to.collect_seq(gaps.iter().map(|gap| gap.map(micros)))
     }
 
     pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Vec<Option<Duration>>, D::Error> {
@@ -86,6 +87,8 @@ struct Checker {
     victims: Vec<u64>,
     rooms: HashMap<u32, bool>,
     clients: HashMap<u32, Client>,
+    /// Rooms of clients that were on a victim and are told that their sessions are no more.
+    forgotten: HashSet<u32>,
     /// Peer ids and whose they are.
     peers: HashMap<String, u32>,
     flows: HashMap<(u32, String, String), Flow>,
@@ -134,7 +137,7 @@ impl Checker {
             Event::Lost { client } => self.lost(*client),
             Event::Gone { client } => {
                 self.wrong("sessions forgotten");
-                self.clients.remove(client);
+                self.gone(*client);
             }
             Event::Ended { .. } => self.wrong("clients refused for good"),
             Event::Left { peer, .. } if self.peers.contains_key(peer) => {
@@ -178,6 +181,17 @@ impl Checker {
         // One that was on a victim, or has moved since, may lose its socket.
         if self.fault.is_none() || !client.was_struck && !self.victims.contains(&client.node) {
             self.wrong("sockets lost to nodes that live");
+        }
+    }
+
+    /// Of a session on a victim that is forgotten nothing resumes, and what comes after it is another.
+    fn gone(&mut self, number: u32) {
+        let Some(client) = self.clients.remove(&number) else { return };
+        if client.struck {
+            self.verdict.resumed.push(None);
+        }
+        if client.was_struck {
+            self.forgotten.insert(client.room);
         }
     }
 
@@ -271,8 +285,8 @@ impl Checker {
         let never = self.clients.values().filter(|client| client.struck).count();
         self.verdict.resumed.extend(std::iter::repeat_n(None, never));
         let fault = self.fault.unwrap_or(0);
-        let struck: HashSet<u32> =
-            self.clients.values().filter(|client| client.was_struck).map(|client| client.room).collect();
+        let mut struck = std::mem::take(&mut self.forgotten);
+        struck.extend(self.clients.values().filter(|client| client.was_struck).map(|client| client.room));
         let untaken =
             |room: &u32| self.flows.iter().any(|((of, ..), flow)| of == room && flow.took < flow.sent);
         let longest = self.longest.iter().filter(|(room, _)| !struck.contains(room));
@@ -465,6 +479,27 @@ mod tests {
         let mut log = good();
         log.at(11_000, Event::Lost { client: 0 });
         assert_eq!(log.fault(), ("sockets lost to nodes that live".to_owned(), 1));
+    }
+
+    #[test]
+    fn a_struck_session_that_is_forgotten_never_resumes() {
+        let mut log = Forged::new();
+        log.at(10_001, Event::Lost { client: 2 });
+        log.send(10_100, 1, 4);
+        log.at(10_600, Event::Gone { client: 2 });
+        log.enter(10_700, 2, 2, How::Welcome);
+        let verdict = log.judge();
+        assert_eq!((verdict.resumed, verdict.through_gateway), (vec![None], vec![None]));
+        assert_eq!(
+            (verdict.present, verdict.longest.len()),
+            (vec![], 1),
+            "its room is no room of those present"
+        );
+        // One that has resumed before has its gap already.
+        let mut log = good();
+        log.at(11_000, Event::Gone { client: 2 });
+        let verdict = log.judge();
+        assert_eq!((verdict.resumed, verdict.through_gateway), (vec![ms(700)], vec![ms(900)]));
     }
 
     #[test]

@@ -139,8 +139,9 @@ impl Args {
         }
     }
 
-    fn conditions(&self, Strike { fault, role }: Strike, net: bool) -> Conditions {
+    fn conditions(&self, Strike { fault, role }: Strike, net: bool, build: &str) -> Conditions {
         Conditions {
+            build: build.to_owned(),
             nodes: self.nodes,
             regions: self.regions,
             delay: self.delay,
@@ -158,7 +159,9 @@ impl Args {
     fn order(&self) -> Result<Order> {
         let cells = self.cells()?;
         let net = cells.iter().any(|(_, strike)| strike.fault == Fault::Hole);
-        let target = |(cell, strike)| Target { cell, strike, conditions: self.conditions(strike, net) };
+        let build = book::build()?;
+        let target =
+            |(cell, strike)| Target { cell, strike, conditions: self.conditions(strike, net, &build) };
         Ok(Order {
             targets: cells.into_iter().map(target).collect(),
             rounds: self.rounds as usize,
@@ -175,7 +178,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         let verdict = checker::check(&log::read(file)?)?;
         let cell = file.display().to_string();
         let strike = Strike { fault: Fault::Kill, role: Role::Owner };
-        let (conditions, end) = (args.conditions(strike, false), End::Judged(verdict));
+        let (conditions, end) = (args.conditions(strike, false, ""), End::Judged(verdict));
         let round = Round { cell: cell.clone(), at: 0, conditions, took: Vec::new(), end };
         return conclude(&[Cell::of(&cell, [&round])], args.json);
     }

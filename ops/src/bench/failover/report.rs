@@ -61,12 +61,12 @@ impl Gaps {
 pub(super) struct Cell {
     /// Its name: fault and role.
     pub(super) cell: String,
-    /// Rounds that were judged.
+    /// Rounds that came to their end.
     pub(super) rounds: usize,
-    /// Of them, how many had too small a load to count, though what is wrong in them counts. The figures are
+    /// Of all, how many had too small a load to count, though what is wrong in them counts. The figures are
     /// those of the others, if there are any.
     pub(super) void: usize,
-    /// Rounds that came to no judgement besides.
+    /// Rounds that failed besides. What they left open once they were struck is in the figures.
     pub(super) failed: usize,
     /// Signals that were sent.
     pub(super) signals: u64,
@@ -91,12 +91,13 @@ pub(super) struct Cell {
 impl Cell {
     /// Of a cell's rounds.
     pub(super) fn of<'a>(cell: &str, rounds: impl IntoIterator<Item = &'a Round>) -> Self {
-        let (mut judged, mut failed): (Vec<(bool, &Verdict)>, _) = (Vec::new(), 0);
+        let (mut judged, mut ended, mut failed): (Vec<(bool, &Verdict)>, _, _) = (Vec::new(), 0, 0);
         for round in rounds {
             match &round.end {
-                End::Judged(verdict) => judged.push((round.is_void(), verdict)),
-                End::Failed(_) => failed += 1,
+                End::Judged(_) => ended += 1,
+                End::Failed { .. } => failed += 1,
             }
+            judged.extend(round.end.verdict().map(|verdict| (round.is_void(), verdict)));
         }
         let void = judged.iter().filter(|(void, _)| *void).count();
         let counts = judged.iter().filter(|(is_void, _)| !is_void || void == judged.len());
@@ -111,7 +112,7 @@ impl Cell {
         let rate = counts.iter().map(|verdict| verdict.rate).fold(f64::INFINITY, f64::min);
         Self {
             cell: cell.to_owned(),
-            rounds: judged.len(),
+            rounds: ended,
             void,
             failed,
             signals: judged.iter().map(|(_, verdict)| verdict.sent).sum(),
@@ -150,7 +151,11 @@ impl Cell {
         let mut words: Vec<String> =
             self.faults.iter().map(|(what, count)| format!("{count} {what}")).collect();
         if self.void > 0 {
-            words.push(format!("{} of {} rounds VOID: too small a load", self.void, self.rounds));
+            words.push(format!(
+                "{} of {} rounds VOID: too small a load",
+                self.void,
+                self.rounds + self.failed
+            ));
         }
         if self.failed > 0 {
             words.push(format!("{} rounds FAILED", self.failed));
@@ -244,10 +249,26 @@ mod tests {
     #[test]
     fn a_round_without_a_judgement_is_not_passed_over() {
         let good = End::Judged(Verdict { rate: 2400.0, ..Verdict::default() });
-        let rounds = [good, End::Failed("not well".to_owned())].map(|end| round("stop:two", end));
+        let failed = End::Failed { why: "not well".to_owned(), verdict: None };
+        let rounds = [good, failed].map(|end| round("stop:two", end));
         let cell = Cell::of("stop:two", &rounds);
         assert_eq!((cell.rounds, cell.failed, cell.is_bad()), (1, 1, true));
         assert!(cell.line().ends_with("1 rounds FAILED"));
         assert!(!Cell::of("stop:two", &rounds[..1]).is_bad());
+    }
+
+    #[test]
+    fn what_a_failed_round_leaves_open_is_in_the_figures() {
+        let verdict =
+            |present| Verdict { rate: 2400.0, sent: 10, present, joined: vec![ms(9)], ..Verdict::default() };
+        let failed = End::Failed { why: "not well".to_owned(), verdict: Some(verdict(vec![ms(7), None])) };
+        let rounds = [End::Judged(verdict(vec![ms(5), ms(6)])), failed].map(|end| round("stop:two", end));
+        let cell = Cell::of("stop:two", &rounds);
+        assert_eq!((cell.rounds, cell.failed, cell.void, cell.signals), (1, 1, 0, 20));
+        assert_eq!(
+            (cell.present.clone().unwrap().text(), cell.is_bad()),
+            ("6 / never / never".to_owned(), true)
+        );
+        assert_eq!(cell.joined.unwrap().count, 2);
     }
 }

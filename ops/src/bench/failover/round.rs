@@ -9,6 +9,7 @@ use anyhow::Result;
 use chappe_proto::id::AppId;
 use tokio::time::timeout;
 
+use super::book::End;
 use super::checker::{Verdict, check};
 use super::client::{Client, Shared};
 use super::cluster::Cluster;
@@ -47,7 +48,8 @@ pub(super) struct Size {
     pub(super) hole: Duration,
 }
 
-/// Runs a round, and judges it by the log that it leaves.
+/// Runs a round, and judges it by the log that it leaves: one that fails after its fault is judged too, so
+/// that the gaps count which it leaves open.
 pub(super) async fn run(
     cluster: &mut Cluster,
     cell: Strike,
@@ -55,7 +57,26 @@ pub(super) async fn run(
     round: usize,
     file: &Path,
     laps: &mut Laps,
-) -> Result<Verdict> {
+) -> End {
+    match judged(cluster, cell, size, round, file, laps).await {
+        Ok((verdict, Ok(()))) => End::Judged(verdict),
+        Ok((verdict, Err(error))) => End::Failed { why: format!("{error:#}"), verdict: Some(verdict) },
+        Err(error) => {
+            laps.end("failed");
+            End::Failed { why: format!("{error:#}"), verdict: None }
+        }
+    }
+}
+
+/// What the log says, and how the fault went.
+async fn judged(
+    cluster: &mut Cluster,
+    cell: Strike,
+    size: &Size,
+    round: usize,
+    file: &Path,
+    laps: &mut Laps,
+) -> Result<(Verdict, Result<()>)> {
     let view = cluster.until_well().await?;
     laps.end("well");
     let plan = Plan::of(cell.role, &view, round)?;
@@ -78,26 +99,31 @@ pub(super) async fn run(
     };
     let mut load = Load::open(&plan, &names, &shared, &urls).await?;
     laps.end("joins");
-    let stop = Cell::new(false);
+    let (stop, mut joiners) = (Cell::new(false), Vec::new());
     let stage = Stage { cell, plan: &plan, size, names: &names, shared: &shared, urls: &urls };
     let faulty = async {
-        let result = strike(cluster, &stage, laps).await;
+        let result = strike(cluster, &stage, &mut joiners, laps).await;
+        if result.is_err() {
+            laps.end("failed");
+        }
         stop.set(true);
         result
     };
-    let ((), joiners) = tokio::join!(load.run(size.rate, &stop), faulty);
-    let joiners = joiners?;
+    let ((), struck) = tokio::join!(load.run(size.rate, &stop), faulty);
     load.settle().await;
     laps.end("settled");
     log.end()?;
-    load.close().await;
-    for joiner in joiners {
-        joiner.leave().await;
+    // Of a cluster that is not well nobody takes leave: each would wait in vain.
+    if struck.is_ok() {
+        load.close().await;
+        for joiner in joiners {
+            joiner.leave().await;
+        }
     }
     laps.end("left");
-    let verdict = check(&read(file)?);
+    let verdict = check(&read(file)?)?;
     laps.end("judged");
-    verdict
+    Ok((verdict, struck))
 }
 
 /// A round's load, and what is to be struck under it.
@@ -111,7 +137,12 @@ struct Stage<'a> {
 }
 
 /// The fault, from before it to after its end.
-async fn strike(cluster: &mut Cluster, stage: &Stage<'_>, laps: &mut Laps) -> Result<Vec<Client>> {
+async fn strike(
+    cluster: &mut Cluster,
+    stage: &Stage<'_>,
+    joiners: &mut Vec<Client>,
+    laps: &mut Laps,
+) -> Result<()> {
     let Stage { cell: Strike { fault, role }, plan, size, names, shared, urls } = *stage;
     tokio::time::sleep(BEFORE).await;
     laps.end("before");
@@ -124,7 +155,6 @@ async fn strike(cluster: &mut Cluster, stage: &Stage<'_>, laps: &mut Laps) -> Re
         }
         fault.begin(cluster, *victim).await?;
     }
-    let mut joiners = Vec::new();
     let first = u32::try_from(size.rooms)?;
     // Nobody can be admitted without a quorum.
     let joins = if role == Role::Quorum { 0 } else { size.joins };
@@ -148,7 +178,7 @@ async fn strike(cluster: &mut Cluster, stage: &Stage<'_>, laps: &mut Laps) -> Re
     laps.end("well again");
     tokio::time::sleep(AFTER).await;
     laps.end("after");
-    Ok(joiners)
+    Ok(())
 }
 
 /// Waits until nothing waits for the victims any more, and for some time of that.
