@@ -76,6 +76,12 @@ export class StallWatch {
     this.#notBefore = 0;
   }
 
+  /** The other side has restarted it: that has its time, as a restart of our own has. Two at once undo each other. */
+  restarted(now) {
+    const wait = RESTART_MS[Math.min(this.#restarts, RESTART_MS.length - 1)];
+    this.#notBefore = Math.max(this.#notBefore, now + wait);
+  }
+
   /** After a sleep the silence before it proves nothing. */
   awake(now) {
     this.#heardAt = now;

@@ -8,7 +8,7 @@ const REPLACE_MAX = 5;
 
 /**
  * Events: `open (pc)` for each new connection, `track (RTCTrackEvent)`, `state (connectionState)`,
- * `error (Error)`.
+ * `restarted` when the other side has restarted ICE, `error (Error)`.
  */
 export class Pair extends Emitter {
   /** The present connection, or null. */
@@ -190,8 +190,10 @@ export class Pair extends Emitter {
     } else if (pc.signalingState !== 'have-local-offer') {
       return;
     }
+    const before = ufragOf(pc.remoteDescription);
     await pc.setRemoteDescription(description); // rolls an offer of ours back
     if (pc !== this.pc) return;
+    if (offer && before && ufragOf(description) !== before) this.emit('restarted');
     this.#boundTo = theirs ?? null;
     this.#ignoredOffer = false;
     if (!offer) return;
@@ -204,6 +206,11 @@ export class Pair extends Emitter {
     this.emit('error', error);
     this.replace();
   }
+}
+
+/** Of which ICE session a description is (RFC 8839 section 5.4). */
+function ufragOf(description) {
+  return /^a=ice-ufrag:(\S+)/m.exec(description?.sdp ?? '')?.[1];
 }
 
 function describe({ type, sdp }) {

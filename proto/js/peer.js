@@ -52,6 +52,7 @@ export class Peer extends Emitter {
     this.#pair.on('open', () => this.#opened());
     this.#pair.on('track', (event) => this.#track(event));
     this.#pair.on('state', (state) => this.emit('connection', state));
+    this.#pair.on('restarted', () => this.#watch.restarted(this.#host.clock.now()));
     this.#pair.on('error', (error) => this.emit('error', error));
   }
 

@@ -78,7 +78,7 @@ export class FakeConnection {
       const gathers = renewed || !this.ufrag;
       if (gathers) this.ufrag = `${this.id}-${++this.#ufrags}`;
       const body = { id: this.id, ufrag: this.ufrag, renews: renewed, tracks: this.#senders.map((s) => s.track.id) };
-      this.localDescription = { type: answer ? 'answer' : 'offer', sdp: JSON.stringify(body) };
+      this.localDescription = { type: answer ? 'answer' : 'offer', sdp: `${JSON.stringify(body)}\na=ice-ufrag:${this.ufrag}` };
       this.signalingState = answer ? 'stable' : 'have-local-offer';
       if (answer && renewed) this.#restart = false;
       if (gathers) for (const n of [1, 2]) this.#gathered(n * 3, { candidate: `${n}`, usernameFragment: body.ufrag });
@@ -89,7 +89,7 @@ export class FakeConnection {
 
   setRemoteDescription({ type, sdp }) {
     return this.#operation(() => {
-      const body = JSON.parse(sdp);
+      const body = JSON.parse(sdp.split('\n')[0]);
       if (body.poison) throw new Error('cannot be applied');
       if (type === 'offer' && this.signalingState === 'have-local-offer') {
         this.signalingState = 'stable';
@@ -101,7 +101,7 @@ export class FakeConnection {
       if (this.dtls && this.dtls !== body.id) throw new Error('the DTLS identity changed');
       this.dtls = body.id;
       if (this.remoteDescription?.ufrag !== body.ufrag) this.remoteCandidates = [];
-      this.remoteDescription = body;
+      this.remoteDescription = { ...body, sdp };
       if (type === 'offer') {
         this.signalingState = 'have-remote-offer';
       } else {

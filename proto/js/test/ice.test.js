@@ -9,6 +9,7 @@ function watched() {
   const watch = new StallWatch(0);
   const world = { now: 0, bytes: 0, checks: 0, state: 'connected', expecting: true, hold: false, pairId: 'p' };
   world.suspect = () => watch.suspect();
+  world.restarted = () => watch.restarted(world.now);
   world.awake = () => watch.awake(world.now);
   world.run = (ms, { bytes = 0, checks = 0 } = {}) => {
     const verdicts = [];
@@ -63,6 +64,18 @@ test('restarts back off; after three in vain the connection is replaced', () => 
   const verdicts = call.run(40_000);
   assert.deepEqual(verdicts.map(([, v]) => v), ['restart', 'restart', 'restart', 'replace']);
   assert.deepEqual(verdicts.map(([at]) => at), [7500, 11_500, 19_500, 34_500]);
+});
+
+test('the other side has restarted it: two restarts at once would undo each other', () => {
+  const call = watched();
+  call.run(5000, MEDIA);
+  call.run(2250);
+  call.restarted();
+  assert.deepEqual(call.run(3750), [], 'that one has its time');
+  assert.deepEqual(call.run(250), [[11_250, 'restart']]);
+  call.restarted();
+  assert.deepEqual(call.run(7750), []);
+  assert.deepEqual(call.run(500), [[19_250, 'restart']]);
 });
 
 test('nobody to negotiate with: it waits, and then acts at once', () => {

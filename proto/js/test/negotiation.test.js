@@ -125,7 +125,9 @@ test('a description that cannot be applied: another connection, whoever is polit
 });
 
 test('configuration changes only together with a restart', async () => {
-  const { clock, polite, agree } = couple();
+  const { clock, polite, impolite, agree } = couple();
+  const restarted = [];
+  for (const pair of [polite, impolite]) pair.on('restarted', () => restarted.push(pair.name));
   polite.begin();
   await clock.advance(2000);
   const { pc } = polite;
@@ -133,9 +135,11 @@ test('configuration changes only together with a restart', async () => {
   polite.show('screen');
   await clock.advance(2000);
   assert.equal(pc.ufrag, before, 'a new track restarts nothing');
+  assert.deepEqual(restarted, []);
   polite.restart({ iceServers: ['fresh'] });
   await clock.advance(2000);
   assert.notEqual(pc.ufrag, before);
+  assert.deepEqual(restarted, ['impolite'], 'the other side hears of it');
   assert.deepEqual(pc.configurations.at(-1), { iceServers: ['fresh'] });
   agree();
 });
