@@ -139,6 +139,7 @@ impl Health {
             rss: rss(),
             loop_lag_us: micros(stats.loop_lag),
             failed_listeners: known.failed.clone(),
+            ..uplink::Health::default()
         }
     }
 }

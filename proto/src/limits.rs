@@ -636,6 +636,64 @@ pub const UNKNOWN_REMEMBERED: usize = 32;
 /// ended longer ago.
 pub const LIFE_SLACK: Duration = Duration::from_secs(10);
 
+// ----------------------------------------------------------------------------- the health of edges
+
+/// Bytes of what a failed probe tells in words.
+pub const PROBE_TEXT_MAX: usize = 160;
+/// A figure of an edge that is high from one value on, and low again below another, so that one that sways about
+/// a single value does not sway the edge.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Threshold {
+    /// From here on it is high.
+    pub high: f64,
+    /// Below this it is low again.
+    pub low: f64,
+}
+/// A figure is high when it has been for this long: longer than a burst of joins, a few reports.
+pub const EDGE_HIGH_FOR: Duration = Duration::from_secs(4);
+/// And low again when it has been for this long: clients that were kept away must not come back as one herd at the
+/// first quiet second.
+pub const EDGE_LOW_FOR: Duration = Duration::from_secs(15);
+/// Allocations as a part of the capacity: what is left is for those who are on their way, and for who moves here
+/// from an edge that dies.
+pub const EDGE_FULL: Threshold = Threshold { high: 0.9, low: 0.8 };
+/// What the relaying thread uses of its core: above it packets begin to wait for each other.
+pub const EDGE_BUSY: Threshold = Threshold { high: 0.85, low: 0.7 };
+/// The longest turn of the loop in microseconds: beyond it a jitter buffer of usual length runs empty.
+pub const EDGE_LAG_US: Threshold = Threshold { high: 100_000.0, low: 30_000.0 };
+/// Datagrams that the kernel drops, as a part of those that come: one in a hundred is seen in a video.
+pub const EDGE_RECEIVE_DROPS: Threshold = Threshold { high: 0.01, low: 0.001 };
+/// File descriptors as a part of their limit: an allocation takes one.
+pub const EDGE_FILES: Threshold = Threshold { high: 0.9, low: 0.8 };
+/// Memory as a part of its limit, at which the process is killed.
+pub const EDGE_MEMORY: Threshold = Threshold { high: 0.9, low: 0.8 };
+/// Bits a second as a part of the limit, at which allocations are held to their fair share.
+pub const EDGE_BANDWIDTH: Threshold = Threshold { high: 0.9, low: 0.75 };
+/// A certificate that ends within this is said to: three days are a weekend and a day.
+pub const CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(3 * 86_400);
+/// An edge is probed from outside this often by each node that it reports to, or after
+/// [`OUTSIDE_AGAIN`] where only one prober has found a fault.
+pub const OUTSIDE_EVERY: Duration = Duration::from_secs(30);
+/// See [`OUTSIDE_EVERY`].
+pub const OUTSIDE_AGAIN: Duration = Duration::from_secs(2);
+/// What a prober found is believed for this long: with two probers in turns each comes again in half of it.
+pub const OUTSIDE_FRESH: Duration = Duration::from_secs(150);
+/// A probe of one listener is given up after this: a Binding, an Allocate with its challenge and a permission,
+/// each of which may be lost once (500 ms), and the datagram.
+pub const PROBE_OUTSIDE_WITHIN: Duration = Duration::from_secs(4);
+/// Probes of other edges that one edge or node makes at once; more are turned away.
+pub const PROBES_AT_ONCE: usize = 8;
+/// Listeners that one probe asks at most.
+pub const PROBE_LISTENERS_MAX: usize = 32;
+/// The credential of a probe is good for this long.
+pub const PROBE_CREDENTIAL_TTL: Duration = Duration::from_secs(120);
+/// An edge makes an allocation on each of its own listeners this often.
+pub const PROBE_ALLOCATE_EVERY: Duration = Duration::from_secs(30);
+/// Allocations of probes that an edge has at once.
+pub const PROBE_ALLOCATIONS_MAX: usize = 64;
+/// An edge with fewer free relay ports gives none to a probe: they are for people, and a port rests after its use.
+pub const PROBE_PORTS_FREE: usize = 256;
+
 const _: () = {
     // A room's name, and its app's, are written in at most 256 bytes.
     assert!(ROOMS_PAGE * 256 < MESH_FRAME_MAX && EDGE_REPORTS_BYTES < CONTROL_FRAME_MAX);
@@ -716,6 +774,9 @@ const _: () = {
     assert!(HALF_OPEN_PER_SOURCE < HALF_OPEN_MAX && HALF_OPEN_MAX < STREAMS_MAX && HALF_OPEN_MAX < DTLS_MAX);
     assert!(HALF_OPEN_PER_SOURCE < STREAMS_PER_SOURCE as usize && WEB_PER_SOURCE as usize <= WEB_MAX);
     assert!(PROBE_WITHIN.as_millis() < PROBE_EVERY.as_millis());
+    assert!(PROBE_OUTSIDE_WITHIN.as_millis() < OUTSIDE_EVERY.as_millis());
+    assert!(4 * OUTSIDE_EVERY.as_millis() < OUTSIDE_FRESH.as_millis());
+    assert!(EDGE_HIGH_FOR.as_millis() < EDGE_LOW_FOR.as_millis());
     // A header for UNIX sockets, the longest without additions.
     assert!(PROXY_HEADER_MAX >= 16 + 216);
     assert!(NODE_LINK_KEEP_ALIVE.as_millis() * 4 <= NODE_LINK_IDLE.as_millis());

@@ -2,5 +2,6 @@
 
 pub mod join;
 pub mod node;
+pub mod probe;
 pub mod uplink;
 pub mod user;

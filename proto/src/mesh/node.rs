@@ -18,6 +18,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::probe::Outside;
 use super::uplink::{EdgeHello, Health};
 use crate::id::{ClusterId, EdgeId, Epoch, Generation, Index, NodeId, PeerId, RoomKey, SessionId, Shard};
 use crate::registry::{Command, Note, Outcome, RequestId};
@@ -199,6 +200,12 @@ pub struct EdgeReport {
     pub health: Option<Health>,
     /// Whether it is heard.
     pub alive: bool,
+    /// The round-trip time of its uplink to that node, in microseconds.
+    #[serde(default)]
+    pub rtt_us: Option<u32>,
+    /// What was found of it from outside by those whom that node had probe it.
+    #[serde(default)]
+    pub outside: Vec<Outside>,
 }
 
 /// What a node asks of another.

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::probe::{Fault, Found, Probe};
 use crate::id::{EdgeId, Index, NodeId, Region, SessionId};
 use crate::time::Unix;
 use crate::turn::Transport;
@@ -36,6 +37,15 @@ pub enum Up {
     Done {
         /// Its number.
         seq: u64,
+    },
+    /// What a probe of another edge found: the answer to [`Directive::Probe`].
+    Probed {
+        /// The probe's number.
+        number: u64,
+        /// The edge that was probed.
+        edge: EdgeId,
+        /// What was found of each of its listeners.
+        found: Vec<Found>,
     },
     /// What a newer release says; skipped.
     #[serde(other)]
@@ -293,6 +303,8 @@ pub enum Directive {
         /// The session.
         session: SessionId,
     },
+    /// Probe another edge. Done when it is taken on; what is found comes as [`Up::Probed`].
+    Probe(Probe),
     /// What a newer release asks; answered as done.
     #[serde(other)]
     Unknown,
@@ -323,6 +335,53 @@ pub struct Health {
     /// How often each limit was met.
     #[serde(default)]
     pub limits: BTreeMap<String, u64>,
+    /// How long the process has run, in milliseconds; zero from a release that does not tell it.
+    #[serde(default)]
+    pub uptime_ms: u64,
+    /// CPU time of the one thread that relays, in milliseconds: it is full at a thousand a second, however many
+    /// cores there are.
+    #[serde(default)]
+    pub loop_cpu_ms: u64,
+    /// Cores that the process may use; zero where that is not told.
+    #[serde(default)]
+    pub cores: u16,
+    /// Bytes of memory that the process may use, where that is known.
+    #[serde(default)]
+    pub memory_limit: Option<u64>,
+    /// File descriptors in use.
+    #[serde(default)]
+    pub files: u32,
+    /// File descriptors that the process may have; zero where that is not told.
+    #[serde(default)]
+    pub files_limit: u32,
+    /// Datagrams that the kernel dropped because a socket's receive buffer was full, over sockets that are open
+    /// now or were.
+    #[serde(default)]
+    pub receive_drops: u64,
+    /// Bits a second that the edge relays each way at most; zero is no limit.
+    #[serde(default)]
+    pub bandwidth: u64,
+    /// When the first of its listeners' certificates ends.
+    #[serde(default)]
+    pub certificate_until: Option<Unix>,
+    /// How long each listener took to answer the edge's own probe, in microseconds, in the order of
+    /// [`EdgeHello::listeners`]; none where it has not.
+    #[serde(default)]
+    pub answered_us: Vec<Option<u32>>,
+    /// What failed at those that did not, by their place in that order.
+    #[serde(default)]
+    pub faults: BTreeMap<u16, Fault>,
+    /// It takes no new allocations.
+    #[serde(default)]
+    pub draining: bool,
+}
+
+impl Health {
+    /// Whether it has drained, and nobody is left.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.draining && self.allocations == 0
+    }
 }
 
 /// A count of packets and of bytes.

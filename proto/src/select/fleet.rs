@@ -83,6 +83,8 @@ impl Fleet {
             hello: seen.hello.clone(),
             health: seen.health.clone(),
             alive: seen.alive,
+            rtt_us: None,
+            outside: Vec::new(),
         };
         self.edges.values().map(report).collect()
     }

@@ -14,6 +14,10 @@ use crate::mesh::uplink::Secret;
 use crate::stun::{Algorithm, Key, Message};
 use crate::time::Unix;
 
+/// The user of probes: an edge's own, and those that its nodes have made from outside. It counts in nobody's
+/// quota and no figure of use, and what it may have is little.
+pub const PROBE_USER: &str = "chappe-probe";
+
 /// Whom a username names: quotas and revocations go by it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum User {

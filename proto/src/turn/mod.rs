@@ -42,7 +42,7 @@ pub use api::*;
 pub use client::{Authentication, Client, ClientEvent, Exchange, Options as ClientOptions, Outcome};
 pub use config::{BadRealm, Config, Quotas, RelayAddress};
 pub use counters::{AllocationView, Counters, Drop};
-pub use credential::password;
+pub use credential::{PROBE_USER, password};
 pub use limit::{Limit, LimitLog};
 pub use server::Server;
 pub use source_rates::{SourceRates, source};

@@ -10,6 +10,7 @@ use chappe_proto::mesh::join::{Join, JoinRefusal, Joined};
 use chappe_proto::mesh::node::{
     Answer, Ask, Body, EdgeReport, Failure, Feed, Hello, Lane, Loss, NodeStatus, Opening, Parcel,
 };
+use chappe_proto::mesh::probe::{Cause, Fault, Found, Outside, Probe, Prober, RelayFound, Step};
 use chappe_proto::mesh::uplink::{
     Certificate, Directive, Down, EdgeChange, EdgeHello, EdgeView, Health, Listener, NodeHello, PeerPolicy,
     RelayRange, Secret, Traffic, Up,
@@ -84,6 +85,51 @@ fn health() -> Health {
         loop_lag_us: 10,
         failed_listeners: Vec::new(),
         limits: BTreeMap::from([("streams".into(), 11)]),
+        ..Health::default()
+    }
+}
+
+/// The same with what it tells since.
+fn measured_health() -> Health {
+    Health {
+        uptime_ms: 12,
+        loop_cpu_ms: 13,
+        cores: 14,
+        memory_limit: Some(15),
+        files: 16,
+        files_limit: 17,
+        receive_drops: 18,
+        bandwidth: 19,
+        certificate_until: Some(Unix::from_secs(20)),
+        answered_us: vec![Some(21), None],
+        faults: BTreeMap::from([(1, fault())]),
+        draining: true,
+        ..health()
+    }
+}
+
+fn fault() -> Fault {
+    Fault { step: Step::Allocate, cause: Cause::Code, code: Some(508), text: "full".into() }
+}
+
+fn found() -> Found {
+    let address = "192.0.2.1:50000".parse().unwrap();
+    Found {
+        listener: edge_hello().listeners.remove(0),
+        answered_us: Some(1),
+        fault: Some(Fault { step: Step::Relay, cause: Cause::Silent, code: None, text: String::new() }),
+        relay: Some(RelayFound { address, heard_us: None }),
+    }
+}
+
+fn probe() -> Probe {
+    Probe {
+        number: 1,
+        edge: EdgeId::new("edge-2").unwrap(),
+        listeners: edge_hello().listeners,
+        relays: edge_hello().relays,
+        username: "1700000000:chappe-probe".into(),
+        password: Secret(b"password".to_vec()),
     }
 }
 
@@ -159,8 +205,18 @@ fn bodies(all: &mut Samples) {
     parcel(all, "", Body::Request { id: 7, ask: Ask::Read });
     parcel(all, "", Body::Answer { id: 7, answer: Answer::Done });
     parcel(all, "", Body::Reaches(vec![NodeId(3)]));
-    let report = EdgeReport { hello: edge_hello(), health: Some(health()), alive: true };
-    parcel(all, "", Body::Edges(vec![report]));
+    let report = EdgeReport {
+        hello: edge_hello(),
+        health: Some(health()),
+        alive: true,
+        rtt_us: None,
+        outside: Vec::new(),
+    };
+    parcel(all, "", Body::Edges(vec![report.clone()]));
+    let probers = [Prober::Edge(EdgeId::new("edge-2").unwrap()), Prober::Node(NodeId(1))];
+    let outside = probers.map(|prober| Outside { prober, age_ms: 2, failed: vec![found()] }).to_vec();
+    let health = Some(measured_health());
+    parcel(all, ".probed", Body::Edges(vec![EdgeReport { health, rtt_us: Some(1), outside, ..report }]));
     parcel(all, "", Body::End { session: session() });
 }
 
@@ -317,7 +373,10 @@ fn uplinks(all: &mut Samples) {
     all.add("up.hello", Up::Hello(edge_hello()));
     all.add("up.applied", Up::Applied { index: Index(1) });
     all.add("up.done", Up::Done { seq: 2 });
+    let edge = EdgeId::new("edge-2").unwrap();
+    all.add("up.probed", Up::Probed { number: 1, edge, found: vec![found()] });
     all.add("health", health());
+    all.add("health.measured", measured_health());
     let node = NodeHello { node: NodeId(1), build: "0.1.0".into(), realm: "example.org".into() };
     all.add("down.hello", Down::Hello(node));
     let view = EdgeView {
@@ -340,4 +399,5 @@ fn uplinks(all: &mut Samples) {
     ];
     all.add("down.delta", Down::Delta { index: Index(8), changes });
     all.add("down.directive", Down::Directive { seq: 1, body: Directive::End { session: session() } });
+    all.add("down.directive.probe", Down::Directive { seq: 1, body: Directive::Probe(probe()) });
 }
