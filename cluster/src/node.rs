@@ -212,7 +212,8 @@ impl Node {
         Some(Policy {
             anonymous: policy.anonymous,
             capacity: policy.capacity,
-            grace: Duration::from_millis(policy.grace_ms),
+            grace: policy.grace(),
+            credential_ttl: policy.credential_ttl(),
             frames_burst: policy.frames_burst,
             frames_per_sec: policy.frames_per_sec,
         })

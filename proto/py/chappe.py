@@ -252,6 +252,10 @@ class Room:
         """Reports round-trip times in milliseconds, by edge."""
         await self._say(type="probes", edges=edges)
 
+    async def ice_failed(self, edge, kind):
+        """Reports that ICE did not work over an edge: `no_relay` or `stalled`."""
+        await self._say(type="ice_failed", edge=edge, kind=kind)
+
     async def ping(self, t=None):
         """Asks for a `pong`."""
         await self._say(type="ping", **({} if t is None else {"t": t}))

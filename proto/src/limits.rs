@@ -146,8 +146,12 @@ pub const EDGE_LOST_AFTER: Duration = Duration::from_secs(3);
 
 // ------------------------------------------------------------------------------------ credentials
 
-/// How long a TURN credential lasts: checked at Allocate only.
+/// How long a TURN credential lasts, unless the app says otherwise: checked at Allocate only.
 pub const CREDENTIAL_TTL: Duration = Duration::from_secs(3600);
+/// The shortest that an app may ask for: a fresh one is on its way when three quarters of it have passed.
+pub const CREDENTIAL_TTL_MIN: Duration = Duration::from_secs(4);
+/// The longest that an app may ask for: so long a kick's revocation is remembered by every edge.
+pub const CREDENTIAL_TTL_MAX: Duration = RESUME_TTL;
 /// Fresh `ice_servers` are sent when this part of a credential's life has passed, in per cent.
 pub const CREDENTIAL_REFRESH_AT: u32 = 75;
 
@@ -694,7 +698,60 @@ pub const PROBE_ALLOCATIONS_MAX: usize = 64;
 /// An edge with fewer free relay ports gives none to a probe: they are for people, and a port rests after its use.
 pub const PROBE_PORTS_FREE: usize = 256;
 
+// ------------------------------------------------------------- what sessions say of edges, and drains
+
+/// ICE failures a second that one session may report, and at once: one for each edge and way to fail that it
+/// was handed.
+pub const ICE_FAILURES_PER_SEC: u32 = 1;
+/// See [`ICE_FAILURES_PER_SEC`].
+pub const ICE_FAILURES_BURST: u32 = 8;
+/// Edges of which a session remembers that its client was handed them.
+pub const EDGES_HANDED: usize = 16;
+/// Edges under drain that clients are told of.
+pub const DRAINING_TOLD: usize = 16;
+/// Sessions a second that one node sends away from an edge that drains: each restarts ICE for each of its
+/// connections, and its others answer.
+pub const DRAIN_SESSIONS_PER_SEC: u32 = 50;
+/// The least time over which they are spread, and the most.
+pub const DRAIN_SPREAD: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(2)..=Duration::from_secs(600);
+
+// --------------------------------------------------------------------------- where else clients are sent
+
+/// Listeners of each family that an edge may send new clients to: enough that those of one that drains or is full
+/// do not all meet at its nearest neighbour.
+pub const ALTERNATES_MAX: usize = 4;
+/// Clients of one source that an edge that is full sends elsewhere at once, and a second for long. Beyond it they
+/// get the 508 that is true here: so two edges that are both full do not hand somebody to and fro.
+pub const REDIRECTS_BURST: u32 = 16;
+/// See [`REDIRECTS_BURST`].
+pub const REDIRECTS_PER_SEC: u32 = 1;
+
+// ------------------------------------------------------------------------------------------- usage
+
+/// An edge says what its users have relayed this often.
+pub const USAGE_EVERY: Duration = Duration::from_secs(5);
+/// Users of one such frame: 64 bytes of counts and a name each.
+pub const USAGE_FRAME: usize = 512;
+/// Allocations whose counts are read in one turn of an edge's loop: some 100 µs.
+pub const USAGE_TURN: usize = 4096;
+/// Users that an edge counts for at a time, those included that have gone and whose last count no node has taken.
+pub const USAGE_USERS_MAX: usize = 2 * ALLOCATIONS_MAX as usize;
+/// Users whose usage a node remembers one by one.
+pub const USAGE_SESSIONS_MAX: usize = 2 * SESSIONS_MAX;
+/// Counts of one user: one for each edge that it was on, and for each time that it came back there. Older ones are
+/// added up.
+pub const USAGE_SERIES_MAX: usize = 32;
+/// Rooms whose usage a node remembers, those that have ended included.
+pub const USAGE_ROOMS_MAX: usize = 100_000;
+/// A user that has relayed nothing for this long is counted into its room and forgotten.
+pub const USAGE_KEPT: Duration = Duration::from_secs(15 * 60);
+
 const _: () = {
+    // The longest name and four counts of nine bytes.
+    assert!(USAGE_FRAME * (TURN_NAME_MAX + 128) < MESH_FRAME_MAX);
+    assert!(CREDENTIAL_TTL_MIN.as_secs() < CREDENTIAL_TTL.as_secs());
+    assert!(CREDENTIAL_TTL.as_secs() <= CREDENTIAL_TTL_MAX.as_secs());
     // A room's name, and its app's, are written in at most 256 bytes.
     assert!(ROOMS_PAGE * 256 < MESH_FRAME_MAX && EDGE_REPORTS_BYTES < CONTROL_FRAME_MAX);
     assert!(FEED_PIECE < MESH_FRAME_MAX && ENTRY_MAX <= FEED_BYTES_MAX);

@@ -41,6 +41,7 @@ fn frames() -> Vec<String> {
         r#"{"type":"broadcast","payload":{"text":"\u00e4 \ud83d\ude00"}}"#.to_owned(),
         r#"{"type":"ice"}"#.to_owned(),
         r#"{"type":"probes","edges":{"e1":12.5,"e2":0.0}}"#.to_owned(),
+        r#"{"type":"ice_failed","edge":"e1","kind":"stalled"}"#.to_owned(),
         r#"{"type":"update","name":"Ada L.","metadata":null}"#.to_owned(),
         format!(r#"{{"type":"kick","peer":"{ada}","ban":true}}"#),
         r#"{"type":"leave"}"#.to_owned(),
@@ -271,6 +272,7 @@ proptest! {
                     }
                     Output::Over => prop_assert!(left || closed, "over"),
                     Output::Proxy(_) => {}
+                    Output::IceFailed { .. } => prop_assert!(false, "it was handed no edge"),
                 }
             }
             if session.is_over() {

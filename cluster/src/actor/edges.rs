@@ -1,7 +1,7 @@
 //! The actor that knows the edges: who reports to this node, and how it is. It publishes what
 //! sessions need to know of their node.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +10,10 @@ use chappe_proto::id::{EdgeId, NodeId};
 use chappe_proto::limits;
 use chappe_proto::mesh::node::{Body, EdgeReport, Lane};
 use chappe_proto::mesh::uplink::{Directive, EdgeHello, Health};
-use chappe_proto::registry::EdgeState;
+use chappe_proto::registry::{EdgeState, State};
 use chappe_proto::select::EdgeStatus;
 use chappe_proto::select::fleet::{Fleet, Seen};
+use chappe_proto::signal::frame::IceFailure;
 use chappe_proto::signal::session::World;
 use chappe_proto::time::Mono;
 use tokio::sync::mpsc;
@@ -73,6 +74,16 @@ pub struct Elsewhere {
     pub from: NodeId,
     /// All of it.
     pub reports: Vec<EdgeReport>,
+}
+
+/// ICE did not work for a client over an edge that it was handed.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct IceFailed {
+    /// Which.
+    pub edge: EdgeId,
+    /// How.
+    pub kind: IceFailure,
 }
 
 /// The registry changed.
@@ -141,12 +152,24 @@ impl Orders {
     }
 }
 
+/// How an edge stands towards the sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is handed out.
+    Up,
+    /// It serves those who are there, and is to be emptied.
+    Draining,
+    /// It cannot be used.
+    Lost,
+}
+
 /// The actor. It starts before its node is complete, and is given it then.
 #[derive(Default)]
 pub struct EdgesActor {
     node: Option<Arc<Node>>,
     fleet: Fleet,
-    published: Vec<EdgeStatus>,
+    /// How each edge stood when sessions were told last.
+    told: BTreeMap<EdgeId, Standing>,
     orders: HashMap<EdgeId, Orders>,
     /// When the other nodes are told again.
     spread_at: Mono,
@@ -165,33 +188,65 @@ impl EdgesActor {
         self.fleet.forget(|edge| state.edge(edge).is_some_and(|edge| edge.state != EdgeState::Removed));
         let admitted = |edge: &EdgeId| state.edge(edge).is_some_and(|edge| edge.state == EdgeState::Admitted);
         let edges = self.fleet.statuses(admitted);
+        let now = self.standing(&state, &edges);
+        let draining = now.iter().filter(|(_, stands)| **stands == Standing::Draining);
         node.publish(World {
             sealing: Arc::new(Node::sealing_keys(&state)),
             secret: state.turn_secrets().newest().map(|(_, secret)| secret.clone()),
-            edges: edges.clone(),
+            edges,
+            draining: draining.map(|(edge, _)| edge.clone()).take(limits::DRAINING_TOLD).collect(),
             nodes: node.urls(&state),
         });
-        let before = std::mem::replace(&mut self.published, edges);
-        let available = |all: &[EdgeStatus], edge: &EdgeId| {
-            all.iter().any(|status| status.edge == *edge && status.available)
-        };
-        for status in &self.published {
-            let edge = &status.edge;
-            let lost = match (available(&before, edge), status.available) {
-                (false, true) => None,
-                (true, false) => Some(edge.clone()),
-                _ => continue,
-            };
-            match &lost {
-                None => tracing::info!(%edge, "edge is up"),
-                Some(_) => tracing::warn!(%edge, "edge is lost"),
-            }
-            self.spread_at = Mono::default();
-            for (_, session) in node.sessions.all() {
-                // One whose mailbox is full asks for `ice` itself when its path fails.
-                let _ = session.try_send(EdgesChanged { lost: lost.clone() });
+        let before = std::mem::replace(&mut self.told, now);
+        let mut news = Vec::new();
+        for (edge, stands) in &self.told {
+            let stood = before.get(edge).copied().unwrap_or(Standing::Lost);
+            match (stood, *stands) {
+                (stood, stands) if stood == stands => continue,
+                (_, Standing::Up) => {
+                    tracing::info!(%edge, "edge is up");
+                    news.push(EdgesChanged::Up);
+                }
+                (_, Standing::Lost) => {
+                    tracing::warn!(%edge, "edge is lost");
+                    news.push(EdgesChanged::Lost(edge.clone()));
+                }
+                (_, Standing::Draining) => {
+                    tracing::info!(%edge, "edge drains");
+                    news.push(EdgesChanged::Draining(edge.clone(), spread(node.sessions.len())));
+                }
             }
         }
+        // One that is gone from the registry was removed.
+        let removed =
+            before.iter().filter(|(edge, stood)| **stood != Standing::Lost && !self.told.contains_key(*edge));
+        news.extend(removed.map(|(edge, _)| EdgesChanged::Lost(edge.clone())));
+        if news.is_empty() {
+            return;
+        }
+        self.spread_at = Mono::default();
+        for (_, session) in node.sessions.all() {
+            for changed in &news {
+                // One whose mailbox is full asks for `ice` itself when its path fails.
+                let _ = session.try_send(changed.clone());
+            }
+        }
+    }
+
+    /// How each edge stands: what is observed, and what operators have decided.
+    fn standing(&self, state: &State, edges: &[EdgeStatus]) -> BTreeMap<EdgeId, Standing> {
+        let all = self.fleet.edges().into_iter();
+        let stands = |(edge, seen): (EdgeId, Seen)| {
+            let drains = state.edge(&edge).is_some_and(|held| held.state == EdgeState::Draining);
+            let up = || edges.iter().any(|status| status.edge == edge && status.available);
+            let stands = match seen.alive {
+                true if drains => Standing::Draining,
+                true if up() => Standing::Up,
+                _ => Standing::Lost,
+            };
+            (edge, stands)
+        };
+        all.map(stands).collect()
     }
 
     fn tick(&mut self) {
@@ -220,6 +275,12 @@ impl EdgesActor {
             }
         }
     }
+}
+
+/// Over how long so many sessions are sent away from an edge.
+fn spread(sessions: usize) -> Duration {
+    let seconds = sessions as u64 / u64::from(limits::DRAIN_SESSIONS_PER_SEC);
+    Duration::from_secs(seconds).clamp(*limits::DRAIN_SPREAD.start(), *limits::DRAIN_SPREAD.end())
 }
 
 impl Actor for EdgesActor {
@@ -291,6 +352,14 @@ impl Handler<Elsewhere> for EdgesActor {
     fn handle(&mut self, elsewhere: Elsewhere, _: &mut Self::Context) {
         self.fleet.handle_reports(clock::now(), elsewhere.from, elsewhere.reports);
         self.publish();
+    }
+}
+
+impl Handler<IceFailed> for EdgesActor {
+    type Result = ();
+
+    fn handle(&mut self, failed: IceFailed, _: &mut Self::Context) {
+        tracing::debug!(edge = %failed.edge, kind = ?failed.kind, "a client's ICE failed over an edge");
     }
 }
 

@@ -16,6 +16,7 @@ use chappe_proto::signal::resume::Presented;
 use chappe_proto::signal::route::{FromSession, ToSession};
 use chappe_proto::signal::session::{Output, Session, Start};
 
+use super::edges::IceFailed;
 use super::proxy::{ProxyActor, SessionSays};
 use super::socket::Socket;
 use super::timer::Timer;
@@ -64,9 +65,13 @@ pub struct FromProxy(pub ToSession);
 /// The edges changed.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct EdgesChanged {
-    /// One that is lost.
-    pub lost: Option<EdgeId>,
+pub enum EdgesChanged {
+    /// One is there that was not.
+    Up,
+    /// One is lost.
+    Lost(EdgeId),
+    /// One is being emptied: its sessions are told, spread over a time.
+    Draining(EdgeId, Duration),
 }
 
 /// The node stops.
@@ -217,6 +222,10 @@ impl SessionActor {
                     socket.close(code);
                 }
             }
+            Output::IceFailed { edge, kind } => {
+                // One of many that are said: it may be missed.
+                let _ = self.node.edges.try_send(IceFailed { edge, kind });
+            }
             Output::Proxy(input) => {
                 self.backlog.push_back(input);
                 self.flush(ctx);
@@ -344,7 +353,12 @@ impl Handler<EdgesChanged> for SessionActor {
 
     fn handle(&mut self, changed: EdgesChanged, ctx: &mut Self::Context) {
         self.run(ctx, |machine, node, out| {
-            machine.handle_edges(clock::now(), &node.world(), changed.lost.as_ref(), out);
+            let (now, world) = (clock::now(), node.world());
+            match &changed {
+                EdgesChanged::Up => machine.handle_edges(now, &world, None, out),
+                EdgesChanged::Lost(edge) => machine.handle_edges(now, &world, Some(edge), out),
+                EdgesChanged::Draining(edge, within) => machine.handle_draining(now, edge, *within),
+            }
         });
     }
 }

@@ -160,7 +160,7 @@ async fn follow_one(
             shared.driver.ask(|reply| Command::Directive(body, reply)).await?;
             return frames::write(send, &Up::Done { seq }).await;
         }
-        Down::Hello(_) | Down::Unknown => return Ok(()),
+        Down::Hello(_) | Down::UsageTaken { .. } | Down::Alternates { .. } | Down::Unknown => return Ok(()),
     };
     *shared.applied.borrow_mut() = index;
     frames::write(send, &Up::Applied { index }).await

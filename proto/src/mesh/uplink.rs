@@ -47,6 +47,15 @@ pub enum Up {
         /// What was found of each of its listeners.
         found: Vec<Found>,
     },
+    /// What users have relayed, of those for whom that has changed since it was last taken. Said again, by the
+    /// same number or another, until it is [taken](Down::UsageTaken): totals are totals, so hearing one twice,
+    /// or at two nodes, changes nothing.
+    Usage {
+        /// Its number on this uplink, from 1.
+        seq: u64,
+        /// Each user at most once.
+        usage: Vec<Usage>,
+    },
     /// What a newer release says; skipped.
     #[serde(other)]
     Unknown,
@@ -73,6 +82,17 @@ pub enum Down {
         seq: u64,
         /// What to do.
         body: Directive,
+    },
+    /// [`Up::Usage`] has been taken.
+    UsageTaken {
+        /// Its number.
+        seq: u64,
+    },
+    /// Where new clients are to be sent while this edge drains, or has as many allocations as it takes (RFC 8489
+    /// section 10): what the node sees alive now, so no part of the feed. Replaces what any node said before.
+    Alternates {
+        /// The nearest first, at most [`crate::limits::ALTERNATES_MAX`] of each family.
+        alternates: Vec<Alternate>,
     },
     /// What a newer release says; skipped.
     #[serde(other)]
@@ -382,6 +402,24 @@ impl Health {
     pub const fn is_empty(&self) -> bool {
         self.draining && self.allocations == 0
     }
+}
+
+/// What one user has relayed over an edge, in all of its allocations there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Which count this is: made up at random for a user's first packet, and kept while the edge remembers the
+    /// user. So of two reports with one series the greater is right, and those of different series add up.
+    pub series: u64,
+    /// The signaling session, where the username names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// The name of any other user, without the expiry of the REST convention.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Payload from the client to peers.
+    pub sent: Traffic,
+    /// Payload from peers to the client.
+    pub received: Traffic,
 }
 
 /// A count of packets and of bytes.

@@ -9,8 +9,8 @@ use super::cluster::check_name;
 use super::{Outcome, Refusal, State, Thing};
 use crate::id::{AppId, KeyId};
 use crate::limits::{
-    APPS_MAX, FRAMES_BURST, FRAMES_PER_SEC, GRACE, GRACE_MAX, KEYS_PER_APP, ORIGINS_MAX, ROOM_CAPACITY,
-    ROOM_CAPACITY_MAX, SECRET_BYTES, URL_MAX,
+    APPS_MAX, CREDENTIAL_TTL, CREDENTIAL_TTL_MAX, CREDENTIAL_TTL_MIN, FRAMES_BURST, FRAMES_PER_SEC, GRACE,
+    GRACE_MAX, KEYS_PER_APP, ORIGINS_MAX, ROOM_CAPACITY, ROOM_CAPACITY_MAX, SECRET_BYTES, URL_MAX,
 };
 use crate::mesh::uplink::Secret;
 use crate::time::Unix;
@@ -31,6 +31,9 @@ pub struct App {
 pub struct AppPolicy {
     /// How long a session outlives its socket, in milliseconds.
     pub grace_ms: u64,
+    /// How long a TURN credential lasts, in milliseconds.
+    #[serde(default = "credential_ttl_ms")]
+    pub credential_ttl_ms: u64,
     /// Whether one may join without a token.
     #[serde(default)]
     pub anonymous: bool,
@@ -45,6 +48,10 @@ pub struct AppPolicy {
     /// The `Origin`s that browsers may come from; empty for any.
     #[serde(default)]
     pub origins: Vec<String>,
+}
+
+fn credential_ttl_ms() -> u64 {
+    u64::try_from(CREDENTIAL_TTL.as_millis()).unwrap_or(u64::MAX)
 }
 
 const fn frames_burst() -> u32 {
@@ -62,9 +69,18 @@ impl AppPolicy {
         Duration::from_millis(self.grace_ms)
     }
 
+    /// How long a TURN credential lasts.
+    #[must_use]
+    pub const fn credential_ttl(&self) -> Duration {
+        Duration::from_millis(self.credential_ttl_ms)
+    }
+
     fn check(&self) -> Result<(), Refusal> {
         if self.grace() > GRACE_MAX {
             return Err(Refusal::Invalid(Thing::Grace));
+        }
+        if !(CREDENTIAL_TTL_MIN..=CREDENTIAL_TTL_MAX).contains(&self.credential_ttl()) {
+            return Err(Refusal::Invalid(Thing::Lifetime));
         }
         if !(1..=ROOM_CAPACITY_MAX as u64).contains(&u64::from(self.capacity)) {
             return Err(Refusal::Invalid(Thing::Capacity));
@@ -88,6 +104,7 @@ impl Default for AppPolicy {
         let grace_ms = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
         Self {
             grace_ms,
+            credential_ttl_ms: credential_ttl_ms(),
             anonymous: false,
             capacity,
             frames_burst: FRAMES_BURST,

@@ -2,7 +2,6 @@
 
 use super::EdgeStatus;
 use crate::id::{EdgeId, SessionId};
-use crate::limits::CREDENTIAL_TTL;
 use crate::mesh::uplink::{Listener, Secret};
 use crate::signal::frame::{EdgeOffer, IceServer};
 use crate::time::Unix;
@@ -24,10 +23,10 @@ pub struct IceOffer {
 }
 
 impl IceOffer {
-    /// Of these edges, best first, with a credential good from `now` for [`CREDENTIAL_TTL`].
+    /// Of these edges, best first, with a credential that is good until `expiry`.
     #[must_use]
-    pub fn new(edges: &[&EdgeStatus], secret: &Secret, session: SessionId, now: Unix) -> Self {
-        let (username, credential) = credential(secret, &session.to_string(), now + CREDENTIAL_TTL);
+    pub fn new(edges: &[&EdgeStatus], secret: &Secret, session: SessionId, expiry: Unix) -> Self {
+        let (username, credential) = credential(secret, &session.to_string(), expiry);
         let mut offer = Self::default();
         for edge in edges {
             offer.servers.push(IceServer {
@@ -39,6 +38,7 @@ impl IceOffer {
                 edge: edge.edge.clone(),
                 region: edge.region.clone(),
                 urls: stun_urls(&edge.listeners),
+                probe: None,
             });
         }
         offer
@@ -190,7 +190,7 @@ mod tests {
         };
         let session = SessionId::from_random([0; 15]);
         let secret = Secret(b"secret".to_vec());
-        let offer = IceOffer::new(&[&edge], &secret, session, Unix::from_secs(1000));
+        let offer = IceOffer::new(&[&edge], &secret, session, Unix::from_secs(4600));
         assert_eq!(
             offer.servers[0].urls,
             ["turn:[2001:db8::1]:3478?transport=udp", "turn:turn.example:3478?transport=tcp"]

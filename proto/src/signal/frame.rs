@@ -3,7 +3,7 @@
 mod client;
 mod server;
 
-pub use client::{ClientFrame, Join};
+pub use client::{ClientFrame, IceFailure, Join};
 pub use server::{
     EdgeOffer, GoneReason, IceReason, IceServer, LimitsView, PeerChange, PeerView, ServerFrame,
     UndeliveredReason, Welcome,

@@ -142,6 +142,8 @@ pub struct Policy {
     pub capacity: u32,
     /// How long a session outlives its socket.
     pub grace: Duration,
+    /// How long a TURN credential lasts.
+    pub credential_ttl: Duration,
     /// Frames that a session may send in a burst.
     pub frames_burst: u32,
     /// Frames a second that it may send for long.
@@ -154,6 +156,7 @@ impl Default for Policy {
             anonymous: false,
             capacity: u32::try_from(limits::ROOM_CAPACITY).unwrap_or(u32::MAX),
             grace: limits::GRACE,
+            credential_ttl: limits::CREDENTIAL_TTL,
             frames_burst: limits::FRAMES_BURST,
             frames_per_sec: limits::FRAMES_PER_SEC,
         }

@@ -21,7 +21,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::age::Began;
 use super::bucket::Bucket;
 use super::code::{CloseCode, ErrorCode, LeaveReason, Refusal};
-use super::frame::{IceReason, ServerFrame, UndeliveredReason};
+use super::frame::{IceFailure, IceReason, ServerFrame, UndeliveredReason};
 use super::member::{Member, Policy};
 use super::outbox::{Inbox, Outbox};
 use super::resume::{Presented, SealingKeys};
@@ -41,6 +41,8 @@ pub struct World {
     pub secret: Option<Secret>,
     /// All edges.
     pub edges: Vec<EdgeStatus>,
+    /// Edges that operators are emptying, at most [`limits::DRAINING_TOLD`].
+    pub draining: Vec<EdgeId>,
     /// URLs of nodes that a client may try after a loss.
     pub nodes: Vec<String>,
 }
@@ -54,6 +56,13 @@ pub enum Output {
     Close(CloseCode),
     /// Tell the proxy.
     Proxy(FromSession),
+    /// Tell those who judge edges that ICE did not work for this client over one that it was handed.
+    IceFailed {
+        /// Which.
+        edge: EdgeId,
+        /// How.
+        kind: IceFailure,
+    },
     /// The session is over: forget it. Where no [`Self::Close`] came before, its socket stays, and
     /// its client may send a fresh `join` on it (PROTOCOL.md 3, `gone`).
     Over,
@@ -147,6 +156,13 @@ pub struct Session {
     moving: Option<(Vec<String>, Mono)>,
     probes: BTreeMap<EdgeId, f64>,
     offered: Vec<EdgeId>,
+    /// The last edges that it was offered, the present ones last.
+    handed: VecDeque<EdgeId>,
+    /// It may use edges that another node offered it.
+    came_from_elsewhere: bool,
+    ice_failures: Bucket,
+    /// When to tell its client of edges that are being emptied.
+    tell_draining_at: Mono,
     refresh_ice_at: Mono,
     rng: ChaCha12Rng,
 }
@@ -190,6 +206,10 @@ impl Session {
             moving: None,
             probes: BTreeMap::new(),
             offered: Vec::new(),
+            handed: VecDeque::new(),
+            came_from_elsewhere: rebuilt,
+            ice_failures: Bucket::new(limits::ICE_FAILURES_PER_SEC, limits::ICE_FAILURES_BURST),
+            tell_draining_at: Mono::NEVER,
             refresh_ice_at: Mono::NEVER,
             rng,
         }
@@ -265,6 +285,9 @@ impl Session {
                 self.refresh_ice_at = Mono::NEVER; // the next welcome brings fresh ones
             }
         }
+        if self.tell_draining_at <= now.mono {
+            self.tell_draining(now, world, out);
+        }
         let due = |outbox: &Outbox| outbox.resend_at() <= now.mono;
         let due: Vec<PeerId> = self.outboxes.iter().filter(|(_, o)| due(o)).map(|(peer, _)| *peer).collect();
         for peer in due {
@@ -284,7 +307,7 @@ impl Session {
             None => self.away_since + self.forget_after(),
         };
         let resend = self.outboxes.values().map(Outbox::resend_at).min().unwrap_or(Mono::NEVER);
-        socket.min(resend).min(self.refresh_ice_at).min(self.unavailable_at)
+        socket.min(resend).min(self.refresh_ice_at).min(self.unavailable_at).min(self.tell_draining_at)
     }
 
     fn tell_unavailable(&self, out: &mut Vec<Output>) {

@@ -12,8 +12,8 @@ use chappe_proto::mesh::node::{
 };
 use chappe_proto::mesh::probe::{Cause, Fault, Found, Outside, Probe, Prober, RelayFound, Step};
 use chappe_proto::mesh::uplink::{
-    Certificate, Directive, Down, EdgeChange, EdgeHello, EdgeView, Health, Listener, NodeHello, PeerPolicy,
-    RelayRange, Secret, Traffic, Up,
+    Alternate, Certificate, Directive, Down, EdgeChange, EdgeHello, EdgeView, Health, Listener, NodeHello,
+    PeerPolicy, RelayRange, Secret, Traffic, Up, Usage,
 };
 use chappe_proto::registry::{Command, NodeAddresses, Note, Outcome, RequestId};
 use chappe_proto::time::Unix;
@@ -375,6 +375,10 @@ fn uplinks(all: &mut Samples) {
     all.add("up.done", Up::Done { seq: 2 });
     let edge = EdgeId::new("edge-2").unwrap();
     all.add("up.probed", Up::Probed { number: 1, edge, found: vec![found()] });
+    let (sent, received) = (Traffic { packets: 1, bytes: 100 }, Traffic { packets: 70_000, bytes: 1 << 40 });
+    let usage = Usage { series: 1 << 63, session: Some(session()), name: None, sent, received };
+    let other = Usage { series: 7, session: None, name: Some("ada".into()), ..usage.clone() };
+    all.add("up.usage", Up::Usage { seq: 1, usage: vec![usage, other] });
     all.add("health", health());
     all.add("health.measured", measured_health());
     let node = NodeHello { node: NodeId(1), build: "0.1.0".into(), realm: "example.org".into() };
@@ -398,6 +402,9 @@ fn uplinks(all: &mut Samples) {
         EdgeChange::Authorities { authorities: BTreeMap::from([(1, Certificate(vec![0, 200]))]) },
     ];
     all.add("down.delta", Down::Delta { index: Index(8), changes });
+    all.add("down.usage_taken", Down::UsageTaken { seq: 1 });
+    let v6 = Alternate { address: "[2001:db8::1]:3478".parse().unwrap() };
+    all.add("down.alternates", Down::Alternates { alternates: vec![v6] });
     all.add("down.directive", Down::Directive { seq: 1, body: Directive::End { session: session() } });
     all.add("down.directive.probe", Down::Directive { seq: 1, body: Directive::Probe(probe()) });
 }

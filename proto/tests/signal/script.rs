@@ -9,7 +9,7 @@
 //! frame of that name. `NAME signals PEER FROM TO BYTES`: many of them. `NAME pings N`: many of them.
 //! `NAME overflows`, `NAME speaks binary`: what a shell says of the socket. `NAME falls
 //! silent`: it answers no pings any more. `cut NAME`: the socket ends
-//! without a word. `wait SECS`. `registry fails`, `registry commits`. `edge NAME REGION up|lost`.
+//! without a word. `wait SECS`. `registry fails`, `registry commits`. `edge NAME REGION up|lost|draining`.
 //! `owner stops`, `owner starts [and waits]` (for all nodes), `node N hears`: of the new owner. `node N restarts`. `node N stops`
 //! (an orderly end). `node N forgets NAME`: its session's actor has failed. `link N cut`, `link N
 //! back`: between that node and the owner. `node N sees the link down|up`: it is told so. `owner freezes`,
@@ -86,7 +86,7 @@ impl Script {
             ["registry", "fails"] => self.cluster.registry = Registry::Fails,
             ["registry", "commits"] => self.cluster.registry = Registry::Commits,
             ["show", "limits"] => self.limits = true,
-            ["edge", name, region, state] => self.edge(name, region, state == "up"),
+            ["edge", name, region, state] => self.edge(name, region, state),
             ["owner", "stops"] => self.cluster.stop_owner(),
             ["owner", "starts"] => self.cluster.new_owner(false),
             ["owner", "starts", "and", "waits"] => self.cluster.new_owner(true),
@@ -278,7 +278,7 @@ impl Script {
         self.cluster.settle();
     }
 
-    fn edge(&mut self, name: &str, region: &str, up: bool) {
+    fn edge(&mut self, name: &str, region: &str, state: &str) {
         let edge = EdgeId::new(name).unwrap();
         let edges = &mut self.cluster.world.edges;
         edges.retain(|status| status.edge != edge);
@@ -289,14 +289,22 @@ impl Script {
             hostname: host,
         };
         let (region, listeners) = (Region::new(region).unwrap(), vec![listener]);
-        edges.push(EdgeStatus { edge: edge.clone(), region, listeners, available: up, load: 0.0 });
+        edges.push(EdgeStatus { edge: edge.clone(), region, listeners, available: state == "up", load: 0.0 });
         self.cluster.world.secret = Some(Secret(b"secret".to_vec()));
-        let lost = (!up).then_some(edge);
+        self.cluster.world.draining.retain(|held| *held != edge);
+        if state == "draining" {
+            self.cluster.world.draining.push(edge.clone());
+        }
+        let lost = (state == "lost").then(|| edge.clone());
         for node in 0..self.cluster.nodes.len() {
             let peers: Vec<PeerId> = self.cluster.nodes[node].sessions.keys().copied().collect();
             for peer in peers {
                 self.cluster.with_session(node, peer, |session, now, world, out| {
-                    session.handle_edges(now, world, lost.as_ref(), out);
+                    if state == "draining" {
+                        session.handle_draining(now, &edge, Duration::from_secs(10));
+                    } else {
+                        session.handle_edges(now, world, lost.as_ref(), out);
+                    }
                 });
             }
         }

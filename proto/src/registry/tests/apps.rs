@@ -51,6 +51,8 @@ fn policies_out_of_range_are_refused() {
     };
     let fine = AppPolicy::default;
     refuses(AppPolicy { grace_ms: 300_001, ..fine() }, Thing::Grace);
+    refuses(AppPolicy { credential_ttl_ms: 3_999, ..fine() }, Thing::Lifetime);
+    refuses(AppPolicy { credential_ttl_ms: 86_400_001, ..fine() }, Thing::Lifetime);
     refuses(AppPolicy { capacity: 0, ..fine() }, Thing::Capacity);
     for origin in ["example.com", "https://", "https://a/b", "https://A", "https://a b", "://a"] {
         refuses(AppPolicy { origins: vec![origin.into()], ..fine() }, Thing::Origin);

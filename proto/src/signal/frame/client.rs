@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytestring::ByteString;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::super::code::{ErrorCode, Refusal};
@@ -40,6 +40,13 @@ pub enum ClientFrame {
     Ice,
     /// Round-trip times to edges, in milliseconds.
     Probes(BTreeMap<EdgeId, f64>),
+    /// ICE did not work over an edge.
+    IceFailed {
+        /// Which.
+        edge: EdgeId,
+        /// How.
+        kind: IceFailure,
+    },
     /// Another name, other metadata.
     Update {
         /// The name, where it changes.
@@ -60,6 +67,19 @@ pub enum ClientFrame {
     Ping(Option<Json>),
     /// I am.
     Pong,
+}
+
+/// How ICE did not work over an edge. An edge is judged by how many clients say so, of those who use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IceFailure {
+    /// None of its URLs gave a relayed address, while another edge's did or a direct path was found.
+    NoRelay,
+    /// A connection over it had come about, and received nothing any more.
+    Stalled,
+    /// What a newer release of a client says.
+    #[serde(other)]
+    Other,
 }
 
 /// A `join`.
@@ -118,6 +138,8 @@ struct Raw<'a> {
     #[serde(borrow, default, deserialize_with = "any_value")]
     edges: Field<'a>,
     #[serde(borrow, default, deserialize_with = "any_value")]
+    edge: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
     ban: Field<'a>,
     #[serde(borrow, default, deserialize_with = "any_value")]
     t: Field<'a>,
@@ -151,6 +173,7 @@ impl ClientFrame {
             "broadcast" => Ok(Self::Broadcast(payload(raw.payload)?)),
             "ice" => Ok(Self::Ice),
             "probes" => raw.probes(),
+            "ice_failed" => raw.ice_failed(),
             "update" => raw.update(),
             "kick" => {
                 let ban = read(raw.ban, "ban", "true or false")?.unwrap_or(false);
@@ -230,6 +253,12 @@ impl Raw<'_> {
             return Err(malformed("`edges` is not an object of edges and milliseconds"));
         }
         Ok(ClientFrame::Probes(edges))
+    }
+
+    fn ice_failed(self) -> Result<ClientFrame, Refusal> {
+        let edge: EdgeId = need(read(self.edge, "edge", "an edge")?, "edge")?;
+        let kind = need(read(self.kind, "kind", "a text")?, "kind")?;
+        Ok(ClientFrame::IceFailed { edge, kind })
     }
 
     fn update(self) -> Result<ClientFrame, Refusal> {
@@ -318,6 +347,14 @@ mod tests {
         let ClientFrame::Join(join) = ClientFrame::read(&join).unwrap() else { panic!("not a join") };
         assert_eq!(join.marks[&peer], 4);
         assert_eq!(ClientFrame::read(r#"{"type":"leave"}"#).unwrap(), ClientFrame::Leave);
+        let failed = |kind: &str| {
+            ClientFrame::read(&format!(r#"{{"type":"ice_failed","edge":"fra-1","kind":"{kind}"}}"#)).unwrap()
+        };
+        let edge = EdgeId::new("fra-1").unwrap();
+        let of = |kind| ClientFrame::IceFailed { edge: edge.clone(), kind };
+        assert_eq!(failed("no_relay"), of(IceFailure::NoRelay));
+        assert_eq!(failed("stalled"), of(IceFailure::Stalled));
+        assert_eq!(failed("of a later release"), of(IceFailure::Other));
     }
 
     #[test]
@@ -326,6 +363,8 @@ mod tests {
         assert_eq!(code("[]"), ErrorCode::Malformed);
         assert_eq!(code(r#"{"type":"dance"}"#), ErrorCode::UnknownType);
         assert_eq!(code(r#"{"type":"join"}"#), ErrorCode::Malformed);
+        assert_eq!(code(r#"{"type":"ice_failed","edge":"e"}"#), ErrorCode::Malformed);
+        assert_eq!(code(r#"{"type":"ice_failed","edge":"e/e","kind":"stalled"}"#), ErrorCode::Malformed);
         assert_eq!(code(r#"{"type":"join","room":"a/b"}"#), ErrorCode::Malformed);
         assert_eq!(code(&" ".repeat(limits::CLIENT_FRAME_MAX + 1)), ErrorCode::TooLarge);
         let long = format!(r#"{{"type":"broadcast","payload":"{}"}}"#, "x".repeat(limits::PAYLOAD_MAX));

@@ -64,6 +64,8 @@ pub enum ServerFrame<'a> {
         reason: IceReason,
         #[serde(skip_serializing_if = "Option::is_none")]
         lost: Option<&'a EdgeId>,
+        #[serde(skip_serializing_if = "<[EdgeId]>::is_empty")]
+        draining: &'a [EdgeId],
     },
     Moving {
         to: &'a [String],
@@ -115,6 +117,8 @@ pub struct Welcome<'a> {
     pub ice_servers: &'a [IceServer],
     pub ice_ttl_ms: u64,
     pub edges: &'a [EdgeOffer],
+    #[serde(skip_serializing_if = "<[EdgeId]>::is_empty")]
+    pub draining: &'a [EdgeId],
     pub nodes: &'a [String],
     pub limits: LimitsView,
 }
@@ -195,6 +199,9 @@ pub struct EdgeOffer {
     pub region: Region,
     /// Its `stun:` URLs.
     pub urls: Vec<String>,
+    /// An `https:` URL of the edge to time, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<String>,
 }
 
 /// How a peer changed.
@@ -257,6 +264,8 @@ pub enum IceReason {
     Closer,
     /// An edge is there where none was.
     EdgeUp,
+    /// An edge is being emptied.
+    Draining,
 }
 
 #[cfg(test)]

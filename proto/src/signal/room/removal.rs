@@ -45,7 +45,7 @@ impl Room {
         ban: bool,
     ) -> Option<Revocation> {
         let member = &self.present.get(&peer)?.entry.member;
-        let longest = limits::RESUME_TTL.max(limits::CREDENTIAL_TTL);
+        let longest = limits::RESUME_TTL.max(limits::CREDENTIAL_TTL_MAX);
         let token_until = member.seat.token_until;
         // The token that it came with must not bring it back; a ban outlasts even a fresh one.
         let barred = if ban { token_until.max(now.unix + longest) } else { token_until };

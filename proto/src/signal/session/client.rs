@@ -60,6 +60,7 @@ impl Session {
                 self.probes = probes;
                 self.offer_closer(now, world, out);
             }
+            ClientFrame::IceFailed { edge, kind } => self.ice_failed(now, edge, kind, out),
             ClientFrame::Update { name, metadata } => {
                 let profile = &mut self.member.profile;
                 profile.name = name.or_else(|| profile.name.take());

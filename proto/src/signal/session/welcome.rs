@@ -5,7 +5,7 @@ use rand_chacha::rand_core::Rng;
 use super::super::frame::{LimitsView, PeerView, ServerFrame, Welcome};
 use super::super::member::{Member, Profile};
 use super::super::resume::ResumeToken;
-use super::{Entering, Output, Phase, Session, World, edges};
+use super::{Entering, Output, Phase, Session, World};
 use crate::id::{Attach, Change, Epoch};
 use crate::limits;
 use crate::time::{Mono, Now};
@@ -67,8 +67,9 @@ impl Session {
             roster: others.iter().map(PeerView::from).collect(),
             broadcasts,
             ice_servers: &offer.servers,
-            ice_ttl_ms: edges::ice_ttl_ms(),
+            ice_ttl_ms: self.ice_ttl_ms(),
             edges: &offer.edges,
+            draining: &world.draining,
             nodes: &nodes,
             limits: view,
         });

@@ -41,6 +41,9 @@ impl Cluster {
                         *bound = None;
                     }
                 }
+                session::Output::IceFailed { edge, kind } => {
+                    self.events.push(format!("edges hear of {peer}: ice {kind:?} over {edge}"));
+                }
                 session::Output::Proxy(input) => self.local.push_back(Local::Proxy(gateway, input)),
                 session::Output::Over => {
                     self.nodes[gateway].sessions.remove(&peer);

@@ -37,6 +37,7 @@ pub(super) fn policy(state: &State, room: &RoomKey) -> Option<Policy> {
         anonymous: policy.anonymous,
         capacity: policy.capacity,
         grace: policy.grace(),
+        credential_ttl: policy.credential_ttl(),
         frames_burst: policy.frames_burst,
         frames_per_sec: policy.frames_per_sec,
     })

@@ -37,7 +37,7 @@ pub(super) fn founded(dice: &mut Dice, nodes: usize, wan: bool, rooms: &[(RoomKe
         capacity: 16,
         frames_burst: if dice.one_in(4) { 30 } else { 200 },
         frames_per_sec: if dice.one_in(4) { 20 } else { 100 },
-        origins: Vec::new(),
+        ..AppPolicy::default()
     };
     let secret = Secret(dice.bytes::<32>().to_vec());
     let mut commands = vec![
