@@ -132,8 +132,11 @@ export interface RoomEvents {
   /** A pair takes another path. */
   relay: (event: { peer: Peer; path?: Path }) => void;
   quality: (event: { peer: Peer; quality: Quality }) => void;
-  /** The SDK restarts ICE, or replaces the connection, since nothing came any more. */
-  restart: (event: { peer: Peer; how: 'restart' | 'replace' }) => void;
+  /**
+   * The SDK restarts ICE, or replaces the connection, since nothing came any more; or it moves a connection that is
+   * well (`move`): away from an edge that is being emptied, or to a nearer one.
+   */
+  restart: (event: { peer: Peer; how: 'restart' | 'replace' | 'move' }) => void;
   /** Stored for the next connection or restart. */
   'ice-servers': (event: { servers: RTCIceServer[]; edges: { edge: string; region: string; urls: string[] }[]; reason: string; lost?: string }) => void;
   /** No relay is alive: only those who reach each other directly can call. */

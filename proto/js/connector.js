@@ -3,7 +3,7 @@
 
 import { ChappeError } from './emitter.js';
 import { Nodes, openWithin } from './nodes.js';
-import { backoff, openFirst } from './socket.js';
+import { RACE_MS, STAGGER_MS, backoff, openFirst } from './socket.js';
 
 /** A socket on which nothing came for this long is asked: half of what a black-holed node may cost. */
 export const ASK_AFTER_MS = 4000;
@@ -178,6 +178,8 @@ export class Connector {
       WebSocket: this.#options.WebSocket ?? globalThis.WebSocket,
       clock: this.#clock,
       within: openWithin(targets.length, this.#vain),
+      // Whoever comes back is told by the cluster where to go; who comes first takes the nearest of those that he has.
+      stagger: this.#resume ? STAGGER_MS : RACE_MS,
       onOpen: (socket, url) => this.#opened(attempt, socket, url, token),
       onDead: (url) => this.#nodes.failed(url, this.#clock.now()),
       onFail: () => {

@@ -39,6 +39,7 @@ export function digest(report) {
     packetsLost: sum(inbound, 'packetsLost'),
     framesDecoded: sum(inbound, 'framesDecoded'),
     videoBytes: sum(inbound.filter((s) => s.kind === 'video'), 'bytesReceived'),
+    relays: all.filter((s) => s.type === 'local-candidate' && s.candidateType === 'relay' && s.url).map((s) => s.url),
     availableOutgoing: pair?.availableOutgoingBitrate,
   };
 }
@@ -138,19 +139,28 @@ export function hostPort(url) {
 export class IceServers {
   servers = [];
   edges = [];
+  /** Edges that are being emptied. */
+  draining = [];
   #known = new Map(); // edge -> {edge, region, hosts}, also those of earlier frames
 
   /** Stores; connections that exist are not told (CLIENTS.md: credentials and iceServers). */
-  store({ ice_servers: servers, edges }) {
+  store({ ice_servers: servers, edges, draining = [] }) {
     this.servers = servers;
     this.edges = edges;
+    this.draining = draining;
     edges.forEach(({ edge, region, urls }, n) => {
-      // The nth entry of `ice_servers` is the nth edge's: TLS may be at another name than what is measured.
-      const all = edges.length === servers.length ? [...urls, ...[servers[n].urls].flat()] : urls;
+      // The nth entry of `ice_servers` is the nth edge's, and edges beyond them are only to be measured: TLS may be
+      // at another name than what is measured.
+      const all = [...urls, ...urlsOf(servers[n])];
       this.#known.delete(edge);
       this.#known.set(edge, { edge, region, at: all.map(hostPort).filter(Boolean) });
     });
     while (this.#known.size > 64) this.#known.delete(this.#known.keys().next().value);
+  }
+
+  /** The edges that connections are given, each with its URLs. */
+  get offered() {
+    return this.edges.slice(0, this.servers.length).map(({ edge }, n) => ({ edge, urls: urlsOf(this.servers[n]) }));
   }
 
   /** The edge at that URL or address. */
@@ -161,6 +171,10 @@ export class IceServers {
     return all.find((e) => e.at.some((x) => x.host === at.host && x.port === at.port))
       ?? all.find((e) => e.at.some((x) => x.host === at.host));
   }
+}
+
+function urlsOf(server) {
+  return server ? [server.urls].flat() : [];
 }
 
 /** The path that a connection takes, of a digest. */

@@ -25,7 +25,7 @@ export class Pair extends Emitter {
 
   /**
    * @param {object} options `polite`, `create() -> RTCPeerConnection`, `newId() -> string`,
-   *   `tracks() -> [{track, streams}]`, `send(kind, payload, connection)`.
+   *   `tracks() -> [{track, streams}]`, `send(kind, payload, connection)`, `configuration() -> RTCConfiguration`.
    */
   constructor(options) {
     super();
@@ -193,7 +193,11 @@ export class Pair extends Emitter {
     const before = ufragOf(pc.remoteDescription);
     await pc.setRemoteDescription(description); // rolls an offer of ours back
     if (pc !== this.pc) return;
-    if (offer && before && ufragOf(description) !== before) this.emit('restarted');
+    if (offer && before && ufragOf(description) !== before) {
+      // Our answer gathers anew: with the servers and credentials of now, of which one may be the reason for this.
+      if (this.#options.configuration) pc.setConfiguration(this.#options.configuration());
+      this.emit('restarted');
+    }
     this.#boundTo = theirs ?? null;
     this.#ignoredOffer = false;
     if (!offer) return;

@@ -2,6 +2,7 @@
 
 import { Emitter } from './emitter.js';
 import { Pair } from './negotiation.js';
+import { RelayWatch } from './relays.js';
 import { StallWatch, digest, pathOf, qualityOf } from './ice.js';
 
 /** The time between two looks at a connection that is well, and at one that is silent. */
@@ -11,7 +12,8 @@ const LOOK_AGAIN_MS = 250;
 const QUALITY_MS = 4000;
 
 /**
- * Events, which the room passes on: `track`, `track-removed`, `connection`, `path`, `quality`, `error`.
+ * Events, which the room passes on: `track`, `track-removed`, `connection`, `path`, `quality`, `error`, `restart`,
+ * and `ice-failed (edge, kind)`.
  */
 export class Peer extends Emitter {
   /** Away: its socket is lost, and it may yet return. */
@@ -25,6 +27,7 @@ export class Peer extends Emitter {
   #pair = null;
   #host;
   #watch;
+  #relays = null;
   #timer;
   #looks = [];
   #lookedAt = 0;
@@ -32,8 +35,8 @@ export class Peer extends Emitter {
   /**
    * @param {object} view As in `peer_joined`.
    * @param {object} host `clock`, `createConnection()`, `configuration()`, `tracks()`, `newId()`,
-   *   `send(peer, kind, payload, connection)`, `signaling() -> boolean`, `edgeOf`, `polite`; null
-   *   without WebRTC.
+   *   `send(peer, kind, payload, connection)`, `signaling() -> boolean`, `edgeOf`, `offered() -> [{edge, urls}]`,
+   *   `polite`; null without WebRTC.
    */
   constructor(view, host) {
     super();
@@ -47,12 +50,16 @@ export class Peer extends Emitter {
       create: host.createConnection,
       newId: host.newId,
       tracks: host.tracks,
+      configuration: host.configuration,
       send: (kind, payload, connection) => host.send(this.id, kind, payload, connection),
     });
-    this.#pair.on('open', () => this.#opened());
+    this.#pair.on('open', (pc) => this.#opened(pc));
     this.#pair.on('track', (event) => this.#track(event));
     this.#pair.on('state', (state) => this.emit('connection', state));
-    this.#pair.on('restarted', () => this.#watch.restarted(this.#host.clock.now()));
+    this.#pair.on('restarted', () => {
+      this.#relays.restarted();
+      this.#watch.restarted(this.#host.clock.now());
+    });
     this.#pair.on('error', (error) => this.emit('error', error));
   }
 
@@ -102,6 +109,29 @@ export class Peer extends Emitter {
     this.#soon();
   }
 
+  /**
+   * Restarts ICE with the latest servers although nothing is wrong: the present path serves until another does.
+   * @returns {boolean} Whether this was the time for it; if not, later.
+   */
+  move() {
+    const pc = this.#pair?.pc;
+    if (!this.#host || pc?.connectionState !== 'connected' || this.#watch.silent || this.#held) return false;
+    this.#watch.restarted(this.#host.clock.now());
+    this.#restart();
+    this.emit('restart', 'move');
+    return true;
+  }
+
+  /** Whether a restart could not be negotiated now. */
+  get #held() {
+    return this.away || !this.#host.signaling() || !this.#pair.stable;
+  }
+
+  #restart() {
+    this.#relays.restarted();
+    this.#pair.restart(this.#host.configuration());
+  }
+
   close() {
     this.#host?.clock.clearTimeout(this.#timer);
     this.#host = null;
@@ -109,8 +139,9 @@ export class Peer extends Emitter {
     this.#drop();
   }
 
-  #opened() {
+  #opened(pc) {
     this.#drop();
+    this.#relays = new RelayWatch(pc);
     this.path = this.quality = undefined;
     this.#looks = [];
     this.#watch.reset(this.#host.clock.now());
@@ -171,9 +202,12 @@ export class Peer extends Emitter {
       ...stats,
       state,
       expecting: receiving.length > 0,
-      hold: this.away || !this.#host.signaling() || !this.#pair.stable,
+      hold: this.#held,
     });
-    if (verdict === 'restart') this.#pair.restart(this.#host.configuration());
+    // Of a relay of ours: the other side tells of its own.
+    if (verdict && state !== 'new' && this.path?.url) this.emit('ice-failed', this.path.edge, 'stalled');
+    for (const edge of this.#relays.failed(this.#host.offered(), { ...stats, state })) this.emit('ice-failed', edge, 'no_relay');
+    if (verdict === 'restart') this.#restart();
     if (verdict === 'replace') this.#pair.replace();
     if (verdict) this.emit('restart', verdict);
     this.#measure(stats, now, state, receiving);

@@ -2,6 +2,7 @@
 
 import { ChappeError, Emitter } from './emitter.js';
 import { IceServers } from './ice.js';
+import { Mover } from './mover.js';
 import { Peer } from './peer.js';
 import { Probes } from './probes.js';
 import { Signaling } from './signaling.js';
@@ -10,6 +11,10 @@ import { Signaling } from './signaling.js';
 const OWN_KINDS = new Set(['offer', 'answer', 'candidate', 'bye']);
 /** Edges are measured this long after a join, which it must not delay. */
 const PROBE_AFTER_MS = 3000;
+/** And this long after the cluster has named others. */
+const PROBE_SOON_MS = 500;
+/** A relay is blamed for a silence only if signaling was there, and the network the same, for this long before. */
+const BLAME_AFTER_MS = 10_000;
 /** Fresh servers are asked for no more often than this. */
 const ASK_ICE_MS = 10_000;
 /** A kick that nobody has answered after this is given up. */
@@ -39,6 +44,9 @@ export class Room extends Emitter {
   #unlisten = () => {};
   #leftByPage = false;
   #askedForIceAt = -Infinity;
+  #mover;
+  #probing; // the timer of the measurement that is due
+  #steadySince = Infinity; // since when neither signaling nor the network has changed
 
   constructor(options) {
     super();
@@ -53,6 +61,12 @@ export class Room extends Emitter {
       ?? (globalThis.RTCPeerConnection && ((configuration) => new RTCPeerConnection(configuration)));
     if (create && options.media !== false) this.#host = this.#hosting(create);
     this.#probes = options.probes ?? new Probes();
+    this.#mover = new Mover({
+      clock: this.#clock,
+      random: options.random ?? Math.random,
+      peers: () => this.peers.values(),
+      onto: (edge) => this.#ice.edges[0]?.edge === edge,
+    });
     this.#wire();
   }
 
@@ -200,8 +214,11 @@ export class Room extends Emitter {
   #state(state, reason) {
     this.state = state;
     this.reason = reason;
+    this.#steadySince = state === 'connected' ? this.#clock.now() : Infinity;
     if (state === 'disconnected') {
       this.#clear(reason.code);
+      this.#mover.stop();
+      this.#clock.clearTimeout(this.#probing);
       if (!this.#leftByPage) this.#unlisten();
     }
     this.emit('state', state, reason);
@@ -222,7 +239,7 @@ export class Room extends Emitter {
       else this.#left(peer.id, 'lost');
     }
     for (const view of frame.roster) this.#joined(view, fresh || rebuilt);
-    this.#probe();
+    this.#probe(PROBE_AFTER_MS);
   }
 
   #missing(peer, grace) {
@@ -250,6 +267,7 @@ export class Room extends Emitter {
     peer.on('path', (path) => this.emit('relay', { peer, path }));
     peer.on('quality', (quality) => this.emit('quality', { peer, quality }));
     peer.on('restart', (how) => this.#restarted(peer, how));
+    peer.on('ice-failed', (edge, kind) => this.#iceFailed(edge, kind));
     peer.on('error', (error) => this.emit('error', error, peer));
     this.emit('peer-joined', peer);
     if (newcomer) peer.pair?.begin();
@@ -303,6 +321,7 @@ export class Room extends Emitter {
   #store(frame) {
     const had = this.hasRelay;
     this.#ice.store(frame);
+    this.#mover.drain(this.#ice.draining);
     this.emit('ice-servers', { servers: this.#ice.servers, edges: this.#ice.edges, reason: frame.reason, lost: frame.lost });
     if (!this.hasRelay && (had || frame.reason === 'welcome')) this.emit('no-relay');
   }
@@ -310,15 +329,25 @@ export class Room extends Emitter {
   /** Should the next restart be needed too, then with the latest servers. */
   #restarted(peer, how) {
     this.emit('restart', { peer, how });
+    if (how === 'move') return; // with the servers that it was sent for this
     const now = this.#clock.now();
     if (now - this.#askedForIceAt < ASK_ICE_MS) return;
     this.#askedForIceAt = now;
     this.#signaling.say({ type: 'ice' });
   }
 
+  /** The cluster judges an edge by how many clients say this of it. */
+  #iceFailed(edge, kind) {
+    // Where our own network has failed, no edge is to blame.
+    const steady = this.#clock.now() - this.#steadySince >= BLAME_AFTER_MS;
+    if (edge && (steady || kind !== 'stalled') && this.state === 'connected') this.#signaling.say({ type: 'ice_failed', edge, kind });
+  }
+
   #iceServers(frame) {
     const had = this.hasRelay;
     this.#store(frame);
+    if (frame.reason === 'closer' && frame.edges.length > 0) this.#mover.closer(frame.edges[0].edge);
+    if (frame.reason === 'measure' || frame.reason === 'edge_up') this.#probe(PROBE_SOON_MS);
     if (!had && this.hasRelay) for (const peer of this.peers.values()) peer.suspect();
     // A hint: only those restart who really receive nothing.
     if (frame.reason === 'edge_lost') {
@@ -326,16 +355,17 @@ export class Room extends Emitter {
     }
   }
 
-  #probe() {
+  #probe(after) {
     if (this.#ice.edges.length < 2 || !this.#host) return;
-    this.#clock.setTimeout(async () => {
+    this.#clock.clearTimeout(this.#probing);
+    this.#probing = this.#clock.setTimeout(async () => {
       const edges = await this.#probes.measure(this.#ice.edges);
       // What one pair's round trip takes over an edge is more than the way to that edge.
       for (const { path } of this.peers.values()) {
         if (path?.edge in edges && path.url && path.rttMs < edges[path.edge]) edges[path.edge] = path.rttMs;
       }
       if (this.state === 'connected' && Object.keys(edges).length > 0) this.#signaling.say({ type: 'probes', edges });
-    }, PROBE_AFTER_MS);
+    }, after);
   }
 
   // ------------------------------------------------------------------ the page and the device
@@ -360,6 +390,7 @@ export class Room extends Emitter {
       // A connection's own signals: when they cannot arrive, the peer is gone or the session is.
       send: (to, kind, payload, connection) => this.#signaling.signal(to, kind, payload, connection).catch(() => {}),
       signaling: () => this.state === 'connected',
+      offered: () => this.#ice.offered,
       edgeOf: (candidate) => this.#ice.edgeOf(candidate),
       // Per pair, not per peer: whichever id sorts lower.
       polite: (id) => this.me.id < id,
@@ -367,7 +398,12 @@ export class Room extends Emitter {
   }
 
   #awake() {
+    this.#unsteady();
     for (const peer of this.peers.values()) peer.awake();
+  }
+
+  #unsteady() {
+    if (this.state === 'connected') this.#steadySince = this.#clock.now();
   }
 
   #listen() {
@@ -378,9 +414,10 @@ export class Room extends Emitter {
     const hint = () => this.#signaling.hint();
     const changed = () => {
       hint();
+      this.#unsteady();
       this.#probes.forget();
       for (const peer of this.peers.values()) peer.suspect();
-      this.#probe();
+      this.#probe(PROBE_AFTER_MS);
     };
     const visible = () => document.visibilityState === 'visible' && hint();
     const hide = () => {

@@ -91,7 +91,7 @@ export class FakeNetwork {
           this.readyState = 1;
           this.pipe = new Pipe(network, this, node);
           this.onopen?.();
-        }, network.delay);
+        }, node?.opensAfter ?? network.delay);
       }
 
       send(text) {

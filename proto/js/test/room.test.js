@@ -187,8 +187,8 @@ test('edge_lost: a silent pair restarts with the new servers, a healthy one does
   const [ada, ben, cleo] = [await enter(), await enter(), await enter()];
   await clock.advance(500);
   const url = 'turn:edge.example:3478?transport=udp';
-  const pairs = [ben, cleo].map((other) => relayed(pc(ada, other), url));
-  let flowing = 2;
+  const pairs = [relayed(pc(ada, ben), url), relayed(pc(ben, ada), url), relayed(pc(ada, cleo), url)];
+  let flowing = 3;
   const flow = () => {
     for (const pair of pairs.slice(0, flowing)) pair.bytesReceived += 100;
     clock.setTimeout(flow, 100);
@@ -199,7 +199,7 @@ test('edge_lost: a silent pair restarts with the new servers, a healthy one does
   const [healthy, silent] = [pc(ada, ben), pc(ada, cleo)];
   const fresh = [{ urls: ['turn:other.example'], username: 'x', credential: 'y' }];
   cluster.iceServers = fresh;
-  flowing = 1;
+  flowing = 2;
   await clock.advance(800);
   session(ada).pipe.down({ type: 'ice_servers', ice_servers: fresh, ice_ttl_ms: 1, edges: [], reason: 'edge_lost', lost: 'e1' });
   await clock.advance(1200);
@@ -209,6 +209,128 @@ test('edge_lost: a silent pair restarts with the new servers, a healthy one does
   await clock.advance(20_000);
   assert.equal(healthy.configurations.length, 1, 'refreshed servers are only stored');
   assert.equal(ada.said('restart')[0][1].peer.id, cleo.me.id);
+});
+
+/** Ada's connections to others over an edge, with media that flows in both directions. */
+async function calls(others, url) {
+  const all = world();
+  const { clock, enter, pc } = all;
+  const ada = await enter();
+  const rooms = [];
+  for (let n = 0; n < others; n++) rooms.push(await enter());
+  await clock.advance(500);
+  const pairs = rooms.flatMap((other) => [relayed(pc(ada, other), url), relayed(pc(other, ada), url)]);
+  const flow = () => {
+    for (const pair of pairs) if (!pair.dead) pair.bytesReceived += 100;
+    clock.setTimeout(flow, 100);
+  };
+  flow();
+  await clock.advance(5000);
+  return { ...all, ada, rooms, pairs };
+}
+
+const EDGE = 'turn:edge.example:3478?transport=udp';
+const OTHER = 'turn:other.example:3478?transport=udp';
+const FRESH = [{ urls: [OTHER], username: 'x', credential: 'y' }];
+const FRESH_EDGES = [{ edge: 'e2', region: 'there', urls: ['stun:other.example:3478'] }];
+
+test('an edge that is emptied: one connection after the other moves while it works, and no others do', async () => {
+  const { clock, ada, rooms, session, pc } = await calls(3, EDGE);
+  const [first, second, third] = rooms.map((other) => pc(ada, other));
+  relayed(third, OTHER);
+  third.stats.get('P').dead = true;
+  const alive = () => (third.stats.get('P').bytesReceived += 100, clock.setTimeout(alive, 100));
+  alive();
+  const drain = { type: 'ice_servers', ice_servers: FRESH, ice_ttl_ms: 1, edges: FRESH_EDGES, reason: 'draining', draining: ['e1'] };
+  session(ada).pipe.down(drain);
+  await clock.until(() => ada.said('restart').length === 1, 3000);
+  assert.deepEqual([first.configurations.length, second.configurations.length], [2, 1], 'one after the other');
+  assert.deepEqual(first.configurations[1].iceServers, FRESH);
+  await clock.advance(3000);
+  assert.equal(second.configurations.length, 1, 'not before the first has moved');
+  first.stats.get('L').url = OTHER;
+  await clock.until(() => second.configurations.length === 2, 4000);
+  second.stats.get('L').url = OTHER;
+  session(ada).pipe.down(drain);
+  await clock.advance(60_000);
+  assert.deepEqual(ada.said('restart').map(([, { how }]) => how), ['move', 'move']);
+  assert.equal(third.configurations.length, 1, 'it goes over another edge');
+});
+
+test('a drain that a connection cannot follow costs it three restarts, and what it has stays', async () => {
+  const { clock, ada, rooms, session, pc } = await calls(1, EDGE);
+  session(ada).pipe.down({ type: 'ice_servers', ice_servers: FRESH, ice_ttl_ms: 1, edges: FRESH_EDGES, reason: 'draining', draining: ['e1'] });
+  await clock.advance(120_000);
+  assert.deepEqual(ada.said('restart').map(([, { how }]) => how), ['move', 'move', 'move']);
+  assert.equal(pc(ada, rooms[0]).connectionState, 'connected');
+});
+
+test('a nearer edge draws connections lazily and once; one that is taken back draws nobody', async () => {
+  const { clock, ada, rooms, session, pc } = await calls(1, EDGE);
+  const closer = { type: 'ice_servers', ice_servers: FRESH, ice_ttl_ms: 1, edges: FRESH_EDGES, reason: 'closer' };
+  session(ada).pipe.down(closer);
+  await clock.advance(9000);
+  assert.equal(ada.said('restart').length, 0);
+  await clock.advance(60_000);
+  assert.deepEqual(ada.said('restart').map(([, { how }]) => how), ['move']);
+  assert.deepEqual(pc(ada, rooms[0]).configurations.at(-1).iceServers, FRESH);
+
+  const { clock: later, ada: eve, session: evesSession } = await calls(1, EDGE);
+  evesSession(eve).pipe.down(closer);
+  await later.advance(1000);
+  evesSession(eve).pipe.down({ ...closer, edges: [{ edge: 'e3', region: 'x', urls: [] }], reason: 'requested' });
+  await later.advance(80_000);
+  assert.equal(eve.said('restart').length, 0);
+});
+
+test('who answers an ICE restart gathers with the servers of now', async () => {
+  const { clock, ada, rooms: [ben], session, pc } = await calls(1, EDGE);
+  session(ben).pipe.down({ type: 'ice_servers', ice_servers: FRESH, ice_ttl_ms: 1, edges: FRESH_EDGES, reason: 'expiring' });
+  await clock.advance(100);
+  assert.equal(pc(ben, ada).configurations.length, 1, 'they are only stored');
+  pc(ada, ben).restartIce();
+  await clock.advance(300);
+  assert.deepEqual(pc(ben, ada).configurations.at(-1).iceServers, FRESH);
+  assert.equal(ben.said('restart').length, 0);
+});
+
+test('a relay that falls silent is told of by whose it is, unless its own network is new', async () => {
+  const { clock, ada, rooms: [ben], session, pairs, node, network } = await calls(1, EDGE);
+  const told = () => node.heardFrames.filter((frame) => frame.type === 'ice_failed');
+  await clock.advance(10_000);
+  pairs[0].dead = true;
+  await clock.advance(4000);
+  assert.deepEqual(told(), [{ type: 'ice_failed', edge: 'e1', kind: 'stalled' }]);
+  pairs[0].dead = false;
+  await clock.advance(20_000);
+  network.reset();
+  await clock.until(() => ada.state === 'connected' && ben.state === 'connected', 5000);
+  const before = told().length;
+  pairs[0].dead = pairs[1].dead = true;
+  await clock.advance(4000);
+  assert.equal(told().length, before, 'its socket was lost as well');
+  assert.ok(session(ada));
+});
+
+test('an uplink that is cut while media flows moves nobody', async () => {
+  const { clock, ada, session } = await calls(2, EDGE);
+  for (let n = 0; n < 3; n++) {
+    session(ada).pipe.down({ type: 'ice_servers', ice_servers: FRESH, ice_ttl_ms: 1, edges: FRESH_EDGES, reason: 'edge_lost', lost: 'e1' });
+    await clock.advance(10_000);
+  }
+  assert.equal(ada.said('restart').length, 0);
+});
+
+test('a kick ends the direct connections to the kicked at once, at either end', async () => {
+  const { clock, enter, pc } = world();
+  const [ada, ben, cleo] = [await enter(), await enter(), await enter()];
+  await clock.advance(500);
+  const ends = [pc(ada, ben), pc(ben, ada), pc(cleo, ben), pc(ben, cleo)];
+  const stays = [pc(ada, cleo), pc(cleo, ada)];
+  ada.kick(ben.me.id);
+  await clock.until(() => ends.every((connection) => connection.closed), 100);
+  assert.equal(cleo.said('peer-left')[0][2], 'kicked');
+  assert.ok(stays.every((connection) => !connection.closed));
 });
 
 test('no restart while the peer is away; one as soon as it is back', async () => {

@@ -62,6 +62,17 @@ test('joins, sees the roster, says goodbye', async () => {
   await assert.rejects(ben.signal(ada.welcome().peer, 'x', 1), { code: 'left' });
 });
 
+test('who comes first takes the nearer of several nodes, whichever is named first', async () => {
+  for (const [far, near] of [[A, B], [B, A]]) {
+    const { network, joined, cluster } = world();
+    network.nodes.set(B, new FakeNode(cluster));
+    network.nodes.get(far).opensAfter = 450; // within what a slow one is given when one comes back
+    network.nodes.get(near).opensAfter = 60;
+    await joined({ urls: [A, B] });
+    assert.deepEqual([...network.pipes].map((pipe) => pipe.socket.url), [near]);
+  }
+});
+
 test('the first of several nodes to open wins', async () => {
   const { network, a, joined } = world();
   a.mute = true;
