@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use chappe_proto::id::{EdgeId, Region};
 use chappe_proto::mesh::uplink::{Alternate, Listener, PeerPolicy, Secret, TurnUser};
 use chappe_proto::turn::{self, Quotas, RelayAddress, Transport};
 use ipnet::IpNet;
+use rustls::server::ResolvesServerCert;
 
 use crate::StartError;
 use crate::uplink::Uplink;
@@ -53,6 +55,9 @@ pub struct ListenAt {
     pub hostname: Option<String>,
     /// The certificate: for TLS and DTLS required, for the others unused.
     pub certificate: Option<CertificateFiles>,
+    /// Who gets the certificate, where an authority gives it by ACME: the files need not be there yet, and
+    /// until they are, handshakes fail and nobody is handed the listener's URL.
+    pub acme: Option<Acme>,
     /// For TLS: clients trust the certificate, whatever the edge's own probe says. Else a certificate that a
     /// browser with the Mozilla roots would refuse has the listener reported as failed, and then nobody is
     /// handed its URL (browsers would refuse it without a word).
@@ -67,7 +72,7 @@ pub struct ListenAt {
 
 /// Where a certificate is. Both files are looked at every two seconds and read again when they have changed,
 /// without dropping anyone; where the new ones are no good, the old certificate stays and the log says why.
-/// Listeners of the same files share one certificate.
+/// Listeners of the same files share one certificate; one file may hold both chain and key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CertificateFiles {
     /// The chain, leaf first, in PEM.
@@ -75,6 +80,25 @@ pub struct CertificateFiles {
     /// Its private key, in PEM. DTLS takes ECDSA keys alone (P-256 or P-384).
     pub key: PathBuf,
 }
+
+/// What gets a certificate by ACME (RFC 8555) and answers its authority's TLS-ALPN-01 challenges (RFC 8737): as
+/// a [`ResolvesServerCert`] it is asked for the challenge's certificate by those who offer `acme-tls/1` alone.
+pub trait AcmeClient: ResolvesServerCert {
+    /// What is wrong, with the fix; nothing where all is well.
+    fn trouble(&self) -> Option<String>;
+}
+
+/// An [`AcmeClient`] of one or more listeners.
+#[derive(Debug, Clone)]
+pub struct Acme(pub Arc<dyn AcmeClient>);
+
+impl PartialEq for Acme {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Acme {}
 
 /// What the HTTPS clients of a TLS listener are connected to. Clients are told apart by the server name that
 /// they ask for, else by ALPN, else by the first bytes that they send inside TLS.
@@ -117,6 +141,7 @@ impl ListenAt {
             realm: None,
             hostname: None,
             certificate: None,
+            acme: None,
             trusted: false,
             proxy_from: Vec::new(),
             web: None,

@@ -28,7 +28,9 @@ pub mod trust;
 pub mod udp;
 mod uplink;
 
-pub use config::{Backend, CertificateFiles, Config, Credentials, ListenAt, Sealed, Source, Web};
+pub use config::{
+    Acme, AcmeClient, Backend, CertificateFiles, Config, Credentials, ListenAt, Sealed, Source, Web,
+};
 pub use edge::{Edge, NotSet, Stuck};
 pub use error::{CertificateError, StartError};
 pub use health::Status;

@@ -27,6 +27,7 @@ pub(crate) struct Probed {
     local: SocketAddr,
     /// Whether connections begin with a PROXY header.
     proxied: bool,
+    certificate: Option<Arc<Certificate>>,
     how: How,
 }
 
@@ -45,14 +46,14 @@ impl Probed {
         local: SocketAddr,
         certificate: Option<Arc<Certificate>>,
     ) -> io::Result<Self> {
-        let how = match (told.transport, certificate) {
+        let how = match (told.transport, certificate.clone()) {
             (Transport::Tls, _) => {
                 How::Tls(tls::Check::new(&listener, (!told.trusted).then(crate::trust::web_roots))?)
             }
             (Transport::Dtls, Some(certificate)) => How::Dtls(dtls::Check::new(certificate)?),
             _ => How::Plain,
         };
-        Ok(Self { listener, local, proxied: !told.proxy_from.is_empty(), how })
+        Ok(Self { listener, local, proxied: !told.proxy_from.is_empty(), certificate, how })
     }
 }
 
@@ -96,6 +97,9 @@ fn reach(local: SocketAddr) -> SocketAddr {
 
 /// Asks once.
 async fn ask(probed: &Probed) -> io::Result<()> {
+    if let Some(why) = probed.certificate.as_ref().and_then(|certificate| certificate.missing()) {
+        return Err(io::Error::other(format!("it has no certificate yet: {why}")));
+    }
     let to = reach(probed.local);
     let request = binding()?;
     let mut answer = [0; 20];

@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use self::identity::Identity;
 use self::listeners::Listeners;
+use crate::acme::Awaited;
 use crate::credentials::Files;
 
 #[derive(Debug, clap::Args)]
@@ -118,19 +119,23 @@ const CHALLENGE_BURST: u32 = limits::CHALLENGES_BURST / limits::CHALLENGES_PER_S
 pub(crate) fn run(args: &Args) -> Result<()> {
     one_of_each_family(&args.advertise)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let awaited = args.listeners.awaited(args.identity.as_deref())?;
+    let config = |id, realm, source| config(args, awaited.as_ref(), id, realm, source);
     let (edge, follow) = match &args.identity {
         Some(dir) => {
             let (identity, source) = Identity::load(dir)?;
-            (Edge::start(config(args, identity.edge, identity.realm, source)?)?, None)
+            (Edge::start(config(identity.edge, identity.realm, source)?)?, None)
         }
         None => {
             let files = files(args)?;
             let stamps = files.stamps();
             let source = Source::Standalone(files.load()?);
-            let edge = Edge::start(config(args, EdgeId::new("standalone")?, args.realm.clone(), source)?)?;
+            let edge = Edge::start(config(EdgeId::new("standalone")?, args.realm.clone(), source)?)?;
             (edge, Some((files, stamps)))
         }
     };
+    // Its listeners answer challenges by now.
+    let acme = awaited.map(Awaited::run).transpose()?;
     // Before the last line is printed: whoever has read it may stop us.
     let stop = runtime.block_on(async { crate::signals::stop() })?;
     for (listener, bound) in edge.listeners() {
@@ -146,6 +151,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             None => stop.await,
         }
     });
+    drop(acme);
     edge.stop();
     Ok(())
 }
@@ -176,7 +182,13 @@ fn reached(advertised: &[IpAddr], bind: IpAddr) -> Option<IpAddr> {
     advertised.iter().copied().find(|ip| ip.is_ipv4() == bind.is_ipv4())
 }
 
-fn config(args: &Args, id: EdgeId, realm: String, source: Source) -> Result<Config> {
+fn config(
+    args: &Args,
+    awaited: Option<&Awaited>,
+    id: EdgeId,
+    realm: String,
+    source: Source,
+) -> Result<Config> {
     let first = args.listeners.listen.first().map(SocketAddr::ip);
     let relays = if args.relay_ip.is_empty() { first.into_iter().collect() } else { args.relay_ip.clone() };
     Ok(Config {
@@ -184,7 +196,7 @@ fn config(args: &Args, id: EdgeId, realm: String, source: Source) -> Result<Conf
         build: env!("CARGO_PKG_VERSION").to_owned(),
         region: args.region.clone(),
         coordinates: None,
-        listeners: args.listeners.all(|bind| reached(&args.advertise, bind))?,
+        listeners: args.listeners.all(awaited, |bind| reached(&args.advertise, bind))?,
         relays: relays
             .into_iter()
             .map(|bind| RelayAddress {

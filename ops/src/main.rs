@@ -1,5 +1,6 @@
 //! `chappe`: a WebRTC signaling cluster with edge relays, in one binary.
 
+mod acme;
 mod api;
 mod bench;
 mod bind;

@@ -9,6 +9,7 @@
     reason = "a library of tests: what does not hold here is a failed test"
 )]
 
+pub mod acme;
 pub mod chromium;
 pub mod client;
 pub mod cluster;

@@ -16,6 +16,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .route("/healthz", get().to(alive))
         .route("/readyz", get().to(ready))
+        .route("/.well-known/acme-challenge/{token}", get().to(challenge))
         .route("/v1/edges/nearest", get().to(nearest))
         .route("/v1/lan", get().to(lan))
         .route("/ca.crt", get().to(ca));
@@ -36,6 +37,9 @@ struct Ready {
     edges: usize,
     sessions: usize,
     rooms: usize,
+    /// What is wrong with the certificate that an authority is to give, with the fix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
 }
 
 /// Whether clients should be sent here: the node holds its lease, and is not about to send them away.
@@ -58,8 +62,17 @@ async fn ready(shared: web::Data<Shared>) -> impl Responder {
         edges: shared.node.world().edges.iter().filter(|edge| edge.available).count(),
         sessions: shared.node.sessions.len(),
         rooms: shared.node.rooms.len(),
+        certificate: shared.acme.as_ref().and_then(|acme| acme.trouble()),
     };
     if body.ready { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }
+}
+
+/// Answers an authority that has asked whether a name is this node's (HTTP-01, RFC 8555 section 8.3).
+async fn challenge(shared: web::Data<Shared>, token: web::Path<String>) -> impl Responder {
+    match shared.acme.as_ref().and_then(|acme| acme.answer(&token)) {
+        Some(answer) => HttpResponse::Ok().content_type("application/octet-stream").body(answer),
+        None => HttpResponse::NotFound().finish(),
+    }
 }
 
 #[derive(Deserialize)]

@@ -54,8 +54,18 @@ pub struct Lan {
 pub struct Secure {
     /// Bound sockets.
     pub listeners: Vec<TcpListener>,
-    /// The certificate, followed on disk ([`tls::follow`]).
+    /// The certificate, followed on disk ([`tls::follow`], [`tls::await_certificate`]).
     pub tls: Arc<rustls::ServerConfig>,
+    /// Who gets the certificate, where an authority gives it by ACME.
+    pub acme: Option<Arc<dyn Acme>>,
+}
+
+/// An ACME client (RFC 8555), as those see it who serve what it gets.
+pub trait Acme: Send + Sync {
+    /// The key authorization of an HTTP-01 challenge that is open, by its token (RFC 8555 section 8.3).
+    fn answer(&self, token: &str) -> Option<String>;
+    /// What is wrong with the certificate, with the fix; nothing where all is well.
+    fn trouble(&self) -> Option<String>;
 }
 
 /// HTTPS that somebody else has decrypted: each connection begins with a PROXY protocol version 2 header,
@@ -78,6 +88,7 @@ struct Shared {
     node: Arc<Node>,
     trusted_proxies: Vec<IpNet>,
     lan: Option<Lan>,
+    acme: Option<Arc<dyn Acme>>,
 }
 
 /// Starts the server; its workers end when the returned server is stopped.
@@ -85,7 +96,9 @@ struct Shared {
 /// # Errors
 /// When a listener cannot be used.
 pub fn serve(node: Arc<Node>, config: Config) -> std::io::Result<Server> {
-    let shared = web::Data::new(Shared { node, trusted_proxies: config.trusted_proxies, lan: config.lan });
+    let acme = config.secure.as_ref().and_then(|secure| secure.acme.clone());
+    let Config { trusted_proxies, lan, .. } = config;
+    let shared = web::Data::new(Shared { node, trusted_proxies, lan, acme });
     let admin = config.admin;
     let on_worker: Arc<dyn Fn() + Send + Sync> = config.on_worker.into();
     let app = move || {

@@ -1,5 +1,5 @@
 //! The node's certificate, read again from disk when it changes, without dropping anyone: rustls
-//! asks for it at each handshake.
+//! asks for it at each handshake. One that an authority gives by ACME may not be there yet.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,7 +15,10 @@ use rustls::sign::CertifiedKey;
 /// The files are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Where the certificate is.
+/// The ALPN name of TLS-ALPN-01 challenges (RFC 8737 section 6.2).
+const ACME_TLS: &[u8] = b"acme-tls/1";
+
+/// Where the certificate is. One file may hold both.
 #[derive(Debug, Clone)]
 pub struct Files {
     /// The chain, leaf first, in PEM.
@@ -42,12 +45,24 @@ pub enum TlsError {
 }
 
 #[derive(Debug)]
-struct Current(RwLock<Arc<CertifiedKey>>);
+struct Current {
+    certificate: RwLock<Option<Arc<CertifiedKey>>>,
+    /// What answers the authority's TLS-ALPN-01 challenges.
+    challenges: Option<Arc<dyn ResolvesServerCert>>,
+}
 
 impl ResolvesServerCert for Current {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        match &self.challenges {
+            Some(challenges) if is_challenge(&hello) => challenges.resolve(hello),
+            _ => self.certificate.read().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
     }
+}
+
+/// Whether it is an authority's TLS-ALPN-01 challenge: those offer that protocol alone (RFC 8737 section 3).
+fn is_challenge(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|protocols| protocols.eq([ACME_TLS]))
 }
 
 /// A server configuration that follows the files. Call it within a tokio runtime: a task there looks
@@ -58,12 +73,40 @@ impl ResolvesServerCert for Current {
 /// good ones stay.
 pub fn follow(files: Files) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let current = Arc::new(Current(RwLock::new(Arc::new(load(&files, &provider)?))));
+    let loaded = load(&files, &provider)?;
+    config(files, provider, Some(loaded), None)
+}
+
+/// The same for files that an ACME client writes, and that need not be there yet: until they are,
+/// handshakes fail, but for those of `challenges` (TLS-ALPN-01, RFC 8737).
+///
+/// # Errors
+/// As [`follow`], for files that are there.
+pub fn await_certificate(
+    files: Files,
+    challenges: Arc<dyn ResolvesServerCert>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let there = files.certificates.exists() || files.key.exists();
+    let loaded = if there { Some(load(&files, &provider)?) } else { None };
+    config(files, provider, loaded, Some(challenges))
+}
+
+fn config(
+    files: Files,
+    provider: Arc<CryptoProvider>,
+    loaded: Option<CertifiedKey>,
+    challenges: Option<Arc<dyn ResolvesServerCert>>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let alpn = challenges.is_some().then(|| ACME_TLS.to_vec());
+    let current = Arc::new(Current { certificate: RwLock::new(loaded.map(Arc::new)), challenges });
     let weak = Arc::downgrade(&current);
-    let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(current);
+    // Behind those of HTTP, which the listener puts in front.
+    config.alpn_protocols.extend(alpn);
     tokio::spawn(async move {
         let mut seen = stamp(&files);
         loop {
@@ -76,7 +119,8 @@ pub fn follow(files: Files) -> Result<Arc<ServerConfig>, TlsError> {
             seen = stamp;
             match load(&files, &provider) {
                 Ok(fresh) => {
-                    *current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+                    let fresh = Some(Arc::new(fresh));
+                    *current.certificate.write().unwrap_or_else(PoisonError::into_inner) = fresh;
                     tracing::info!(file = %files.certificates.display(), "certificate reloaded");
                 }
                 Err(error) => tracing::error!(%error, "the new certificate is no good; the old one stays"),

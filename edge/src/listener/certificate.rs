@@ -1,5 +1,5 @@
 //! Listeners' certificates, read again from disk when they change, without dropping anyone: they are asked
-//! for at each handshake.
+//! for at each handshake. One that an authority gives by ACME may not be there yet.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SignatureAlgorithm};
 use tokio::sync::watch;
 
-use crate::config::CertificateFiles;
+use crate::config::{Acme, CertificateFiles};
 use crate::error::CertificateError;
 
 /// The files are looked at this often.
@@ -26,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const STUN: [&[u8]; 2] = [b"stun.turn", b"stun.nat-discovery"];
 /// The ALPN name of HTTP/1.1, which a listener offers that is shared with a plain HTTP server.
 pub(crate) const HTTP: &[u8] = b"http/1.1";
+/// The ALPN name of TLS-ALPN-01 challenges (RFC 8737 section 6.2).
+const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// A certificate with its key, as both protocols want it.
 #[derive(Debug)]
@@ -55,26 +57,39 @@ pub(crate) struct Certificate {
     files: CertificateFiles,
     /// Whether a DTLS listener has it too.
     ecdsa: AtomicBool,
-    current: RwLock<Arc<Loaded>>,
+    /// Who gets it, where an authority gives it.
+    acme: Option<Acme>,
+    current: RwLock<Option<Arc<Loaded>>>,
     seen: Mutex<Stamp>,
 }
 
 impl Certificate {
-    /// Reads the files; `ecdsa` when DTLS needs the key.
-    fn read(files: &CertificateFiles, ecdsa: bool) -> Result<Self, CertificateError> {
+    /// Reads the files; `ecdsa` when DTLS needs the key. With `acme` they need not be there yet.
+    fn read(files: &CertificateFiles, ecdsa: bool, acme: Option<&Acme>) -> Result<Self, CertificateError> {
         let seen = stamp(files);
-        let loaded = load(files, ecdsa)?;
+        let awaited = acme.is_some() && seen == Stamp::default();
+        let loaded = if awaited { None } else { Some(Arc::new(load(files, ecdsa)?)) };
         Ok(Self {
             files: files.clone(),
             ecdsa: AtomicBool::new(ecdsa),
-            current: RwLock::new(Arc::new(loaded)),
+            acme: acme.cloned(),
+            current: RwLock::new(loaded),
             seen: Mutex::new(seen),
         })
     }
 
-    /// As it is by now.
-    pub(crate) fn current(&self) -> Arc<Loaded> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    /// As it is by now; none while the first one is awaited.
+    pub(crate) fn current(&self) -> Option<Arc<Loaded>> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why there is none, while there is none.
+    pub(crate) fn missing(&self) -> Option<String> {
+        if self.current().is_some() {
+            return None;
+        }
+        let trouble = self.acme.as_ref().and_then(|acme| acme.0.trouble());
+        Some(trouble.unwrap_or_else(|| "the authority has not given its first certificate yet".to_owned()))
     }
 
     /// Reads the files again where they have changed. New ones that are no good are logged, once; the old
@@ -88,7 +103,7 @@ impl Certificate {
         *seen = stamp;
         match load(&self.files, self.ecdsa.load(Ordering::Relaxed)) {
             Ok(fresh) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(fresh));
                 tracing::info!(file = %self.files.chain.display(), "certificate reloaded");
             }
             Err(error) => tracing::error!(%error, "the new certificate is no good; the old one stays"),
@@ -103,7 +118,9 @@ impl Certificate {
             .map_err(refused)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Resolver(self.clone())));
-        config.alpn_protocols = STUN.iter().copied().chain(web.then_some(HTTP)).map(<[u8]>::to_vec).collect();
+        let acme = self.acme.is_some().then_some(ACME_TLS);
+        let protocols = STUN.iter().copied().chain(web.then_some(HTTP)).chain(acme);
+        config.alpn_protocols = protocols.map(<[u8]>::to_vec).collect();
         config.ticketer = Ticketer::new().map_err(refused)?;
         config.send_tls13_tickets = 1;
         Ok(Arc::new(config))
@@ -114,9 +131,17 @@ impl Certificate {
 struct Resolver(Arc<Certificate>);
 
 impl ResolvesServerCert for Resolver {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.current().certified.clone())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        match &self.0.acme {
+            Some(acme) if is_challenge(&hello) => acme.0.resolve(hello),
+            _ => Some(self.0.current()?.certified.clone()),
+        }
     }
+}
+
+/// Whether it is an authority's TLS-ALPN-01 challenge: those offer that protocol alone (RFC 8737 section 3).
+fn is_challenge(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|protocols| protocols.eq([ACME_TLS]))
 }
 
 /// All certificates of an edge.
@@ -124,20 +149,22 @@ impl ResolvesServerCert for Resolver {
 pub(crate) struct Certificates(BTreeMap<CertificateFiles, Arc<Certificate>>);
 
 impl Certificates {
-    /// The certificate of these files, read where no listener before had them. `ecdsa` when it is for DTLS.
+    /// The certificate of these files, read where no listener before had them. `ecdsa` when it is for DTLS;
+    /// `acme` gets it, where an authority gives it.
     pub(crate) fn get(
         &mut self,
         files: &CertificateFiles,
         ecdsa: bool,
+        acme: Option<&Acme>,
     ) -> Result<Arc<Certificate>, CertificateError> {
         if let Some(known) = self.0.get(files) {
             if ecdsa {
-                known.current().check(files)?;
+                known.current().map_or(Ok(()), |loaded| loaded.check(files))?;
                 known.ecdsa.store(true, Ordering::Relaxed);
             }
             return Ok(known.clone());
         }
-        let fresh = Arc::new(Certificate::read(files, ecdsa)?);
+        let fresh = Arc::new(Certificate::read(files, ecdsa, acme)?);
         self.0.insert(files.clone(), fresh.clone());
         Ok(fresh)
     }
@@ -219,22 +246,25 @@ mod tests {
         let files = files(&directory);
         let first = write(&files, &rcgen::KeyPair::generate().unwrap());
         let mut all = Certificates::default();
-        let certificate = all.get(&files, true).unwrap();
-        assert!(Arc::ptr_eq(&certificate, &all.get(&files, false).unwrap()), "one for all that share it");
-        assert_eq!(certificate.current().certified.cert[0], first);
+        let certificate = all.get(&files, true, None).unwrap();
+        assert!(
+            Arc::ptr_eq(&certificate, &all.get(&files, false, None).unwrap()),
+            "one for all that share it"
+        );
+        assert_eq!(certificate.current().unwrap().certified.cert[0], first);
         fs::write(&files.key, "no key").unwrap();
         all.look();
-        assert_eq!(certificate.current().certified.cert[0], first);
+        assert_eq!(certificate.current().unwrap().certified.cert[0], first);
         let second = write(&files, &rcgen::KeyPair::generate().unwrap());
         all.look();
-        assert_eq!(certificate.current().certified.cert[0], second);
+        assert_eq!(certificate.current().unwrap().certified.cert[0], second);
     }
 
     #[test]
     fn files_that_are_no_good_say_which_and_why() {
         let directory = tempfile::tempdir().unwrap();
         let files = files(&directory);
-        let error = |ecdsa| Certificates::default().get(&files, ecdsa).unwrap_err().to_string();
+        let error = |ecdsa| Certificates::default().get(&files, ecdsa, None).unwrap_err().to_string();
         assert!(error(false).contains("chain.pem"), "{}", error(false));
         write(&files, &rcgen::KeyPair::generate().unwrap());
         fs::write(&files.key, rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();

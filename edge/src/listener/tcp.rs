@@ -36,7 +36,7 @@ impl TcpListener {
         let refused = |source| StartError::Certificate { transport, address: listen.bind, source };
         let tls = match &listen.certificate {
             Some(files) if transport == Transport::Tls => {
-                let certificate = certificates.get(files, false);
+                let certificate = certificates.get(files, false, listen.acme.as_ref());
                 let server = certificate.and_then(|it| it.server(web.plain.is_some()));
                 Some(server.map_err(refused)?)
             }

@@ -187,7 +187,7 @@ mod tests {
         let made = rcgen::generate_simple_self_signed(vec!["turn.test".to_owned()]).unwrap();
         std::fs::write(&files.chain, made.cert.pem()).unwrap();
         std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
-        let certificate = Certificates::default().get(&files, false).unwrap();
+        let certificate = Certificates::default().get(&files, false, None).unwrap();
         Tls::new(certificate.server(false).unwrap()).unwrap()
     }
 

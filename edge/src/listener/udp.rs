@@ -31,7 +31,7 @@ impl UdpListener {
         let certificate = match &listen.certificate {
             Some(files) if transport == Transport::Dtls => {
                 let refused = |source| StartError::Certificate { transport, address, source };
-                Some(certificates.get(files, true).map_err(refused)?)
+                Some(certificates.get(files, true, listen.acme.as_ref()).map_err(refused)?)
             }
             _ => None,
         };

@@ -32,7 +32,7 @@ pub(super) async fn ask(
     request: &[u8],
     answer: &mut [u8],
 ) -> io::Result<()> {
-    let current = check.certificate.current();
+    let Some(current) = check.certificate.current() else { return Err(io::ErrorKind::NotFound.into()) };
     let Some(leaf) = current.certified.cert.first() else { return Err(io::ErrorKind::NotFound.into()) };
     let identity =
         DtlsCertificate { certificate: leaf.to_vec(), private_key: current.key.secret_der().to_vec() };

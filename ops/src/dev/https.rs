@@ -94,7 +94,7 @@ impl Https {
         };
         let CertificateFiles { chain, key } = &self.certificate;
         let files = http::tls::Files { certificates: chain.clone(), key: key.clone() };
-        Ok(http::Secure { listeners: vec![listener], tls: http::tls::follow(files)? })
+        Ok(http::Secure { listeners: vec![listener], tls: http::tls::follow(files)?, acme: None })
     }
 
     /// The edge's side, which gives up the port for the edge to bind.

@@ -28,13 +28,13 @@ async fn serve(args: &Args) -> Result<()> {
     let begin = args.begin(start::is_known(&dir))?;
     // Whatever comes from here on ends in order.
     let mut signals = Signals::new()?;
-    let mut node = tokio::select! {
+    let (mut node, acme) = tokio::select! {
         node = start::node(args, &dir, &begin) => node.map_err(told)?,
         () = signals.next() => return Ok(()),
     };
     keys::keep(&dir, &node, &args.app)?;
     print(args, &node, &begin);
-    tokio::select! {
+    let ended = tokio::select! {
         () = signals.next() => {
             stop::in_order(node, &mut signals, args.drain_within()).await;
             Ok(())
@@ -43,7 +43,9 @@ async fn serve(args: &Args) -> Result<()> {
             Ok(()) => Ok(()),
             Err(error) => Err(told(error.into())),
         },
-    }
+    };
+    drop(acme);
+    ended
 }
 
 /// An error with the exit code by which whoever starts nodes knows that this one is not to be started again.

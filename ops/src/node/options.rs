@@ -10,6 +10,8 @@ use chappe_proto::id::{AppId, Region};
 use chappe_proto::mesh::join::Token;
 use ipnet::IpNet;
 
+use crate::acme;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where everything of this node is kept: its identity, the registry, secrets.
@@ -44,16 +46,11 @@ pub(crate) struct Args {
     )]
     pub(super) http: Vec<SocketAddr>,
     /// Where they are served over HTTPS; may be repeated.
-    #[arg(
-        long,
-        value_name = "IP:PORT",
-        env = "CHAPPE_HTTPS",
-        value_delimiter = ',',
-        requires = "certificate"
-    )]
+    #[arg(long, value_name = "IP:PORT", env = "CHAPPE_HTTPS", value_delimiter = ',', requires = "certified")]
     pub(super) https: Vec<SocketAddr>,
     /// The certificate chain of --https (PEM), read again when it changes.
-    #[arg(long, value_name = "FILE", env = "CHAPPE_CERTIFICATE", requires_all = ["key", "https"])]
+    #[arg(long, value_name = "FILE", env = "CHAPPE_CERTIFICATE", requires_all = ["key", "https"],
+          group = "certified")]
     pub(super) certificate: Option<PathBuf>,
     /// The private key of --certificate (PEM).
     #[arg(long, value_name = "FILE", env = "CHAPPE_KEY", requires = "certificate")]
@@ -91,6 +88,8 @@ pub(crate) struct Args {
     /// Go on although the disk has lost something that was acknowledged (a cluster of one).
     #[arg(long)]
     pub(super) accept_loss: bool,
+    #[command(flatten)]
+    pub(super) acme: acme::Options,
 }
 
 /// What clients reach a node by: paths are appended.

@@ -1,6 +1,9 @@
 //! From options to a running node.
 
-use anyhow::{Context, Result};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
 use chappe_cluster::consensus::FirstApp;
 use chappe_cluster::http;
 use chappe_cluster::mesh::identity::IdentityDir;
@@ -11,8 +14,8 @@ use chappe_proto::registry::AppPolicy;
 
 use super::Args;
 use super::options::Begin;
-use crate::bind;
 use crate::files::Dir;
+use crate::{acme, bind};
 
 /// In the data directory, where it was made of a backup.
 pub(crate) const RESTORED: &str = "restored";
@@ -53,16 +56,38 @@ fn begin(args: &Args, dir: &Dir, begin: &Begin) -> Result<(start::Begin, Region)
     })
 }
 
-/// HTTPS that the node serves itself. Within a tokio runtime.
-fn https(args: &Args) -> Result<Option<http::Secure>> {
-    let (Some(certificates), Some(key)) = (&args.certificate, &args.key) else { return Ok(None) };
+/// HTTPS that the node serves itself, by the operator's certificate or one that an authority gives. Within a
+/// tokio runtime.
+fn https(args: &Args, awaited: Option<&acme::Awaited>) -> Result<Option<http::Secure>> {
+    let (tls, acme) = match (&args.certificate, &args.key, awaited) {
+        (Some(certificates), Some(key), _) => {
+            let files = http::tls::Files { certificates: certificates.clone(), key: key.clone() };
+            (http::tls::follow(files)?, None)
+        }
+        (.., Some(awaited)) => {
+            let files = http::tls::Files { certificates: awaited.file(), key: awaited.file() };
+            let answers = awaited.answers();
+            (http::tls::await_certificate(files, answers.clone())?, Some(answers as Arc<dyn http::Acme>))
+        }
+        _ => return Ok(None),
+    };
     let listeners = args.https.iter().map(|at| bind::tcp(*at, "--https IP:PORT")).collect::<Result<_>>()?;
-    let files = http::tls::Files { certificates: certificates.clone(), key: key.clone() };
-    Ok(Some(http::Secure { listeners, tls: http::tls::follow(files)? }))
+    Ok(Some(http::Secure { listeners, tls, acme }))
+}
+
+/// What an authority is to give, where it is asked.
+fn awaited(args: &Args, dir: &Dir) -> Result<Option<acme::Awaited>> {
+    if !args.acme.hostnames.is_empty() && args.https.is_empty() {
+        bail!("--acme-hostname is for --https: give it too, as --https 0.0.0.0:443");
+    }
+    let port = |all: &[SocketAddr]| all.iter().map(SocketAddr::port).collect();
+    let ports = acme::Ports { http: port(&args.http), tls: port(&args.https) };
+    args.acme.prepare(&dir.join("acme"), &ports)
 }
 
 /// Starts it.
-pub(super) async fn node(args: &Args, dir: &Dir, begin: &Begin) -> Result<Running> {
+pub(super) async fn node(args: &Args, dir: &Dir, begin: &Begin) -> Result<(Running, Option<acme::Running>)> {
+    let awaited = awaited(args, dir)?;
     let advertise = args.advertised()?;
     let (begin, region) = self::begin(args, dir, begin)?;
     let plain = args.http.iter().map(|at| bind::tcp(*at, "--http IP:PORT")).collect::<Result<_>>()?;
@@ -73,7 +98,7 @@ pub(super) async fn node(args: &Args, dir: &Dir, begin: &Begin) -> Result<Runnin
         peers: None,
         accept_loss: args.accept_loss,
         http: plain,
-        https: https(args)?,
+        https: https(args, awaited.as_ref())?,
         behind: None,
         public: args.public.clone(),
         trusted_proxies: args.trusted_proxy.clone(),
@@ -83,5 +108,6 @@ pub(super) async fn node(args: &Args, dir: &Dir, begin: &Begin) -> Result<Runnin
         lan: None,
         admin_token: Secret(dir.secret("admin-token")?.into_bytes()),
     };
-    Ok(start::start(config).await?)
+    let node = start::start(config).await?;
+    Ok((node, awaited.map(acme::Awaited::run).transpose()?))
 }

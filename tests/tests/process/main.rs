@@ -8,6 +8,7 @@
 )]
 
 mod abuse;
+mod acme;
 mod cluster;
 mod coturn;
 mod credentials;

@@ -148,7 +148,8 @@ impl Session {
         epoch: Epoch,
         now: Mono,
     ) -> Result<Self, Dead> {
-        let current = certificate.current();
+        // None while an authority has not given the first one.
+        let Some(current) = certificate.current() else { return Err(Dead) };
         let Some(leaf) = current.certified.cert.first() else { return Err(Dead) };
         let identity =
             DtlsCertificate { certificate: leaf.to_vec(), private_key: current.key.secret_der().to_vec() };
