@@ -222,7 +222,7 @@ fn an_edge_gets_a_certificate_by_tls_and_renews_it_under_its_clients() {
     let node = Node::found(&dir.path().join("node"), "a");
     let identity = dir.path().join("edge");
     let identity = identity.to_str().unwrap();
-    node.told(&["edge", "one", identity]);
+    let _ = node.told(&["edge", "one", identity]);
     // Two thirds of it are over.
     let fake = FakeAcme::start(Behaviour { validity: (24, 9), ..Behaviour::default() });
     let asked = options(&fake, dir.path(), "turn.test", "tls-alpn-01");
@@ -297,10 +297,10 @@ fn an_authority_that_limits_is_not_asked_again_by_the_next_start() {
         FakeAcme::start(Behaviour { limited: Some((1, 3600)), validity: LONG, ..Behaviour::default() });
     let asked = options(&fake, dir.path(), "turn.test", "tls-alpn-01");
     let mut edge = standalone(dir.path(), &asked);
-    edge.process.stderr.until("tried again in 60 min");
+    let _ = edge.process.stderr.until("tried again in 60 min");
     edge.process.terminate();
     let edge = standalone(dir.path(), &asked);
-    edge.process.stderr.until("no certificate is asked for before");
+    let _ = edge.process.stderr.until("no certificate is asked for before");
     assert!(fake.seen().ordered.is_none());
 }
 
@@ -312,7 +312,7 @@ async fn why_there_is_no_certificate_is_told_with_its_fix_and_the_rest_serves() 
         let dir = dir.path().join(name);
         fs::create_dir(&dir).unwrap();
         let edge = standalone(&dir, &options(&fake, &dir, name, challenge));
-        edge.process.stderr.until("tried again in 2 min");
+        let _ = edge.process.stderr.until("tried again in 2 min");
         let text = edge.process.stderr.text();
         assert!(text.contains(wanted), "no {wanted:?} in {text}");
         edge
@@ -331,7 +331,7 @@ async fn why_there_is_no_certificate_is_told_with_its_fix_and_the_rest_serves() 
     let asked = options(&fake, dir.path(), "node.test", "http-01");
     let how = ["--found", "test", "--region", "a", "--https", "127.0.0.1:0"];
     let mut node = Node::start(&dir.path().join("data"), &[&how, &strs(&asked)[..]].concat());
-    node.process().stderr.until("tried again in");
+    let _ = node.process().stderr.until("tried again in");
     let (status, body) = request(node.http, "GET", "/readyz", None).await;
     let body: Value = serde_json::from_str(&body).unwrap();
     let certificate = body["certificate"].as_str().unwrap();
