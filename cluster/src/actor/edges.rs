@@ -12,6 +12,7 @@ use chappe_proto::mesh::node::{Body, EdgeReport, Lane};
 use chappe_proto::mesh::uplink::{Directive, EdgeHello, Health};
 use chappe_proto::registry::{EdgeState, State};
 use chappe_proto::select::EdgeStatus;
+use chappe_proto::select::condition::{Condition, Decided};
 use chappe_proto::select::fleet::{Fleet, Seen};
 use chappe_proto::signal::frame::IceFailure;
 use chappe_proto::signal::session::World;
@@ -50,7 +51,12 @@ pub enum LinkEvent {
     /// A directive has been carried out.
     Done(u64),
     /// A report.
-    Health(Box<Health>),
+    Health {
+        /// What it says.
+        health: Box<Health>,
+        /// The round-trip time of the uplink.
+        rtt: Duration,
+    },
     /// The uplink has ended; `goodbye` where the edge said so.
     Down {
         /// Whether the edge stops.
@@ -171,6 +177,8 @@ pub struct EdgesActor {
     /// How each edge stood when sessions were told last.
     told: BTreeMap<EdgeId, Standing>,
     orders: HashMap<EdgeId, Orders>,
+    /// How each edge was when the log was told last.
+    conditions: BTreeMap<EdgeId, Condition>,
     /// When the other nodes are told again.
     spread_at: Mono,
 }
@@ -186,8 +194,17 @@ impl EdgesActor {
         let Some(node) = &self.node else { return };
         let state = node.registry.state();
         self.fleet.forget(|edge| state.edge(edge).is_some_and(|edge| edge.state != EdgeState::Removed));
-        let admitted = |edge: &EdgeId| state.edge(edge).is_some_and(|edge| edge.state == EdgeState::Admitted);
-        let edges = self.fleet.statuses(admitted);
+        let decided = |edge: &EdgeId| match state.edge(edge).map(|edge| edge.state) {
+            Some(EdgeState::Admitted) => Decided::Admitted,
+            Some(EdgeState::Draining) => Decided::Draining,
+            Some(EdgeState::Removed) | None => Decided::Removed,
+        };
+        let edges = self.fleet.statuses(clock::now(), decided);
+        for status in &edges {
+            tell(self.conditions.get(&status.edge), status);
+        }
+        self.conditions =
+            edges.iter().map(|status| (status.edge.clone(), status.condition.clone())).collect();
         let now = self.standing(&state, &edges);
         let draining = now.iter().filter(|(_, stands)| **stands == Standing::Draining);
         node.publish(World {
@@ -251,6 +268,11 @@ impl EdgesActor {
 
     fn tick(&mut self) {
         let now = clock::now();
+        if let Some(node) = &self.node {
+            let others = node.others();
+            self.fleet
+                .handle_touch(now, others.is_empty() || others.iter().any(|other| node.reaches(*other)));
+        }
         if self.fleet.poll_timeout() <= now.mono {
             self.fleet.handle_timeout(now);
         }
@@ -267,7 +289,7 @@ impl EdgesActor {
 
     /// Tells the other nodes which edges are heard here.
     fn spread(&self) {
-        let (Some(node), pieces) = (&self.node, self.fleet.pieces()) else { return };
+        let (Some(node), pieces) = (&self.node, self.fleet.pieces(clock::now())) else { return };
         for other in node.others() {
             for piece in &pieces {
                 // The next one makes good what is lost.
@@ -281,6 +303,19 @@ impl EdgesActor {
 fn spread(sessions: usize) -> Duration {
     let seconds = sessions as u64 / u64::from(limits::DRAIN_SESSIONS_PER_SEC);
     Duration::from_secs(seconds).clamp(*limits::DRAIN_SPREAD.start(), *limits::DRAIN_SPREAD.end())
+}
+
+/// Says in the log how an edge is, where that is not as it was, with what to do about it.
+fn tell(was: Option<&Condition>, status: &EdgeStatus) {
+    let (is, edge) = (&status.condition, &status.edge);
+    if was.is_some_and(|was| !was.differs(is)) || (was.is_none() && is.reasons.is_empty()) {
+        return;
+    }
+    let state = is.state.name();
+    tracing::info!(%edge, state, "edge's condition");
+    for reason in &is.reasons {
+        tracing::warn!(%edge, state, %reason, "edge");
+    }
 }
 
 impl Actor for EdgesActor {
@@ -314,8 +349,9 @@ impl Handler<LinkSays> for EdgesActor {
                 self.fleet.handle_hello(now, number, *hello);
                 self.publish();
             }
-            LinkEvent::Health(health) => {
+            LinkEvent::Health { health, rtt } => {
                 self.fleet.handle_health(now, number, &edge, *health);
+                self.fleet.handle_rtt(number, &edge, rtt);
             }
             LinkEvent::Done(seq) => {
                 if let Some(orders) = self.orders.get_mut(&edge) {
@@ -391,7 +427,7 @@ impl Handler<Reporting> for EdgesActor {
     type Result = Vec<EdgeId>;
 
     fn handle(&mut self, _: Reporting, _: &mut Self::Context) -> Self::Result {
-        let alive = self.fleet.reports().into_iter().filter(|report| report.alive);
+        let alive = self.fleet.reports(clock::now()).into_iter().filter(|report| report.alive);
         alive.map(|report| report.hello.edge).collect()
     }
 }

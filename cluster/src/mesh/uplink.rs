@@ -191,7 +191,8 @@ async fn converse(
             datagram = connection.read_datagram() => {
                 // One that is not read, or that finds the mailbox full, the next one makes good.
                 if let Ok(health) = wire::decode::<Health>(&datagram?, limits::HEALTH_MAX) {
-                    let _ = context.edges.try_send(says(LinkEvent::Health(Box::new(health))));
+                    let (health, rtt) = (Box::new(health), connection.rtt());
+                    let _ = context.edges.try_send(says(LinkEvent::Health { health, rtt }));
                 }
             }
         }

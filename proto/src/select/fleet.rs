@@ -1,13 +1,18 @@
-//! What a node knows of the edges, from those that report to it and from the other nodes: who is alive, and
-//! how loaded. An edge reports to two nodes, and those spread what they hear (DESIGN.md 6).
+//! What a node knows of the edges, from those that report to it and from the other nodes: who is alive, how loaded,
+//! and what others found of them from outside. An edge reports to two nodes, and those spread what they hear
+//! (DESIGN.md 6). Nothing of it is in the registry but what operators decide.
 
 use std::collections::BTreeMap;
 
 use super::EdgeStatus;
+use super::condition::{Decided, Heard, Rates, Signs, Watch};
 use super::ice::turn_urls;
+use super::outside::Verdict;
+use super::rounds::Candidate;
 use crate::id::{EdgeId, NodeId};
-use crate::limits::{EDGE_LOST_AFTER, EDGE_REPORTS_BYTES, EDGES_MAX};
+use crate::limits::{EDGE_LOST_AFTER, EDGE_REPORTS_BYTES, EDGES_MAX, HEALTH_EVERY};
 use crate::mesh::node::EdgeReport;
+use crate::mesh::probe::{Found, Prober};
 use crate::mesh::uplink::{EdgeHello, Health};
 use crate::time::{Mono, Now};
 use crate::wire;
@@ -23,7 +28,20 @@ pub struct Seen {
     pub heard: Mono,
     /// Whether it is counted as alive.
     pub alive: bool,
+    /// The round-trip time of its uplink, in microseconds.
+    pub rtt_us: Option<u32>,
+    /// It said that it stops.
+    stopped: bool,
     link: u64,
+}
+
+/// Who hears an edge now, and how far it is from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hearing {
+    /// The node; none for this one.
+    pub node: Option<NodeId>,
+    /// The round-trip time of the uplink there, in microseconds.
+    pub rtt_us: Option<u32>,
 }
 
 /// The edges, by who hears them.
@@ -32,20 +50,62 @@ pub struct Fleet {
     edges: BTreeMap<EdgeId, Seen>,
     /// What other nodes said last of each edge, and when.
     elsewhere: BTreeMap<NodeId, BTreeMap<EdgeId, (Mono, EdgeReport)>>,
+    /// The figures of each edge, whoever hears it.
+    watches: BTreeMap<EdgeId, Watch>,
+    /// What probers found that this node asked.
+    outside: BTreeMap<EdgeId, Verdict>,
+    /// What other nodes tell of theirs.
+    told: BTreeMap<EdgeId, Verdict>,
+    /// Since when this node hears others, or is the only one; `None` within while it is cut off.
+    touch: Touch,
+}
+
+/// Since when this node hears others.
+#[derive(Debug)]
+struct Touch(Option<Mono>);
+
+impl Default for Touch {
+    fn default() -> Self {
+        Self(Some(Mono::default()))
+    }
 }
 
 impl Fleet {
     /// An edge has registered over the uplink `link`, which replaces any former one.
     pub fn handle_hello(&mut self, now: Now, link: u64, hello: EdgeHello) {
         let edge = hello.edge.clone();
-        self.edges.insert(edge, Seen { hello, health: None, heard: now.mono, alive: true, link });
+        let (heard, alive, stopped) = (now.mono, true, false);
+        self.edges.insert(edge, Seen { hello, health: None, heard, alive, rtt_us: None, stopped, link });
     }
 
     /// A report. One of a former uplink, or older than the last, is dropped.
     pub fn handle_health(&mut self, now: Now, link: u64, edge: &EdgeId, health: Health) {
         let Some(seen) = self.edges.get_mut(edge).filter(|seen| seen.link == link) else { return };
         if seen.health.as_ref().is_none_or(|last| last.seq < health.seq) {
+            self.watches.entry(edge.clone()).or_default().handle_health(now.mono, &seen.hello, &health);
             (seen.health, seen.heard, seen.alive) = (Some(health), now.mono, true);
+        }
+    }
+
+    /// The round-trip time of an uplink was measured.
+    pub fn handle_rtt(&mut self, link: u64, edge: &EdgeId, rtt: std::time::Duration) {
+        if let Some(seen) = self.edges.get_mut(edge).filter(|seen| seen.link == link) {
+            seen.rtt_us = Some(u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// A prober that this node asked has answered.
+    pub fn handle_found(&mut self, now: Now, prober: Prober, edge: &EdgeId, found: Vec<Found>) {
+        self.outside.entry(edge.clone()).or_default().handle_found(now.mono, prober, found);
+    }
+
+    /// Whether this node hears any other node now, or is the only one. While it does not, it calls nobody lost: an
+    /// edge may be heard by those that it does not hear itself (DESIGN.md 6).
+    pub fn handle_touch(&mut self, now: Now, touch: bool) {
+        match (touch, self.touch.0) {
+            (true, None) => self.touch.0 = Some(now.mono),
+            (false, Some(_)) => self.touch.0 = None,
+            _ => {}
         }
     }
 
@@ -54,6 +114,7 @@ impl Fleet {
     pub fn handle_end(&mut self, link: u64, edge: &EdgeId, goodbye: bool) {
         if let Some(seen) = self.edges.get_mut(edge).filter(|seen| seen.link == link) {
             seen.alive &= !goodbye;
+            seen.stopped |= goodbye;
         }
     }
 
@@ -62,15 +123,26 @@ impl Fleet {
         let held = self.elsewhere.entry(from).or_default();
         for report in reports {
             let edge = &report.hello.edge;
-            if held.len() < EDGES_MAX || held.contains_key(edge) {
-                held.insert(edge.clone(), (now.mono, report));
+            if held.len() >= EDGES_MAX && !held.contains_key(edge) {
+                continue;
             }
+            if let Some(health) = &report.health {
+                self.watches.entry(edge.clone()).or_default().handle_health(now.mono, &report.hello, health);
+            }
+            if !report.outside.is_empty() {
+                let told = self.told.entry(edge.clone()).or_default();
+                report.outside.iter().for_each(|outside| told.handle_told(now.mono, outside));
+            }
+            held.insert(edge.clone(), (now.mono, report));
         }
     }
 
     /// Edges that are no more: `stays` says what the registry has.
     pub fn forget(&mut self, stays: impl Fn(&EdgeId) -> bool) {
         self.edges.retain(|edge, _| stays(edge));
+        self.watches.retain(|edge, _| stays(edge));
+        self.outside.retain(|edge, _| stays(edge));
+        self.told.retain(|edge, _| stays(edge));
         for held in self.elsewhere.values_mut() {
             held.retain(|edge, _| stays(edge));
         }
@@ -78,22 +150,22 @@ impl Fleet {
 
     /// What other nodes are told: the edges that report here.
     #[must_use]
-    pub fn reports(&self) -> Vec<EdgeReport> {
-        let report = |seen: &Seen| EdgeReport {
+    pub fn reports(&self, now: Now) -> Vec<EdgeReport> {
+        let report = |(edge, seen): (&EdgeId, &Seen)| EdgeReport {
             hello: seen.hello.clone(),
             health: seen.health.clone(),
             alive: seen.alive,
-            rtt_us: None,
-            outside: Vec::new(),
+            rtt_us: seen.rtt_us,
+            outside: self.outside.get(edge).map(|verdict| verdict.told(now.mono)).unwrap_or_default(),
         };
-        self.edges.values().map(report).collect()
+        self.edges.iter().map(report).collect()
     }
 
     /// The same in pieces, each written in [`EDGE_REPORTS_BYTES`] unless one report alone is longer.
     #[must_use]
-    pub fn pieces(&self) -> Vec<Vec<EdgeReport>> {
+    pub fn pieces(&self, now: Now) -> Vec<Vec<EdgeReport>> {
         let (mut pieces, mut bytes) = (Vec::<Vec<EdgeReport>>::new(), usize::MAX);
-        for report in self.reports() {
+        for report in self.reports(now) {
             let len = wire::encode(&report).map_or(0, |bytes| bytes.len());
             match pieces.last_mut().filter(|_| len.saturating_add(bytes) <= EDGE_REPORTS_BYTES) {
                 Some(piece) => {
@@ -109,25 +181,31 @@ impl Fleet {
         pieces
     }
 
-    /// Counts those as lost that were not heard for [`EDGE_LOST_AFTER`], and forgets what other nodes have not
-    /// said again for that long.
+    /// Counts those as lost that were not heard for [`EDGE_LOST_AFTER`], in which they could have reached another
+    /// node and this one would have heard of it; and forgets what other nodes have not said again for that long.
     pub fn handle_timeout(&mut self, now: Now) {
+        for verdict in self.outside.values_mut().chain(self.told.values_mut()) {
+            verdict.handle_timeout(now.mono);
+        }
+        let Some(touch) = self.touch.0 else { return };
+        let silent = |heard: Mono| now.mono.since(heard.max(touch)) >= EDGE_LOST_AFTER;
         for seen in self.edges.values_mut() {
-            seen.alive &= now.mono.since(seen.heard) < EDGE_LOST_AFTER;
+            seen.alive &= !silent(seen.heard);
         }
         self.elsewhere.retain(|_, held| {
-            held.retain(|_, (heard, _)| now.mono.since(*heard) < EDGE_LOST_AFTER);
+            held.retain(|_, (heard, _)| !silent(*heard));
             !held.is_empty()
         });
     }
 
-    /// When [`Self::handle_timeout`] has something to do.
+    /// When [`Self::handle_timeout`] has an edge to count as lost.
     #[must_use]
     pub fn poll_timeout(&self) -> Mono {
+        let Some(touch) = self.touch.0 else { return Mono::NEVER };
         let alive = self.edges.values().filter(|seen| seen.alive).map(|seen| seen.heard);
         let elsewhere = self.elsewhere.values().flat_map(BTreeMap::values).map(|(heard, _)| *heard);
         let heard = alive.chain(elsewhere).min();
-        heard.map_or(Mono::NEVER, |heard| heard + EDGE_LOST_AFTER)
+        heard.map_or(Mono::NEVER, |heard| heard.max(touch) + EDGE_LOST_AFTER)
     }
 
     /// All edges ever heard here, and those that other nodes hear now, by id: each as the node has it that
@@ -137,31 +215,93 @@ impl Fleet {
         let mut all = self.edges.clone();
         for (heard, report) in self.elsewhere.values().flat_map(BTreeMap::values) {
             let (hello, health, alive) = (report.hello.clone(), report.health.clone(), report.alive);
-            let theirs = Seen { hello, health, heard: *heard, alive, link: 0 };
+            let heard = *heard;
+            let theirs = Seen { hello, health, heard, alive, rtt_us: None, stopped: false, link: 0 };
             let known = all.entry(report.hello.edge.clone()).or_insert_with(|| theirs.clone());
-            if theirs.alive && !known.alive {
-                *known = theirs;
+            // One whose uplink here has fallen silent may have another elsewhere.
+            let fresher = heard > known.heard + 2 * HEALTH_EVERY;
+            if theirs.alive && (!known.alive || fresher) {
+                let rtt_us = known.rtt_us.filter(|_| known.alive);
+                *known = Seen { rtt_us, ..theirs };
             }
         }
         all
     }
 
-    /// The edges as far as choosing goes. `admitted` says what operators decided.
-    pub fn statuses(&self, admitted: impl Fn(&EdgeId) -> bool) -> Vec<EdgeStatus> {
-        let status = |(edge, seen): (EdgeId, Seen)| {
-            let failed = seen.health.as_ref().map_or(&[][..], |health| &health.failed_listeners);
-            let works = |listener: &&crate::mesh::uplink::Listener| !failed.contains(listener);
-            let allocations = seen.health.as_ref().map_or(0, |health| health.allocations);
-            let listeners: Vec<_> = seen.hello.listeners.iter().filter(works).cloned().collect();
-            EdgeStatus {
-                region: seen.hello.region.clone(),
-                available: seen.alive && !turn_urls(&listeners).is_empty() && admitted(&edge),
-                listeners,
-                load: f64::from(allocations) / f64::from(seen.hello.capacity.max(1)),
-                edge,
-            }
+    /// Who hears an edge now, this node first.
+    #[must_use]
+    pub fn heard_by(&self, edge: &EdgeId) -> Vec<Hearing> {
+        let here = self.edges.get(edge).filter(|seen| seen.alive);
+        let here = here.map(|seen| Hearing { node: None, rtt_us: seen.rtt_us });
+        let there = self.elsewhere.iter().filter_map(|(node, held)| {
+            let (_, report) = held.get(edge).filter(|(_, report)| report.alive)?;
+            Some(Hearing { node: Some(*node), rtt_us: report.rtt_us })
+        });
+        here.into_iter().chain(there).collect()
+    }
+
+    /// The edges that report here and are alive: who can be asked to probe, and is to be probed from here.
+    #[must_use]
+    pub fn candidates(&self) -> Vec<Candidate> {
+        let alive = self.edges.values().filter(|seen| seen.alive);
+        alive
+            .map(|seen| Candidate { edge: seen.hello.edge.clone(), region: seen.hello.region.clone() })
+            .collect()
+    }
+
+    /// What an edge that reports here offers.
+    #[must_use]
+    pub fn hello(&self, edge: &EdgeId) -> Option<&EdgeHello> {
+        self.edges.get(edge).map(|seen| &seen.hello)
+    }
+
+    /// What an edge does a second, where two of its reports have come.
+    #[must_use]
+    pub fn rates(&self, edge: &EdgeId) -> Option<Rates> {
+        self.watches.get(edge)?.rates()
+    }
+
+    /// What probers found of an edge, whoever asked them.
+    #[must_use]
+    pub fn verdict(&self, edge: &EdgeId) -> Verdict {
+        let own = self.outside.get(edge).cloned().unwrap_or_default();
+        self.told.get(edge).map_or(own.clone(), |told| own.and(told))
+    }
+
+    /// The edges as far as choosing goes. `decided` says what operators decided.
+    pub fn statuses(&self, now: Now, decided: impl Fn(&EdgeId) -> Decided) -> Vec<EdgeStatus> {
+        self.edges().into_values().map(|seen| self.status(now, &seen, &decided)).collect()
+    }
+
+    fn status(&self, now: Now, seen: &Seen, decided: impl Fn(&EdgeId) -> Decided) -> EdgeStatus {
+        let Seen { hello, health, alive, .. } = seen;
+        let (decided, outside) = (decided(&hello.edge), self.verdict(&hello.edge));
+        let unheard = now.mono.since(seen.heard) >= EDGE_LOST_AFTER;
+        let heard = match (alive, seen.stopped) {
+            (false, true) => Heard::Stopped,
+            (false, false) => Heard::No,
+            (true, _) if unheard && self.touch.0.is_none() => Heard::CutOff,
+            (true, _) => Heard::Yes,
         };
-        self.edges().into_iter().map(status).collect()
+        let signs = Signs { hello, health: health.as_ref(), heard, decided, outside: &outside };
+        let unwatched = Watch::default();
+        let condition = self.watches.get(&hello.edge).unwrap_or(&unwatched).condition(now, &signs);
+        let failed = health.as_ref().map_or(&[][..], |health| &health.failed_listeners);
+        let closed = outside.closed(hello);
+        let works = |listener: &&crate::mesh::uplink::Listener| {
+            !failed.contains(listener) && !closed.contains(listener)
+        };
+        let listeners: Vec<_> = hello.listeners.iter().filter(works).cloned().collect();
+        let allocations = health.as_ref().map_or(0, |health| health.allocations);
+        EdgeStatus {
+            region: hello.region.clone(),
+            available: *alive && !turn_urls(&listeners).is_empty() && decided == Decided::Admitted,
+            listeners,
+            load: f64::from(allocations) / f64::from(hello.capacity.max(1)),
+            condition,
+            uplink_ms: seen.rtt_us.map(|micros| f64::from(micros) / 1000.0),
+            edge: hello.edge.clone(),
+        }
     }
 }
 
@@ -171,7 +311,12 @@ mod tests {
 
     use super::*;
     use crate::id::Region;
+    use crate::mesh::probe::{Cause, Fault, Step};
+    use crate::mesh::uplink::Listener;
+    use crate::select::condition::State;
+    use crate::select::reason::Reason;
     use crate::time::Unix;
+    use crate::turn::Transport;
 
     fn hello() -> EdgeHello {
         EdgeHello {
@@ -179,8 +324,8 @@ mod tests {
             build: String::new(),
             region: Region::new("eu").unwrap(),
             coordinates: None,
-            listeners: vec![crate::mesh::uplink::Listener {
-                transport: crate::turn::Transport::Udp,
+            listeners: vec![Listener {
+                transport: Transport::Udp,
                 address: "192.0.2.1:3478".parse().unwrap(),
                 hostname: None,
             }],
@@ -194,30 +339,32 @@ mod tests {
     fn up_silent_lost_and_back() {
         let mut now = Now { mono: Mono::default(), unix: Unix::default() };
         let (mut fleet, edge) = (Fleet::default(), hello().edge);
-        let available = |fleet: &Fleet| fleet.statuses(|_| true)[0].available;
+        let status = |fleet: &Fleet, now| fleet.statuses(now, |_| Decided::Admitted).remove(0);
+        let available = |fleet: &Fleet, now| status(fleet, now).available;
         fleet.handle_hello(now, 1, hello());
-        assert!(available(&fleet) && !fleet.statuses(|_| false)[0].available);
+        assert!(available(&fleet, now));
+        assert!(!fleet.statuses(now, |_| Decided::Draining)[0].available);
 
         now = now.after(Duration::from_millis(2900));
         fleet.handle_health(now, 1, &edge, Health { seq: 1, allocations: 50, ..Health::default() });
         now = now.after(Duration::from_millis(2900));
         fleet.handle_timeout(now);
-        assert!(available(&fleet) && (fleet.statuses(|_| true)[0].load - 0.5).abs() < 1e-9);
+        assert!(available(&fleet, now) && (status(&fleet, now).load - 0.5).abs() < 1e-9);
         now = now.after(Duration::from_millis(100));
         assert_eq!(fleet.poll_timeout(), now.mono);
         fleet.handle_timeout(now);
-        assert!(!available(&fleet));
+        assert!(!available(&fleet, now));
 
         fleet.handle_health(now, 1, &edge, Health { seq: 1, ..Health::default() });
-        assert!(!available(&fleet), "an old report brings nobody back");
+        assert!(!available(&fleet, now), "an old report brings nobody back");
         fleet.handle_hello(now, 2, hello());
-        assert!(available(&fleet));
+        assert!(available(&fleet, now));
         fleet.handle_end(1, &edge, true);
-        assert!(available(&fleet), "a former uplink's goodbye");
+        assert!(available(&fleet, now), "a former uplink's goodbye");
         fleet.handle_end(2, &edge, false);
-        assert!(available(&fleet), "it may be back in a moment");
+        assert!(available(&fleet, now), "it may be back in a moment");
         fleet.handle_end(2, &edge, true);
-        assert!(!available(&fleet));
+        assert!(!available(&fleet, now));
     }
 
     #[test]
@@ -225,40 +372,152 @@ mod tests {
         let mut now = Now { mono: Mono::default(), unix: Unix::default() };
         let (mut here, mut there) = (Fleet::default(), Fleet::default());
         there.handle_hello(now, 1, hello());
-        here.handle_reports(now, NodeId(2), there.reports());
-        let available = |fleet: &Fleet| fleet.statuses(|_| true).first().is_some_and(|edge| edge.available);
-        assert!(available(&here));
+        here.handle_reports(now, NodeId(2), there.reports(now));
+        let available = |fleet: &Fleet, now| {
+            fleet.statuses(now, |_| Decided::Admitted).first().is_some_and(|edge| edge.available)
+        };
+        assert!(available(&here, now));
 
         // Its uplink here ends; the other node hears it still.
         here.handle_hello(now, 1, hello());
         here.handle_end(1, &hello().edge, true);
-        assert!(available(&here));
+        assert!(available(&here, now));
 
         // A node that says nothing any more hears nobody.
         now = now.after(EDGE_LOST_AFTER);
         assert_eq!(here.poll_timeout(), now.mono);
         here.handle_timeout(now);
-        assert!(!available(&here));
+        assert!(!available(&here, now));
         there.handle_timeout(now);
-        here.handle_reports(now, NodeId(2), there.reports());
-        assert!(!available(&here), "lost there too");
+        here.handle_reports(now, NodeId(2), there.reports(now));
+        assert!(!available(&here, now), "lost there too");
+    }
+
+    fn state(fleet: &Fleet, now: Now) -> State {
+        fleet.statuses(now, |_| Decided::Admitted).first().map_or(State::Lost, |edge| edge.condition.state)
+    }
+
+    #[test]
+    fn a_node_that_is_cut_off_calls_nobody_lost() {
+        let mut now = Now { mono: Mono::default(), unix: Unix::default() };
+        let (mut here, mut there) = (Fleet::default(), Fleet::default());
+        let far = EdgeId::new("e2").unwrap();
+        here.handle_hello(now, 1, hello());
+        there.handle_hello(now, 1, EdgeHello { edge: far, ..hello() });
+        here.handle_reports(now, NodeId(2), there.reports(now));
+        // Nobody is heard any more: neither edges nor nodes.
+        now = now.after(Duration::from_secs(1));
+        here.handle_touch(now, false);
+        for _ in 0..60 {
+            now = now.after(Duration::from_secs(1));
+            here.handle_touch(now, false);
+            here.handle_timeout(now);
+        }
+        assert_eq!(here.poll_timeout(), Mono::NEVER);
+        let statuses = here.statuses(now, |_| Decided::Admitted);
+        assert_eq!(statuses.len(), 2);
+        for status in &statuses {
+            assert!(status.available, "{status:?}");
+            assert_eq!(status.condition.reasons, [Reason::CutOff]);
+        }
+        // The nodes are back: who is not heard within three seconds from then on is lost.
+        here.handle_touch(now, true);
+        now = now.after(Duration::from_millis(2900));
+        here.handle_timeout(now);
+        assert_eq!(here.statuses(now, |_| Decided::Admitted).len(), 2);
+        here.handle_reports(now, NodeId(2), there.reports(now));
+        now = now.after(Duration::from_millis(100));
+        assert_eq!(here.poll_timeout(), now.mono);
+        here.handle_timeout(now);
+        let statuses = here.statuses(now, |_| Decided::Admitted);
+        let states: Vec<State> = statuses.iter().map(|edge| edge.condition.state).collect();
+        assert_eq!(states, [State::Lost, State::Up]);
+        assert_eq!(statuses[0].condition.reasons, [Reason::Silent]);
+    }
+
+    #[test]
+    fn an_edge_that_moves_to_another_node_is_heard_through_it() {
+        let mut now = Now { mono: Mono::default(), unix: Unix::default() };
+        let (mut here, mut there) = (Fleet::default(), Fleet::default());
+        here.handle_hello(now, 1, hello());
+        here.handle_rtt(1, &hello().edge, Duration::from_millis(20));
+        let hearings = |fleet: &Fleet| {
+            fleet.heard_by(&hello().edge).iter().map(|by| (by.node, by.rtt_us)).collect::<Vec<_>>()
+        };
+        assert_eq!(hearings(&here), [(None, Some(20_000))]);
+        assert_eq!(here.statuses(now, |_| Decided::Admitted)[0].uplink_ms, Some(20.0));
+        there.handle_hello(now, 1, hello());
+        there.handle_rtt(1, &hello().edge, Duration::from_millis(5));
+        for seq in 1..=4 {
+            now = now.after(Duration::from_secs(1));
+            there.handle_health(now, 1, &hello().edge, Health { seq, allocations: 7, ..Health::default() });
+            here.handle_reports(now, NodeId(2), there.reports(now));
+            here.handle_timeout(now);
+            assert_eq!(state(&here, now), State::Up, "second {seq}");
+        }
+        assert_eq!(hearings(&here), [(Some(NodeId(2)), Some(5_000))]);
+        assert_eq!(here.edges()[&hello().edge].health.as_ref().unwrap().allocations, 7);
+    }
+
+    #[test]
+    fn what_is_closed_from_outside_takes_that_url_away_alone() {
+        let mut now = Now { mono: Mono::default(), unix: Unix::default() };
+        let (mut here, mut there) = (Fleet::default(), Fleet::default());
+        let mut hello = hello();
+        let udp = hello.listeners[0].clone();
+        hello.listeners.push(Listener { transport: Transport::Tcp, ..udp.clone() });
+        for fleet in [&mut here, &mut there] {
+            fleet.handle_hello(now, 1, hello.clone());
+        }
+        let found = |listener: &Listener| Found {
+            listener: listener.clone(),
+            answered_us: None,
+            fault: Some(Fault { step: Step::Binding, cause: Cause::Silent, code: None, text: String::new() }),
+            relay: None,
+        };
+        let prober = |name| Prober::Edge(EdgeId::new(name).unwrap());
+        here.handle_found(now, prober("e2"), &hello.edge, vec![found(&udp)]);
+        let one = here.statuses(now, |_| Decided::Admitted).remove(0);
+        assert_eq!(
+            (one.condition.state, one.listeners.len()),
+            (State::Degraded, 2),
+            "one prober condemns nobody"
+        );
+        // Another node's prober says the same.
+        now = now.after(Duration::from_secs(1));
+        there.handle_found(now, prober("e3"), &hello.edge, vec![found(&udp)]);
+        here.handle_reports(now, NodeId(2), there.reports(now));
+        let two = here.statuses(now, |_| Decided::Admitted).remove(0);
+        assert_eq!(two.listeners, hello.listeners[1..]);
+        assert!(two.available && two.condition.takes_new());
+        let text = two.condition.reasons[0].to_string();
+        assert!(text.ends_with("open UDP from anywhere to 192.0.2.1 port 3478"), "{text}");
+        // Nobody tells of a probe what another node has told it: it would never grow old.
+        assert_eq!(here.reports(now)[0].outside.len(), 1);
+        // All of its listeners: it is not handed out.
+        let all = || hello.listeners.iter().map(found).collect::<Vec<_>>();
+        here.handle_found(now, prober("e2"), &hello.edge, all());
+        here.handle_found(now, prober("e3"), &hello.edge, all());
+        assert!(!here.statuses(now, |_| Decided::Admitted)[0].available);
+        here.handle_found(now, prober("e3"), &hello.edge, vec![]);
+        assert!(here.statuses(now, |_| Decided::Admitted)[0].available);
     }
 
     #[test]
     fn many_edges_are_told_in_pieces() {
         let mut now = Now { mono: Mono::default(), unix: Unix::default() };
         let (mut here, mut there) = (Fleet::default(), Fleet::default());
-        assert!(there.pieces().is_empty());
+        assert!(there.pieces(now).is_empty());
         for n in 0..1000 {
             let edge = EdgeId::new(&format!("e{n}")).unwrap();
             let build = "b".repeat(n % 64);
             there.handle_hello(now, n as u64, EdgeHello { edge, build, ..hello() });
         }
-        let pieces = there.pieces();
+        let pieces = there.pieces(now);
         assert!(pieces.len() > 2);
         let len = |piece: &Vec<EdgeReport>| wire::encode(piece).unwrap().len();
         assert!(pieces.iter().all(|piece| len(piece) <= EDGE_REPORTS_BYTES + 8), "and a list's own head");
-        assert_eq!(pieces.concat(), there.reports());
+        assert_eq!(pieces.concat(), there.reports(now));
 
         for piece in &pieces {
             now = now.after(Duration::from_millis(1));
@@ -279,13 +538,13 @@ mod tests {
         let (mut here, mut there) = (Fleet::default(), Fleet::default());
         there.handle_hello(now, 1, hello());
         here.handle_hello(now, 2, EdgeHello { edge: EdgeId::new("e2").unwrap(), ..hello() });
-        here.handle_reports(now, NodeId(2), there.reports());
+        here.handle_reports(now, NodeId(2), there.reports(now));
         here.forget(|_| true);
         assert_eq!(here.edges().len(), 2);
         here.forget(|edge| *edge != hello().edge);
         assert_eq!(here.edges().len(), 1, "one that another node hears");
         here.forget(|_| false);
-        assert!(here.edges().is_empty() && here.reports().is_empty());
+        assert!(here.edges().is_empty() && here.reports(now).is_empty());
         assert_eq!(here.poll_timeout(), Mono::NEVER);
     }
 
@@ -296,8 +555,8 @@ mod tests {
         fleet.handle_hello(now, 1, hello());
         let failed_listeners = hello().listeners;
         fleet.handle_health(now, 1, &edge, Health { seq: 1, failed_listeners, ..Health::default() });
-        assert!(!fleet.statuses(|_| true)[0].available);
+        assert!(!fleet.statuses(now, |_| Decided::Admitted)[0].available);
         fleet.handle_health(now, 1, &edge, Health { seq: 2, ..Health::default() });
-        assert!(fleet.statuses(|_| true)[0].available);
+        assert!(fleet.statuses(now, |_| Decided::Admitted)[0].available);
     }
 }

@@ -178,16 +178,11 @@ mod tests {
 
     #[test]
     fn urls_and_credential() {
-        let edge = EdgeStatus {
-            edge: EdgeId::new("e").unwrap(),
-            region: Region::new("r").unwrap(),
-            listeners: vec![
-                listener(Transport::Udp, "[2001:db8::1]:3478", None),
-                listener(Transport::Tcp, "192.0.2.1:3478", Some("turn.example")),
-            ],
-            available: true,
-            load: 0.0,
-        };
+        let listeners = vec![
+            listener(Transport::Udp, "[2001:db8::1]:3478", None),
+            listener(Transport::Tcp, "192.0.2.1:3478", Some("turn.example")),
+        ];
+        let edge = EdgeStatus::new(EdgeId::new("e").unwrap(), Region::new("r").unwrap(), listeners);
         let session = SessionId::from_random([0; 15]);
         let secret = Secret(b"secret".to_vec());
         let offer = IceOffer::new(&[&edge], &secret, session, Unix::from_secs(4600));

@@ -1,10 +1,15 @@
 //! Which edges for which client.
 
+pub mod condition;
 pub mod fleet;
 pub mod ice;
+pub mod outside;
+pub mod reason;
+pub mod rounds;
 
 use std::collections::BTreeMap;
 
+use self::condition::Condition;
 use crate::id::{EdgeId, Region};
 use crate::mesh::uplink::Listener;
 
@@ -31,6 +36,20 @@ pub struct EdgeStatus {
     pub available: bool,
     /// Allocations over capacity, 0 to 1.
     pub load: f64,
+    /// How it is, and why: one that is overloaded or draining takes no new clients
+    /// ([`Condition::takes_new`]).
+    pub condition: Condition,
+    /// The round-trip time of its uplink to this node in milliseconds, where it has one.
+    pub uplink_ms: Option<f64>,
+}
+
+impl EdgeStatus {
+    /// An idle one that may be handed out, of which nothing else is known.
+    #[must_use]
+    pub const fn new(edge: EdgeId, region: Region, listeners: Vec<Listener>) -> Self {
+        let condition = Condition { state: condition::State::Up, reasons: Vec::new() };
+        Self { edge, region, listeners, available: true, load: 0.0, condition, uplink_ms: None }
+    }
 }
 
 /// The edges that a client is offered, best first: by measured latency where the client has measured,
@@ -42,7 +61,15 @@ pub fn rank<'a>(
     probes: &BTreeMap<EdgeId, f64>,
     current: Option<&EdgeId>,
 ) -> Vec<&'a EdgeStatus> {
-    let mut ranked: Vec<&EdgeStatus> = edges.iter().filter(|edge| edge.available).collect();
+    let mut ranked: Vec<&EdgeStatus> = edges
+        .iter()
+        .filter(|edge| edge.available)
+        .filter(|edge| edge.condition.takes_new() || current == Some(&edge.edge))
+        .collect();
+    if ranked.is_empty() {
+        // Better one that has too much to do than none.
+        ranked.extend(edges.iter().filter(|edge| edge.available));
+    }
     ranked.sort_by(|a, b| {
         let rtt = |edge: &EdgeStatus| probes.get(&edge.edge).copied().unwrap_or(f64::INFINITY);
         let far = |edge: &EdgeStatus| region != Some(&edge.region);
@@ -76,7 +103,7 @@ mod tests {
 
     fn edge(name: &str, region: &str, load: f64) -> EdgeStatus {
         let (edge, region) = (EdgeId::new(name).unwrap(), Region::new(region).unwrap());
-        EdgeStatus { edge, region, listeners: vec![], available: true, load }
+        EdgeStatus { load, ..EdgeStatus::new(edge, region, vec![]) }
     }
 
     fn names(ranked: &[&EdgeStatus]) -> Vec<String> {

@@ -289,7 +289,10 @@ impl Script {
             hostname: host,
         };
         let (region, listeners) = (Region::new(region).unwrap(), vec![listener]);
-        edges.push(EdgeStatus { edge: edge.clone(), region, listeners, available: state == "up", load: 0.0 });
+        edges.push(EdgeStatus {
+            available: state == "up",
+            ..EdgeStatus::new(edge.clone(), region, listeners)
+        });
         self.cluster.world.secret = Some(Secret(b"secret".to_vec()));
         self.cluster.world.draining.retain(|held| *held != edge);
         if state == "draining" {

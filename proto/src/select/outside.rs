@@ -1,0 +1,227 @@
+//! What probes from outside found of an edge. One prober may be broken itself: two have to agree, and nobody may
+//! say otherwise, before a listener counts as closed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::reason::Reason;
+use crate::limits::OUTSIDE_FRESH;
+use crate::mesh::probe::{Fault, Found, Outside, Prober, Step};
+use crate::mesh::uplink::{EdgeHello, Listener, RelayRange};
+use crate::time::Mono;
+
+/// What each prober found last.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Verdict {
+    probers: BTreeMap<Prober, (Mono, Vec<Found>)>,
+}
+
+impl Verdict {
+    /// A prober is done: what failed of what it probed.
+    pub fn handle_found(&mut self, now: Mono, prober: Prober, found: Vec<Found>) {
+        let failed = found.into_iter().filter(|found| !found.is_fine()).collect();
+        self.probers.insert(prober, (now, failed));
+    }
+
+    /// What another node says of its probes: it stands where it is newer.
+    pub fn handle_told(&mut self, now: Mono, outside: &Outside) {
+        let at = now - Duration::from_millis(outside.age_ms.into());
+        let known = self.probers.get(&outside.prober).is_some_and(|(known, _)| *known >= at);
+        if !known {
+            self.probers.insert(outside.prober.clone(), (at, outside.failed.clone()));
+        }
+    }
+
+    /// Forgets what is too old to be true.
+    pub fn handle_timeout(&mut self, now: Mono) {
+        self.probers.retain(|_, (at, _)| now.since(*at) < OUTSIDE_FRESH);
+    }
+
+    /// What other nodes are told.
+    #[must_use]
+    pub fn told(&self, now: Mono) -> Vec<Outside> {
+        let told = |(prober, (at, failed)): (&Prober, &(Mono, Vec<Found>))| Outside {
+            prober: prober.clone(),
+            age_ms: u32::try_from(now.since(*at).as_millis()).unwrap_or(u32::MAX),
+            failed: failed.clone(),
+        };
+        self.probers.iter().map(told).collect()
+    }
+
+    /// This one and another, of each prober what is newer.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        for (prober, (at, failed)) in &other.probers {
+            if self.probers.get(prober).is_none_or(|(known, _)| known < at) {
+                self.probers.insert(prober.clone(), (*at, failed.clone()));
+            }
+        }
+        self
+    }
+
+    /// Whether the last one found a fault that another one has yet to confirm or deny.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let last = self.probers.values().max_by_key(|(at, _)| *at);
+        let failed = last.is_some_and(|(_, failed)| !failed.is_empty());
+        failed && (self.probers.len() == 1 || self.probers.values().any(|(_, failed)| failed.is_empty()))
+    }
+
+    /// Listeners that are closed for certain.
+    #[must_use]
+    pub fn closed(&self, hello: &EdgeHello) -> Vec<Listener> {
+        let closed = |reason| match reason {
+            Reason::Outside { listener, certain: true, .. } => Some(listener),
+            _ => None,
+        };
+        self.reasons(hello).into_iter().filter_map(closed).collect()
+    }
+
+    /// What is wrong, with those who say so.
+    #[must_use]
+    pub fn reasons(&self, hello: &EdgeHello) -> Vec<Reason> {
+        let listeners = hello.listeners.iter().filter_map(|listener| self.listener(listener));
+        let relays = hello.relays.iter().filter_map(|relay| self.relay(hello, relay));
+        listeners.chain(relays).collect()
+    }
+
+    fn listener(&self, listener: &Listener) -> Option<Reason> {
+        let of = |failed: &[Found]| -> Option<Fault> {
+            let found = failed.iter().find(|found| found.listener == *listener)?;
+            // One whose relayed address alone fails answers.
+            found.fault.clone().filter(|fault| !matches!(fault.step, Step::Permission | Step::Relay))
+        };
+        let faults: Vec<(&Prober, Fault)> =
+            self.probers.iter().filter_map(|(prober, (_, failed))| Some((prober, of(failed)?))).collect();
+        let fault = faults.first()?.1.clone();
+        let certain = faults.len() >= 2 && faults.len() == self.probers.len();
+        let probers = faults.into_iter().map(|(prober, _)| prober.clone()).collect();
+        Some(Reason::Outside { listener: listener.clone(), fault, probers, certain })
+    }
+
+    fn relay(&self, hello: &EdgeHello, relay: &RelayRange) -> Option<Reason> {
+        let closed = |found: &Found| {
+            let silent = found.fault.as_ref().is_some_and(|fault| fault.step == Step::Relay);
+            silent && found.relay.as_ref().is_some_and(|given| relay.contains(given.address))
+        };
+        let mut asked = 0;
+        let mut probers = Vec::new();
+        for (prober, (_, failed)) in &self.probers {
+            // One that came to no relayed address at all says nothing of it.
+            let came =
+                failed.iter().any(|found| found.relay.is_some()) || failed.len() < hello.listeners.len();
+            asked += usize::from(came);
+            if failed.iter().any(closed) {
+                probers.push(prober.clone());
+            }
+        }
+        let certain = probers.len() >= 2 && probers.len() == asked;
+        (!probers.is_empty()).then(|| Reason::Relay { relay: relay.clone(), probers, certain })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{EdgeId, Region};
+    use crate::mesh::probe::{Cause, RelayFound};
+    use crate::turn::Transport;
+
+    fn hello() -> EdgeHello {
+        let listener = |transport, port: u16| Listener {
+            transport,
+            address: ([192, 0, 2, 1], port).into(),
+            hostname: None,
+        };
+        EdgeHello {
+            edge: EdgeId::new("e1").unwrap(),
+            build: String::new(),
+            region: Region::new("eu").unwrap(),
+            coordinates: None,
+            listeners: vec![listener(Transport::Udp, 3478), listener(Transport::Tcp, 3478)],
+            relays: vec![RelayRange { address: "192.0.2.1".parse().unwrap(), first: 50000, last: 50999 }],
+            capacity: 100,
+            feed: None,
+        }
+    }
+
+    fn prober(name: &str) -> Prober {
+        Prober::Edge(EdgeId::new(name).unwrap())
+    }
+
+    fn found(listener: usize, step: Option<Step>) -> Found {
+        let fault = |step| Fault { step, cause: Cause::Silent, code: None, text: String::new() };
+        let relay = RelayFound { address: "192.0.2.1:50001".parse().unwrap(), heard_us: None };
+        Found {
+            listener: hello().listeners.remove(listener),
+            answered_us: None,
+            fault: step.map(fault),
+            relay: step.is_none_or(|step| step >= Step::Permission).then_some(relay),
+        }
+    }
+
+    #[test]
+    fn two_have_to_agree() {
+        let mut verdict = Verdict::default();
+        let at = Mono(Duration::from_secs(1000));
+        let failed = || vec![found(0, Some(Step::Binding)), found(1, None)];
+        verdict.handle_found(at, prober("a"), failed());
+        let certain = |verdict: &Verdict| match &verdict.reasons(&hello())[..] {
+            [Reason::Outside { probers, certain, .. }] => Some((probers.len(), *certain)),
+            [] => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(certain(&verdict), Some((1, false)));
+        assert!(verdict.is_open() && verdict.closed(&hello()).is_empty());
+        verdict.handle_found(at, prober("b"), failed());
+        assert_eq!(certain(&verdict), Some((2, true)));
+        assert_eq!(verdict.closed(&hello()), hello().listeners[..1]);
+        assert!(!verdict.is_open());
+        // A third one reaches it: then it is open, at least for some.
+        verdict.handle_found(at, prober("c"), vec![]);
+        assert_eq!(certain(&verdict), Some((2, false)));
+        assert!(verdict.closed(&hello()).is_empty());
+        for name in ["a", "b"] {
+            verdict.handle_found(at, prober(name), vec![]);
+        }
+        assert_eq!(certain(&verdict), None);
+    }
+
+    #[test]
+    fn closed_relay_ports_close_no_listener() {
+        let mut verdict = Verdict::default();
+        for name in ["a", "b"] {
+            verdict.handle_found(
+                Mono::default(),
+                prober(name),
+                vec![found(0, Some(Step::Relay)), found(1, None)],
+            );
+        }
+        let relay = hello().relays.remove(0);
+        let probers = vec![prober("a"), prober("b")];
+        assert_eq!(verdict.reasons(&hello()), [Reason::Relay { relay, probers, certain: true }]);
+        assert!(verdict.closed(&hello()).is_empty());
+        // One to which every listener is closed says nothing of the relay.
+        let all = vec![found(0, Some(Step::Binding)), found(1, Some(Step::Connect))];
+        verdict.handle_found(Mono::default(), prober("b"), all);
+        assert!(matches!(
+            verdict.reasons(&hello()).last(),
+            Some(Reason::Relay { probers, certain: false, .. }) if probers.len() == 1
+        ));
+    }
+
+    #[test]
+    fn what_others_say_stands_where_it_is_newer_and_is_forgotten() {
+        let now = Mono(Duration::from_secs(1000));
+        let (mut here, mut there) = (Verdict::default(), Verdict::default());
+        there.handle_found(now, prober("a"), vec![found(0, Some(Step::Binding))]);
+        let told = there.told(now + Duration::from_secs(2));
+        here.handle_told(now + Duration::from_secs(2), &told[0]);
+        assert_eq!(here, there);
+        here.handle_found(now + Duration::from_secs(3), prober("a"), vec![]);
+        here.handle_told(now + Duration::from_secs(4), &there.told(now + Duration::from_secs(4))[0]);
+        assert!(here.reasons(&hello()).is_empty(), "what it says is older");
+        here.handle_timeout(now + Duration::from_secs(3) + OUTSIDE_FRESH);
+        assert!(here.told(now).is_empty());
+    }
+}
