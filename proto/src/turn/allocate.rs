@@ -7,6 +7,7 @@ use super::authenticate::Request;
 use super::bandwidth::Meter;
 use super::channel::Channels;
 use super::counters::Drop;
+use super::credential::User;
 use super::limit::{Limit, Pace};
 use super::permission::Permissions;
 use super::ports::Wanted;
@@ -113,6 +114,9 @@ impl Server {
 
     /// 10. Who has as many as he may gets 486; what the server as a whole cannot do is 508.
     fn check_quotas(&mut self, now: Now, request: &Request<'_>) -> Result<(), (Option<Limit>, Code)> {
+        if request.user == User::Probe {
+            return self.check_probe(now);
+        }
         let quotas = &self.quotas;
         if self.draining {
             return Err((None, Code::INSUFFICIENT_CAPACITY));
@@ -132,6 +136,16 @@ impl Server {
             return Err((Some(Limit::AllocationsPerSource), Code::ALLOCATION_QUOTA_REACHED));
         }
         Ok(())
+    }
+
+    /// A probe has little, and nothing that people need: what it lacks for their sake is 486, so that whoever
+    /// made it tells it from a server that cannot give what it should.
+    fn check_probe(&mut self, now: Now) -> Result<(), (Option<Limit>, Code)> {
+        let refused = self.draining
+            || self.table.len() >= self.quotas.allocations as usize
+            || self.table.of_user(&User::Probe).len() >= limits::PROBE_ALLOCATIONS_MAX
+            || self.relays.free_ports(now.mono) < limits::PROBE_PORTS_FREE;
+        if refused { Err((None, Code::ALLOCATION_QUOTA_REACHED)) } else { Ok(()) }
     }
 
     /// Holds ports of each wanted family: all are missing 508, one of two an ADDRESS-ERROR-CODE.
@@ -237,7 +251,9 @@ impl Server {
             let answer = self.allocated(allocation);
             let username = allocation.username.to_string();
             let session = allocation.user.session();
-            self.counters.allocated += 1;
+            if allocation.user != User::Probe {
+                self.counters.allocated += 1;
+            }
             self.answer(client, via, answer, Some(protection), fingerprint);
             self.outputs.push_back(Output::Event(Event::Allocated { client, relayed, username, session }));
         } else {

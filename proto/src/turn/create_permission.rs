@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::answer::{Answer, Refusal};
 use super::authenticate::Request;
+use super::credential::User;
 use super::gate::Verdict;
 use super::limit::Limit;
 use super::server::Server;
@@ -30,7 +31,9 @@ impl Server {
             if allocation.relays.get(Family::of(*peer)).is_none() {
                 return Err(Code::PEER_ADDRESS_FAMILY_MISMATCH.into());
             }
-            let verdict = self.gate.address(peer.ip());
+            // A probe sends to its own relayed address, from wherever it is.
+            let itself = request.user == User::Probe && peer.ip() == request.from.client.ip();
+            let verdict = if itself { Verdict::Allowed } else { self.gate.address(peer.ip()) };
             if verdict == Verdict::Denied {
                 return Err(Code::FORBIDDEN.into());
             }

@@ -10,6 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
 use crate::id::SessionId;
+use crate::limits::PROBE_CREDENTIAL_TTL;
 use crate::mesh::uplink::Secret;
 use crate::stun::{Algorithm, Key, Message};
 use crate::time::Unix;
@@ -23,6 +24,8 @@ pub const PROBE_USER: &str = "chappe-probe";
 pub(super) enum User {
     /// A signaling session.
     Session(SessionId),
+    /// A probe: [`PROBE_USER`].
+    Probe,
     /// Any other name of the REST form; the whole username where it is an expiry and no more. Its
     /// credential is good in every realm, hence counts once.
     Name(Arc<str>),
@@ -43,7 +46,7 @@ impl User {
     pub(super) const fn session(&self) -> Option<SessionId> {
         match self {
             Self::Session(session) => Some(*session),
-            Self::Name(_) | Self::LongTerm { .. } => None,
+            Self::Probe | Self::Name(_) | Self::LongTerm { .. } => None,
         }
     }
 }
@@ -68,6 +71,7 @@ impl Username {
         let secs: u64 = expiry.parse().ok().filter(|secs| digits && *secs <= EXPIRY_MAX)?;
         let user = match user.parse() {
             Ok(session) => User::Session(session),
+            Err(_) if user == PROBE_USER => User::Probe,
             Err(_) if user.is_empty() => User::Name(text.into()),
             Err(_) => User::Name(user.into()),
         };
@@ -102,6 +106,15 @@ impl Credentials {
     /// Whether usernames of the REST form can authenticate.
     pub(super) const fn has_secrets(&self) -> bool {
         !self.secrets.is_empty()
+    }
+
+    /// A username of probes that is good for a while, and its password; none where there is no secret.
+    pub(super) fn probe(&self, now: Unix) -> Option<(String, String)> {
+        let (_, secret) = self.secrets.last()?;
+        let expiry = now + PROBE_CREDENTIAL_TTL;
+        let username = format!("{}:{PROBE_USER}", expiry.secs());
+        let password = derive(secret.clone(), &username);
+        Some((username, password))
     }
 
     pub(super) fn clear(&mut self) {
@@ -161,6 +174,7 @@ mod tests {
         let of = |expiry, user| Some(Username { expiry: Unix::from_secs(expiry), user });
         assert_eq!(read(&format!("1700000000:{session}")), of(1_700_000_000, User::Session(session)));
         assert_eq!(read("1700000000:ninefingers"), of(1_700_000_000, User::Name("ninefingers".into())));
+        assert_eq!(read("1700000000:chappe-probe"), of(1_700_000_000, User::Probe));
         assert_eq!(read("17:a:b"), of(17, User::Name("a:b".into())));
         assert_eq!(read("1700000000"), of(1_700_000_000, User::Name("1700000000".into())));
         for bad in ["", ":", "alice", "alice:17", "+17:alice", "-1:alice", "17x:a", "99999999999999999999:a"]

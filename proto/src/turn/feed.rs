@@ -64,7 +64,7 @@ impl Server {
     fn end_unknown(&mut self, now: Now) {
         let gone = |user: &User| match user {
             User::LongTerm { realm, name } => !self.realms.has(realm, name),
-            User::Session(_) | User::Name(_) => false,
+            User::Session(_) | User::Name(_) | User::Probe => false,
         };
         let ids: Vec<_> = self.table.iter().filter(|(_, it)| gone(&it.user)).map(|(id, _)| id).collect();
         for id in ids {

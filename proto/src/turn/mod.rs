@@ -5,7 +5,8 @@
 //! `create_permission`, `channel_bind`), `data` for the hot path, and what they work on: `table` of
 //! `allocation`s with their `permission`s and `channel`s, `relays` with their `ports`, `bandwidth` and the
 //! other `limit`s (`churn` is what ended lately), `realm`s, `credential`s and `nonce`s, the peer `gate`. Who sends a request is found out
-//! in `authenticate`; who is unknown is answered by `unauthenticated`. [`Client`] is the other side.
+//! in `authenticate`; who is unknown is answered by `unauthenticated`. [`Client`] is the other side, and
+//! `probe` uses it to find out whether a server works.
 
 mod allocate;
 mod allocation;
@@ -30,6 +31,7 @@ mod limit;
 mod nonce;
 mod permission;
 mod ports;
+mod probe;
 mod realm;
 mod refresh;
 mod relays;
@@ -44,5 +46,6 @@ pub use config::{BadRealm, Config, Quotas, RelayAddress};
 pub use counters::{AllocationView, Counters, Drop};
 pub use credential::{PROBE_USER, password};
 pub use limit::{Limit, LimitLog};
+pub use probe::{ProbeOutput, Probing, Reach};
 pub use server::Server;
 pub use source_rates::{SourceRates, source};

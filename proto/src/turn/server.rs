@@ -180,10 +180,22 @@ impl Server {
         self.end_user(now, &User::Session(session), why);
     }
 
-    /// Allocations now, those included whose sockets are still being bound.
+    /// Allocations now, those included whose sockets are still being bound; without those of probes.
     #[must_use]
     pub fn allocations(&self) -> usize {
-        self.table.len()
+        self.table.len() - self.table.of_user(&User::Probe).len()
+    }
+
+    /// A username for a probe of this server, and its password; none where it has no secret.
+    #[must_use]
+    pub fn probe_credential(&self, now: Now) -> Option<(String, String)> {
+        self.credentials.probe(now.unix)
+    }
+
+    /// Whether it takes no new allocations.
+    #[must_use]
+    pub const fn is_draining(&self) -> bool {
+        self.draining
     }
 
     /// Ports that a new allocation could have now.
@@ -306,7 +318,9 @@ impl Server {
             }
         }
         let client = allocation.client;
-        self.churn.note(now.mono, allocation.user.clone(), client.client.ip());
+        if allocation.user != User::Probe {
+            self.churn.note(now.mono, allocation.user.clone(), client.client.ip());
+        }
         let unwanted = matches!(why, EndReason::Revoked | EndReason::Left);
         if unwanted && client.transport.is_stream() {
             self.outputs.push_back(Output::CloseClient(allocation.via));
