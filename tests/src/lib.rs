@@ -22,3 +22,4 @@ pub mod page;
 pub mod process;
 pub mod sockets;
 pub mod turn;
+pub mod wan;

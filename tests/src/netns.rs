@@ -64,12 +64,9 @@ impl Lan {
         let number = self.hosts.fetch_add(1, Ordering::Relaxed);
         let host = Namespace::new(Ipv4Addr::new(10, 77, 0, u8::try_from(number).expect("few hosts")));
         let port = format!("p{number}");
-        self.server.ip(&["link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &host.name]);
-        self.server.ip(&["link", "set", &port, "master", "br0", "up"]);
+        self.server.connect(&port, &host, "eth0");
+        self.server.ip(&["link", "set", &port, "master", "br0"]);
         host.ip(&["addr", "add", &format!("{}/24", host.address), "dev", "eth0"]);
-        // No link-local IPv6: it would appear seconds later, and a browser that sees its network change
-        // fails what it is loading.
-        host.ip(&["link", "set", "eth0", "addrgenmode", "none", "up"]);
         host.ip(&["route", "add", "default", "via", &SERVER.to_string()]);
         host
     }
@@ -83,7 +80,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    fn new(address: Ipv4Addr) -> Self {
+    pub(crate) fn new(address: Ipv4Addr) -> Self {
         let name = format!("chappe-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         run(Command::new("ip").args(["netns", "add", &name]), "");
         let namespace = Self { name, address };
@@ -95,6 +92,35 @@ impl Namespace {
         let hosts = format!("127.0.0.1 localhost\n{SERVER} {NAME} {NAME}.\n");
         fs::write(files.join("hosts"), hosts).expect("its hosts file");
         namespace
+    }
+
+    /// A cable to another one: `port` here, `theirs` there, both up.
+    pub(crate) fn connect(&self, port: &str, other: &Self, theirs: &str) {
+        self.ip(&["link", "add", port, "type", "veth", "peer", "name", theirs, "netns", &other.name]);
+        // No link-local IPv6: it would appear seconds later, and a browser that sees its network change
+        // fails what it is loading.
+        self.ip(&["link", "set", port, "addrgenmode", "none", "up"]);
+        other.ip(&["link", "set", theirs, "addrgenmode", "none", "up"]);
+    }
+
+    /// It passes on what is for others, whatever way their answers take.
+    pub(crate) fn forward(&self) {
+        let settings = "cd /proc/sys/net/ipv4 && echo 1 > ip_forward && echo 0 > conf/all/rp_filter \
+                        && echo 0 > conf/default/rp_filter";
+        run(self.command("sh").args(["-c", settings]), "");
+    }
+
+    /// What leaves by that device is sent from its address (RFC 3022): this is a NAT from now on.
+    pub(crate) fn masquerade(&self, device: &str) {
+        let rules = format!(
+            "table ip nat {{
+                chain postrouting {{
+                    type nat hook postrouting priority 100;
+                    oifname {device} masquerade
+                }};
+            }}"
+        );
+        run(self.command("nft").args(["-f", "-"]), &rules);
     }
 
     fn files(&self) -> PathBuf {
@@ -242,7 +268,7 @@ impl Namespace {
         text.lines().filter_map(|line| Pid::from_raw(line.trim().parse().ok()?)).collect()
     }
 
-    fn ip(&self, arguments: &[&str]) {
+    pub(crate) fn ip(&self, arguments: &[&str]) {
         run(Command::new("ip").args(["-n", &self.name]).args(arguments), "");
     }
 }
