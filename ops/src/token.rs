@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use chappe_cluster::clock;
+use chappe_proto::id::Region;
 use chappe_proto::signal::token::AUDIENCE;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,9 @@ pub(crate) struct Args {
     /// How long it lasts, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     ttl: u64,
+    /// Where the holder is: the region of the relays that it is offered first.
+    #[arg(long, value_name = "NAME")]
+    region: Option<Region>,
     /// The API key's file.
     #[arg(long, value_name = "FILE", default_value = ".chappe-dev/api-key.json")]
     key: PathBuf,
@@ -54,6 +58,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     });
     if let Some(identity) = &args.identity {
         claims["sub"] = identity.as_str().into();
+    }
+    if let Some(region) = &args.region {
+        claims["region"] = region.to_string().into();
     }
     println!("{}", chappe_cluster::token::sign(&claims, key.secret.as_bytes())?);
     Ok(())

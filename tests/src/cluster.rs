@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::netns::{Lan, Namespace, wait};
 use crate::nodes::free_port;
 use crate::process::{Process, binary};
+use crate::wan::Wan;
 
 /// A debug build on a busy machine is in its cluster within this.
 const UP_WITHIN: Duration = Duration::from_secs(60);
@@ -29,9 +30,26 @@ pub struct Member {
     pub http: SocketAddr,
     /// Where it is, if not on loopback.
     pub host: Option<Namespace>,
+    region: String,
     mesh: SocketAddr,
     dir: PathBuf,
     process: Option<Process>,
+}
+
+/// Where a node is to be.
+struct Place {
+    host: Option<Namespace>,
+    http: SocketAddr,
+    mesh: SocketAddr,
+    region: String,
+}
+
+impl Place {
+    /// A host of its own.
+    fn on(host: Namespace, region: &str) -> Self {
+        let (http, mesh) = ((host.address(), HTTP).into(), (host.address(), MESH).into());
+        Self { host: Some(host), http, mesh, region: region.to_owned() }
+    }
 }
 
 /// The nodes.
@@ -57,11 +75,20 @@ impl Cluster {
     /// When they do not come up.
     #[must_use]
     pub fn on(lan: &Lan, count: usize) -> Self {
-        let hosts = (0..count).map(|_| lan.host()).map(|host| {
-            let at = host.address();
-            (Some(host), (at, HTTP).into(), (at, MESH).into())
-        });
-        Self::start(hosts.collect(), |_, dir| dir)
+        Self::start((0..count).map(|_| Place::on(lan.host(), "here")).collect(), |_, dir| dir)
+    }
+
+    /// One in each of these regions, with the timers for nodes that lie far apart.
+    ///
+    /// # Panics
+    /// When they do not come up.
+    #[must_use]
+    pub fn over(wan: &Wan, regions: &[&str]) -> Self {
+        let places = regions.iter().map(|region| Place::on(wan.host(region), region));
+        let all = Self::begin(places.collect(), |_, dir| dir);
+        all.nodes[0].call("PUT", "/cluster/profile", &json!({ "profile": "wan" }));
+        all.until_well();
+        all
     }
 
     /// The same on loopback, with a directory of one's choice for some; `dir` gets a node's id and the
@@ -71,17 +98,25 @@ impl Cluster {
     /// When they do not come up.
     #[must_use]
     pub fn with_directories(count: usize, dir: impl Fn(u64, PathBuf) -> PathBuf) -> Self {
-        Self::start((0..count).map(|_| (None, free_port(), free_port())).collect(), dir)
+        let place = |_| {
+            let (http, mesh) = (free_port(), free_port());
+            Place { host: None, http, mesh, region: "here".to_owned() }
+        };
+        Self::start((0..count).map(place).collect(), dir)
     }
 
-    fn start(
-        places: Vec<(Option<Namespace>, SocketAddr, SocketAddr)>,
-        dir: impl Fn(u64, PathBuf) -> PathBuf,
-    ) -> Self {
+    fn start(places: Vec<Place>, dir: impl Fn(u64, PathBuf) -> PathBuf) -> Self {
+        let all = Self::begin(places, dir);
+        all.until_well();
+        all
+    }
+
+    /// Founds the cluster, and has the others join one after another.
+    fn begin(places: Vec<Place>, dir: impl Fn(u64, PathBuf) -> PathBuf) -> Self {
         let directory = TempDir::new().expect("a directory for the nodes");
-        let nodes = (1..).zip(places).map(|(id, (host, http, mesh))| {
+        let nodes = (1..).zip(places).map(|(id, Place { host, http, mesh, region })| {
             let dir = dir(id, directory.path().join(format!("node-{id}")));
-            Member { id, http, host, mesh, dir, process: None }
+            Member { id, http, host, region, mesh, dir, process: None }
         });
         let mut all = Self { nodes: nodes.collect(), directory };
         all.nodes[0].launch(&["--found", "tests", "--anonymous"]);
@@ -93,7 +128,6 @@ impl Cluster {
             all.nodes[index].launch(&["--join-file", file.to_str().expect("a plain path")]);
             all.until_up(index + 1);
         }
-        all.until_well();
         all
     }
 
@@ -188,7 +222,7 @@ impl Member {
             Some(host) => host.command(binary()),
             None => std::process::Command::new(binary()),
         };
-        command.args(["node", "--region", "here", "--workers", "1", "--data"]).arg(&self.dir).args(how);
+        command.args(["node", "--region", &self.region, "--workers", "1", "--data"]).arg(&self.dir).args(how);
         command.args(["--http", &self.http.to_string(), "--mesh", &self.mesh.to_string()]);
         self.process = Some(Process::start(&mut command));
     }

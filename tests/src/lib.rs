@@ -13,6 +13,7 @@ pub mod acme;
 pub mod chromium;
 pub mod client;
 pub mod cluster;
+pub mod fleet;
 pub mod forwarder;
 pub mod http;
 pub mod lan_server;

@@ -25,6 +25,10 @@ pub struct Seen {
     pub away: bool,
     /// The SDK's words for the path: `direct`, `relay`.
     pub path: Option<String>,
+    /// One's own edge, or where one has none the other's.
+    pub edge: Option<String>,
+    /// And its region.
+    pub region: Option<String>,
     /// The selected pair's own candidate: `relay`, `host`, ...
     pub local: Option<String>,
     /// What is spoken to the relay: `udp`, `tcp`, `tls`.
@@ -39,7 +43,7 @@ const SEEN: &str = "(async () => {
         const stats = await peer.stats();
         seen[peer.name] = {
             id: peer.id, frames: stats?.framesDecoded ?? 0, state: peer.connectionState, away: peer.away,
-            path: peer.path?.kind ?? null, local: stats?.local?.candidateType ?? null,
+            path: peer.path?.kind ?? null, edge: peer.path?.edge ?? null, region: peer.path?.region ?? null, local: stats?.local?.candidateType ?? null,
             relay_protocol: stats?.local?.relayProtocol ?? null, remote: stats?.remote?.candidateType ?? null,
         };
     }

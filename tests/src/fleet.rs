@@ -1,0 +1,173 @@
+//! A cluster with its edges, spread over three regions: every process on a host of its own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::cluster::Cluster;
+use crate::netns::{Namespace, wait};
+use crate::process::{Process, WITHIN, binary};
+use crate::wan::{REGIONS, Wan};
+
+/// The edges and their regions: two choices in one of them.
+const EDGES: [(&str, &str); 4] = [("eu-1", "eu"), ("eu-2", "eu"), ("us-1", "us"), ("asia-1", "asia")];
+
+/// The port of STUN and TURN.
+pub const TURN: u16 = 3478;
+/// The ports that edges relay from.
+pub const RELAYS: (u16, u16) = (50_000, 50_999);
+
+/// Nodes and edges know of each other's state within this.
+const KNOWN_WITHIN: Duration = Duration::from_secs(20);
+
+/// Three nodes, one in each region, and four edges.
+pub struct Fleet {
+    /// The nodes.
+    pub cluster: Cluster,
+    /// The edges.
+    pub edges: Vec<FleetEdge>,
+    /// What is between them, and clients' hosts.
+    pub wan: Wan,
+    directory: TempDir,
+}
+
+/// An edge on a host of its own. Its process is killed when this is dropped.
+pub struct FleetEdge {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it stands.
+    pub region: &'static str,
+    /// Its host.
+    pub host: Namespace,
+    identity: PathBuf,
+    process: Option<Process>,
+}
+
+impl Fleet {
+    /// Starts all of it, or nothing without root's rights.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start() -> Option<Self> {
+        let wan = Wan::new()?;
+        let cluster = Cluster::over(&wan, &REGIONS);
+        let directory = TempDir::new().expect("a directory for the edges");
+        let edges = EDGES.iter().map(|(name, region)| {
+            let (host, identity) = (wan.host(region), directory.path().join(name));
+            FleetEdge { name, region, host, identity, process: None }
+        });
+        let mut fleet = Self { edges: edges.collect(), cluster, wan, directory };
+        for index in 0..fleet.edges.len() {
+            fleet.enrol(index);
+            fleet.edges[index].start();
+        }
+        fleet.until_offered(&EDGES.map(|(name, _)| name));
+        Some(fleet)
+    }
+
+    /// What makes the files by which an edge is known.
+    fn enrol(&self, index: usize) {
+        let (node, edge) = (&self.cluster.nodes[0], &self.edges[index]);
+        let host = node.host.as_ref().expect("a host of its own");
+        let mut command = host.command(binary());
+        command.args(["cluster", "--node", &format!("http://{}", node.http), "--token-file"]);
+        command.arg(node.dir().join("admin-token")).args(["edge", edge.name]).arg(&edge.identity);
+        let mut process = Process::start(&mut command);
+        assert!(process.wait(WITHIN).success(), "{}: {}", edge.name, process.stderr.whole());
+    }
+
+    /// Waits until every node says that just these edges live.
+    ///
+    /// # Panics
+    /// When it does not come to that.
+    pub fn until_offered(&self, edges: &[&str]) {
+        wait(&format!("every node to know {edges:?}"), KNOWN_WITHIN, || {
+            self.cluster
+                .nodes
+                .iter()
+                .filter(|node| node.runs())
+                .all(|node| {
+                    let overview = node.ask("GET", "/overview", &Value::Null).unwrap_or_default();
+                    let all = overview["edges"].as_array().map(Vec::as_slice).unwrap_or_default();
+                    let lives =
+                        |name: &str| all.iter().any(|edge| edge["edge"] == name && edge["alive"] == true);
+                    EDGES.iter().all(|(name, _)| edges.contains(name) == lives(name))
+                })
+                .then_some(())
+        });
+    }
+
+    /// An edge by its name.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn edge(&mut self, name: &str) -> &mut FleetEdge {
+        self.edges.iter_mut().find(|edge| edge.name == name).unwrap_or_else(|| panic!("no edge {name}"))
+    }
+
+    /// What the pages of a region's node begin with.
+    ///
+    /// # Panics
+    /// When there is no such region.
+    #[must_use]
+    pub fn origin(&self, region: &str) -> String {
+        let at = REGIONS.iter().position(|name| *name == region).expect("a region");
+        format!("http://{}", self.cluster.nodes[at].http)
+    }
+
+    /// A token for that room, as an app's server makes it.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn token(&self, room: &str, options: &[&str]) -> String {
+        let key = self.cluster.nodes[0].dir().join("api-key.json");
+        let key = key.to_str().expect("a plain path");
+        let arguments = [&["token", room, "--key", key], options].concat();
+        let (ok, token, error) = crate::process::run(binary(), &arguments);
+        assert!(ok, "{error}");
+        token.trim().to_owned()
+    }
+}
+
+impl FleetEdge {
+    /// Starts it, or starts it again.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start(&mut self) {
+        let at = format!("{}:{TURN}", self.host.address());
+        let (first, last) = (RELAYS.0.to_string(), RELAYS.1.to_string());
+        let mut command = self.host.command(binary());
+        command.args(["edge", "--region", self.region, "--listen", &at]);
+        command.args(["--min-port", &first, "--max-port", &last, "--identity"]).arg(&self.identity);
+        let process = Process::start(&mut command);
+        assert!(process.stdout.wait_for("stops it.", WITHIN), "{}: {}", self.name, process.stderr.text());
+        self.process = Some(process);
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for edge in &self.edges {
+                let Some(process) = &edge.process else { continue };
+                eprintln!(
+                    "---- edge {} said:\n{}{}",
+                    edge.name,
+                    process.stdout.text(),
+                    process.stderr.text()
+                );
+            }
+        }
+    }
+}
