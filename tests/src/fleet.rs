@@ -1,5 +1,6 @@
 //! A cluster with its edges, spread over three regions: every process on a host of its own.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub struct Fleet {
     pub edges: Vec<FleetEdge>,
     /// What is between them, and clients' hosts.
     pub wan: Wan,
-    directory: TempDir,
+    _directory: TempDir,
 }
 
 /// An edge on a host of its own. Its process is killed when this is dropped.
@@ -58,7 +59,7 @@ impl Fleet {
             let (host, identity) = (wan.host(region), directory.path().join(name));
             FleetEdge { name, region, host, identity, process: None }
         });
-        let mut fleet = Self { edges: edges.collect(), cluster, wan, directory };
+        let mut fleet = Self { edges: edges.collect(), cluster, wan, _directory: directory };
         for index in 0..fleet.edges.len() {
             fleet.enrol(index);
             fleet.edges[index].start();
@@ -97,6 +98,23 @@ impl Fleet {
                 })
                 .then_some(())
         });
+    }
+
+    /// Where the nodes are.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<Ipv4Addr> {
+        self.cluster.nodes.iter().filter_map(|node| Some(node.host.as_ref()?.address())).collect()
+    }
+
+    /// How many bytes each edge has relayed, as a node knows.
+    #[must_use]
+    pub fn relayed(&self, edge: &str) -> u64 {
+        let overview = self.cluster.nodes[0].call("GET", "/overview", &Value::Null);
+        let all = overview["edges"].as_array().map(Vec::as_slice).unwrap_or_default();
+        all.iter()
+            .find(|seen| seen["edge"] == edge)
+            .and_then(|seen| seen["relayed_bytes"].as_u64())
+            .unwrap_or(0)
     }
 
     /// An edge by its name.
@@ -146,6 +164,11 @@ impl FleetEdge {
         let process = Process::start(&mut command);
         assert!(process.stdout.wait_for("stops it.", WITHIN), "{}: {}", self.name, process.stderr.text());
         self.process = Some(process);
+    }
+
+    /// A firewall before it is closed: only its nodes reach it any more, for which it opened the way itself.
+    pub fn firewall(&self) {
+        self.host.close(&[(TURN, TURN), RELAYS]);
     }
 
     /// `kill -9`.

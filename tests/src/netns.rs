@@ -190,6 +190,14 @@ impl Namespace {
         self.filter("", &format!("udp dport {first}-{last} drop"));
     }
 
+    /// Drops UDP and TCP that comes to these ports from elsewhere, as a firewall does that somebody has closed.
+    pub fn close(&self, ports: &[(u16, u16)]) {
+        let all: Vec<String> = ports.iter().map(|(first, last)| format!("{first}-{last}")).collect();
+        let all = all.join(", ");
+        let rules = format!("iifname lo accept\n udp dport {{ {all} }} drop\n tcp dport {{ {all} }} drop");
+        self.filter("", &rules);
+    }
+
     /// Drops all TCP to and from that port of the server: neither side is told.
     pub fn black_hole(&self, port: u16) {
         self.filter(&format!("tcp dport {port} drop"), &format!("tcp sport {port} drop"));

@@ -50,13 +50,16 @@ const SEEN: &str = "(async () => {
     return seen;
 })()";
 
-/// Notes each room event, and the longest time in which no frame of a peer was decoded.
+/// Notes each room event, each offer of relays, and the longest time in which no frame of a peer was decoded.
 const WATCH: &str = "(() => {
     const { room } = window.chappe;
     const watch = (window.watch = { events: [], gap: 0, longest: 0 });
     for (const type of ['peer-joined', 'peer-left', 'peer-updated', 'state', 'restart', 'closed']) {
         room.on(type, (...about) => watch.events.push([type, ...about.map((a) => a?.name ?? a?.peer?.name ?? a?.code ?? a)]));
     }
+    room.on('ice-servers', ({ reason, lost, edges }) => {
+        watch.events.push(['ice-servers', reason, lost ?? null, edges.map(({ edge }) => edge)]);
+    });
     let frames = -1, grown = performance.now();
     const look = async () => {
         let sum = 0;

@@ -1,32 +1,149 @@
-//! Calls of real browsers over a fleet of edges in three regions.
+//! Calls of real browsers over a fleet of edges in three regions, while edges and their uplinks fail.
 #![allow(clippy::print_stderr, reason = "what was measured")]
 
 use std::time::Duration;
 
 use chappe_tests::chromium::Browser;
 use chappe_tests::fleet::Fleet;
-use chappe_tests::netns::{now, turn};
+use chappe_tests::netns::{now, turn, wait};
 use chappe_tests::page::{CallPage, Guest};
 
 const SOON: Duration = Duration::from_secs(20);
+/// Media flows again within this of an edge's end (DESIGN.md section 9).
+const AGAIN: Duration = Duration::from_secs(8);
+/// A picture that nothing has happened to stands still no longer than this: a busy machine's hiccup.
+const STILL: Duration = Duration::from_secs(2);
+/// So much of a call shows that nobody restarted it late: longer than any patience of the SDK.
+const A_WHILE: u64 = 60;
+
+/// Two people in a call over relays.
+struct Call {
+    ada: CallPage,
+    grace: CallPage,
+}
+
+impl Call {
+    fn both(&self) -> [(&CallPage, &'static str); 2] {
+        [(&self.ada, "Grace"), (&self.grace, "Ada")]
+    }
+
+    fn until_moving(&self) {
+        for (page, other) in self.both() {
+            page.until_moving(&[other], SOON);
+        }
+    }
+
+    fn watch(&self) {
+        for (page, _) in self.both() {
+            page.watch();
+        }
+    }
+
+    /// The edge that somebody's media goes over.
+    fn edge(page: &CallPage, other: &str) -> String {
+        page.sees(other).edge.unwrap_or_default()
+    }
+
+    fn restarts(&self) -> usize {
+        self.both().iter().map(|(page, _)| page.events().iter().filter(|e| e[0] == "restart").count()).sum()
+    }
+
+    /// Waits until the first one's media goes over another edge than that one, and all moves again. The longest
+    /// that a picture stood still.
+    fn until_moved(&self, (page, other): (&CallPage, &str), from: &str) -> Duration {
+        wait("another edge", SOON, || {
+            let edge = Self::edge(page, other);
+            (!edge.is_empty() && edge != from).then_some(())
+        });
+        self.until_moving();
+        self.ada.longest_gap().max(self.grace.longest_gap())
+    }
+}
 
 #[test]
-fn calls_over_a_fleet() {
+fn calls_over_a_fleet_whose_edges_and_uplinks_fail() {
     let _turn = turn();
     let began = now();
-    let Some(fleet) = Fleet::start() else { return };
-    eprintln!("fleet up after {:?}", now() - began);
+    let Some(mut fleet) = Fleet::start() else { return };
+    eprintln!("the fleet is up after {:?}", now() - began);
     let (ada_host, grace_host) = (fleet.wan.behind_nat("eu"), fleet.wan.host("us"));
     let (ada_browser, grace_browser) =
         (Browser::start(&ada_host.host, &[]), Browser::start(&grace_host, &[]));
-    eprintln!("browsers up after {:?}", now() - began);
-    let ada = Guest { name: "Ada", relay: true, token: Some(&fleet.token("tea", &["--region", "eu"])) };
-    let grace = Guest { name: "Grace", relay: true, token: Some(&fleet.token("tea", &["--region", "us"])) };
-    let ada = CallPage::join_at(&ada_browser, &fleet.origin("eu"), "tea", ada);
-    let grace = CallPage::join_at(&grace_browser, &fleet.origin("us"), "tea", grace);
-    eprintln!("joined after {:?}", now() - began);
-    ada.until_moving(&["Grace"], SOON);
-    grace.until_moving(&["Ada"], SOON);
-    eprintln!("moving after {:?}", now() - began);
-    eprintln!("{:?} {:?}", ada.seen(), grace.seen());
+    let join = |browser, name, region, grants: &[&str]| {
+        let token = fleet.token("tea", &[&["--region", region], grants].concat());
+        let guest = Guest { name, relay: true, token: Some(&token) };
+        CallPage::join_at(browser, &fleet.origin(region), "tea", guest)
+    };
+    let admin = ["--grant", "join", "--grant", "create", "--grant", "admin"];
+    let grace = join(&grace_browser, "Grace", "us", &admin);
+    let ada = join(&ada_browser, "Ada", "eu", &["--grant", "join"]);
+    let call = Call { ada, grace };
+    call.until_moving();
+    eprintln!("pictures move after {:?}", now() - began);
+
+    everybody_is_on_the_nearest_edge(&fleet, &call);
+    a_cut_uplink_moves_nobody(&mut fleet, &call);
+    a_firewalled_edge_is_left(&mut fleet, &call);
+    an_edge_that_is_killed_is_replaced(&mut fleet, &call);
+    for (page, _) in call.both() {
+        page.assert_well();
+    }
+    eprintln!("all of it took {:?}", now() - began);
+}
+
+/// With NAT and without; and the two edges reach each other, relay to relay.
+fn everybody_is_on_the_nearest_edge(fleet: &Fleet, call: &Call) {
+    for (page, other) in call.both() {
+        let region = if other == "Grace" { "eu" } else { "us" };
+        wait("the nearest edge", SOON, || (page.sees(other).region.as_deref() == Some(region)).then_some(()));
+        let seen = page.sees(other);
+        assert_eq!((seen.local.as_deref(), seen.remote.as_deref()), (Some("relay"), Some("relay")));
+        let edge = Call::edge(page, other);
+        let before = fleet.relayed(&edge);
+        wait("its counter to grow", SOON, || (fleet.relayed(&edge) > before + 20_000).then_some(()));
+    }
+}
+
+/// An edge that no node hears any more goes on relaying the calls that it has, and their people stay there.
+fn a_cut_uplink_moves_nobody(fleet: &mut Fleet, call: &Call) {
+    let before = call.both().map(|(page, other)| Call::edge(page, other));
+    call.watch();
+    let nodes = fleet.nodes();
+    let cut = now();
+    fleet.edge(&before[0]).host.cut(&nodes);
+    call.ada.until_event("ice-servers", "edge_lost", SOON);
+    eprintln!("a cut uplink: {} said to be lost after {:?}", before[0], now() - cut);
+    let told = call.ada.sees("Grace").frames;
+    wait("more of the picture", SOON, || (call.ada.sees("Grace").frames > told + A_WHILE).then_some(()));
+    assert_eq!(call.restarts(), 0, "media was well: {:?} {:?}", call.ada.events(), call.grace.events());
+    assert_eq!(call.both().map(|(page, other)| Call::edge(page, other)), before);
+    for (page, _) in call.both() {
+        let gap = page.longest_gap();
+        assert!(gap < STILL, "{}: the picture stood still for {gap:?}", page.name);
+    }
+    fleet.edge(&before[0]).host.heal();
+    fleet.until_offered(&["eu-1", "eu-2", "us-1", "asia-1"]);
+}
+
+fn a_firewalled_edge_is_left(fleet: &mut Fleet, call: &Call) {
+    let before = Call::edge(&call.ada, "Grace");
+    call.watch();
+    fleet.edge(&before).firewall();
+    let gap = call.until_moved((&call.ada, "Grace"), &before);
+    let edge = Call::edge(&call.ada, "Grace");
+    eprintln!("{before} firewalled: pictures stood still for {gap:?}, then went over {edge}");
+    assert!(gap > Duration::from_secs(1), "its edge was out of reach, yet the picture moved: {gap:?}");
+    assert!(gap < AGAIN, "{gap:?}");
+    fleet.edge(&before).host.heal();
+}
+
+fn an_edge_that_is_killed_is_replaced(fleet: &mut Fleet, call: &Call) {
+    let before = Call::edge(&call.grace, "Ada");
+    call.watch();
+    fleet.edge(&before).kill();
+    let gap = call.until_moved((&call.grace, "Ada"), &before);
+    let edge = Call::edge(&call.grace, "Ada");
+    eprintln!("{before} killed: pictures stood still for {gap:?}, then went over {edge}");
+    assert!(gap > Duration::from_secs(1), "its edge was gone, yet the picture moved: {gap:?}");
+    assert!(gap < AGAIN, "{gap:?}");
 }
