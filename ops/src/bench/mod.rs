@@ -2,6 +2,7 @@
 //! BENCH.md says how to read the figures.
 
 mod child;
+mod edges;
 mod failover;
 mod figures;
 mod files;
@@ -28,6 +29,8 @@ enum What {
     Signal(signal::Args),
     /// Nodes of a cluster killed, stopped and cut off under load.
     Failover(failover::Args),
+    /// Edges of a fleet killed, cut off, firewalled and overloaded under calls; and people kicked.
+    EdgeFailover(edges::Args),
     /// The bare UDP forwarder, as a process of its own.
     #[command(hide = true)]
     Forwarder,
@@ -44,6 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Relay(args) => relay::run(args),
         What::Signal(args) => signal::run(args),
         What::Failover(args) => failover::run(args),
+        What::EdgeFailover(args) => edges::run(args),
         What::Forwarder => forwarder::run(),
         What::WebsocketRelay => signal::floor::run(),
         What::Node(args) => signal::node::run(args),

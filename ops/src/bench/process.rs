@@ -1,5 +1,6 @@
 //! What the kernel tells of a process: `/proc` (proc(5)).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -44,6 +45,25 @@ impl Process {
         share.or_else(own).map(|kilobytes| kilobytes * 1024).with_context(|| self.gone())
     }
 
+    /// The UDP ports that it has (proc(5), `/proc/net/udp`).
+    pub(super) fn udp_ports(self) -> Result<BTreeSet<u16>> {
+        let mut inodes = BTreeSet::new();
+        for fd in fs::read_dir(format!("/proc/{}/fd", self.0)).with_context(|| self.gone())? {
+            // One that is closed just now is no socket of interest.
+            let Ok(to) = fs::read_link(fd?.path()) else { continue };
+            let inode = to.to_str().and_then(|to| to.strip_prefix("socket:[")?.strip_suffix(']'));
+            inodes.extend(inode.and_then(|inode| inode.parse::<u64>().ok()));
+        }
+        let table = fs::read_to_string(format!("/proc/{}/net/udp", self.0)).with_context(|| self.gone())?;
+        Ok(table
+            .lines()
+            .skip(1)
+            .filter_map(udp)
+            .filter(|(_, inode)| inodes.contains(inode))
+            .map(|(port, _)| port)
+            .collect())
+    }
+
     fn gone(self) -> String {
         format!("process {} is gone, or not ours to look at", self.0)
     }
@@ -61,6 +81,13 @@ fn stat(text: &str) -> Option<u64> {
     let mut fields = rest.split_ascii_whitespace().skip(11);
     let mut next = || fields.next()?.parse::<u64>().ok();
     Some(next()? + next()?)
+}
+
+/// Port and inode of a line of `/proc/net/udp`.
+fn udp(line: &str) -> Option<(u16, u64)> {
+    let mut fields = line.split_ascii_whitespace();
+    let port = u16::from_str_radix(fields.nth(1)?.split_once(':')?.1, 16).ok()?;
+    Some((port, fields.nth(7)?.parse().ok()?))
 }
 
 /// A `Name:   123 kB` line.
@@ -112,6 +139,16 @@ mod tests {
         let text = "Rss:     900 kB\nPss:     123 kB\nPss_Dirty:  7 kB\n";
         assert_eq!(kilobytes(text, "Pss:"), Some(123));
         assert_eq!(kilobytes(text, "Swap:"), None);
+    }
+
+    #[test]
+    fn a_process_has_the_udp_ports_of_its_sockets() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let me = Process(std::process::id());
+        assert!(me.udp_ports().unwrap().contains(&port));
+        drop(socket);
+        assert!(!me.udp_ports().unwrap().contains(&port));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::roles::View;
 use crate::api::Api;
 use crate::bench::child::Child;
 use crate::bench::files::Files;
+use crate::bench::process::Process;
 use crate::bench::report::progress;
 
 /// A cluster is whole within this of a node's start.
@@ -36,7 +37,7 @@ struct Node {
 }
 
 /// The nodes, and what is between them.
-pub(super) struct Cluster {
+pub(in crate::bench) struct Cluster {
     nodes: Vec<Node>,
     net: Option<Net>,
     /// Where what they say is kept.
@@ -45,21 +46,21 @@ pub(super) struct Cluster {
 }
 
 /// What is to be started.
-pub(super) struct Wish {
-    pub(super) nodes: usize,
-    pub(super) regions: usize,
+pub(in crate::bench) struct Wish {
+    pub(in crate::bench) nodes: usize,
+    pub(in crate::bench) regions: usize,
     /// Whether the network is to be between, to swallow what passes.
-    pub(super) net: bool,
+    pub(in crate::bench) net: bool,
     /// Between regions, each way.
-    pub(super) delay: Duration,
-    pub(super) profile: &'static str,
+    pub(in crate::bench) delay: Duration,
+    pub(in crate::bench) profile: &'static str,
     /// Where what the nodes say is kept.
-    pub(super) logs: Option<PathBuf>,
+    pub(in crate::bench) logs: Option<PathBuf>,
 }
 
 impl Cluster {
     /// Founds a cluster, lets all nodes join one after another, and waits until it is well.
-    pub(super) async fn start(wish: &Wish) -> Result<Self> {
+    pub(in crate::bench) async fn start(wish: &Wish) -> Result<Self> {
         let files = Files::new()?;
         let mut nodes = Vec::new();
         for index in 0..wish.nodes {
@@ -130,7 +131,7 @@ impl Cluster {
     }
 
     /// Asks a node's admin API.
-    pub(super) async fn ask(
+    pub(in crate::bench) async fn ask(
         &self,
         node: u64,
         method: &'static str,
@@ -289,6 +290,51 @@ impl Cluster {
         let index = self.index(id)?;
         self.net.as_ref().context("a black hole needs the network between")?.hole(index, begins);
         Ok(())
+    }
+
+    /// Nothing passes any more between the nodes and the process of an edge; or everything does again.
+    pub(in crate::bench) fn cut(&self, edge: Option<Process>) -> Result<()> {
+        let ports = edge.map(Process::udp_ports).transpose()?;
+        self.net.as_ref().context("a cut needs the network between")?.cut(ports);
+        Ok(())
+    }
+
+    /// The admin API of the first node.
+    pub(in crate::bench) fn api(&self) -> Result<Api> {
+        let node = &self.nodes[0];
+        let token = fs::read_to_string(node.dir.join("admin-token"))?;
+        Api::new(&format!("http://{}", node.place.http), token.trim(), std::path::Path::new(""))
+    }
+
+    /// Where clients of a region find a node.
+    pub(in crate::bench) fn near(&self, region: &str) -> Result<String> {
+        let node = self.nodes.iter().find(|node| node.place.region == region);
+        Ok(self.url(node.context("no node in that region")?))
+    }
+
+    /// The ids of all nodes.
+    pub(in crate::bench) fn ids(&self) -> impl Iterator<Item = u64> {
+        self.nodes.iter().map(|node| node.id)
+    }
+
+    /// A file or directory that lasts as long as the cluster.
+    pub(in crate::bench) fn file(&self, name: &str) -> PathBuf {
+        self.files.join(name)
+    }
+
+    /// A token for all rooms.
+    pub(in crate::bench) fn token(&self, region: &str, grants: &[&str]) -> Result<String> {
+        let key: crate::token::ApiKey =
+            serde_json::from_str(&fs::read_to_string(self.nodes[0].dir.join("api-key.json"))?)?;
+        let claims = json!({
+            "iss": key.key,
+            "aud": chappe_proto::signal::token::AUDIENCE,
+            "exp": clock::unix().secs() + 86_400,
+            "room": "*",
+            "region": region,
+            "grants": grants,
+        });
+        Ok(chappe_cluster::token::sign(&claims, key.secret.as_bytes())?)
     }
 
     /// What the clients of the load carry, where joins need a token; and the app that their rooms are in.

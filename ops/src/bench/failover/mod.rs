@@ -4,14 +4,14 @@
 mod book;
 mod checker;
 mod client;
-mod cluster;
+pub(super) mod cluster;
 mod fault;
 mod laps;
 mod load;
 mod log;
 mod net;
 mod open;
-mod report;
+pub(super) mod report;
 mod roles;
 mod round;
 mod series;

@@ -41,12 +41,14 @@ pub(super) struct Net {
     /// Where each place is to be found, in their order.
     pub(super) fronts: Vec<Front>,
     holes: watch::Sender<BTreeSet<usize>>,
+    cuts: watch::Sender<Option<BTreeSet<u16>>>,
 }
 
 impl Net {
     /// Begins to forward. What crosses regions takes `delay` each way.
     pub(super) fn start(places: Vec<Place>, delay: Duration) -> Result<Self> {
         let (holes, watched) = watch::channel(BTreeSet::new());
+        let (cuts, cut) = watch::channel(None);
         let mut fronts = Vec::new();
         let mut sockets = Vec::new();
         for _ in &places {
@@ -57,10 +59,16 @@ impl Net {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("network".to_owned()).spawn(move || {
-            let world = World { places, holes: watched, delay };
+            let world = World { places, holes: watched, cuts: cut, delay };
             tokio::task::LocalSet::new().block_on(&runtime, run(Rc::new(world), sockets));
         })?;
-        Ok(Self { fronts, holes })
+        Ok(Self { fronts, holes, cuts })
+    }
+
+    /// Nothing passes any more between nodes and the process of an edge that has these UDP ports; nor what comes
+    /// from ports that nobody came from before, since that is how an edge tries again. Or everything does.
+    pub(super) fn cut(&self, ports: Option<BTreeSet<u16>>) {
+        self.cuts.send_replace(ports);
     }
 
     /// Nothing comes from or reaches that place any more; or everything does again.
@@ -86,6 +94,7 @@ fn bind() -> Result<std::net::UdpSocket> {
 struct World {
     places: Vec<Place>,
     holes: watch::Receiver<BTreeSet<usize>>,
+    cuts: watch::Receiver<Option<BTreeSet<u16>>>,
     delay: Duration,
 }
 
@@ -93,6 +102,13 @@ impl World {
     fn swallows(&self, one: usize, other: Option<usize>) -> bool {
         let holes = self.holes.borrow();
         holes.contains(&one) || other.is_some_and(|other| holes.contains(&other))
+    }
+
+    /// Whether what passes between nodes and that address is lost; `known` is whether it was heard before.
+    fn is_cut(&self, from: SocketAddr, known: bool) -> bool {
+        let cuts = self.cuts.borrow();
+        let cut = cuts.as_ref().is_some_and(|ports| !known || ports.contains(&from.port()));
+        cut && self.place_of(from).is_none()
     }
 
     fn place_of(&self, mesh: SocketAddr) -> Option<usize> {
@@ -122,7 +138,7 @@ async fn datagrams(world: Rc<World>, index: usize, front: Rc<UdpSocket>) {
     loop {
         let Ok((len, from)) = front.recv_from(&mut buffer).await else { continue };
         let other = world.place_of(from);
-        if world.swallows(index, other) {
+        if world.swallows(index, other) || world.is_cut(from, backs.contains_key(&from)) {
             continue;
         }
         let link = match backs.entry(from) {
@@ -144,7 +160,7 @@ async fn answers(world: Rc<World>, index: usize, other: Option<usize>, back: Rc<
     let mut buffer = vec![0; DATAGRAM_MAX];
     loop {
         let Ok((len, _)) = back.recv_from(&mut buffer).await else { continue };
-        if !world.swallows(index, other) {
+        if !world.swallows(index, other) && !world.is_cut(link.to, true) {
             link.send(&buffer[..len]).await;
         }
     }

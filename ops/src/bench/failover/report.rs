@@ -16,22 +16,22 @@ pub(super) const ROOMS_MIN: usize = 300;
 
 /// Gaps of one kind. One that never ended counts as longer than any.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Gaps {
+pub(in crate::bench) struct Gaps {
     /// How many there were.
-    pub(super) count: usize,
+    pub(in crate::bench) count: usize,
     /// How many never ended.
-    pub(super) never: usize,
+    pub(in crate::bench) never: usize,
     /// In milliseconds; none where that one never ended.
-    pub(super) p50: Option<f64>,
+    pub(in crate::bench) p50: Option<f64>,
     /// The same.
-    pub(super) p99: Option<f64>,
+    pub(in crate::bench) p99: Option<f64>,
     /// The same.
-    pub(super) max: Option<f64>,
+    pub(in crate::bench) max: Option<f64>,
 }
 
 impl Gaps {
     /// Of all rounds together.
-    pub(super) fn of(gaps: &[Option<Duration>]) -> Option<Self> {
+    pub(in crate::bench) fn of(gaps: &[Option<Duration>]) -> Option<Self> {
         let mut ms: Vec<f64> =
             gaps.iter().map(|gap| gap.map_or(f64::INFINITY, |gap| gap.as_secs_f64() * 1000.0)).collect();
         ms.sort_by(f64::total_cmp);
@@ -50,7 +50,8 @@ impl Gaps {
         })
     }
 
-    fn text(&self) -> String {
+    /// `p50 / p99 / max` in milliseconds.
+    pub(in crate::bench) fn text(&self) -> String {
         let figure = |ms: Option<f64>| ms.map_or("never".to_owned(), |ms| format!("{ms:.0}"));
         format!("{} / {} / {}", figure(self.p50), figure(self.p99), figure(self.max))
     }
