@@ -17,7 +17,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::allocation::{Allocation, News, Relay, Walls};
 use super::frame::{Frame, relays};
@@ -34,6 +34,9 @@ const GIVEN_BACK_AFTER: Duration = Duration::from_secs(3);
 const GLARE: Duration = Duration::from_secs(4);
 /// News of allocations, and words, that wait for a client.
 const QUEUE: usize = 1024;
+
+/// A node without a leader says when to join again; so often it is asked.
+const JOINS_MAX: u32 = 20;
 
 const CHECK: &[u8] = b"check";
 const ANSWER: &[u8] = b"answer";
@@ -143,7 +146,7 @@ struct Task {
 
 impl Task {
     async fn run(who: Who, record: Rc<RefCell<Record>>, mut told: mpsc::Receiver<Say>) -> Result<()> {
-        let socket = open(&who).await?;
+        let (socket, welcome) = enter(&who).await?;
         let (news, mut heard) = mpsc::channel(QUEUE);
         let now = clock::mono();
         let mut task = Self {
@@ -161,6 +164,7 @@ impl Task {
             settled: None,
             check_at: now,
         };
+        task.frame(&welcome).await?;
         let mut tick = tokio::time::interval(PACKET_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -339,6 +343,26 @@ impl Task {
         }
         Ok(())
     }
+}
+
+/// Joins, as often as the node asks for it, and waits for the welcome.
+async fn enter(who: &Who) -> Result<(WebSocketStream<TcpStream>, Utf8Bytes)> {
+    for _ in 0..JOINS_MAX {
+        let mut socket = open(who).await?;
+        let text = loop {
+            match socket.next().await.context("closed at once")?? {
+                Message::Text(text) => break text,
+                _ => continue,
+            }
+        };
+        let first: Frame = serde_json::from_str(&text)?;
+        match first.retry_after_ms {
+            _ if first.kind == "welcome" => return Ok((socket, text)),
+            Some(wait) => tokio::time::sleep(Duration::from_millis(wait)).await,
+            None => bail!("{text}"),
+        }
+    }
+    bail!("no node takes us in")
 }
 
 async fn open(who: &Who) -> Result<WebSocketStream<TcpStream>> {

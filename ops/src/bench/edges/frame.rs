@@ -21,6 +21,7 @@ pub(super) struct Frame {
     pub(super) edges: Vec<Offer>,
     pub(super) reason: Option<String>,
     pub(super) lost: Option<String>,
+    pub(super) retry_after_ms: Option<u64>,
     pub(super) from: Option<String>,
     #[serde(default)]
     pub(super) id: u64,

@@ -142,7 +142,8 @@ impl Round<'_> {
             !filler.both[0].record.borrow().relays.is_empty()
         })
         .await?;
-        let filling = super::fill::fill(&filler.both[0].record.borrow().relays, at, walls).await?;
+        let relays = filler.both[0].record.borrow().relays.clone();
+        let filling = super::fill::fill(&relays, at, walls).await?;
         let newcomers = (1..self.calls).map(|number| Call::start(self.fleet, first + number, walls));
         let newcomers: Vec<Call> = newcomers.collect::<Result<_>>()?;
         let _ = until("newcomers hear each other", AGAIN_WITHIN, || newcomers.iter().all(Call::flows)).await;
