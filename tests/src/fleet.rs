@@ -106,7 +106,18 @@ impl Fleet {
         self.cluster.nodes.iter().filter_map(|node| Some(node.host.as_ref()?.address())).collect()
     }
 
-    /// How many bytes each edge has relayed, as a node knows.
+    /// How many allocations all edges have together, as a node knows.
+    ///
+    /// # Panics
+    /// When the node does not say.
+    #[must_use]
+    pub fn allocations(&self) -> u64 {
+        let overview = self.cluster.nodes[0].call("GET", "/overview", &Value::Null);
+        let all = overview["edges"].as_array().expect("edges");
+        all.iter().filter_map(|edge| edge["allocations"].as_u64()).sum()
+    }
+
+    /// How many bytes an edge has relayed, as a node knows.
     #[must_use]
     pub fn relayed(&self, edge: &str) -> u64 {
         let overview = self.cluster.nodes[0].call("GET", "/overview", &Value::Null);

@@ -253,6 +253,23 @@ impl CallPage {
         )
     }
 
+    /// Kicks somebody: the answer's code, or `done`.
+    pub fn kick(&self, name: &str) -> String {
+        let kick = format!(
+            "(() => {{
+                const {{ room }} = window.chappe;
+                const peer = [...room.peers.values()].find((peer) => peer.name === '{name}');
+                return room.kick(peer).then(() => 'done', (error) => error.code);
+            }})()"
+        );
+        self.page.evaluate(&kick).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// How long no frame has been decoded, as of now; since [`Self::watch`].
+    pub fn gap(&self) -> Duration {
+        Duration::from_secs_f64(self.page.evaluate("window.watch.gap").as_f64().unwrap_or(0.0) / 1000.0)
+    }
+
     /// Whether the page has thrown, or was refused one of its files.
     pub fn assert_well(&self) {
         let problems: Vec<String> = self

@@ -226,14 +226,14 @@ fn who_is_kicked_is_told_and_relayed_no_longer() {
     hedy.until_moving(&["Ada", "Grace"], SOON);
     assert_eq!(ada.page.evaluate("location.hash"), "", "the token is out of sight");
 
-    let refused = hedy.page.evaluate(&kick("Grace"));
+    let refused = hedy.kick("Grace");
     assert_eq!(refused, "forbidden", "kicking needs the grant");
 
     // Grace's page can be told nothing, so nothing on her side ends it: the edge does.
     let pairs = server.allocations();
     two.second_host.black_hole(chappe_tests::lan_server::HTTP);
     let began = now();
-    assert_eq!(ada.page.evaluate(&kick("Grace")), "done");
+    assert_eq!(ada.kick("Grace"), "done");
     wait("the allocations of the kicked one to end", Duration::from_secs(5), || {
         (server.allocations() <= pairs / 3).then_some(())
     });
@@ -243,21 +243,10 @@ fn who_is_kicked_is_told_and_relayed_no_longer() {
     two.second_host.heal();
     grace.page.until("document.getElementById('over-title').textContent === 'You were removed'", 2 * SOON);
 
-    assert_eq!(ada.page.evaluate(&kick("Hedy")), "done");
+    assert_eq!(ada.kick("Hedy"), "done");
     hedy.page.until("document.getElementById('over-title').textContent === 'You were removed'", SOON);
     ada.page.until("window.chappe.room.peers.size === 0", SOON);
     wait("no allocation to be left", SOON, || (server.allocations() == 0).then_some(()));
-}
-
-/// Kicks that one; the answer's code, or `done`.
-fn kick(name: &str) -> String {
-    format!(
-        "(() => {{
-            const {{ room }} = window.chappe;
-            const peer = [...room.peers.values()].find((peer) => peer.name === '{name}');
-            return room.kick(peer).then(() => 'done', (error) => error.code);
-        }})()"
-    )
 }
 
 #[test]

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use chappe_tests::chromium::Browser;
 use chappe_tests::fleet::Fleet;
-use chappe_tests::netns::{now, turn, wait};
+use chappe_tests::netns::{Namespace, now, turn, wait};
 use chappe_tests::page::{CallPage, Guest};
 
+/// Where nodes serve clients.
+const NODES: u16 = 8080;
 const SOON: Duration = Duration::from_secs(20);
 /// Media flows again within this of an edge's end (DESIGN.md section 9).
 const AGAIN: Duration = Duration::from_secs(8);
 /// A picture that nothing has happened to stands still no longer than this: a busy machine's hiccup.
 const STILL: Duration = Duration::from_secs(2);
+/// A kick takes a second (DESIGN.md section 9); a busy machine has longer. Nothing else would end it this soon.
+const REVOKED: Duration = Duration::from_secs(5);
 /// So much of a call shows that nobody restarted it late: longer than any patience of the SDK.
 const A_WHILE: u64 = 60;
 
@@ -23,6 +27,29 @@ struct Call {
 }
 
 impl Call {
+    /// Ada, in Europe, and Grace, in America, who may kick her.
+    fn start(fleet: &Fleet, ada: &Browser, grace: &Browser, relay: bool) -> Self {
+        let room = if relay { "tea" } else { "milk" };
+        let join = |browser, name, region, grants: &[&str]| {
+            let token = fleet.token(room, &[&["--region", region], grants].concat());
+            let guest = Guest { name, relay, token: Some(&token) };
+            CallPage::join_at(browser, &fleet.origin(region), room, guest)
+        };
+        let admin = ["--grant", "join", "--grant", "create", "--grant", "admin"];
+        let grace = join(grace, "Grace", "us", &admin);
+        let ada = join(ada, "Ada", "eu", &["--grant", "join"]);
+        let call = Self { ada, grace };
+        call.until_moving();
+        call
+    }
+
+    fn close(self) {
+        for (page, _) in self.both() {
+            page.assert_well();
+            page.page.close();
+        }
+    }
+
     fn both(&self) -> [(&CallPage, &'static str); 2] {
         [(&self.ada, "Grace"), (&self.grace, "Ada")]
     }
@@ -67,27 +94,23 @@ fn calls_over_a_fleet_whose_edges_and_uplinks_fail() {
     let Some(mut fleet) = Fleet::start() else { return };
     eprintln!("the fleet is up after {:?}", now() - began);
     let (ada_host, grace_host) = (fleet.wan.behind_nat("eu"), fleet.wan.host("us"));
-    let (ada_browser, grace_browser) =
-        (Browser::start(&ada_host.host, &[]), Browser::start(&grace_host, &[]));
-    let join = |browser, name, region, grants: &[&str]| {
-        let token = fleet.token("tea", &[&["--region", region], grants].concat());
-        let guest = Guest { name, relay: true, token: Some(&token) };
-        CallPage::join_at(browser, &fleet.origin(region), "tea", guest)
-    };
-    let admin = ["--grant", "join", "--grant", "create", "--grant", "admin"];
-    let grace = join(&grace_browser, "Grace", "us", &admin);
-    let ada = join(&ada_browser, "Ada", "eu", &["--grant", "join"]);
-    let call = Call { ada, grace };
-    call.until_moving();
+    // Grace's host candidates in the clear: multicast names reach nobody beyond her own network.
+    let clear = "--disable-features=WebRtcHideLocalIpsWithMdns";
+    let ada_browser = Browser::start(&ada_host.host, &[]);
+    let grace_browser = Browser::start(&grace_host, &[clear]);
+    let call = Call::start(&fleet, &ada_browser, &grace_browser, true);
     eprintln!("pictures move after {:?}", now() - began);
 
     everybody_is_on_the_nearest_edge(&fleet, &call);
     a_cut_uplink_moves_nobody(&mut fleet, &call);
     a_firewalled_edge_is_left(&mut fleet, &call);
     an_edge_that_is_killed_is_replaced(&mut fleet, &call);
-    for (page, _) in call.both() {
-        page.assert_well();
-    }
+    who_is_kicked_is_relayed_no_longer(&fleet, &call, &ada_host.host);
+    call.close();
+
+    let call = Call::start(&fleet, &ada_browser, &grace_browser, false);
+    who_is_kicked_has_no_direct_path_either(&call, &ada_host.host);
+    call.close();
     eprintln!("all of it took {:?}", now() - began);
 }
 
@@ -146,4 +169,36 @@ fn an_edge_that_is_killed_is_replaced(fleet: &mut Fleet, call: &Call) {
     eprintln!("{before} killed: pictures stood still for {gap:?}, then went over {edge}");
     assert!(gap > Duration::from_secs(1), "its edge was gone, yet the picture moved: {gap:?}");
     assert!(gap < AGAIN, "{gap:?}");
+}
+
+/// Kicks Ada, whose page can be told nothing: what ends is ended by others. When her picture of Grace stood still.
+fn kick_the_unreachable(call: &Call, host: &Namespace) -> Duration {
+    call.watch();
+    host.black_hole(NODES);
+    let kicked = now();
+    assert_eq!(call.grace.kick("Ada"), "done");
+    wait("a picture that stands still", SOON, || (call.ada.gap() > STILL).then_some(()));
+    let stood = (now() - kicked).saturating_sub(call.ada.gap());
+    assert!(stood < REVOKED, "{stood:?}");
+    call.grace.page.until("window.chappe.room.peers.size === 0", SOON);
+    stood
+}
+
+fn who_is_kicked_is_relayed_no_longer(fleet: &Fleet, call: &Call, host: &Namespace) {
+    assert!(fleet.allocations() >= 2);
+    let stood = kick_the_unreachable(call, host);
+    eprintln!("a kicked one's relayed picture stood still {stood:?} after the kick");
+    // Her page does not know, and goes on refreshing hers.
+    wait("no allocation to be left on any edge", SOON, || (fleet.allocations() == 0).then_some(()));
+    host.heal();
+    call.ada.page.until("document.getElementById('over-title').textContent === 'You were removed'", SOON);
+}
+
+fn who_is_kicked_has_no_direct_path_either(call: &Call, host: &Namespace) {
+    for (page, other) in call.both() {
+        wait("a direct path", SOON, || (page.sees(other).path.as_deref() == Some("direct")).then_some(()));
+    }
+    let stood = kick_the_unreachable(call, host);
+    eprintln!("a kicked one's direct picture stood still {stood:?} after the kick");
+    host.heal();
 }
