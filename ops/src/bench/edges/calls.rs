@@ -8,13 +8,12 @@ use chappe_cluster::clock;
 use chappe_proto::time::Mono;
 
 use super::allocation::Walls;
-use super::client::{Client, Record, Who};
+use super::client::Client;
 use super::fleet::Fleet;
+use super::join::Who;
 
 /// Media flows within this of the joins.
 const FLOWS_WITHIN: Duration = Duration::from_secs(30);
-/// Media flows if a packet came this lately: ten times what is between two.
-const LATELY: Duration = Duration::from_millis(200);
 /// The time between two looks at the records.
 pub(super) const LOOK: Duration = Duration::from_millis(20);
 /// The regions of the two.
@@ -48,9 +47,7 @@ impl Call {
     /// Whether media comes, both ways.
     pub(super) fn flows(&self) -> bool {
         let now = clock::mono();
-        let lately = |client: &Client| {
-            client.record.borrow().arrivals.last().is_some_and(|at| now.since(*at) < LATELY)
-        };
+        let lately = |client: &Client| client.record.borrow().flows(now);
         self.both.iter().all(lately)
     }
 
@@ -69,7 +66,7 @@ impl Call {
     /// has not ended.
     pub(super) fn gaps(&self, struck: Mono) -> [Option<Duration>; 2] {
         let now = clock::mono();
-        let gap = |client: &Client| longest(&client.record.borrow(), struck, now);
+        let gap = |client: &Client| client.record.borrow().gap(struck, now);
         [gap(&self.both[0]), gap(&self.both[1])]
     }
 
@@ -84,15 +81,6 @@ impl Call {
     pub(super) fn ended(&self) -> Option<String> {
         self.both.iter().find_map(|client| client.record.borrow().ended.clone())
     }
-}
-
-fn longest(record: &Record, struck: Mono, now: Mono) -> Option<Duration> {
-    let before = record.arrivals.iter().rev().find(|at| **at < struck)?;
-    let (mut last, mut longest) = (*before, Duration::ZERO);
-    for at in record.arrivals.iter().filter(|at| **at >= struck) {
-        (last, longest) = (*at, longest.max(at.since(last)));
-    }
-    (now.since(last) < LATELY).then_some(longest)
 }
 
 /// Starts so many, and waits until media flows in all of them.
@@ -123,24 +111,4 @@ pub(super) async fn until(what: &str, within: Duration, mut holds: impl FnMut() 
         tokio::time::sleep(LOOK).await;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_longest_silence_counts_from_the_last_packet_before_the_fault() {
-        let at = |ms: u64| Mono(Duration::from_millis(ms));
-        let of = |arrivals: &[u64]| Record {
-            arrivals: arrivals.iter().map(|ms| at(*ms)).collect(),
-            ..Record::default()
-        };
-        let (struck, now) = (at(1000), at(5000));
-        let gap = |arrivals: &[u64]| longest(&of(arrivals), struck, now);
-        assert_eq!(gap(&[100, 980, 1000, 4900]), Some(Duration::from_millis(3900)));
-        assert_eq!(gap(&[100, 990, 4000, 4900]), Some(Duration::from_millis(3010)));
-        assert_eq!(gap(&[100, 990, 4000]), None, "it is silent now");
-        assert_eq!(gap(&[4900]), None, "it was silent before");
-    }
 }

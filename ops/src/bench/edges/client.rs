@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use chappe_proto::time::Mono;
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::Message;
 
-use super::allocation::{Allocation, News, Relay, Walls};
+use super::allocation::{Allocation, News};
 use super::frame::{Frame, relays};
+use super::join::{Socket, Who, enter};
 use super::path::{Local, Paths, Remote};
+use super::record::Record;
 use super::watch::Watch;
 
 /// Fifty packets a second, as sound has them.
@@ -35,41 +35,9 @@ const GLARE: Duration = Duration::from_secs(4);
 /// News of allocations, and words, that wait for a client.
 const QUEUE: usize = 1024;
 
-/// A node without a leader says when to join again; so often it is asked.
-const JOINS_MAX: u32 = 20;
-
 const CHECK: &[u8] = b"check";
 const ANSWER: &[u8] = b"answer";
 const MEDIA: &[u8; 160] = &[b'm'; 160];
-
-/// Who a client is.
-pub(super) struct Who {
-    pub(super) url: String,
-    pub(super) room: String,
-    pub(super) token: String,
-    /// Each has an address of its own, since nodes and edges limit by address.
-    pub(super) from: Ipv4Addr,
-    pub(super) walls: Walls,
-}
-
-/// What a client has seen and done.
-#[derive(Debug, Default)]
-pub(super) struct Record {
-    /// Its peer id.
-    pub(super) peer: Option<String>,
-    /// Relays as it was offered them last.
-    pub(super) relays: Vec<Relay>,
-    /// Packets of the other one.
-    pub(super) arrivals: Vec<Mono>,
-    /// Its own restarts.
-    pub(super) restarts: Vec<Mono>,
-    /// The edge that it sends over.
-    pub(super) edge: Option<String>,
-    /// When it was told that an edge of its was lost.
-    pub(super) told: Option<Mono>,
-    /// Why it ended, if it has.
-    pub(super) ended: Option<String>,
-}
 
 enum Say {
     Frame(String),
@@ -129,7 +97,7 @@ struct Held {
 }
 
 struct Task {
-    socket: WebSocketStream<TcpStream>,
+    socket: Socket,
     record: Rc<RefCell<Record>>,
     who: Who,
     news: mpsc::Sender<(u32, News)>,
@@ -343,36 +311,4 @@ impl Task {
         }
         Ok(())
     }
-}
-
-/// Joins, as often as the node asks for it, and waits for the welcome.
-async fn enter(who: &Who) -> Result<(WebSocketStream<TcpStream>, Utf8Bytes)> {
-    for _ in 0..JOINS_MAX {
-        let mut socket = open(who).await?;
-        let text = loop {
-            match socket.next().await.context("closed at once")?? {
-                Message::Text(text) => break text,
-                _ => continue,
-            }
-        };
-        let first: Frame = serde_json::from_str(&text)?;
-        match first.retry_after_ms {
-            _ if first.kind == "welcome" => return Ok((socket, text)),
-            Some(wait) => tokio::time::sleep(Duration::from_millis(wait)).await,
-            None => bail!("{text}"),
-        }
-    }
-    bail!("no node takes us in")
-}
-
-async fn open(who: &Who) -> Result<WebSocketStream<TcpStream>> {
-    let host = who.url.trim_start_matches("ws://").split('/').next().unwrap_or_default();
-    let socket = TcpSocket::new_v4()?;
-    socket.bind((who.from, 0).into())?;
-    let stream = socket.connect(host.parse()?).await?;
-    stream.set_nodelay(true)?;
-    let (mut socket, _) = tokio_tungstenite::client_async(&who.url, stream).await?;
-    let join = json!({ "type": "join", "room": who.room, "token": who.token });
-    socket.send(Message::text(join.to_string())).await?;
-    Ok(socket)
 }

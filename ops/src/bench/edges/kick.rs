@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::allocation::{Allocation, News, Relay, Walls};
 use super::calls;
 use super::fleet::Fleet;
+use super::record::Record;
 use super::round::Found;
 
 /// A packet to each of them this often: what the figures may be too small by.
@@ -31,7 +32,7 @@ const OTHER: u32 = 1000;
 pub(super) async fn run(fleet: &mut Fleet, number: u32, walls: &Walls, found: &mut Found) -> Result<()> {
     let calls = calls::start(fleet, 1, number, walls).await?;
     let [kicked, other] = &calls[0].both;
-    let relay = |record: &super::client::Record| record.relays.first().cloned().context("no relay");
+    let relay = |record: &Record| record.relays.first().cloned().context("no relay");
     let (theirs, others) = (relay(&kicked.record.borrow())?, relay(&other.record.borrow())?);
     let (news, mut heard) = mpsc::channel(QUEUE);
     let from = Ipv4Addr::new(127, 4, 0, 1);

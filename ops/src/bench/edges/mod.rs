@@ -8,8 +8,10 @@ mod client;
 mod fill;
 mod fleet;
 mod frame;
+mod join;
 mod kick;
 mod path;
+mod record;
 mod round;
 mod watch;
 
