@@ -106,7 +106,7 @@ impl Fleet {
         self.cluster.nodes.iter().filter_map(|node| Some(node.host.as_ref()?.address())).collect()
     }
 
-    /// How many allocations all edges have together, as a node knows.
+    /// How many allocations all edges have together that are alive, as a node knows.
     ///
     /// # Panics
     /// When the node does not say.
@@ -114,7 +114,8 @@ impl Fleet {
     pub fn allocations(&self) -> u64 {
         let overview = self.cluster.nodes[0].call("GET", "/overview", &Value::Null);
         let all = overview["edges"].as_array().expect("edges");
-        all.iter().filter_map(|edge| edge["allocations"].as_u64()).sum()
+        let alive = all.iter().filter(|edge| edge["alive"] == true);
+        alive.filter_map(|edge| edge["allocations"].as_u64()).sum()
     }
 
     /// How many bytes an edge has relayed, as a node knows.
