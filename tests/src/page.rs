@@ -54,9 +54,10 @@ const SEEN: &str = "(async () => {
 const WATCH: &str = "(() => {
     const { room } = window.chappe;
     const watch = (window.watch = { events: [], gap: 0, longest: 0 });
-    for (const type of ['peer-joined', 'peer-left', 'peer-updated', 'state', 'restart', 'closed']) {
+    for (const type of ['peer-joined', 'peer-left', 'peer-updated', 'state', 'closed']) {
         room.on(type, (...about) => watch.events.push([type, ...about.map((a) => a?.name ?? a?.peer?.name ?? a?.code ?? a)]));
     }
+    room.on('restart', ({ peer, how }) => watch.events.push(['restart', peer.name ?? null, how]));
     room.on('ice-servers', ({ reason, lost, edges }) => {
         watch.events.push(['ice-servers', reason, lost ?? null, edges.map(({ edge }) => edge)]);
     });

@@ -71,8 +71,10 @@ impl Call {
         page.sees(other).edge.unwrap_or_default()
     }
 
+    /// Restarts that something was wrong for: not the gentle ones, to a nearer edge.
     fn restarts(&self) -> usize {
-        self.both().iter().map(|(page, _)| page.events().iter().filter(|e| e[0] == "restart").count()).sum()
+        let events = self.both().map(|(page, _)| page.events()).concat();
+        events.iter().filter(|event| event[0] == "restart" && event[2] != "move").count()
     }
 
     /// Waits until the first one's media goes over another edge than that one, and all moves again. The longest
