@@ -18,7 +18,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use actix_web::web::{self, ServiceConfig};
-use chappe_proto::id::{AppId, EdgeId, PeerId, Region, RoomKey, RoomName};
+use chappe_proto::id::{AppId, EdgeId, NodeId, PeerId, Region, RoomKey, RoomName};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::registry::{Note, Refusal};
 use serde::Serialize;
@@ -104,6 +104,8 @@ pub struct Room {
     pub app: AppId,
     /// Its name.
     pub room: RoomName,
+    /// The node that runs it.
+    pub node: NodeId,
     /// How many are in it.
     pub peers: usize,
 }

@@ -73,14 +73,17 @@ impl Admin {
 
     /// The rooms of all nodes that answer, by name.
     async fn rooms(&self) -> Vec<Room> {
-        let gateways: Vec<_> = Node::gateways(&self.node.registry.state()).collect();
-        let answers = join_all(gateways.iter().map(|gateway| self.rooms_of(gateway.node))).await;
-        let room = |(key, peers): (RoomKey, u32)| Room {
+        let nodes: Vec<_> = Node::gateways(&self.node.registry.state()).map(|gateway| gateway.node).collect();
+        let answers = join_all(nodes.iter().map(|node| self.rooms_of(*node))).await;
+        let room = |(node, (key, peers)): (NodeId, (RoomKey, u32))| Room {
             app: key.app,
             room: key.room,
+            node,
             peers: usize::try_from(peers).unwrap_or(usize::MAX),
         };
-        let mut rooms: Vec<_> = answers.into_iter().flatten().map(room).collect();
+        let answers = nodes.into_iter().zip(answers);
+        let all = answers.flat_map(|(node, rooms)| rooms.into_iter().map(move |room| (node, room)));
+        let mut rooms: Vec<_> = all.map(room).collect();
         rooms.sort_by(|a, b| (&a.app, &a.room).cmp(&(&b.app, &b.room)));
         rooms
     }

@@ -394,6 +394,18 @@ pub const HOME_LEAVE: Duration = Duration::from_secs(60);
 pub const HOME_RENEWED_EVERY: Duration = Duration::from_secs(20);
 /// An anchor's owner takes a home that has said nothing for so long for gone: its leave ended before.
 pub const HOME_FORGOTTEN: Duration = Duration::from_secs(120);
+/// A room moves to the region of most of its people once they have been the most for so long: people come to
+/// a call within seconds of each other.
+pub const HOME_AFTER: Duration = Duration::from_secs(5);
+/// And up to so much later, each room at its own time: the rooms of a region that is back do not move at once.
+pub const HOME_SPREAD: Duration = Duration::from_secs(5);
+/// A room that was moved stays there at least for so long, whoever comes and goes.
+pub const HOME_AGAIN: Duration = Duration::from_secs(20);
+/// Shards of each region for rooms that are homed there: enough to share them evenly among a region's nodes, few
+/// beside [`SHARDS`].
+pub const HOME_SHARDS: usize = 64;
+/// The same of all regions together, about: the rest of the shards may be anywhere.
+pub const HOME_SHARDS_ALL: usize = 2048;
 /// Gateways that seem to follow an empty room are asked this often whether they do.
 pub const ASK_EMPTY_EVERY: Duration = Duration::from_secs(2);
 /// Peers that owner and proxies remember after they left: a late signal to one is told `gone`, and

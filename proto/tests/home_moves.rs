@@ -169,7 +169,14 @@ fn talk(
 
 fn joins(n: u8) -> FromSession {
     let (peer, session) = (PeerId::from_random([n; 15]), SessionId::from_random([n; 15]));
-    let seat = Seat { peer, session, grants: Grants::ANONYMOUS, capacity: None, token_until: START.unix };
+    let seat = Seat {
+        peer,
+        session,
+        grants: Grants::ANONYMOUS,
+        capacity: None,
+        token_until: START.unix,
+        region: None,
+    };
     let profile = Profile { identity: None, name: None, metadata: None };
     let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
     FromSession::Announce { member, marks: BTreeMap::new(), presented: Attach(0), age: Duration::ZERO }

@@ -119,7 +119,14 @@ fn with_lost<T>(now: Now, lost: bool, step: impl FnOnce(View<'_>) -> T) -> T {
 
 fn announce(n: u8) -> RoomInput {
     let (peer, session) = (PeerId::from_random([n; 15]), SessionId::from_random([n; 15]));
-    let seat = Seat { peer, session, grants: Grants::ANONYMOUS, capacity: None, token_until: START.unix };
+    let seat = Seat {
+        peer,
+        session,
+        grants: Grants::ANONYMOUS,
+        capacity: None,
+        token_until: START.unix,
+        region: None,
+    };
     let profile = Profile { identity: None, name: None, metadata: None };
     let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
     RoomInput::Announce { member, marks: BTreeMap::new(), presented: Attach(0), age_ms: 0, attached_ms: 0 }

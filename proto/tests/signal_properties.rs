@@ -178,12 +178,13 @@ fn session(welcomed: bool, policy: Policy, seed: [u8; 32]) -> Session {
         grants: Grants { admin: true, ..Grants::ANONYMOUS },
         capacity: None,
         token_until: Unix::from_secs(1_800_000_000),
+        region: None,
     };
     let profile = Profile { identity: None, name: None, metadata: None };
     let member =
         Member { seat, profile: profile.clone(), version: 0, attach: Attach(1), away: false, admitted: None };
     let room = RoomKey { app: AppId::new("dev").unwrap(), room: RoomName::new("tower").unwrap() };
-    let start = Start { room, member, policy, region: None, rebuilt: None, seed };
+    let start = Start { room, member, policy, rebuilt: None, seed };
     let mut out = Vec::new();
     let mut session = Session::new(START, start, &mut out);
     if welcomed {

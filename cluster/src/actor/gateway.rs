@@ -165,9 +165,8 @@ fn rebuild(state: &State, now: Now, token: ResumeToken, join: Join) -> Option<St
         admitted: Some(token.admitted),
         seat: token.seat,
     };
-    let (room, region) = (token.room, token.region);
     let rebuilt = Some(Rebuilt { presented, marks: join.marks });
-    Some(Start { room, member, policy, region, rebuilt, seed: clock::random() })
+    Some(Start { room: token.room, member, policy, rebuilt, seed: clock::random() })
 }
 
 /// A fresh join.
@@ -201,11 +200,11 @@ fn by_token(state: &State, now: Now, text: &str, join: Join) -> Result<Start, Re
     let key = state
         .key(&claims.iss)
         .ok_or_else(|| Refusal::new(ErrorCode::TokenInvalid, "iss: no such API key"))?;
-    let seat = Seat { capacity: claims.capacity, token_until: claims.until(), ..seat(grants) };
     let metadata = join.metadata.or_else(|| claims.metadata());
+    let until = claims.until();
+    let seat = Seat { capacity: claims.capacity, region: claims.region, token_until: until, ..seat(grants) };
     let profile = Profile { identity: claims.sub, name: join.name.or(claims.name), metadata };
     start(state, RoomKey { app: key.app.clone(), room: join.room }, seat, profile)
-        .map(|start| Start { region: claims.region, ..start })
 }
 
 fn anonymous(state: &State, now: Now, join: Join) -> Result<Start, Refusal> {
@@ -225,6 +224,7 @@ fn seat(grants: Grants) -> Seat {
         grants,
         capacity: None,
         token_until: chappe_proto::time::Unix::default(),
+        region: None,
     }
 }
 
@@ -232,7 +232,7 @@ fn start(state: &State, room: RoomKey, seat: Seat, profile: Profile) -> Result<S
     let unknown = || Refusal::new(ErrorCode::TokenInvalid, "no such app");
     let policy = Node::policy(state, &room.app).ok_or_else(unknown)?;
     let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
-    Ok(Start { room, member, policy, region: None, rebuilt: None, seed: [0; 32] })
+    Ok(Start { room, member, policy, rebuilt: None, seed: [0; 32] })
 }
 
 /// Whether a session, or an identity in this room, was kicked or banned.

@@ -1,8 +1,9 @@
 //! The actor of a room, on the owner of the shard that it is in. What is asked of it is in [`asked`], kicks and
-//! bans in [`kick`].
+//! bans in [`kick`], where it should be in [`near`].
 
 mod asked;
 mod kick;
+mod near;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use chappe_proto::signal::site::{Plan, Site, View};
 pub use asked::{CountPeers, ListPeers, WhereIs};
 pub use kick::Remove;
 
+use self::near::Watch;
 use super::gateway::is_revoked;
 use super::proxy::{ProxyActor, RoomSays};
 use super::sites::{Leave, Place};
@@ -83,6 +85,7 @@ pub struct RoomActor {
     proxies: HashMap<Gateway, Arc<Addr<ProxyActor>>>,
     behind: HashSet<Gateway>,
     timer: Timer,
+    watch: Watch,
     lingering: bool,
     /// Kicks and bans whose answers are owed: the actor does not stop before.
     committing: usize,
@@ -115,6 +118,11 @@ impl RoomActor {
                     proxies: HashMap::new(),
                     behind: HashSet::new(),
                     timer: Timer::default(),
+                    watch: Watch::new(
+                        clock::mono(),
+                        place.0 != key.anchor(),
+                        u64::from_be_bytes(clock::random()),
+                    ),
                     lingering: false,
                     committing: 0,
                     over: false,
@@ -161,7 +169,8 @@ impl RoomActor {
                 Output::Anchor(input) => self.ask_anchor(state, input),
             }
         }
-        self.timer.arm(poll, ctx, Self::fire);
+        let look = self.go_near(state, ctx);
+        self.timer.arm(poll.min(look), ctx, Self::fire);
         if late {
             self.run(ctx, Site::give_back);
         }

@@ -210,6 +210,7 @@ fn member(token_until: Unix) -> Member {
         grants: Grants { create: true, ..Grants::ANONYMOUS },
         capacity: None,
         token_until,
+        region: None,
     };
     Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None }
 }

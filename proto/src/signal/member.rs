@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::json::Json;
-use crate::id::{Attach, Change, Epoch, Generation, Identity, NodeId, PeerId, SessionId};
+use crate::id::{Attach, Change, Epoch, Generation, Identity, NodeId, PeerId, Region, SessionId};
 use crate::limits;
 use crate::time::Unix;
 
@@ -108,6 +108,9 @@ pub struct Seat {
     pub capacity: Option<u32>,
     /// When the token that it joined with expires.
     pub token_until: Unix,
+    /// Where its token says it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<Region>,
 }
 
 /// A peer as its gateway announces it and its room holds it. An announcement is the whole truth

@@ -11,6 +11,7 @@ pub mod follow;
 pub mod frame;
 pub mod json;
 pub mod member;
+pub mod near;
 pub mod outbox;
 pub mod proxy;
 pub mod resume;

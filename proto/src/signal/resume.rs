@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::json::Json;
 use super::member::Seat;
-use crate::id::{Attach, Change, Epoch, Identity, Region, RoomKey};
+use crate::id::{Attach, Change, Epoch, Identity, RoomKey};
 use crate::limits;
 use crate::time::Unix;
 use crate::wire;
@@ -47,9 +47,6 @@ pub struct ResumeToken {
     /// What its app put there.
     #[serde(default)]
     pub metadata: Option<Json>,
-    /// Where its client is.
-    #[serde(default)]
-    pub region: Option<Region>,
     /// The attachment that it was issued with.
     pub attach: Attach,
     /// The session's life on one gateway that issued it, a random number: after a lost welcome two
@@ -136,11 +133,11 @@ mod tests {
                 grants: Grants::ANONYMOUS,
                 capacity: None,
                 token_until: Unix::from_secs(50),
+                region: None,
             },
             identity: None,
             name: Some("Claude".to_owned()),
             metadata: Some(Json::parse(r#"{"tower": 1}"#).unwrap()),
-            region: None,
             attach: Attach(3),
             issuer: 7,
             admitted: (Epoch(1), Change(9)),

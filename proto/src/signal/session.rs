@@ -26,7 +26,7 @@ use super::member::{Member, Policy};
 use super::outbox::{Inbox, Outbox};
 use super::resume::{Presented, SealingKeys};
 use super::route::FromSession;
-use crate::id::{Attach, EdgeId, PeerId, Region, RoomKey};
+use crate::id::{Attach, EdgeId, PeerId, RoomKey};
 use crate::limits;
 use crate::mesh::uplink::Secret;
 use crate::select::EdgeStatus;
@@ -86,8 +86,6 @@ pub struct Start {
     pub member: Member,
     /// The app's policy.
     pub policy: Policy,
-    /// Where the client is, where its token says so.
-    pub region: Option<Region>,
     /// With a session that is made anew from its resume token.
     pub rebuilt: Option<Rebuilt>,
     /// Random bytes, for the nonces of its resume tokens.
@@ -123,7 +121,6 @@ pub struct Session {
     room: RoomKey,
     member: Member,
     policy: Policy,
-    region: Option<Region>,
     /// Which life of the session this is: tokens of others show that its client was elsewhere.
     issuer: u64,
     /// By which token its client came back last.
@@ -184,7 +181,6 @@ impl Session {
         Self {
             room: start.room,
             member: start.member,
-            region: start.region,
             issuer: rng.next_u64(),
             presented,
             joined,

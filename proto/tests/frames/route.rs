@@ -31,6 +31,7 @@ fn member() -> Member {
         grants: Grants::ANONYMOUS,
         capacity: Some(4),
         token_until: Unix::from_secs(5),
+        region: None,
     };
     let identity = Identity::new("ada").ok();
     let profile = Profile { identity, name: Some("Ada".into()), metadata: Some(json(r#"{"a": 1}"#)) };

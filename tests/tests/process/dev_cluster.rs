@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chappe_tests::client::Client;
+use chappe_tests::http;
 use chappe_tests::process::{Chappe, WITHIN, binary, run, until};
 use serde_json::{Value, json};
 
@@ -30,6 +31,52 @@ fn nodes(dev: &mut Chappe) -> Vec<(std::net::SocketAddr, Option<u32>)> {
         Some((http.split('/').next()?.parse().unwrap(), pid))
     };
     text.lines().filter_map(node).collect()
+}
+
+/// A room is where its people are within this: regions have their shards, and it may move again.
+const HOMED: Duration = Duration::from_secs(60);
+
+/// Where a room runs.
+async fn runs_it(dev: &Chappe, room: &str) -> Option<u64> {
+    let (_, body) = http::request(dev.http, "GET", "/admin/api/v1/overview", Some(&dev.admin_token())).await;
+    let overview: Value = serde_json::from_str(&body).unwrap();
+    let rooms = overview["rooms"].as_array().unwrap();
+    rooms.iter().find(|held| held["room"] == room && held["peers"] != 0)?["node"].as_u64()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_runs_where_its_people_are_and_follows_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut dev = tokio::task::block_in_place(|| Chappe::dev_as(dir.path(), &[]));
+    let there = nodes(&mut dev);
+    let (east, west, east_too) = (there[0].0, there[1].0, there[2].0);
+    let mut ada = Client::join(west, json!({ "room": "room", "identity": "ada" })).await;
+    until("the room is in the west", HOMED, async || runs_it(&dev, "room").await == Some(2)).await;
+
+    let mut ben = Client::join(east, json!({ "room": "room", "identity": "ben" })).await;
+    let cleo = Client::join(east_too, json!({ "room": "room", "identity": "cleo" })).await;
+    let mut said = 0_usize;
+    while runs_it(&dev, "room").await == Some(2) {
+        ada.signal(&ben.peer, said).await;
+        said += 1;
+        assert_eq!(ben.signals(&ada.peer, 1).await, [json!(said - 1)]);
+    }
+    until("the room is in the east", HOMED, async || matches!(runs_it(&dev, "room").await, Some(1 | 3)))
+        .await;
+    ada.signal(&cleo.peer, "still here").await;
+    ada.signal(&ben.peer, "still here").await;
+    assert_eq!(ben.signals(&ada.peer, 1).await, [json!("still here")]);
+    ben.signal(&ada.peer, "and so am I").await;
+    loop {
+        let event = ada.hear().await;
+        assert!(
+            !["peer_left", "undelivered", "rebuilt"].contains(&event["type"].as_str().unwrap()),
+            "{event}"
+        );
+        if event["payload"] == "and so am I" {
+            break;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

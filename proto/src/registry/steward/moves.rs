@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{Output, Steward, What};
 use crate::id::{Epoch, Index, NodeId, Shard};
 use crate::limits::{MOVES_AT_ONCE, REBALANCE_AFTER};
-use crate::registry::{Command, Event, Moves, ShardEntry, State, placement};
+use crate::registry::{Command, Event, Moves, ShardEntry, State, groups, placement};
 use crate::time::Mono;
 
 /// What is on its way.
@@ -156,6 +156,9 @@ impl Steward {
         // One batch at a time.
         if !self.moves.shards.is_empty() {
             return;
+        }
+        if steady && let Some((group, shards)) = groups::wanted(state) {
+            return self.propose(now, What::Moves, Command::GroupSet { group, shards }, None, out);
         }
         let silent = self.silent(now);
         let owner = |shard| state.shard(shard).and_then(|entry| entry.owner);

@@ -46,7 +46,6 @@ impl Session {
             identity: self.member.profile.identity.clone(),
             name: self.member.profile.name.clone(),
             metadata: self.member.profile.metadata.clone(),
-            region: self.region.clone(),
             issuer: self.issuer,
             attach: self.member.attach,
             admitted,

@@ -50,7 +50,7 @@ impl Cluster {
                 (grants, claims.sub.clone(), claims.name.clone(), claims.capacity, claims.until())
             }
         };
-        let seat = Seat { peer, session, grants, capacity, token_until };
+        let seat = Seat { peer, session, grants, capacity, token_until, region: None };
         let profile = Profile { identity, name, metadata: join.metadata };
         let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
         self.start(socket, gateway, member, None);
@@ -105,7 +105,7 @@ impl Cluster {
     fn start(&mut self, socket: u32, gateway: usize, member: Member, rebuilt: Option<Rebuilt>) {
         let peer = member.seat.peer;
         let (room, policy, seed) = (self.room.clone(), self.policy, self.random());
-        let start = Start { room, member, policy, region: None, rebuilt, seed };
+        let start = Start { room, member, policy, rebuilt, seed };
         let (mut out, mut proxy_out) = (Vec::new(), Vec::new());
         let session = Session::new(self.now, start, &mut out);
         let node = &mut self.nodes[gateway];

@@ -134,6 +134,7 @@ impl Node {
             grants,
             capacity: claims.capacity,
             token_until: claims.until(),
+            region: None,
         };
         let profile = Profile { identity: claims.sub, name: claims.name, metadata: join.metadata };
         let revoked = is_revoked(&self.state, now, &room, seat.session, profile.identity.as_ref());
@@ -141,7 +142,7 @@ impl Node {
             return Err(Refusal::new(ErrorCode::Banned, "an admin removed you from this room"));
         }
         let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
-        Ok(Start { room, member, policy, region: None, rebuilt: None, seed: env.dice.bytes() })
+        Ok(Start { room, member, policy, rebuilt: None, seed: env.dice.bytes() })
     }
 
     /// A return with a resume token; false where this node may not take it now.
@@ -218,5 +219,5 @@ fn rebuild(state: &State, now: Now, token: ResumeToken, join: Join, seed: [u8; 3
         seat: token.seat,
     };
     let rebuilt = Some(Rebuilt { presented, marks: join.marks });
-    Some(Start { room: token.room, member, policy, region: token.region, rebuilt, seed })
+    Some(Start { room: token.room, member, policy, rebuilt, seed })
 }

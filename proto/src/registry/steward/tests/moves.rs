@@ -1,8 +1,8 @@
 //! What goes where: off nodes that drain, onto those that came.
 
 use super::*;
-use crate::id::Region;
-use crate::limits::{MOVES_AT_ONCE, REBALANCE_AFTER};
+use crate::id::{AppId, Region, RoomKey, RoomName};
+use crate::limits::{HOME_SHARDS, MOVES_AT_ONCE, REBALANCE_AFTER};
 use crate::registry::Moves;
 
 #[test]
@@ -177,4 +177,37 @@ fn groups_of_a_region_stay_there_when_a_node_is_evicted() {
     office.run(2 * T);
     assert!(!office.is_up(3));
     assert!((0..100).all(|shard| office.log.0.shard(Shard(shard)).unwrap().owner == Some(NodeId(4))));
+}
+
+#[test]
+fn each_region_has_shards_for_the_rooms_of_its_people() {
+    let there = Region::new("there").unwrap();
+    let mut log = Log::default();
+    for (node, region) in [(1, region()), (2, region()), (3, there.clone())] {
+        log.does(Command::NodeAdd { node: NodeId(node), region });
+        log.does(up(NodeId(node)));
+    }
+    let mut office = Office::of(log);
+    office.run(REBALANCE_AFTER + T);
+    let grouped = |office: &Office, group: &Region| -> Vec<_> {
+        office.log.0.groups().filter(|(_, of)| *of == group).map(|(shard, _)| shard).collect()
+    };
+    let owner = |office: &Office, shard: Shard| office.log.0.shard(shard).unwrap().owner.unwrap();
+    for (group, nodes) in [(&region(), vec![1, 2]), (&there, vec![3])] {
+        let shards = grouped(&office, group);
+        assert_eq!(shards.len(), HOME_SHARDS);
+        assert!(shards.iter().all(|shard| nodes.contains(&owner(&office, *shard).0)));
+    }
+    // A room is homed at its anchor, where that is near enough.
+    for n in 0..100 {
+        let room = RoomKey { app: AppId::new("a").unwrap(), room: RoomName::new(&format!("r{n}")).unwrap() };
+        let home = office.log.0.home(&room, &there).unwrap();
+        assert_eq!(owner(&office, home), NodeId(3));
+        assert_eq!(home == room.anchor(), owner(&office, room.anchor()) == NodeId(3));
+        assert_eq!(office.log.0.home(&room, &Region::new("nowhere").unwrap()), None);
+    }
+    // Its last node leaves for good.
+    office.does(Command::NodeRemove { node: NodeId(3) });
+    office.run(REBALANCE_AFTER + T);
+    assert_eq!(office.log.0.groups().count(), 0);
 }

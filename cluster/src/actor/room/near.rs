@@ -1,0 +1,70 @@
+//! A room goes where its people are (CLUSTER.md 10).
+
+use std::time::Duration;
+
+use actix::Context;
+use chappe_proto::id::{Change, Region};
+use chappe_proto::registry::State;
+use chappe_proto::signal::near::Near;
+use chappe_proto::signal::room::Room;
+use chappe_proto::signal::route::Entry;
+use chappe_proto::signal::site::Site;
+use chappe_proto::time::Mono;
+
+use super::RoomActor;
+use crate::clock;
+
+/// After a look at where the people are there is none for as many times this.
+const LOOK_AFTER: Duration = Duration::from_millis(1);
+
+/// Where this room should be.
+pub(super) struct Watch {
+    near: Near,
+    /// The change up to which its people were looked at.
+    seen: Option<Change>,
+    /// The next look is not before: each costs by the people there are.
+    look_at: Mono,
+}
+
+impl Watch {
+    /// A room begins to run in a place; `moved` where that is not its anchor.
+    pub(super) fn new(now: Mono, moved: bool, seed: u64) -> Self {
+        Self { near: Near::new(now, moved, seed), seen: None, look_at: now }
+    }
+}
+
+impl RoomActor {
+    /// Moves the room nearer to its people, where that is due. The answer is when to ask again although nothing
+    /// happens.
+    pub(super) fn go_near(&mut self, state: &State, ctx: &mut Context<Self>) -> Mono {
+        let room = self.machine.as_ref().and_then(Site::room).filter(|room| !room.is_frozen());
+        let (Some(room), Some(here)) = (room, state.node(self.node.id).map(|node| &node.region)) else {
+            return Mono::NEVER; // with the next change of either
+        };
+        let (now, last, watch) = (clock::mono(), room.last_change(), &mut self.watch);
+        let due = if watch.seen == Some(last) { watch.near.poll_timeout() } else { now };
+        if now < due.max(watch.look_at) {
+            return due.max(watch.look_at);
+        }
+        let mut count = 0;
+        let wish = watch.near.observe(now, here, people(room, state).inspect(|_| count += 1));
+        (watch.seen, watch.look_at) = (Some(last), now + LOOK_AFTER * count);
+        if let Some(region) = wish {
+            watch.near.tried(now);
+            if let Some(to) = state.home(&self.key, &region)
+                && self.run(ctx, |machine, view, out| machine.move_to(view, to, out)) == Some(true)
+            {
+                tracing::debug!(room = %self.key, %region, %to, "moves to where its people are");
+            }
+        }
+        self.watch.near.poll_timeout().max(self.watch.look_at)
+    }
+}
+
+/// Where each of a room's people is: where its token says, if there is a node; else where its gateway is.
+fn people<'a>(room: &'a Room, state: &'a State) -> impl Iterator<Item = &'a Region> {
+    let known = |region: &&Region| state.nodes().any(|(_, node)| node.region == **region);
+    let gateway = |entry: &Entry| state.node(entry.gateway.node).map(|node| &node.region);
+    room.entries()
+        .filter_map(move |entry| entry.member.seat.region.as_ref().filter(known).or_else(|| gateway(entry)))
+}
