@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use chappe_admin::{ClusterReport, Owners};
 use chappe_cluster::clock;
+use chappe_proto::id::AppId;
 use chappe_proto::registry::NodeState;
 use serde_json::{Value, json};
 
@@ -337,18 +338,16 @@ impl Cluster {
         Ok(chappe_cluster::token::sign(&claims, key.secret.as_bytes())?)
     }
 
-    /// What the clients of the load carry, where joins need a token; and the app that their rooms are in.
-    pub(super) fn access(&self) -> Result<(String, Option<String>)> {
+    /// The app that the rooms are in.
+    pub(super) fn app(&self) -> Result<AppId> {
         let file = self.nodes[0].dir.join("api-key.json");
         let key: crate::token::ApiKey = serde_json::from_str(&fs::read_to_string(file)?)?;
-        let claims = json!({
-            "iss": key.key,
-            "aud": chappe_proto::signal::token::AUDIENCE,
-            "exp": clock::unix().secs() + 86_400,
-            "room": "*",
-            "grants": ["join", "create"],
-        });
-        Ok((key.app, Some(chappe_cluster::token::sign(&claims, key.secret.as_bytes())?)))
+        Ok(AppId::new(&key.app)?)
+    }
+
+    /// Where a node stands.
+    pub(super) fn region(&self, node: u64) -> Option<&str> {
+        self.nodes.iter().find(|held| held.id == node).map(|held| held.place.region.as_str())
     }
 }
 

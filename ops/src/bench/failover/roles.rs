@@ -70,7 +70,8 @@ pub(super) struct Plan {
     pub(super) victims: Vec<u64>,
     /// Whether the load's signals pass a victim.
     pub(super) through: bool,
-    owners: Vec<u64>,
+    /// Who runs the rooms.
+    pub(super) owners: Vec<u64>,
     /// A victim that holds sockets.
     struck: Option<u64>,
     /// Nodes that live on.

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Result;
-use chappe_proto::id::AppId;
 use tokio::time::timeout;
 
 use super::book::End;
@@ -79,15 +78,18 @@ async fn judged(
 ) -> Result<(Verdict, Result<()>)> {
     let view = cluster.until_well().await?;
     laps.end("well");
-    let plan = Plan::of(cell.role, &view, round)?;
-    let (app, token) = cluster.access()?;
+    let mut plan = Plan::of(cell.role, &view, round)?;
+    // Rooms go where their people are: all of these are where the rooms' owners are, so that they stay there.
+    let home = plan.owners.first().and_then(|owner| cluster.region(*owner)).unwrap_or_default().to_owned();
+    plan.owners.retain(|owner| cluster.region(*owner) == Some(&home));
+    let token = cluster.token(&home, &["join", "create"])?;
     let prefix = format!("failover-{:x}", super::log::micros());
-    let names = plan.rooms(&AppId::new(&app)?, &view, &prefix, size.rooms)?;
+    let names = plan.rooms(&cluster.app()?, &view, &prefix, size.rooms)?;
     let log = Log::create(file)?;
     let nodes = cluster.urls();
     let shared = Rc::new(Shared {
         nodes: nodes.clone(),
-        token,
+        token: Some(token),
         log: log.clone(),
         filler: filler(size.payload)?,
         waiting: Cell::new(0),
