@@ -214,6 +214,22 @@ impl EdgesActor {
             draining: draining.map(|(edge, _)| edge.clone()).take(limits::DRAINING_TOLD).collect(),
             nodes: node.urls(&state),
         });
+        let news = self.news(now, node.sessions.len());
+        if news.is_empty() {
+            return;
+        }
+        self.spread_at = Mono::default();
+        let Some(node) = &self.node else { return };
+        for (_, session) in node.sessions.all() {
+            for changed in &news {
+                // One whose mailbox is full asks for `ice` itself when its path fails.
+                let _ = session.try_send(changed.clone());
+            }
+        }
+    }
+
+    /// What so many sessions are to be told, now that edges stand like this.
+    fn news(&mut self, now: BTreeMap<EdgeId, Standing>, sessions: usize) -> Vec<EdgesChanged> {
         let before = std::mem::replace(&mut self.told, now);
         let mut news = Vec::new();
         for (edge, stands) in &self.told {
@@ -230,7 +246,7 @@ impl EdgesActor {
                 }
                 (_, Standing::Draining) => {
                     tracing::info!(%edge, "edge drains");
-                    news.push(EdgesChanged::Draining(edge.clone(), spread(node.sessions.len())));
+                    news.push(EdgesChanged::Draining(edge.clone(), spread(sessions)));
                 }
             }
         }
@@ -238,16 +254,7 @@ impl EdgesActor {
         let removed =
             before.iter().filter(|(edge, stood)| **stood != Standing::Lost && !self.told.contains_key(*edge));
         news.extend(removed.map(|(edge, _)| EdgesChanged::Lost(edge.clone())));
-        if news.is_empty() {
-            return;
-        }
-        self.spread_at = Mono::default();
-        for (_, session) in node.sessions.all() {
-            for changed in &news {
-                // One whose mailbox is full asks for `ice` itself when its path fails.
-                let _ = session.try_send(changed.clone());
-            }
-        }
+        news
     }
 
     /// How each edge stands: what is observed, and what operators have decided.

@@ -202,7 +202,12 @@ fn by_token(state: &State, now: Now, text: &str, join: Join) -> Result<Start, Re
         .ok_or_else(|| Refusal::new(ErrorCode::TokenInvalid, "iss: no such API key"))?;
     let metadata = join.metadata.or_else(|| claims.metadata());
     let until = claims.until();
-    let seat = Seat { capacity: claims.capacity, region: claims.region, token_until: until, ..seat(grants) };
+    let seat = Seat {
+        capacity: claims.capacity,
+        region: claims.region.map(Box::new),
+        token_until: until,
+        ..seat(grants)
+    };
     let profile = Profile { identity: claims.sub, name: join.name.or(claims.name), metadata };
     start(state, RoomKey { app: key.app.clone(), room: join.room }, seat, profile)
 }

@@ -239,7 +239,7 @@ impl fmt::Display for Fault {
         };
         match (self.cause, self.code) {
             (Cause::Silent, _) if self.step == Step::Relay => {
-                f.write_str("no datagram came through the relay")?
+                f.write_str("no datagram came through the relay")?;
             }
             (Cause::Silent, _) => write!(f, "no answer to {step}")?,
             (Cause::Refused, _) => write!(f, "{step} is refused: nothing listens there")?,

@@ -108,9 +108,9 @@ pub struct Seat {
     pub capacity: Option<u32>,
     /// When the token that it joined with expires.
     pub token_until: Unix,
-    /// Where its token says it is.
+    /// Where its token says it is. Boxed, as most have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub region: Option<Region>,
+    pub region: Option<Box<Region>>,
 }
 
 /// A peer as its gateway announces it and its room holds it. An announcement is the whole truth

@@ -49,6 +49,7 @@ pub struct World {
 
 /// What a session asks of its shell.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "a signal, which most of them are, is as large as a member")]
 pub enum Output {
     /// Send to the present socket.
     Text(ByteString),

@@ -121,7 +121,7 @@ impl Probing {
             self.release(now);
         }
         while let Some(event) = self.client.poll_event() {
-            self.event(now, event);
+            self.event(now, &event);
         }
     }
 
@@ -137,7 +137,7 @@ impl Probing {
         }
         self.client.handle_timeout(now);
         while let Some(event) = self.client.poll_event() {
-            self.event(now, event);
+            self.event(now, &event);
         }
     }
 
@@ -194,8 +194,8 @@ impl Probing {
         }
     }
 
-    fn event(&mut self, now: Mono, event: ClientEvent) {
-        match event {
+    fn event(&mut self, now: Mono, event: &ClientEvent) {
+        match *event {
             ClientEvent::Mapped(mapped) => {
                 (self.mapped, self.answered) = (Some(mapped), Some(now.since(self.since)));
                 if self.allocates {

@@ -377,7 +377,7 @@ fn uplinks(all: &mut Samples) {
     all.add("up.probed", Up::Probed { number: 1, edge, found: vec![found()] });
     let (sent, received) = (Traffic { packets: 1, bytes: 100 }, Traffic { packets: 70_000, bytes: 1 << 40 });
     let usage = Usage { series: 1 << 63, session: Some(session()), name: None, sent, received };
-    let other = Usage { series: 7, session: None, name: Some("ada".into()), ..usage.clone() };
+    let other = Usage { series: 7, session: None, name: Some("ada".into()), sent, received };
     all.add("up.usage", Up::Usage { seq: 1, usage: vec![usage, other] });
     all.add("health", health());
     all.add("health.measured", measured_health());

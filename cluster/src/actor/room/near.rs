@@ -66,5 +66,5 @@ fn people<'a>(room: &'a Room, state: &'a State) -> impl Iterator<Item = &'a Regi
     let known = |region: &&Region| state.nodes().any(|(_, node)| node.region == **region);
     let gateway = |entry: &Entry| state.node(entry.gateway.node).map(|node| &node.region);
     room.entries()
-        .filter_map(move |entry| entry.member.seat.region.as_ref().filter(known).or_else(|| gateway(entry)))
+        .filter_map(move |entry| entry.member.seat.region.as_deref().filter(known).or_else(|| gateway(entry)))
 }

@@ -161,9 +161,10 @@ impl Task {
         let frame: Frame = serde_json::from_str(text)?;
         match frame.kind.as_str() {
             "welcome" => {
-                let mut record = self.record.borrow_mut();
-                (record.peer, record.relays) = (frame.peer.clone(), relays(&frame));
-                drop(record);
+                {
+                    let mut record = self.record.borrow_mut();
+                    (record.peer, record.relays) = (frame.peer.clone(), relays(&frame));
+                }
                 self.meet(frame.roster.first().map(|view| view.peer.clone())).await?;
             }
             "peer_joined" => self.meet(frame.peer).await?,

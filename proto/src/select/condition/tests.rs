@@ -138,7 +138,7 @@ fn one_of_many_cores_that_is_full_is_enough() {
     let mut world = World::new();
     // The process uses three cores; the thread that relays a half of one.
     world.pass(10, |health| {
-        (health.cpu_ms, health.loop_cpu_ms) = (health.cpu_ms + 3000, health.loop_cpu_ms + 500)
+        (health.cpu_ms, health.loop_cpu_ms) = (health.cpu_ms + 3000, health.loop_cpu_ms + 500);
     });
     assert_eq!(world.condition().state, State::Up);
     let rates = world.watch.rates().unwrap();

@@ -43,7 +43,7 @@ impl Session {
         if world.secret.is_none() {
             return Vec::new();
         }
-        rank(&world.edges, self.member.seat.region.as_ref(), &self.probes, self.offered.first())
+        rank(&world.edges, self.member.seat.region.as_deref(), &self.probes, self.offered.first())
     }
 
     pub(super) fn fresh_offer(&mut self, now: Now, world: &World) -> IceOffer {
