@@ -30,7 +30,7 @@ impl Near {
     }
 
     /// Its people are in these regions, one entry each, and its owner is `here`: where it should be instead, if
-    /// that is due. Whoever moves it says so by [`Self::moved`].
+    /// that is due. Whoever moves it says so by [`Self::tried`].
     ///
     /// Whoever is alone has just come, and is about to be followed: nobody notices a move now. Else the wish has
     /// to last for [`HOME_AFTER`], and the room to have been here for [`HOME_AGAIN`].
