@@ -15,7 +15,7 @@ export const CLOSER_MS = [10_000, 60_000];
 
 /**
  * `host`: `peers() -> Iterable<Peer>`, `clock`, `random`, `onto(edge) -> boolean` whether the edge is still the one
- * that is offered first.
+ * that is offered first, `offered() -> [{edge}]`.
  */
 export class Mover {
   #host;
@@ -90,7 +90,10 @@ export class Mover {
   #wants(peer, now) {
     const { path } = peer;
     if (path?.kind !== 'relay' || !path.url || !path.edge) return false; // the other side's relay is theirs to leave
-    if (this.#draining.has(path.edge)) return this.#tried(peer, path.edge) < TRIES;
+    if (this.#draining.has(path.edge)) {
+      const another = this.#host.offered().some(({ edge }) => !this.#draining.has(edge));
+      return another && this.#tried(peer, path.edge) < TRIES;
+    }
     const { edge, at } = this.#nearer ?? {};
     return edge !== undefined && at <= now && path.edge !== edge && this.#host.onto(edge) && this.#tried(peer, edge) < 1;
   }

@@ -66,6 +66,7 @@ export class Room extends Emitter {
       random: options.random ?? Math.random,
       peers: () => this.peers.values(),
       onto: (edge) => this.#ice.edges[0]?.edge === edge,
+      offered: () => this.#ice.offered,
     });
     this.#wire();
   }

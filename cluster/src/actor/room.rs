@@ -118,11 +118,7 @@ impl RoomActor {
                     proxies: HashMap::new(),
                     behind: HashSet::new(),
                     timer: Timer::default(),
-                    watch: Watch::new(
-                        clock::mono(),
-                        place.0 != key.anchor(),
-                        u64::from_be_bytes(clock::random()),
-                    ),
+                    watch: Watch::new(false),
                     lingering: false,
                     committing: 0,
                     over: false,
@@ -321,6 +317,7 @@ impl Actor for RoomActor {
         };
         let (anchor, node) = (self.key.anchor(), self.node.id);
         let settled = self.node.is_settled(place.0, place.1);
+        self.watch = Watch::new(settled && place.0 == anchor);
         let plan = Plan { place, anchor, node, policy, settled };
         self.machine = Some(self.with_view(&state, |view| Site::new(view, plan)));
         self.run_under(&state, ctx, |machine, view, out| machine.run(view, out, |_, _| ()));

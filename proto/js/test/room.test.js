@@ -265,6 +265,14 @@ test('a drain that a connection cannot follow costs it three restarts, and what 
   assert.equal(pc(ada, rooms[0]).connectionState, 'connected');
 });
 
+test('where the only edge is emptied nobody moves: there is nowhere to go', async () => {
+  const { clock, ada, rooms, session, pc } = await calls(1, EDGE);
+  session(ada).pipe.down({ type: 'ice_servers', ice_servers: [], ice_ttl_ms: 1, edges: [], reason: 'draining', draining: ['e1'] });
+  await clock.advance(120_000);
+  assert.deepEqual(ada.said('restart'), []);
+  assert.equal(pc(ada, rooms[0]).configurations.length, 1);
+});
+
 test('a nearer edge draws connections lazily and once; one that is taken back draws nobody', async () => {
   const { clock, ada, rooms, session, pc } = await calls(1, EDGE);
   const closer = { type: 'ice_servers', ice_servers: FRESH, ice_ttl_ms: 1, edges: FRESH_EDGES, reason: 'closer' };

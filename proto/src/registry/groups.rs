@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::placement::is_eligible;
 use super::{Outcome, Refusal, State, Thing};
 use crate::id::{NodeId, Region, RoomKey, Shard};
 use crate::limits::{HOME_SHARDS, HOME_SHARDS_ALL, SHARDS};
@@ -62,8 +63,9 @@ impl State {
     #[must_use]
     pub fn home(&self, room: &RoomKey, region: &Region) -> Option<Shard> {
         let is_there = |shard: &Shard| {
-            let owner = self.shard(*shard).and_then(|entry| entry.owner);
-            owner.and_then(|owner| self.node(owner)).is_some_and(|node| node.region == *region)
+            let entry = self.shard(*shard).filter(|entry| entry.moving.is_none());
+            let owner = entry.and_then(|entry| entry.owner).and_then(|owner| self.node(owner));
+            owner.is_some_and(|node| node.region == *region && is_eligible(node))
         };
         let anchor = room.anchor();
         if is_there(&anchor) {

@@ -17,23 +17,26 @@ pub struct Near {
     wait: std::time::Duration,
     /// It stays here until then.
     rest: Mono,
+    /// Nobody but its creator has been in it yet.
+    fresh: bool,
     wish: Option<(Region, Mono)>,
 }
 
 impl Near {
-    /// The room begins to run here. `moved` says that it was moved here; `seed` is any number of the room's.
+    /// The room begins to run here. `fresh` says that it begins at all: it was not moved here, and had no owner
+    /// before. `seed` is any number of the room's.
     #[must_use]
-    pub fn new(now: Mono, moved: bool, seed: u64) -> Self {
+    pub fn new(now: Mono, fresh: bool, seed: u64) -> Self {
         let spread = u64::try_from(HOME_SPREAD.as_millis()).unwrap_or(u64::MAX).max(1);
         let wait = std::time::Duration::from_millis(seed % spread);
-        Self { wait, rest: if moved { now + HOME_AGAIN } else { now }, wish: None }
+        Self { wait, rest: if fresh { now } else { now + HOME_AGAIN }, fresh, wish: None }
     }
 
     /// Its people are in these regions, one entry each, and its owner is `here`: where it should be instead, if
     /// that is due. Whoever moves it says so by [`Self::tried`].
     ///
-    /// Whoever is alone has just come, and is about to be followed: nobody notices a move now. Else the wish has
-    /// to last for [`HOME_AFTER`], and the room to have been here for [`HOME_AGAIN`].
+    /// Nobody notices a move while the creator is alone. Else the wish has to last for [`HOME_AFTER`], and the room to
+    /// have been here for [`HOME_AGAIN`]: whoever reloads a page leaves the other alone for a moment.
     pub fn observe<'a>(
         &mut self,
         now: Mono,
@@ -46,6 +49,7 @@ impl Near {
         }
         let of_here = counts.get(here).copied().unwrap_or_default();
         let all: usize = counts.values().sum();
+        self.fresh &= all <= 1;
         // Of regions with as many, the first by name: a room does not go to and fro between them.
         let best = counts.into_iter().rev().max_by_key(|(_, count)| *count);
         let Some((best, _)) = best.filter(|(_, count)| *count > of_here) else {
@@ -57,7 +61,7 @@ impl Near {
             _ => now,
         };
         self.wish = Some((best.clone(), since));
-        let due = if all == 1 { self.rest } else { self.due(since) };
+        let due = if self.fresh { self.rest } else { self.due(since) };
         (now >= due).then(|| best.clone())
     }
 
@@ -67,7 +71,7 @@ impl Near {
 
     /// It could not be moved now, or is on its way: asked again after a while.
     pub fn tried(&mut self, now: Mono) {
-        self.rest = self.rest.max(now + HOME_AFTER);
+        self.rest = self.rest.max(now + HOME_AFTER + self.wait);
     }
 
     /// When [`Self::observe`] may say something although nobody comes or goes.
@@ -94,9 +98,9 @@ mod tests {
     }
 
     impl Watched {
-        fn at(here: &str, moved: bool) -> Self {
+        fn at(here: &str, fresh: bool) -> Self {
             let now = Mono(Duration::from_secs(1000));
-            Self { near: Near::new(now, moved, 1), now, here: region(here) }
+            Self { near: Near::new(now, fresh, 1), now, here: region(here) }
         }
 
         fn sees(&mut self, people: &[&str]) -> Option<String> {
@@ -111,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_room_goes_to_its_creator_at_once() {
-        let mut room = Watched::at("east", false);
+        let mut room = Watched::at("east", true);
         assert_eq!(room.sees(&[]), None);
         assert_eq!(room.sees(&["east"]), None);
         assert_eq!(room.sees(&["west"]).as_deref(), Some("west"));
@@ -119,7 +123,7 @@ mod tests {
 
     #[test]
     fn and_to_where_most_are_once_that_has_lasted() {
-        let mut room = Watched::at("east", false);
+        let mut room = Watched::at("east", true);
         assert_eq!(room.sees(&["east", "west", "west"]), None);
         assert_eq!(room.near.poll_timeout(), room.now + HOME_AFTER + Duration::from_millis(1));
         room.later(HOME_AFTER);
@@ -128,13 +132,27 @@ mod tests {
         assert_eq!(room.sees(&["east", "west", "west"]).as_deref(), Some("west"));
         room.near.tried(room.now);
         assert_eq!(room.sees(&["east", "west", "west"]), None, "it is on its way");
-        room.later(HOME_AFTER);
+        room.later(HOME_AFTER + HOME_SPREAD);
         assert_eq!(room.sees(&["east", "west", "west"]).as_deref(), Some("west"), "it was not");
     }
 
     #[test]
+    fn who_is_alone_for_a_moment_moves_nothing() {
+        let mut room = Watched::at("east", true);
+        assert_eq!(room.sees(&["east"]), None);
+        assert_eq!(room.sees(&["east", "west"]), None);
+        assert_eq!(room.sees(&["west"]), None, "the other one reloads the page");
+        room.later(HOME_AFTER / 2);
+        assert_eq!(room.sees(&["east", "west"]), None);
+        room.later(HOME_AFTER + HOME_SPREAD);
+        assert_eq!(room.sees(&["west"]), None, "and again");
+        room.later(HOME_AFTER + HOME_SPREAD);
+        assert_eq!(room.sees(&["west"]).as_deref(), Some("west"), "it has left for good");
+    }
+
+    #[test]
     fn a_wish_that_passes_moves_nobody() {
-        let mut room = Watched::at("east", false);
+        let mut room = Watched::at("east", true);
         assert_eq!(room.sees(&["east", "west", "west"]), None);
         room.later(HOME_AFTER);
         assert_eq!(room.sees(&["east", "west"]), None, "as many here");
@@ -149,7 +167,7 @@ mod tests {
 
     #[test]
     fn what_was_moved_here_stays_for_a_while() {
-        let mut room = Watched::at("east", true);
+        let mut room = Watched::at("east", false);
         assert_eq!(room.sees(&["west"]), None);
         room.later(HOME_AFTER + HOME_SPREAD);
         assert_eq!(room.sees(&["west", "west"]), None);

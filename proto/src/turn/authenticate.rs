@@ -203,6 +203,11 @@ impl Server {
         if until.is_some_and(|until| expiry < until) || self.credentials.is_revoked(&user) {
             return None;
         }
+        // The name is reserved: an app that lets its users choose theirs gives them longer.
+        let longest = 2 * limits::PROBE_CREDENTIAL_TTL;
+        if user == User::Probe && until.is_some_and(|now| expiry > now + longest) {
+            return None;
+        }
         let key = self.credentials.verify(algorithm, name, realm, message)?;
         Some(Sender { username: name.into(), realm: realm.clone(), user, key })
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use chappe_proto::id::{AppId, RoomKey, RoomName};
 use chappe_tests::client::Client;
 use chappe_tests::http;
 use chappe_tests::process::{Chappe, WITHIN, binary, run, until};
@@ -44,25 +45,38 @@ async fn runs_it(dev: &Chappe, room: &str) -> Option<u64> {
     rooms.iter().find(|held| held["room"] == room && held["peers"] != 0)?["node"].as_u64()
 }
 
+/// A room whose name leads to another node than that.
+async fn far_from(dev: &Chappe, node: u64) -> String {
+    let (_, body) =
+        http::request(dev.http, "GET", "/admin/api/v1/cluster/shards", Some(&dev.admin_token())).await;
+    let shards: Value = serde_json::from_str(&body).unwrap();
+    let app = AppId::new(&dev.api_key().app).unwrap();
+    let owner = |name: &String| {
+        let key = RoomKey { app: app.clone(), room: RoomName::new(name).unwrap() };
+        shards["owners"][usize::from(key.anchor().0)].as_u64().unwrap()
+    };
+    (0..1000).map(|n| format!("room-{n}")).find(|name| owner(name) != node).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_runs_where_its_people_are_and_follows_them() {
     let dir = tempfile::tempdir().unwrap();
     let mut dev = tokio::task::block_in_place(|| Chappe::dev_as(dir.path(), &[]));
     let there = nodes(&mut dev);
     let (east, west, east_too) = (there[0].0, there[1].0, there[2].0);
-    let mut ada = Client::join(west, json!({ "room": "room", "identity": "ada" })).await;
-    until("the room is in the west", HOMED, async || runs_it(&dev, "room").await == Some(2)).await;
+    let room = &far_from(&dev, 2).await;
+    let mut ada = Client::join(west, json!({ "room": room, "identity": "ada" })).await;
+    until("the room is in the west", HOMED, async || runs_it(&dev, room).await == Some(2)).await;
 
-    let mut ben = Client::join(east, json!({ "room": "room", "identity": "ben" })).await;
-    let cleo = Client::join(east_too, json!({ "room": "room", "identity": "cleo" })).await;
-    let mut said = 0_usize;
-    while runs_it(&dev, "room").await == Some(2) {
+    let mut ben = Client::join(east, json!({ "room": room, "identity": "ben" })).await;
+    let cleo = Client::join(east_too, json!({ "room": room, "identity": "cleo" })).await;
+    let (mut said, begin) = (0_usize, Instant::now());
+    while runs_it(&dev, room).await == Some(2) && begin.elapsed() < HOMED {
         ada.signal(&ben.peer, said).await;
         said += 1;
         assert_eq!(ben.signals(&ada.peer, 1).await, [json!(said - 1)]);
     }
-    until("the room is in the east", HOMED, async || matches!(runs_it(&dev, "room").await, Some(1 | 3)))
-        .await;
+    until("the room is in the east", HOMED, async || matches!(runs_it(&dev, room).await, Some(1 | 3))).await;
     ada.signal(&cleo.peer, "still here").await;
     ada.signal(&ben.peer, "still here").await;
     assert_eq!(ben.signals(&ada.peer, 1).await, [json!("still here")]);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix::Context;
 use chappe_proto::id::{Change, Region};
 use chappe_proto::registry::State;
+use chappe_proto::registry::placement::is_eligible;
 use chappe_proto::signal::near::Near;
 use chappe_proto::signal::room::Room;
 use chappe_proto::signal::route::Entry;
@@ -24,12 +25,15 @@ pub(super) struct Watch {
     seen: Option<Change>,
     /// The next look is not before: each costs by the people there are.
     look_at: Mono,
+    /// The room is not here.
+    away: bool,
 }
 
 impl Watch {
-    /// A room begins to run in a place; `moved` where that is not its anchor.
-    pub(super) fn new(now: Mono, moved: bool, seed: u64) -> Self {
-        Self { near: Near::new(now, moved, seed), seen: None, look_at: now }
+    /// A room begins to run here; `fresh` where it begins at all.
+    pub(super) fn new(fresh: bool) -> Self {
+        let (now, seed) = (clock::mono(), u64::from_be_bytes(clock::random()));
+        Self { near: Near::new(now, fresh, seed), seen: None, look_at: now, away: false }
     }
 }
 
@@ -37,7 +41,13 @@ impl RoomActor {
     /// Moves the room nearer to its people, where that is due. The answer is when to ask again although nothing
     /// happens.
     pub(super) fn go_near(&mut self, state: &State, ctx: &mut Context<Self>) -> Mono {
-        let room = self.machine.as_ref().and_then(Site::room).filter(|room| !room.is_frozen());
+        let room = self.machine.as_ref().and_then(Site::room);
+        match room {
+            None => self.watch.away = true,
+            Some(_) if self.watch.away => self.watch = Watch::new(false),
+            Some(_) => {}
+        }
+        let room = room.filter(|room| !room.is_frozen());
         let (Some(room), Some(here)) = (room, state.node(self.node.id).map(|node| &node.region)) else {
             return Mono::NEVER; // with the next change of either
         };
@@ -61,10 +71,13 @@ impl RoomActor {
     }
 }
 
-/// Where each of a room's people is: where its token says, if there is a node; else where its gateway is.
+/// Where each of a room's people is: where its token says, if a node there can run rooms; else where its gateway
+/// is, if that can be said of it.
 fn people<'a>(room: &'a Room, state: &'a State) -> impl Iterator<Item = &'a Region> {
-    let known = |region: &&Region| state.nodes().any(|(_, node)| node.region == **region);
+    let known =
+        |region: &&Region| state.nodes().any(|(_, node)| node.region == **region && is_eligible(node));
     let gateway = |entry: &Entry| state.node(entry.gateway.node).map(|node| &node.region);
-    room.entries()
-        .filter_map(move |entry| entry.member.seat.region.as_deref().filter(known).or_else(|| gateway(entry)))
+    room.entries().filter_map(move |entry| {
+        entry.member.seat.region.as_deref().filter(known).or_else(|| gateway(entry).filter(known))
+    })
 }

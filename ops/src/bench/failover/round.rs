@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tokio::time::timeout;
 
 use super::book::End;
@@ -80,7 +80,8 @@ async fn judged(
     laps.end("well");
     let mut plan = Plan::of(cell.role, &view, round)?;
     // Rooms go where their people are: all of these are where the rooms' owners are, so that they stay there.
-    let home = plan.owners.first().and_then(|owner| cluster.region(*owner)).unwrap_or_default().to_owned();
+    let home = plan.owners.first().and_then(|owner| cluster.region(*owner));
+    let home = home.context("nobody runs the rooms")?.to_owned();
     plan.owners.retain(|owner| cluster.region(*owner) == Some(&home));
     let token = cluster.token(&home, &["join", "create"])?;
     let prefix = format!("failover-{:x}", super::log::micros());
