@@ -29,6 +29,8 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 const DEVICE: &str = "far";
 const TABLE: &str = "100";
 
+/// What makes network devices of programs; absent in some containers.
+const TUN: &str = "/dev/net/tun";
 /// What a NAT's other side has.
 const INSIDE: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 const BEHIND: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 2);
@@ -57,6 +59,10 @@ impl Wan {
         }
         if !Path::new(PYTHON).exists() {
             eprintln!("SKIPPED: this test holds packets up by {PYTHON}, which is not installed");
+            return None;
+        }
+        if !Path::new(TUN).exists() {
+            eprintln!("SKIPPED: this test needs {TUN} (modprobe tun)");
             return None;
         }
         let router = Namespace::new(ROUTER);
