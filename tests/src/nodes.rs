@@ -3,10 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::netns::eventually;
 use crate::process::{Process, WITHIN, binary, run};
 
 /// A UDP port of loopback that nobody has, of those that systems do not hand out by themselves: so it is
@@ -191,23 +191,12 @@ impl Node {
     /// # Panics
     /// When it never is.
     pub fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let begin = Instant::now();
-        loop {
-            let said = self.cluster(&["--json", "status"]);
-            if let Ok(status) = serde_json::from_str(&said.out)
-                && holds(&status)
-            {
-                return status;
-            }
-            assert!(
-                begin.elapsed() < WITHIN,
-                "never {what}: {}{}\n{}",
-                said.out,
-                said.error,
-                self.process.stderr.text()
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let mut last = None;
+        let status = eventually(WITHIN, || {
+            let said = last.insert(self.cluster(&["--json", "status"]));
+            serde_json::from_str(&said.out).ok().filter(&holds)
+        });
+        status.unwrap_or_else(|| panic!("never {what}: {last:?}\n{}", self.process.stderr.text()))
     }
 }
 

@@ -152,26 +152,26 @@ fn a_cut_uplink_moves_nobody(fleet: &mut Fleet, call: &Call) {
 }
 
 fn a_firewalled_edge_is_left(fleet: &mut Fleet, call: &Call) {
-    let before = Call::edge(&call.ada, "Grace");
-    call.watch();
-    fleet.edge(&before).firewall();
-    let gap = call.until_moved((&call.ada, "Grace"), &before);
-    let edge = Call::edge(&call.ada, "Grace");
-    eprintln!("{before} firewalled: pictures stood still for {gap:?}, then went over {edge}");
-    assert!(gap > Duration::from_secs(1), "its edge was out of reach, yet the picture moved: {gap:?}");
-    assert!(gap < AGAIN, "{gap:?}");
+    let before =
+        another_edge_serves(call, (&call.ada, "Grace"), "firewalled", |edge| fleet.edge(edge).firewall());
     fleet.edge(&before).host.heal();
 }
 
 fn an_edge_that_is_killed_is_replaced(fleet: &mut Fleet, call: &Call) {
-    let before = Call::edge(&call.grace, "Ada");
+    another_edge_serves(call, (&call.grace, "Ada"), "killed", |edge| fleet.edge(edge).kill());
+}
+
+/// Strikes the edge of somebody's picture, and waits until it comes over another. Which was struck.
+fn another_edge_serves(call: &Call, of: (&CallPage, &str), what: &str, strike: impl FnOnce(&str)) -> String {
+    let before = Call::edge(of.0, of.1);
     call.watch();
-    fleet.edge(&before).kill();
-    let gap = call.until_moved((&call.grace, "Ada"), &before);
-    let edge = Call::edge(&call.grace, "Ada");
-    eprintln!("{before} killed: pictures stood still for {gap:?}, then went over {edge}");
-    assert!(gap > Duration::from_secs(1), "its edge was gone, yet the picture moved: {gap:?}");
+    strike(&before);
+    let gap = call.until_moved(of, &before);
+    let edge = Call::edge(of.0, of.1);
+    eprintln!("{before} {what}: pictures stood still for {gap:?}, then went over {edge}");
+    assert!(gap > Duration::from_secs(1), "its edge was {what}, yet the picture moved: {gap:?}");
     assert!(gap < AGAIN, "{gap:?}");
+    before
 }
 
 /// Kicks Ada, whose page can be told nothing: what ends is ended by others. When her picture of Grace stood still.

@@ -8,10 +8,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chappe_tests::acme::{Behaviour, FakeAcme};
 use chappe_tests::http::request;
+use chappe_tests::netns::eventually;
 use chappe_tests::nodes::Node;
 use chappe_tests::process::{Process, WITHIN, binary};
 use chappe_tests::turn::Turn;
@@ -71,17 +72,15 @@ fn connect(fake: &FakeAcme, name: &str, at: SocketAddr) -> std::io::Result<Strea
 
 /// Opens one that is shown this certificate: the files are followed, and no event tells of it.
 fn shown(fake: &FakeAcme, name: &str, at: SocketAddr, wanted: &CertificateDer<'_>) -> Stream {
-    let begin = Instant::now();
-    loop {
-        let opened = connect(fake, name, at);
-        if let Ok(stream) = &opened
-            && stream.conn.peer_certificates().unwrap()[0] == *wanted
-        {
-            return opened.unwrap();
+    let mut refused = None;
+    let opened = eventually(WITHIN, || match connect(fake, name, at) {
+        Ok(stream) => (stream.conn.peer_certificates().unwrap()[0] == *wanted).then_some(stream),
+        Err(error) => {
+            refused = Some(error);
+            None
         }
-        assert!(begin.elapsed() < WITHIN, "another certificate, or none: {:?}", opened.err());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    });
+    opened.unwrap_or_else(|| panic!("another certificate, or none: {refused:?}"))
 }
 
 /// Somebody in a room.
@@ -239,7 +238,8 @@ fn an_edge_gets_a_certificate_by_tls_and_renews_it_under_its_clients() {
     assert!(told.contains("a listener does not answer"), "{told}");
     let mut person =
         Joined::over(&format!("ws://{}/v1/signal", node.http), TcpStream::connect(node.http).unwrap());
-    assert!(!person.has_turns());
+    // What the edge has found its node knows by the next report.
+    eventually(WITHIN, || (!person.has_turns()).then_some(())).expect("not handed out");
 
     fake.names().set("turn.test", None, Some(at));
     let first = fake.until("a certificate", |seen| !seen.issued.is_empty()).issued[0].clone();
@@ -253,11 +253,8 @@ fn an_edge_gets_a_certificate_by_tls_and_renews_it_under_its_clients() {
     assert_eq!((seen.accounts, seen.replaced), (1, 0));
     assert_eq!(seen.wrong, Vec::<String>::new());
     is_private(&Path::new(identity).join("acme"), &edge.stderr.text());
-    let begin = Instant::now();
-    while !person.has_turns() {
-        assert!(begin.elapsed() < WITHIN, "never handed out: {}", edge.stderr.text());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let handed_out = eventually(WITHIN, || person.has_turns().then_some(()));
+    assert!(handed_out.is_some(), "never handed out: {}", edge.stderr.text());
 }
 
 /// An edge of its own, with this beside its listeners.
