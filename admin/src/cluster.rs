@@ -4,17 +4,15 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Bytes, Data, Json, Path, ServiceConfig};
-use chappe_proto::id::{EdgeId, InvitationId, NodeId, Region};
+use chappe_proto::id::{InvitationId, NodeId, Region};
 use chappe_proto::limits::INVITATION_TTL_MAX;
-use chappe_proto::registry::NodeState;
 use chappe_proto::registry::profile::ProfileName;
-use data_encoding::BASE64;
+use chappe_proto::registry::{InvitedEdge, NodeState};
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Operator;
 use crate::control::{
-    ClusterStatus, EdgeIdentity, Event, Fault, Invitation, InvitationStatus, InvitationWish, Member,
-    NodeChange,
+    ClusterStatus, Event, Fault, Invitation, InvitationStatus, InvitationWish, Member, NodeChange,
 };
 use crate::health::Health;
 use crate::problem::Problem;
@@ -37,7 +35,6 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .route("/cluster/invitations/{id}", web::delete().to(remove_invitation))
         .route("/cluster/authority/rotate", web::post().to(rotate))
         .route("/cluster/backup", web::get().to(backup::serve))
-        .route("/edges/{edge}/certificate", web::post().to(edge_certificate))
         .route("/nodes", web::get().to(nodes))
         .route("/nodes/{node}", web::get().to(node))
         .route("/nodes/{node}", web::delete().to(remove))
@@ -220,6 +217,8 @@ async fn invitations(_: Operator, mount: Data<Mount>) -> Json<Vec<InvitationStat
 #[serde(deny_unknown_fields)]
 struct Wish {
     region: Option<Region>,
+    /// That the token is for an edge: `{}` for any new one, `{"name": …}` for that one.
+    edge: Option<InvitedEdge>,
     ttl_secs: Option<u64>,
 }
 
@@ -231,9 +230,14 @@ async fn invite(operator: Operator, mount: Data<Mount>, body: Bytes) -> Result<H
         return Err(Problem::Field { field: "ttl_secs", fix });
     }
     let place = wish.region.as_ref().map_or_else(String::new, |region| format!(" in {region}"));
-    let note = operator.note(&format!("invited a node{place}"));
-    let invitation: Invitation =
-        mount.cluster.invite(InvitationWish { region: wish.region, ttl }, note).await?;
+    let whom = match &wish.edge {
+        None => "a node".to_owned(),
+        Some(InvitedEdge { name: None }) => "an edge".to_owned(),
+        Some(InvitedEdge { name: Some(name) }) => format!("the edge {name}"),
+    };
+    let note = operator.note(&format!("invited {whom}{place}"));
+    let wish = InvitationWish { region: wish.region, edge: wish.edge, ttl };
+    let invitation: Invitation = mount.cluster.invite(wish, note).await?;
     // Told this once, and kept by nobody on the way.
     Ok(HttpResponse::Created().insert_header(("Cache-Control", "no-store")).json(invitation))
 }
@@ -260,34 +264,6 @@ struct Rotated {
 async fn rotate(operator: Operator, mount: Data<Mount>) -> Result<Json<Rotated>, Problem> {
     let note = operator.note("rotated the certificate authority");
     Ok(Json(Rotated { authority: mount.cluster.authority_rotate(note).await? }))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NewKey {
-    /// SubjectPublicKeyInfo in DER, in Base64.
-    public_key: String,
-}
-
-/// The longest public key that is read, in bytes: RSA with 4096 bits takes 550.
-const PUBLIC_KEY_MAX: usize = 1024;
-
-async fn edge_certificate(
-    operator: Operator,
-    mount: Data<Mount>,
-    path: Path<String>,
-    body: Bytes,
-) -> Result<Json<EdgeIdentity>, Problem> {
-    let edge = EdgeId::new(&path).map_err(|bad| Problem::Field { field: "edge", fix: bad.to_string() })?;
-    let NewKey { public_key } = read(&body)?;
-    let key =
-        BASE64.decode(public_key.as_bytes()).ok().filter(|key| (1..=PUBLIC_KEY_MAX).contains(&key.len()));
-    let key = key.ok_or_else(|| Problem::Field {
-        field: "public_key",
-        fix: "the SubjectPublicKeyInfo in DER, in Base64".to_owned(),
-    })?;
-    let note = operator.note(&format!("issued a certificate for the edge {edge}"));
-    Ok(Json(mount.cluster.edge_certify(edge, key, note).await?))
 }
 
 #[derive(Deserialize)]
@@ -331,30 +307,7 @@ mod tests {
 
     use super::*;
     use crate::control::MemberRole;
-    use crate::memory::{Memory, backup_bytes};
-
-    async fn bytes(memory: &Arc<Memory>, method: Method, path: &str, body: Value) -> (StatusCode, Bytes) {
-        let mount = Mount::new(Arc::clone(memory) as Arc<dyn crate::Cluster>, Secret(b"right".to_vec()));
-        let app = test::init_service(App::new().configure(|config| mount.configure(config))).await;
-        let mut request = test::TestRequest::with_uri(&format!("/admin/api/v1{path}")).method(method);
-        request = request.insert_header(("Authorization", "Bearer right"));
-        if !body.is_null() {
-            request = request.set_json(body);
-        }
-        let answer = test::call_service(&app, request.to_request()).await;
-        (answer.status(), test::read_body(answer).await)
-    }
-
-    async fn ask(memory: &Arc<Memory>, method: Method, path: &str, body: Value) -> (u16, Value) {
-        let (status, body) = bytes(memory, method, path, body).await;
-        (status.as_u16(), serde_json::from_slice(&body).unwrap_or(Value::Null))
-    }
-
-    async fn refused(memory: &Arc<Memory>, method: Method, path: &str, body: Value) -> String {
-        let (status, answer) = ask(memory, method, path, body).await;
-        assert!(status >= 400, "{status}: {answer}");
-        format!("{status} {}", answer["detail"].as_str().unwrap())
-    }
+    use crate::memory::{Memory, ask, backup_bytes, bytes, refused};
 
     #[actix_rt::test]
     async fn every_route_is_for_the_operator() {
@@ -372,7 +325,14 @@ mod tests {
             (Method::DELETE, "/cluster/invitations/i0"),
             (Method::POST, "/cluster/authority/rotate"),
             (Method::GET, "/cluster/backup"),
+            (Method::GET, "/edges"),
+            (Method::GET, "/edges/e"),
+            (Method::DELETE, "/edges/e"),
             (Method::POST, "/edges/e/certificate"),
+            (Method::POST, "/edges/e/drain"),
+            (Method::POST, "/edges/e/resume"),
+            (Method::PUT, "/edges/e/weight"),
+            (Method::POST, "/edges/e/forget"),
             (Method::GET, "/nodes"),
             (Method::GET, "/nodes/1"),
             (Method::DELETE, "/nodes/1"),
@@ -500,7 +460,12 @@ mod tests {
         assert!(refused(&memory, Method::DELETE, &path, Value::Null).await.starts_with("404"));
         let told = refused(&memory, Method::DELETE, "/cluster/invitations/x", Value::Null).await;
         assert!(told.starts_with("400 invitation: its id"), "{told}");
+        let wish = json!({ "edge": { "name": "edge-eu" } });
+        assert_eq!(ask(&memory, Method::POST, "/cluster/invitations", wish).await.0, 201);
+        let (_, kept) = ask(&memory, Method::GET, "/cluster/invitations", Value::Null).await;
+        assert_eq!(kept[0]["edge"], json!({ "name": "edge-eu" }));
         for (wish, told) in [
+            (json!({ "edge": { "name": "a b" } }), "body:"),
             (json!({ "ttl_secs": 0 }), "ttl_secs: 1 to 2592000"),
             (json!({ "ttl_secs": 999_999_999 }), "ttl_secs: 1 to 2592000"),
             (json!({ "region": "a b" }), "body:"),

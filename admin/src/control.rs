@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chappe_proto::id::{ClusterId, EdgeId, Generation, Index, InvitationId, NodeId, Region};
+use chappe_proto::mesh::uplink::{Health, Listener, RelayRange};
 use chappe_proto::registry::profile::ProfileName;
-use chappe_proto::registry::{NodeState, Note, Refusal};
+use chappe_proto::registry::{EdgeState, InvitedEdge, NodeState, Note, Refusal};
 use chappe_proto::time::Unix;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,12 @@ pub trait Control: Send + Sync + 'static {
     fn profile_set(&self, profile: ProfileName, note: Note) -> Answer<'_, Result<(), Fault>>;
     /// So many voters are wanted: 3 or 5.
     fn voters_set(&self, wanted: u8, note: Note) -> Answer<'_, Result<(), Fault>>;
+    /// The edges by name, removed ones included: what operators decided, and how each was last heard.
+    fn edges(&self) -> Answer<'_, Vec<EdgeReport>>;
+    /// An edge drains, takes allocations again, or is refused from now on; its part of the sessions is another one.
+    fn edge_set(&self, edge: EdgeId, change: EdgeChange, note: Note) -> Answer<'_, Result<(), Fault>>;
+    /// A removed edge is forgotten: its name may come again.
+    fn edge_forget(&self, edge: EdgeId, note: Note) -> Answer<'_, Result<(), Fault>>;
     /// A certificate for an edge's public key (SubjectPublicKeyInfo in DER).
     fn edge_certify(
         &self,
@@ -235,8 +242,11 @@ pub struct AuthorityStatus {
 pub struct InvitationStatus {
     /// Its id, which is no secret.
     pub id: InvitationId,
-    /// The region in which the node must stand, where one was asked for.
+    /// The region in which the node or edge must stand, where one was asked for.
     pub region: Option<Region>,
+    /// That it is for an edge, and for which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<InvitedEdge>,
     /// When it ends.
     pub until: Unix,
 }
@@ -244,8 +254,10 @@ pub struct InvitationStatus {
 /// What invitation is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvitationWish {
-    /// The region in which the node must stand.
+    /// The region in which the node or edge must stand.
     pub region: Option<Region>,
+    /// That it is for an edge, and for which.
+    pub edge: Option<InvitedEdge>,
     /// How long it is good.
     pub ttl: Duration,
 }
@@ -259,6 +271,62 @@ pub struct Invitation {
     pub token: String,
     /// When it ends.
     pub until: Unix,
+}
+
+/// An edge: what it offers, what operators decided of it, and how it was last heard.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EdgeReport {
+    /// Its name.
+    pub edge: EdgeId,
+    /// Where it stands.
+    pub region: Region,
+    /// Latitude and longitude in degrees, where known.
+    pub coordinates: Option<(f64, f64)>,
+    /// Its build; empty where it has joined and not served yet.
+    pub build: String,
+    /// What was decided of it.
+    pub state: EdgeState,
+    /// Its part of the sessions near it, relative to others'.
+    pub weight: u16,
+    /// When it was first seen.
+    pub since: Unix,
+    /// What clients can reach.
+    pub listeners: Vec<Listener>,
+    /// Where relayed addresses come from.
+    pub relays: Vec<RelayRange>,
+    /// Allocations that it takes at most.
+    pub capacity: u32,
+    /// Whether it is heard.
+    pub alive: bool,
+    /// Milliseconds since it was last heard by any node; none where the node that answers knows of no report.
+    pub heard_ms: Option<u64>,
+    /// The nodes that it reports to, of those that answer.
+    pub nodes: Vec<NodeId>,
+    /// Its last report.
+    pub health: Option<Health>,
+}
+
+/// What changes of an edge; none leaves it as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EdgeChange {
+    /// What is decided of it.
+    pub state: Option<EdgeState>,
+    /// Its part of the sessions near it.
+    pub weight: Option<u16>,
+}
+
+impl EdgeChange {
+    /// Another state.
+    #[must_use]
+    pub const fn to(state: EdgeState) -> Self {
+        Self { state: Some(state), weight: None }
+    }
+
+    /// Another weight.
+    #[must_use]
+    pub const fn weighing(weight: u16) -> Self {
+        Self { state: None, weight: Some(weight) }
+    }
 }
 
 /// What an edge needs to link itself with the cluster, beside its private key.

@@ -6,6 +6,7 @@ mod auth;
 mod backup;
 mod cluster;
 pub mod control;
+mod edges;
 pub mod health;
 #[cfg(test)]
 mod memory;
@@ -172,6 +173,12 @@ impl Mount {
     /// Adds the routes under `/admin/api/v1`.
     pub fn configure(&self, config: &mut ServiceConfig) {
         let scope = web::scope("/admin/api/v1").app_data(web::Data::new(self.clone()));
-        config.service(scope.configure(api::routes).configure(turn::routes).configure(cluster::routes));
+        config.service(
+            scope
+                .configure(api::routes)
+                .configure(turn::routes)
+                .configure(cluster::routes)
+                .configure(edges::routes),
+        );
     }
 }

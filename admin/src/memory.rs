@@ -3,26 +3,50 @@
 
 use std::collections::BTreeMap;
 use std::io::{Seek, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::Bytes;
+use actix_web::{App, test};
 use chappe_proto::id::{ClusterId, EdgeId, Generation, Index, InvitationId, NodeId, PeerId, Region, RoomKey};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::registry::profile::ProfileName;
-use chappe_proto::registry::{Command, Entry, NodeState, Note, Refusal, State, Thing};
+use chappe_proto::registry::{Command, EdgeState, Entry, NodeState, Note, Refusal, State, Thing};
 use chappe_proto::time::Unix;
+use serde_json::Value;
 
 use crate::control::{
-    AuthorityStatus, Backup, ClusterStatus, EdgeIdentity, Event, Fault, Invitation, InvitationStatus,
-    InvitationWish, Member, MemberOwn, MemberRole, NodeChange,
+    AuthorityStatus, Backup, ClusterStatus, EdgeChange, EdgeIdentity, EdgeReport, Event, Fault, Invitation,
+    InvitationStatus, InvitationWish, Member, MemberOwn, MemberRole, NodeChange,
 };
-use crate::{Answer, Changed, Cluster, Control, Kicked, Overview, Peer, Registry, Unavailable};
+use crate::{Answer, Changed, Cluster, Control, Kicked, Mount, Overview, Peer, Registry, Unavailable};
 
 /// The registry, and the cluster.
-pub(crate) struct Memory(Mutex<State>, pub(crate) Mutex<ClusterStatus>);
+pub(crate) struct Memory(Mutex<State>, pub(crate) Mutex<ClusterStatus>, Mutex<Vec<EdgeReport>>);
 
 impl Default for Memory {
     fn default() -> Self {
-        Self(Mutex::default(), Mutex::new(three_nodes()))
+        Self(Mutex::default(), Mutex::new(three_nodes()), Mutex::new(vec![an_edge()]))
+    }
+}
+
+/// One that is well.
+fn an_edge() -> EdgeReport {
+    EdgeReport {
+        edge: EdgeId::new("edge-eu").unwrap(),
+        region: Region::new("eu").unwrap(),
+        coordinates: None,
+        build: "0.1.0".to_owned(),
+        state: EdgeState::Admitted,
+        weight: 100,
+        since: Unix::from_secs(1),
+        listeners: Vec::new(),
+        relays: Vec::new(),
+        capacity: 100,
+        alive: true,
+        heard_ms: Some(0),
+        nodes: vec![NodeId(1)],
+        health: None,
     }
 }
 
@@ -139,7 +163,7 @@ impl Control for Memory {
     fn invite(&self, wish: InvitationWish, note: Note) -> Answer<'_, Done<Invitation>> {
         self.decide(note, |status| {
             let (id, until) = (InvitationId::from_random([3; 15]), Unix::default() + wish.ttl);
-            status.invitations.push(InvitationStatus { id, region: wish.region, until });
+            status.invitations.push(InvitationStatus { id, region: wish.region, edge: wish.edge, until });
             Ok(Invitation { token: "chappe-join-secret".to_owned(), id, until })
         })
     }
@@ -171,6 +195,27 @@ impl Control for Memory {
     fn voters_set(&self, wanted: u8, note: Note) -> Answer<'_, Done<()>> {
         self.decide(note, |status| {
             status.voters_wanted = wanted;
+            Ok(())
+        })
+    }
+
+    fn edges(&self) -> Answer<'_, Vec<EdgeReport>> {
+        Box::pin(async { self.2.lock().unwrap_or_else(PoisonError::into_inner).clone() })
+    }
+
+    fn edge_set(&self, edge: EdgeId, change: EdgeChange, note: Note) -> Answer<'_, Done<()>> {
+        self.decide(note, |_| {
+            let mut edges = self.2.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = edges.iter_mut().find(|held| held.edge == edge).ok_or(Fault::NotThere("edge"))?;
+            held.state = change.state.unwrap_or(held.state);
+            held.weight = change.weight.unwrap_or(held.weight);
+            Ok(())
+        })
+    }
+
+    fn edge_forget(&self, edge: EdgeId, note: Note) -> Answer<'_, Done<()>> {
+        self.decide(note, |_| {
+            self.2.lock().unwrap_or_else(PoisonError::into_inner).retain(|held| held.edge != edge);
             Ok(())
         })
     }
@@ -285,4 +330,33 @@ impl Cluster for Memory {
     fn turn_peers_set(&self, peers: PeerPolicy, note: Note) -> Answer<'_, Changed> {
         self.change(Command::PeersSet(peers), note)
     }
+}
+
+/// Asks the API of a cluster in memory, as its operator.
+pub(crate) async fn bytes(
+    memory: &Arc<Memory>,
+    method: Method,
+    path: &str,
+    body: Value,
+) -> (StatusCode, Bytes) {
+    let mount = Mount::new(Arc::clone(memory) as Arc<dyn Cluster>, Secret(b"right".to_vec()));
+    let app = test::init_service(App::new().configure(|config| mount.configure(config))).await;
+    let mut request = test::TestRequest::with_uri(&format!("/admin/api/v1{path}")).method(method);
+    request = request.insert_header(("Authorization", "Bearer right"));
+    if !body.is_null() {
+        request = request.set_json(body);
+    }
+    let answer = test::call_service(&app, request.to_request()).await;
+    (answer.status(), test::read_body(answer).await)
+}
+
+pub(crate) async fn ask(memory: &Arc<Memory>, method: Method, path: &str, body: Value) -> (u16, Value) {
+    let (status, body) = bytes(memory, method, path, body).await;
+    (status.as_u16(), serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+pub(crate) async fn refused(memory: &Arc<Memory>, method: Method, path: &str, body: Value) -> String {
+    let (status, answer) = ask(memory, method, path, body).await;
+    assert!(status >= 400, "{status}: {answer}");
+    format!("{status} {}", answer["detail"].as_str().unwrap())
 }

@@ -47,7 +47,8 @@ pub(crate) fn cpu() -> Duration {
     read(ClockId::ProcessCPUTime)
 }
 
-fn wall() -> Unix {
+/// The wall clock.
+pub(crate) fn wall() -> Unix {
     Unix(read(ClockId::Realtime))
 }
 

@@ -20,6 +20,7 @@ use crate::listener::{Certificates, TcpListener, UdpListener};
 use crate::probe::{self, Probed};
 use crate::stats::Stats;
 use crate::token::{Ready, token};
+use crate::uplink::Keep;
 use crate::{StartError, relay, uplink};
 
 /// The loop answers a question within this, unless it is stuck.
@@ -33,6 +34,8 @@ pub struct Edge {
     driver: Handle,
     health: Arc<Health>,
     stop: watch::Sender<bool>,
+    /// Why its cluster has it no more.
+    removed: watch::Sender<Option<String>>,
     /// The number of the credentials in force, where it runs alone.
     alone: Option<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
@@ -95,10 +98,13 @@ impl Edge {
         };
         let looped = Driver::new(poll, commands, server, udp, tcp).map_err(StartError::system("polling"))?;
         let (stop, stopped) = watch::channel(false);
+        let removed = watch::Sender::new(None);
         let health = Arc::new(Health::default());
         let side = Side {
             uplink: match config.source {
-                Source::Uplink(uplink) => Some((uplink.nodes, uplink.tls.client()?)),
+                Source::Uplink(uplink) => {
+                    Some((uplink.nodes, uplink::Identity::new(uplink.tls)?, uplink.keep))
+                }
                 Source::Standalone(_) => None,
             },
             probed,
@@ -108,9 +114,10 @@ impl Edge {
             driver: driver.clone(),
             health: health.clone(),
             stopped,
+            removed: removed.clone(),
         };
         let alone = view.map(|view| AtomicU64::new(view.index.0));
-        let mut edge = Self { bound, hello, driver, health, stop, alone, threads: Vec::new() };
+        let mut edge = Self { bound, hello, driver, health, stop, removed, alone, threads: Vec::new() };
         edge.spawn("chappe-edge", move || looped.run())?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -181,6 +188,19 @@ impl Edge {
         })
     }
 
+    /// Ends when operators have removed the edge from its cluster, with the reason in words: it is not to come back
+    /// as who it was, and its uplinks are down.
+    pub fn removed(&self) -> impl Future<Output = String> + Send + use<> {
+        let mut removed = self.removed.subscribe();
+        async move {
+            if removed.wait_for(Option::is_some).await.is_err() {
+                std::future::pending::<()>().await; // the edge itself has ended
+            }
+            let why = removed.borrow().clone();
+            why.unwrap_or_default()
+        }
+    }
+
     /// Stops: says goodbye to the nodes, closes every socket, and waits until both threads have ended.
     pub fn stop(mut self) {
         self.end();
@@ -204,7 +224,7 @@ impl Drop for Edge {
 
 /// What the thread beside the loop's does.
 struct Side {
-    uplink: Option<(Vec<uplink::Node>, quinn::ClientConfig)>,
+    uplink: Option<(Vec<uplink::Node>, uplink::Identity, Option<Arc<dyn Keep>>)>,
     probed: Vec<Probed>,
     certificates: Certificates,
     hello: EdgeHello,
@@ -212,18 +232,19 @@ struct Side {
     driver: Handle,
     health: Arc<Health>,
     stopped: watch::Receiver<bool>,
+    removed: watch::Sender<Option<String>>,
 }
 
 impl Side {
     fn run(self, runtime: &tokio::runtime::Runtime) {
-        let Self { uplink, probed, certificates, hello, realm, driver, health, stopped } = self;
+        let Self { uplink, probed, certificates, hello, realm, driver, health, stopped, removed } = self;
         tokio::task::LocalSet::new().block_on(runtime, async {
             let follow = certificates.follow(stopped.clone());
             let probes = probe::run(probed, health.clone(), stopped.clone());
             match uplink {
-                Some((nodes, tls)) => {
-                    let applied = std::cell::RefCell::new(Index::default());
-                    let shared = uplink::Shared { nodes, tls, hello, realm, driver, health, applied };
+                Some((nodes, identity, keep)) => {
+                    let about = (hello, realm);
+                    let shared = uplink::Shared::new(nodes, (identity, keep), about, driver, health, removed);
                     tokio::join!(follow, probes, uplink::run(shared, stopped));
                 }
                 None => {

@@ -35,4 +35,4 @@ pub use edge::{Edge, NotSet, Stuck};
 pub use error::{CertificateError, StartError};
 pub use health::Status;
 pub use stats::{SocketCounters, Stats};
-pub use uplink::{LinkState, Node, Tls, TlsError, Uplink};
+pub use uplink::{Keep, LinkState, Node, Tls, TlsError, Uplink};

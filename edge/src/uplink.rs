@@ -1,49 +1,75 @@
 //! The uplink: QUIC connections to nodes of the cluster (`chappe_proto::mesh::uplink`).
 //!
-//! An edge holds [`UPLINKS`] of them where it knows as many nodes, and replaces one that breaks by one
-//! to the next node. What they bring goes to the loop; while there is none the loop goes on with what it
-//! has.
+//! An edge holds [`UPLINKS`] of them where it knows as many nodes, in different regions where it can, and
+//! replaces one that breaks by one to another node; to a better node it comes back lazily. What they bring goes to
+//! the loop; while there is none the loop goes on with what it has.
 
+mod choose;
+mod done;
 mod frames;
+mod identity;
 mod link;
 mod tls;
 
+pub(crate) use identity::Identity;
+pub use identity::Keep;
 pub use tls::{Tls, TlsError};
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chappe_proto::id::{Index, NodeId};
+use chappe_proto::id::{Index, NodeId, Region};
 use chappe_proto::limits::UPLINKS;
 use chappe_proto::mesh::uplink::EdgeHello;
+use chappe_proto::time::Mono;
+use tokio::sync::{Notify, watch};
 
+use self::choose::Nodes;
+use self::done::Done;
+use self::identity::Keeper;
+use self::link::LinkError;
+use crate::clock;
 use crate::command::Handle;
 use crate::health::Health;
 
-/// The first pause before another attempt; each failure doubles it.
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
-/// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Whether there is a better pair of nodes is looked at this often.
+const LAZILY: Duration = Duration::from_secs(20);
+/// A node that was better all along, or is again, is gone back to once it has been calm for this long.
+const CALM: Duration = Duration::from_secs(60);
 
 /// Which nodes an edge reports to, and by which certificates.
 #[derive(Debug)]
 pub struct Uplink {
-    /// The nodes, best first.
+    /// The nodes that it begins with, best first; the feed tells it the others.
     pub nodes: Vec<Node>,
     /// Certificates and keys.
     pub tls: Tls,
+    /// Where it keeps what it learns: nodes, authorities, its renewed certificate.
+    pub keep: Option<Arc<dyn Keep>>,
 }
 
 /// A node as an edge reaches it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
+    /// Its id, where that is known.
+    pub id: Option<NodeId>,
+    /// Where it stands, where that is known.
+    pub region: Option<Region>,
     /// The address of its QUIC endpoint.
     pub address: SocketAddr,
     /// The name in its certificate.
     pub name: String,
+}
+
+impl Node {
+    /// One of which nothing is known but its address and the name in its certificate.
+    #[must_use]
+    pub const fn at(address: SocketAddr, name: String) -> Self {
+        Self { id: None, region: None, address, name }
+    }
 }
 
 /// How an uplink is.
@@ -73,64 +99,152 @@ pub enum LinkState {
 
 /// What all uplinks of an edge share.
 pub(crate) struct Shared {
-    pub(crate) nodes: Vec<Node>,
-    pub(crate) tls: quinn::ClientConfig,
-    pub(crate) hello: EdgeHello,
-    pub(crate) realm: String,
-    pub(crate) driver: Handle,
-    pub(crate) health: Arc<Health>,
+    nodes: RefCell<Nodes>,
+    identity: RefCell<Identity>,
+    keep: Option<Rc<Keeper>>,
+    hello: EdgeHello,
+    realm: String,
+    driver: Handle,
+    health: Arc<Health>,
     /// The last feed number in force.
-    pub(crate) applied: RefCell<Index>,
+    applied: RefCell<Index>,
+    done: RefCell<Done>,
+    /// When a new certificate was asked for last.
+    asked_at: Cell<Option<Mono>>,
+    /// Which node each uplink is with, or on its way to; and whether it has said hello.
+    held: RefCell<[Option<(Node, bool)>; UPLINKS]>,
+    /// Nodes, authorities or the certificate are others.
+    changed: Notify,
+    /// Why the cluster has this edge no more.
+    removed: watch::Sender<Option<String>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        nodes: Vec<Node>,
+        (identity, keep): (Identity, Option<Arc<dyn Keep>>),
+        (hello, realm): (EdgeHello, String),
+        driver: Handle,
+        health: Arc<Health>,
+        removed: watch::Sender<Option<String>>,
+    ) -> Self {
+        Self {
+            nodes: RefCell::new(Nodes::new(nodes, hello.region.clone())),
+            identity: RefCell::new(identity),
+            keep: keep.map(Keeper::new),
+            hello,
+            realm,
+            driver,
+            health,
+            applied: RefCell::default(),
+            done: RefCell::default(),
+            asked_at: Cell::default(),
+            held: RefCell::default(),
+            changed: Notify::new(),
+            removed,
+        }
+    }
+
+    /// The nodes of the other uplinks.
+    fn others(&self, slot: usize) -> Vec<Node> {
+        let held = self.held.borrow();
+        let others = held.iter().enumerate().filter(|(at, _)| *at != slot);
+        others.filter_map(|(_, held)| held.as_ref().map(|(node, _)| node.clone())).collect()
+    }
+
+    /// Whether another uplink is with this node.
+    fn is_taken(&self, slot: usize, node: &Node) -> bool {
+        let same = |other: &Node| other.address == node.address || (node.id.is_some() && other.id == node.id);
+        self.others(slot).iter().any(same)
+    }
+
+    /// The node to link to next, and from when on. The second uplink takes no node from the first.
+    fn next(&self, slot: usize) -> Option<(Node, Mono)> {
+        let nodes = self.nodes.borrow();
+        if slot > 0 && slot >= nodes.len() {
+            return None;
+        }
+        nodes.next(clock::mono(), &self.others(slot))
+    }
+
+    /// Whether every other uplink stands, where there are nodes enough.
+    fn others_stand(&self, slot: usize) -> bool {
+        if self.nodes.borrow().len() < 2 {
+            return true;
+        }
+        let held = self.held.borrow();
+        let mut others = held.iter().enumerate().filter(|(at, _)| *at != slot);
+        others.all(|(_, held)| held.as_ref().is_some_and(|(_, stands)| *stands))
+    }
+
+    fn hold(&self, slot: usize, held: Option<(Node, bool)>) {
+        if let Some(place) = self.held.borrow_mut().get_mut(slot) {
+            *place = held;
+        }
+    }
 }
 
 /// Keeps the uplinks up until the edge stops.
-pub(crate) async fn run(shared: Shared, stop: tokio::sync::watch::Receiver<bool>) {
+pub(crate) async fn run(shared: Shared, stop: watch::Receiver<bool>) {
     let shared = Rc::new(shared);
-    let slots = UPLINKS.min(shared.nodes.len());
-    let taken = Rc::new(RefCell::new(vec![None; slots]));
-    let links: Vec<_> = (0..slots)
-        .map(|slot| tokio::task::spawn_local(keep(shared.clone(), taken.clone(), slot, stop.clone())))
-        .collect();
+    let links: Vec<_> =
+        (0..UPLINKS).map(|slot| tokio::task::spawn_local(keep(shared.clone(), slot, stop.clone()))).collect();
     for link in links {
         // A link ends with the edge.
         let _ = link.await;
     }
 }
 
-/// Keeps one uplink up, with whichever node answers.
-async fn keep(
-    shared: Rc<Shared>,
-    taken: Rc<RefCell<Vec<Option<usize>>>>,
-    slot: usize,
-    mut stop: tokio::sync::watch::Receiver<bool>,
-) {
-    let mut node = slot;
-    let mut pause = PAUSE_FIRST;
+/// Keeps one uplink up, with whichever node is best.
+async fn keep(shared: Rc<Shared>, slot: usize, mut stop: watch::Receiver<bool>) {
+    let mut removed = shared.removed.subscribe();
     loop {
-        node = next(&taken.borrow(), slot, node, shared.nodes.len());
-        taken.borrow_mut()[slot] = Some(node);
-        let Node { address, .. } = shared.nodes[node];
-        shared.health.link(slot, LinkState::Connecting { address });
-        let ended = link::run(&shared, slot, &shared.nodes[node], &mut stop).await;
-        taken.borrow_mut()[slot] = None;
-        if *stop.borrow() {
+        if *stop.borrow() || removed.borrow().is_some() {
             return;
         }
-        tracing::warn!(%address, reason = %ended.error, "uplink down");
-        shared.health.link(slot, LinkState::Down { address, reason: ended.error.to_string() });
-        pause = if ended.worked { PAUSE_FIRST } else { (pause * 2).min(PAUSE_MAX) };
-        node += 1;
-        tokio::select! {
-            () = tokio::time::sleep(jitter(pause)) => {}
-            _ = stop.changed() => return,
+        let next = shared.next(slot);
+        let rests = match &next {
+            Some((_, from)) => jitter(from.since(clock::mono())),
+            // Until there are more nodes.
+            None => identity::LOOK_EVERY,
+        };
+        if !rests.is_zero() {
+            tokio::select! {
+                () = tokio::time::sleep(rests) => {}
+                () = shared.changed.notified() => continue,
+                _ = stop.changed() => continue,
+                _ = removed.changed() => continue,
+            }
+        }
+        if let Some((node, _)) = next.filter(|(node, _)| !shared.is_taken(slot, node)) {
+            serve(&shared, slot, node, &mut stop).await;
         }
     }
 }
 
-/// The first node from `from` on that no other slot has.
-fn next(taken: &[Option<usize>], slot: usize, from: usize, nodes: usize) -> usize {
-    let others = |node: usize| taken.iter().enumerate().any(|(at, held)| at != slot && *held == Some(node));
-    (from..from + nodes).map(|node| node % nodes).find(|node| !others(*node)).unwrap_or(0)
+/// One link from its beginning to its end.
+async fn serve(shared: &Shared, slot: usize, node: Node, stop: &mut watch::Receiver<bool>) {
+    let address = node.address;
+    shared.hold(slot, Some((node.clone(), false)));
+    shared.health.link(slot, LinkState::Connecting { address });
+    let error = link::run(shared, slot, &node, stop).await;
+    shared.hold(slot, None);
+    match &error {
+        LinkError::Stopping => return,
+        LinkError::Better | LinkError::Renewed => {
+            tracing::info!(%address, reason = %error, "uplink moves");
+        }
+        LinkError::Removed(why) => {
+            shared.removed.send_replace(Some(why.clone()));
+        }
+        _ => {
+            tracing::warn!(%address, reason = %error, "uplink down");
+            shared.nodes.borrow_mut().failed(clock::mono(), address);
+        }
+    }
+    shared.health.link(slot, LinkState::Down { address, reason: error.to_string() });
+    // The other uplink may take what this one has let go of.
+    shared.changed.notify_waiters();
 }
 
 /// Half of `pause` to all of it, so that the edges of a node that died do not come back as one.
@@ -146,18 +260,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_hold_different_nodes() {
-        assert_eq!(next(&[None, None], 0, 0, 3), 0);
-        assert_eq!(next(&[Some(0), None], 1, 0, 3), 1);
-        assert_eq!(next(&[Some(0), None], 1, 3, 3), 1);
-        assert_eq!(next(&[None], 0, 1, 1), 0);
-    }
-
-    #[test]
     fn jitter_stays_within_half_and_all() {
+        let pause = Duration::from_secs(5);
         for _ in 0..100 {
-            let pause = jitter(PAUSE_MAX);
-            assert!((PAUSE_MAX / 2..=PAUSE_MAX).contains(&pause));
+            assert!((pause / 2..=pause).contains(&jitter(pause)));
         }
     }
 }

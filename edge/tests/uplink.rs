@@ -4,12 +4,18 @@
 
 mod support;
 
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chappe_edge::{Config, Edge, LinkState, Source};
+use chappe_edge::{Config, Edge, Keep, LinkState, Source, Uplink};
+use chappe_proto::id::Region;
 use chappe_proto::id::{Index, NodeId, SessionId};
-use chappe_proto::mesh::uplink::{Directive, Down, EdgeChange, EdgeView, Secret, Up};
+use chappe_proto::mesh::uplink::{
+    Certificate, Directive, Down, EdgeChange, EdgeView, NodeAt, REMOVED, Secret, Up,
+};
 use chappe_proto::turn::Transport;
+use rustls::pki_types::CertificateDer;
 use support::node::{Certificates, Server};
 use support::{PATIENCE, listener, standalone, start};
 
@@ -102,8 +108,8 @@ async fn two_nodes_are_linked_to_and_a_third_replaces_one_that_ends() {
     let edge = start(uplinked(&certificates, &[&nodes[0], &nodes[1], &nodes[2]]));
     let (mut first, _) = nodes[0].accept().await;
     let (mut second, _) = nodes[1].accept().await;
-    first.greet().await;
-    second.greet().await;
+    first.greet_as(1).await;
+    second.greet_as(2).await;
     let up = |status: &chappe_edge::Status| {
         status.uplinks.iter().filter(|link| matches!(link, LinkState::Up { .. })).count()
     };
@@ -112,7 +118,7 @@ async fn two_nodes_are_linked_to_and_a_third_replaces_one_that_ends() {
     drop(first);
     first_node.close().await;
     let (mut third, _) = third_node.accept().await;
-    third.greet().await;
+    third.greet_as(3).await;
     until(&edge, |status| up(status) == 2).await;
 }
 
@@ -135,4 +141,119 @@ async fn an_edge_of_another_authority_is_never_up() {
 /// Lets one handshake fail.
 async fn node_refuses(node: &Server) {
     assert!(node.incoming().await.is_err());
+}
+
+/// Tells what it is given to keep.
+#[derive(Debug)]
+struct Told(Mutex<SyncSender<Kept>>);
+
+#[derive(Debug, PartialEq)]
+enum Kept {
+    Certificate(Vec<u8>),
+    Authorities(usize),
+    Nodes(Vec<NodeAt>),
+}
+
+impl Told {
+    fn new() -> (Arc<Self>, Receiver<Kept>) {
+        let (tell, told) = sync_channel(16);
+        (Arc::new(Self(Mutex::new(tell))), told)
+    }
+
+    fn tell(&self, kept: Kept) -> std::io::Result<()> {
+        self.0.lock().unwrap().try_send(kept).map_err(std::io::Error::other)
+    }
+}
+
+impl Keep for Told {
+    fn certificate(&self, certificate: &CertificateDer<'_>) -> std::io::Result<()> {
+        self.tell(Kept::Certificate(certificate.to_vec()))
+    }
+
+    fn authorities(&self, authorities: &[CertificateDer<'_>]) -> std::io::Result<()> {
+        self.tell(Kept::Authorities(authorities.len()))
+    }
+
+    fn nodes(&self, nodes: &[NodeAt]) -> std::io::Result<()> {
+        self.tell(Kept::Nodes(nodes.to_vec()))
+    }
+}
+
+fn keeping(certificates: &Certificates, node: &Server) -> (Config, Receiver<Kept>) {
+    let (keep, told) = Told::new();
+    let uplink = Uplink { keep: Some(keep), ..certificates.uplink(&[node.address()]) };
+    (Config { source: Source::Uplink(uplink), ..standalone("127.0.0.1") }, told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_learns_where_the_nodes_are_and_keeps_that() {
+    let certificates = Certificates::new();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let [first, second] = [(); 2].map(|()| Server::bind(&certificates, any));
+    let (config, told) = keeping(&certificates, &first);
+    let _edge = start(config);
+    let (mut link, _) = first.accept().await;
+    link.greet_as(1).await;
+    let at = |id, server: &Server| NodeAt {
+        node: NodeId(id),
+        region: Region::new("here").unwrap(),
+        addresses: vec![server.address()],
+    };
+    let nodes = vec![at(1, &first), at(2, &second)];
+    let view = EdgeView { index: Index(5), nodes: nodes.clone(), ..EdgeView::default() };
+    link.write(&Down::Snapshot(view)).await;
+    let (mut other, _) = second.accept().await;
+    other.greet_as(2).await;
+    assert_eq!(link.read().await, Up::Applied { index: Index(5) });
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(Kept::Nodes(nodes)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_due_is_made_anew_and_connected_with() {
+    let certificates = Certificates::due();
+    let node = Server::bind(&certificates, "127.0.0.1:0".parse().unwrap());
+    let (config, told) = keeping(&certificates, &node);
+    let _edge = start(config);
+    let (mut link, _) = node.accept().await;
+    link.greet().await;
+    let Up::Certify { public_key } = link.read().await else { panic!("it does not ask") };
+    let fresh = certificates.renewed(&public_key);
+    link.write(&Down::Certified { certificate: Certificate(fresh.to_vec()) }).await;
+    let (again, _) = node.accept().await;
+    let shown = again.connection.peer_identity().unwrap();
+    let shown = shown.downcast::<Vec<CertificateDer<'static>>>().unwrap();
+    assert_eq!(*shown, [fresh.clone()]);
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(Kept::Certificate(fresh.to_vec())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_for_another_key_is_not_taken() {
+    let (certificates, other) = (Certificates::due(), Certificates::due());
+    let node = Server::bind(&certificates, "127.0.0.1:0".parse().unwrap());
+    let (config, told) = keeping(&certificates, &node);
+    let edge = start(config);
+    let (mut link, _) = node.accept().await;
+    link.greet().await;
+    assert!(matches!(link.read().await, Up::Certify { .. }));
+    let foreign = other.uplink(&[]).tls.certificates.remove(0);
+    link.write(&Down::Certified { certificate: Certificate(foreign.to_vec()) }).await;
+    link.write(&view(5)).await;
+    assert_eq!(link.read().await, Up::Applied { index: Index(5) }, "the link stands");
+    assert!(told.try_recv().is_err());
+    edge.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_is_removed_says_why_and_stays_away() {
+    let certificates = Certificates::new();
+    let node = Server::bind(&certificates, "127.0.0.1:0".parse().unwrap());
+    let edge = start(uplinked(&certificates, &[&node]));
+    let removed = edge.removed();
+    let (mut link, _) = node.accept().await;
+    link.greet().await;
+    until(&edge, |status| matches!(status.uplinks[..], [LinkState::Up { .. }])).await;
+    link.connection.close(REMOVED.into(), b"edge edge-1 was removed");
+    let why = tokio::time::timeout(PATIENCE, removed).await.unwrap();
+    assert_eq!(why, "edge edge-1 was removed");
+    edge.stop();
 }

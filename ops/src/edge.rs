@@ -2,10 +2,11 @@
 #![allow(clippy::print_stdout)]
 
 pub(crate) mod identity;
+mod join;
 mod listeners;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use chappe_edge::{Config, Edge, Source};
@@ -19,25 +20,32 @@ use self::identity::Identity;
 use self::listeners::Listeners;
 use crate::acme::Awaited;
 use crate::credentials::Files;
+use crate::exit::Exit;
+use crate::files::Dir;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Serve without a cluster, with the credentials of a file; what changes there is in force within
     /// two seconds.
-    #[arg(long, required_unless_present = "identity", conflicts_with = "identity")]
+    #[arg(long, required_unless_present = "data", conflicts_with = "data")]
     standalone: bool,
-    /// Serve a cluster, as the edge of these files, which `chappe cluster edge` writes.
-    #[arg(long, value_name = "DIRECTORY")]
-    identity: Option<PathBuf>,
-    /// Where it stands, for a cluster to know which clients are near.
-    #[arg(long, value_name = "NAME", default_value = "here")]
-    region: Region,
+    /// Serve a cluster, as the edge of this directory: it joins first, by --join, where the directory is empty.
+    #[arg(long, value_name = "DIRECTORY", visible_alias = "identity")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    join: join::Options,
+    /// Where it stands, for a cluster to know which clients are near, as eu-west; needed to join.
+    #[arg(long, value_name = "NAME", env = "CHAPPE_REGION")]
+    region: Option<Region>,
+    /// Where it stands in degrees, north and east positive, as 52.52,13.4.
+    #[arg(long, value_name = "LAT,LON", value_parser = coordinates, allow_hyphen_values = true)]
+    coordinates: Option<Place>,
     /// The shared secret of TURN REST credentials (`expiry:name`): one a line, all of them valid.
-    #[arg(long, value_name = "FILE", conflicts_with = "identity")]
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
     secret_file: Option<PathBuf>,
     /// Secrets, long-term users, realms of origins and peers, in TOML; `chappe turn key --toml` prints a
     /// user, and `chappe turn import` writes the file from what coturn has.
-    #[arg(long, value_name = "FILE", conflicts_with = "identity")]
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
     credentials: Option<PathBuf>,
     #[command(flatten)]
     listeners: Listeners,
@@ -54,16 +62,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PORT", default_value_t = 65535)]
     max_port: u16,
     /// The realm of the long-term credential mechanism; a cluster has its own.
-    #[arg(long, value_name = "NAME", default_value = "chappe", conflicts_with = "identity")]
+    #[arg(long, value_name = "NAME", default_value = "chappe", conflicts_with = "data")]
     realm: String,
     /// Answer the Binding requests of RFC 3489 too, which old phones still send.
     #[arg(long)]
     classic_stun: bool,
     /// Peers that may be reached although their addresses are private or special, as 10.0.0.0/8.
-    #[arg(long, value_name = "CIDR", conflicts_with = "identity")]
+    #[arg(long, value_name = "CIDR", conflicts_with = "data")]
     allow_peer: Vec<IpNet>,
     /// Peers that may not be reached.
-    #[arg(long, value_name = "CIDR", conflicts_with = "identity")]
+    #[arg(long, value_name = "CIDR", conflicts_with = "data")]
     deny_peer: Vec<IpNet>,
     /// Allocations at most.
     #[arg(long, value_name = "NUMBER", default_value_t = 16_384)]
@@ -113,24 +121,49 @@ fn rate(text: &str) -> Result<u64, String> {
     Ok(rate)
 }
 
+/// Latitude and longitude in degrees.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Place(f64, f64);
+
+fn coordinates(text: &str) -> Result<Place, String> {
+    let number = |text: &str| text.trim().parse::<f64>().ok();
+    match text.split_once(',').map(|(lat, lon)| (number(lat), number(lon))) {
+        Some((Some(lat), Some(lon))) if lat.abs() <= 90.0 && lon.abs() <= 180.0 => Ok(Place(lat, lon)),
+        _ => Err(format!("{text:?} is no place: latitude and longitude in degrees, as 52.52,13.4")),
+    }
+}
+
 /// Seconds of `--challenge-rate` that a source may spend at once.
 const CHALLENGE_BURST: u32 = limits::CHALLENGES_BURST / limits::CHALLENGES_PER_SEC;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     one_of_each_family(&args.advertise)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let awaited = args.listeners.awaited(args.identity.as_deref())?;
-    let config = |id, realm, source| config(args, awaited.as_ref(), id, realm, source);
-    let (edge, follow) = match &args.identity {
-        Some(dir) => {
-            let (identity, source) = Identity::load(dir)?;
-            (Edge::start(config(identity.edge, identity.realm, source)?)?, None)
+    // Held as long as the edge runs: two of one name would take each other's uplinks.
+    let dir = match &args.data {
+        Some(path) => Some(Dir::take(path, "--data OTHER-DIRECTORY")?),
+        None => None,
+    };
+    let awaited = args.listeners.awaited(args.data.as_deref())?;
+    let config = |id, region, realm, source| config(args, awaited.as_ref(), id, region, realm, source);
+    let mut name = None;
+    let (edge, follow) = match &args.data {
+        Some(path) => {
+            let identity = runtime.block_on(identity(args, path))?;
+            let source = identity.source(path)?;
+            let region = args.region.clone().or_else(|| identity.region.clone());
+            let config = config(identity.edge.clone(), region, identity.realm.clone(), source)?;
+            reachable(&config)?;
+            println!("edge {} in {}, data {}", identity.edge, config.region, path.display());
+            name = Some(identity.edge);
+            (Edge::start(config)?, None)
         }
         None => {
             let files = files(args)?;
             let stamps = files.stamps();
             let source = Source::Standalone(files.load()?);
-            let edge = Edge::start(config(EdgeId::new("standalone")?, args.realm.clone(), source)?)?;
+            let (id, region) = (EdgeId::new("standalone")?, args.region.clone());
+            let edge = Edge::start(config(id, region, args.realm.clone(), source)?)?;
             (edge, Some((files, stamps)))
         }
     };
@@ -142,18 +175,76 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("{} {bound}, reached by {}", listener.transport.name(), listener.address);
     }
     println!("Ctrl-C stops it.");
-    runtime.block_on(async {
+    let removed = runtime.block_on(async {
         match follow {
             Some((files, stamps)) => tokio::select! {
-                () = stop => {}
+                () = stop => None,
                 never = files.follow(&edge, stamps) => match never {},
             },
-            None => stop.await,
+            None => tokio::select! {
+                () = stop => None,
+                why = edge.removed() => Some(why),
+            },
         }
     });
     drop(acme);
     edge.stop();
-    Ok(())
+    drop(dir);
+    match (removed, name) {
+        (Some(why), Some(edge)) => Err(Exit::EdgeRemoved { why, edge }.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Who the edge of a directory is: one that is there already, or one that joins by its token.
+async fn identity(args: &Args, dir: &Path) -> Result<Identity> {
+    let token = args.join.token()?;
+    let held = Identity::of(dir)?;
+    let has_ended = held.is_some() && Identity::has_ended(dir)?;
+    match (held, token) {
+        (Some(held), None) if has_ended => {
+            bail!(
+                "the certificate in {} has ended, if this machine's clock is right: start once with `--join` and a \
+                 token of `chappe cluster invite --edge {}`",
+                dir.display(),
+                held.edge
+            )
+        }
+        (Some(held), token) if !has_ended => {
+            if token.is_some() {
+                tracing::info!("the directory holds an edge already, which starts again as who it was");
+            }
+            Ok(held)
+        }
+        (_, None) => bail!(
+            "{} holds no edge yet: join a cluster by `--join TOKEN`, which `chappe cluster invite --edge` prints",
+            dir.display()
+        ),
+        (held, Some(token)) => {
+            let region = args.region.clone().or_else(|| held.and_then(|held| held.region));
+            let Some(region) = region else {
+                bail!("--region NAME is needed: where this edge stands, as eu-west")
+            };
+            args.join.join(&token, region, dir).await
+        }
+    }
+}
+
+/// Where nodes are elsewhere, clients are too.
+fn reachable(config: &Config) -> Result<()> {
+    let Source::Uplink(uplink) = &config.source else { return Ok(()) };
+    if uplink.nodes.iter().any(|node| node.address.ip().is_loopback()) {
+        return Ok(());
+    }
+    let listeners = config.listeners.iter().map(|listener| listener.advertised.unwrap_or(listener.bind).ip());
+    let relays = config.relays.iter().map(|relay| relay.advertised);
+    match listeners.chain(relays).find(IpAddr::is_loopback) {
+        None => Ok(()),
+        Some(ip) => bail!(
+            "clients cannot reach {ip}: say where to listen by `--listen IP:3478`, and behind NAT the address that \
+             clients reach by `--advertise IP`"
+        ),
+    }
 }
 
 fn one_of_each_family(advertised: &[IpAddr]) -> Result<()> {
@@ -186,6 +277,7 @@ fn config(
     args: &Args,
     awaited: Option<&Awaited>,
     id: EdgeId,
+    region: Option<Region>,
     realm: String,
     source: Source,
 ) -> Result<Config> {
@@ -194,8 +286,11 @@ fn config(
     Ok(Config {
         id,
         build: env!("CARGO_PKG_VERSION").to_owned(),
-        region: args.region.clone(),
-        coordinates: None,
+        region: match region {
+            Some(region) => region,
+            None => Region::new("here")?,
+        },
+        coordinates: args.coordinates.map(|Place(latitude, longitude)| (latitude, longitude)),
         listeners: args.listeners.all(awaited, |bind| reached(&args.advertise, bind))?,
         relays: relays
             .into_iter()
@@ -226,7 +321,16 @@ fn config(
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
 
-    use super::rate;
+    use super::{Place, coordinates, rate};
+
+    #[test]
+    fn a_place_is_latitude_and_longitude() {
+        assert_eq!(coordinates("52.52,13.4"), Ok(Place(52.52, 13.4)));
+        assert_eq!(coordinates("-33.9, 151.2"), Ok(Place(-33.9, 151.2)));
+        for text in ["", "52.52", "52.52;13.4", "91,0", "0,181", "NaN,0", "1,2,3"] {
+            assert!(coordinates(text).unwrap_err().contains("52.52,13.4"), "{text}");
+        }
+    }
 
     #[test]
     fn rates_are_bits_a_second_with_or_without_a_unit() {

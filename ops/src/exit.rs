@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use chappe_proto::id::EdgeId;
+
 /// An error with an exit code of its own.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Exit {
@@ -13,6 +15,17 @@ pub(crate) enum Exit {
         "{0:#}. To come back it joins anew, with an empty directory and a token of `chappe cluster invite`"
     )]
     Removed(anyhow::Error),
+    /// The edge was removed from its cluster: 3.
+    #[error(
+        "{why}. To come back as who it was: `chappe cluster edge resume {edge}`, and start it again; else it joins \
+         anew, with an empty directory and a token of `chappe cluster invite --edge`"
+    )]
+    EdgeRemoved {
+        /// As the node said it.
+        why: String,
+        /// Its name.
+        edge: EdgeId,
+    },
     /// The command has said already what went wrong: 1.
     #[error("something failed")]
     Told,
@@ -26,7 +39,7 @@ pub(crate) fn with(error: &anyhow::Error) -> ExitCode {
             crate::log::fail(error);
             ExitCode::from(2)
         }
-        Some(Exit::Removed(_)) => {
+        Some(Exit::Removed(_) | Exit::EdgeRemoved { .. }) => {
             crate::log::fail(error);
             ExitCode::from(3)
         }

@@ -125,10 +125,10 @@ pub const MAILBOX: usize = 512;
 pub const MESH_FRAME_MAX: usize = 8 * 1024 * 1024;
 /// The longest health report of an edge, in bytes: a datagram.
 pub const HEALTH_MAX: usize = 64 * 1024;
-/// Directives that wait for one edge: it has been away for long when they are so many, and what they
-/// would end has expired.
-pub const DIRECTIVES_MAX: usize = 4096;
-/// A node keeps directives for an edge without a link to it for this long: the longest lifetime of an allocation
+/// Directives that a node keeps for its edges: an edge that is away for longer than they reach has let go of what
+/// they would end, or soon will.
+pub const DIRECTIVES_MAX: usize = 16_384;
+/// A node keeps directives, and how far an edge without a link to it is, for this long: the longest lifetime of an allocation
 /// (RFC 8656 section 3.2 allows an hour), after which what they would end has ended.
 pub const DIRECTIVES_KEPT: Duration = Duration::from_secs(3600);
 /// Uplinks that one node accepts.

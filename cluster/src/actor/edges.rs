@@ -1,7 +1,7 @@
 //! The actor that knows the edges: who reports to this node, and how it is. It publishes what
 //! sessions need to know of their node.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ use chappe_proto::signal::session::World;
 use chappe_proto::time::Mono;
 use tokio::sync::mpsc;
 
+pub use super::orders::Numbered;
+use super::orders::Orders;
 use super::session::EdgesChanged;
 use crate::clock;
 use crate::node::Node;
@@ -63,9 +65,6 @@ pub enum LinkEvent {
         goodbye: bool,
     },
 }
-
-/// A directive and its number.
-pub type Numbered = (u64, Directive);
 
 /// A directive for every edge.
 #[derive(Debug, Clone, Message)]
@@ -112,52 +111,6 @@ pub struct ListEdges;
 #[rtype(result = "Vec<EdgeId>")]
 pub struct Reporting;
 
-/// The directives of one edge, kept until it has carried them out.
-#[derive(Default)]
-struct Orders {
-    link: Option<(u64, mpsc::Sender<Numbered>)>,
-    /// The last one made.
-    last: u64,
-    /// The last one handed to the present link.
-    sent: u64,
-    pending: VecDeque<Numbered>,
-    /// Since when it has no link here.
-    lost_at: Mono,
-    /// Whether the oldest were dropped, which is said once.
-    full: bool,
-}
-
-impl Orders {
-    fn add(&mut self, edge: &EdgeId, directive: Directive) {
-        self.last += 1;
-        if self.pending.len() == limits::DIRECTIVES_MAX {
-            if !std::mem::replace(&mut self.full, true) {
-                tracing::warn!(%edge, "too many directives wait for this edge; the oldest are dropped");
-            }
-            self.pending.pop_front();
-        }
-        self.pending.push_back((self.last, directive));
-        self.send();
-    }
-
-    /// Whether the edge may still have to carry them out: it has a link here, or had one lately.
-    fn are_kept(&self, now: Mono) -> bool {
-        self.link.is_some() || now.since(self.lost_at) < limits::DIRECTIVES_KEPT
-    }
-
-    /// Hands on what the link has not been given yet, as far as it takes it.
-    fn send(&mut self) {
-        let Some((_, way)) = &self.link else { return };
-        let sent = self.sent;
-        for order in self.pending.iter().filter(|(seq, _)| *seq > sent) {
-            if way.try_send(order.clone()).is_err() {
-                return; // with the next tick, or over the next link
-            }
-            self.sent = order.0;
-        }
-    }
-}
-
 /// How an edge stands towards the sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -176,7 +129,7 @@ pub struct EdgesActor {
     fleet: Fleet,
     /// How each edge stood when sessions were told last.
     told: BTreeMap<EdgeId, Standing>,
-    orders: HashMap<EdgeId, Orders>,
+    orders: Orders,
     /// How each edge was when the log was told last.
     conditions: BTreeMap<EdgeId, Condition>,
     /// When the other nodes are told again.
@@ -283,10 +236,7 @@ impl EdgesActor {
         if self.fleet.poll_timeout() <= now.mono {
             self.fleet.handle_timeout(now);
         }
-        self.orders.retain(|_, orders| orders.are_kept(now.mono));
-        for orders in self.orders.values_mut() {
-            orders.send();
-        }
+        self.orders.tick(now.mono);
         self.publish();
         if self.spread_at <= now.mono {
             self.spread_at = now.mono + limits::HEALTH_EVERY;
@@ -350,9 +300,7 @@ impl Handler<LinkSays> for EdgesActor {
         let (now, number, edge) = (clock::now(), says.link, says.edge);
         match says.event {
             LinkEvent::Up { hello, directives } => {
-                let orders = self.orders.entry(edge).or_default();
-                (orders.link, orders.sent, orders.full) = (Some((number, directives)), 0, false);
-                orders.send();
+                self.orders.up(edge, number, directives, hello.feed.is_none());
                 self.fleet.handle_hello(now, number, *hello);
                 self.publish();
             }
@@ -360,18 +308,9 @@ impl Handler<LinkSays> for EdgesActor {
                 self.fleet.handle_health(now, number, &edge, *health);
                 self.fleet.handle_rtt(number, &edge, rtt);
             }
-            LinkEvent::Done(seq) => {
-                if let Some(orders) = self.orders.get_mut(&edge) {
-                    orders.pending.retain(|(pending, _)| *pending != seq);
-                    orders.send();
-                }
-            }
+            LinkEvent::Done(seq) => self.orders.done(&edge, seq),
             LinkEvent::Down { goodbye } => {
-                if let Some(orders) = self.orders.get_mut(&edge)
-                    && orders.link.take_if(|(link, _)| *link == number).is_some()
-                {
-                    orders.lost_at = now.mono;
-                }
+                self.orders.down(now.mono, &edge, number);
                 self.fleet.handle_end(number, &edge, goodbye);
                 self.publish();
             }
@@ -383,9 +322,7 @@ impl Handler<Direct> for EdgesActor {
     type Result = ();
 
     fn handle(&mut self, direct: Direct, _: &mut Self::Context) {
-        for (edge, orders) in &mut self.orders {
-            orders.add(edge, direct.0.clone());
-        }
+        self.orders.add(clock::mono(), None, direct.0);
     }
 }
 
@@ -436,34 +373,5 @@ impl Handler<Reporting> for EdgesActor {
     fn handle(&mut self, _: Reporting, _: &mut Self::Context) -> Self::Result {
         let alive = self.fleet.reports(clock::now()).into_iter().filter(|report| report.alive);
         alive.map(|report| report.hello.edge).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panic")]
-
-    use chappe_proto::id::SessionId;
-
-    use super::*;
-
-    #[test]
-    fn directives_of_an_edge_that_went_elsewhere_are_not_kept_for_ever() {
-        let edge = EdgeId::new("e1").unwrap();
-        let (way, mut given) = mpsc::channel(8);
-        let mut orders = Orders { link: Some((1, way)), ..Orders::default() };
-        let late = Mono(Duration::from_secs(1_000_000));
-        assert!(orders.are_kept(late), "it has a link");
-        orders.add(&edge, Directive::End { session: SessionId::from_random([1; 15]) });
-        assert_eq!(given.try_recv().unwrap().0, 1);
-
-        (orders.link, orders.lost_at) = (None, late);
-        assert!(orders.are_kept(late), "it may be back in a moment");
-        for _ in 0..=limits::DIRECTIVES_MAX {
-            orders.add(&edge, Directive::End { session: SessionId::from_random([2; 15]) });
-        }
-        assert_eq!(orders.pending.len(), limits::DIRECTIVES_MAX);
-        assert!(orders.full);
-        assert!(!orders.are_kept(late + limits::DIRECTIVES_KEPT));
     }
 }

@@ -4,6 +4,7 @@
 pub mod directory;
 pub mod edges;
 pub mod gateway;
+pub(crate) mod orders;
 pub mod proxy;
 pub mod room;
 pub mod session;

@@ -6,8 +6,8 @@ use std::io::{self, Seek, Write};
 use std::time::Duration;
 
 use chappe_admin::control::{
-    AuthorityStatus, Backup, ClusterStatus, EdgeIdentity, Event, Fault, Invitation, InvitationStatus,
-    InvitationWish, Link, Member, MemberOwn, MemberRole, NodeChange,
+    AuthorityStatus, Backup, ClusterStatus, EdgeChange, EdgeIdentity, EdgeReport, Event, Fault, Invitation,
+    InvitationStatus, InvitationWish, Link, Member, MemberOwn, MemberRole, NodeChange,
 };
 use chappe_admin::{Answer, Control};
 use chappe_proto::id::{ClusterId, EdgeId, Index, InvitationId, NodeId};
@@ -15,12 +15,13 @@ use chappe_proto::limits;
 use chappe_proto::mesh::node::{Answer as Reply, Ask, NodeStatus};
 use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::registry::profile::ProfileName;
-use chappe_proto::registry::{self, Command, NodeState, Note, Outcome, State};
+use chappe_proto::registry::{self, Command, EdgeState, NodeState, Note, Outcome, State};
 use futures_util::future::join_all;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustls::pki_types::CertificateDer;
 
 use super::{Admin, NODE_WITHIN, REGISTRY_WITHIN};
+use crate::actor::edges::ListEdges;
 use crate::clock;
 use crate::consensus::backup;
 use crate::consensus::{Proposal, Role, Status};
@@ -97,7 +98,7 @@ fn authorities(state: &State) -> Vec<AuthorityStatus> {
 }
 
 fn open((id, held): (&InvitationId, &registry::Invitation)) -> InvitationStatus {
-    InvitationStatus { id: *id, region: held.region.clone(), until: held.until }
+    InvitationStatus { id: *id, region: held.region.clone(), edge: held.edge.clone(), until: held.until }
 }
 
 impl Control for Admin {
@@ -206,7 +207,7 @@ impl Control for Admin {
             let mut addresses: Vec<_> = up.flat_map(|(_, node)| node.addresses.mesh.clone()).collect();
             addresses.truncate(limits::NODE_ADDRESSES_MAX);
             let until = state.now().max(clock::unix()) + wish.ttl;
-            let (command, token) = join::invite(&state, addresses, wish.region, until)
+            let (command, token) = join::invite(&state, addresses, wish.region, wish.edge, until)
                 .map_err(|error| Fault::Unavailable(error.to_string()))?;
             self.commit(command, note).await?;
             Ok(Invitation { id: token.invitation, token: token.to_string(), until })
@@ -238,6 +239,51 @@ impl Control for Admin {
         Box::pin(async move { self.commit(Command::VotersSet { wanted }, note).await.map(drop) })
     }
 
+    fn edges(&self) -> Answer<'_, Vec<EdgeReport>> {
+        Box::pin(async {
+            let state = self.node.registry.state();
+            let seen = self.node.edges.send(ListEdges).await.unwrap_or_default();
+            let said = self.said(state.nodes().map(|(id, _)| id).filter(|id| self.node.reaches(*id))).await;
+            let now = clock::mono();
+            let report = |(edge, held): (&EdgeId, &registry::Edge)| {
+                let seen = seen.iter().find(|seen| seen.hello.edge == *edge);
+                let nodes = said.iter().filter(|(_, status)| status.edges.contains(edge));
+                EdgeReport {
+                    edge: edge.clone(),
+                    region: held.region.clone(),
+                    coordinates: held.coordinates,
+                    build: held.build.clone(),
+                    state: held.state,
+                    weight: held.weight,
+                    since: held.since,
+                    listeners: held.listeners.clone(),
+                    relays: held.relays.clone(),
+                    capacity: held.capacity,
+                    alive: seen.is_some_and(|seen| seen.alive) && held.state != EdgeState::Removed,
+                    heard_ms: seen
+                        .map(|seen| u64::try_from(now.since(seen.heard).as_millis()).unwrap_or(u64::MAX)),
+                    nodes: nodes.map(|(node, _)| *node).collect(),
+                    health: seen.and_then(|seen| seen.health.clone()),
+                }
+            };
+            state.edges().map(report).collect()
+        })
+    }
+
+    fn edge_set(&self, edge: EdgeId, change: EdgeChange, note: Note) -> Answer<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            let state = self.node.registry.state();
+            let held = state.edge(&edge).ok_or(Fault::NotThere("edge"))?;
+            let weight = change.weight.unwrap_or(held.weight);
+            let decided = change.state.unwrap_or(held.state);
+            self.commit(Command::EdgeSet { edge, state: decided, weight }, note).await.map(drop)
+        })
+    }
+
+    fn edge_forget(&self, edge: EdgeId, note: Note) -> Answer<'_, Result<(), Fault>> {
+        Box::pin(async move { self.commit(Command::EdgeForget { edge }, note).await.map(drop) })
+    }
+
     fn edge_certify(
         &self,
         edge: EdgeId,
@@ -245,6 +291,10 @@ impl Control for Admin {
         note: Note,
     ) -> Answer<'_, Result<EdgeIdentity, Fault>> {
         Box::pin(async move {
+            let state = self.node.registry.state();
+            if state.edge(&edge).is_some_and(|held| held.state == EdgeState::Removed) {
+                return Err(Fault::Conflict(format!("the edge {edge} was removed")));
+            }
             self.commit(Command::Note, note).await?;
             let state = self.node.registry.state();
             let broken = |error: PkiError| Fault::Unavailable(error.to_string());

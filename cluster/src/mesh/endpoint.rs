@@ -133,7 +133,7 @@ async fn uplink(mesh: &Inner, connection: Connection, edge: EdgeId) {
     let Some(context) = context else { return };
     let link = LINKS.fetch_add(1, Ordering::Relaxed);
     mesh.uplinks.lock().unwrap_or_else(PoisonError::into_inner).insert(link, (edge, certificate));
-    super::uplink::run(connection, link, context).await;
+    super::uplink::run(mesh, connection, link, context).await;
     mesh.uplinks.lock().unwrap_or_else(PoisonError::into_inner).remove(&link);
 }
 
@@ -160,7 +160,7 @@ impl Inner {
         let who = node.map_or_else(|| "a stranger".to_owned(), |node| format!("node {node}"));
         let refusal = &incident.refusal;
         let text = match (refusal, ours) {
-            (Refusal::Join { .. }, _) => format!("refused {refusal}"),
+            (Refusal::Join { .. } | Refusal::Edge { .. }, _) => format!("refused {refusal}"),
             (_, true) => format!("refused a link with {who}: {refusal}"),
             (_, false) => format!("{who} refuses a link with this node: {refusal}"),
         };

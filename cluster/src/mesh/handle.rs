@@ -110,7 +110,7 @@ pub(crate) struct Inner {
     pub(crate) join_sources: Sources,
     running: OnceLock<Running>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-    life: u64,
+    pub(crate) life: u64,
     /// Parcels that could not be read, and that could not be passed on.
     pub(crate) skipped: AtomicU64,
 }

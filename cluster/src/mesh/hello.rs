@@ -1,8 +1,9 @@
 //! Who may have a link, and who may not: each refusal has a code for the other side and a reason in words.
 
-use chappe_proto::id::{ClusterId, InvitationId, NodeId};
+use chappe_proto::id::{ClusterId, EdgeId, InvitationId, NodeId};
 use chappe_proto::mesh::join::JoinRefusal;
 use chappe_proto::mesh::node::{Hello, Loss, WIRE, WIRE_OLDEST};
+use chappe_proto::mesh::uplink;
 use chappe_proto::registry::{State, VERSION};
 use quinn::{ConnectionError, VarInt};
 
@@ -82,6 +83,14 @@ pub enum Refusal {
         /// Why, as it was told.
         refusal: JoinRefusal,
     },
+    /// An edge's uplink, and why it is refused.
+    #[error("an uplink of the edge {edge}: {why}")]
+    Edge {
+        /// Whom its certificate names.
+        edge: EdgeId,
+        /// Why, as it was told.
+        why: String,
+    },
     /// Its disk has forgotten something, as it says itself: it does not start (CLUSTER.md 2).
     #[error("{}", forgetful(.0))]
     Forgetful(Loss),
@@ -97,7 +106,7 @@ pub enum Refusal {
 }
 
 /// The close code of [`Refusal::Removed`].
-const REMOVED: u32 = 20;
+const REMOVED: u32 = uplink::REMOVED;
 /// The close code of [`Refusal::Forgetful`]: who has said that of itself knows by it that it was heard.
 pub(crate) const FORGETFUL: u32 = 26;
 
@@ -126,6 +135,7 @@ impl Refusal {
             Self::Theirs(_) => 24,
             Self::Join { .. } => 25,
             Self::Forgetful(_) => FORGETFUL,
+            Self::Edge { .. } => uplink::REFUSED,
         })
     }
 

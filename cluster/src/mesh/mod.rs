@@ -31,7 +31,7 @@ pub use feed::{FeedError, FeedReader, FeedWriter};
 pub use handle::{Config, Mesh, Unsent};
 pub use handler::{Answering, Handler, Incident};
 pub use hello::Refusal;
-pub use joining::{JoinError, join_cluster};
+pub use joining::{JoinError, JoinedEdge, join_cluster, join_edge};
 pub use links::Links;
 pub use raft::RaftLane;
 pub use requests::RequestError;

@@ -181,7 +181,8 @@ pub fn due(certificate: &CertificateDer<'_>) -> Result<Unix, PkiError> {
 }
 
 /// The text form of DER (RFC 7468 section 2).
-pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+#[must_use]
+pub fn pem(label: &str, der: &[u8]) -> String {
     let text = BASE64.encode(der);
     let lines: String =
         text.as_bytes().chunks(64).flat_map(|line| [line, b"\n"]).flatten().map(|b| char::from(*b)).collect();

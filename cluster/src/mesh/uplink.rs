@@ -1,13 +1,17 @@
 //! The node's end of uplinks: accepts edges, feeds them from the registry, hears how they are.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
 use chappe_proto::id::{ClusterId, EdgeId, Index, NodeId};
 use chappe_proto::limits;
-use chappe_proto::mesh::uplink::{Down, EdgeHello, GOODBYE, Health, NodeHello, Up};
-use chappe_proto::registry::{Command, EdgeState, State};
+use chappe_proto::mesh::uplink::{
+    Certificate, Down, EdgeHello, GOODBYE, Health, NodeHello, REFUSED, REMOVED, Up,
+};
+use chappe_proto::registry::{Command, EdgeState, Refusal as Refused, State, Thing};
+use chappe_proto::time::Mono;
 use chappe_proto::wire;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
@@ -15,9 +19,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::frame::{self, FrameError};
-use super::hello::DONE;
+use super::handle::Inner;
+use super::hello::{DONE, Refusal};
 use super::pki::{self, Holder};
 use crate::actor::edges::{EdgesActor, LinkEvent, LinkSays, Numbered};
+use crate::clock;
 use crate::consensus::Registry;
 use crate::proposals::Proposals;
 
@@ -25,6 +31,9 @@ use crate::proposals::Proposals;
 const WAY: usize = 256;
 /// The registry must have taken an edge's registration within this.
 const REGISTER_WITHIN: Duration = Duration::from_secs(5);
+
+/// An edge has its certificate made anew no more often than this.
+const CERTIFY_EVERY: Duration = Duration::from_secs(1);
 
 /// An edge that is removed must have taken its last change within this; then its uplink is cut anyway, whatever
 /// it waits for.
@@ -41,6 +50,12 @@ enum LinkError {
     NoHello,
     #[error("the registry does not take it: {0}")]
     Refused(String),
+    #[error("the registry cannot take it now: {0}")]
+    NotNow(String),
+    #[error(
+        "clients cannot reach it by {0}: start it with addresses that they can (--listen, --relay-ip, --advertise)"
+    )]
+    Nowhere(IpAddr),
     #[error("edge {0} was removed from the cluster")]
     Removed(EdgeId),
     #[error(transparent)]
@@ -66,16 +81,31 @@ pub struct Context {
     pub cluster: ClusterId,
 }
 
-/// Runs an uplink until it ends; `link` numbers it among this process's.
-pub(crate) async fn run(connection: Connection, link: u64, context: Context) {
-    let from = connection.remote_address();
-    if let Err(error) = serve(&connection, link, context).await {
-        tracing::info!(%from, %error, "uplink ended");
-        connection.close(DONE, error.to_string().as_bytes()); // where it is open still
+impl LinkError {
+    /// The close code by which the edge knows what to make of it.
+    const fn code(&self) -> VarInt {
+        match self {
+            Self::Removed(_) => VarInt::from_u32(REMOVED),
+            Self::Impostor(..) | Self::Refused(_) | Self::Nowhere(_) => VarInt::from_u32(REFUSED),
+            _ => DONE,
+        }
     }
 }
 
-async fn serve(connection: &Connection, link: u64, context: Context) -> Result<(), LinkError> {
+/// Runs an uplink until it ends; `link` numbers it among this process's.
+pub(crate) async fn run(mesh: &Inner, connection: Connection, link: u64, context: Context) {
+    let from = connection.remote_address();
+    let edge = peer_of(&connection, &context.cluster);
+    if let Err(error) = serve(mesh, &connection, link, context).await {
+        tracing::info!(%from, %error, "uplink ended");
+        connection.close(error.code(), error.to_string().as_bytes()); // where it is open still
+        if let Some(edge) = edge.filter(|_| error.code() == VarInt::from_u32(REFUSED)) {
+            mesh.tell(from, None, Refusal::Edge { edge, why: error.to_string() }, true);
+        }
+    }
+}
+
+async fn serve(mesh: &Inner, connection: &Connection, link: u64, context: Context) -> Result<(), LinkError> {
     let edge = peer_of(connection, &context.cluster).ok_or(LinkError::NotAnEdge)?;
     let hello = async {
         let (send, mut recv) = connection.accept_bi().await.map_err(|_| LinkError::NoHello)?;
@@ -89,6 +119,7 @@ async fn serve(connection: &Connection, link: u64, context: Context) -> Result<(
     if hello.edge != edge {
         return Err(LinkError::Impostor(edge, hello.edge));
     }
+    believable(connection, &hello)?;
     register(&context, &hello).await?;
     let (directives, orders) = mpsc::channel(WAY);
     let says = |event| LinkSays { link, edge: edge.clone(), event };
@@ -98,7 +129,7 @@ async fn serve(connection: &Connection, link: u64, context: Context) -> Result<(
     }
     let removal = removed(context.registry.watch(), &edge);
     let ended = tokio::select! {
-        ended = converse(connection, send, recv, &context, &edge, orders, &says) => ended,
+        ended = converse(mesh, connection, send, recv, &context, &edge, orders, &says) => ended,
         () = removal => Err(LinkError::Removed(edge.clone())),
     };
     let goodbye = matches!(
@@ -121,10 +152,30 @@ fn peer_of(connection: &Connection, cluster: &ClusterId) -> Option<EdgeId> {
 
 /// Writes what the edge offers into the registry.
 async fn register(context: &Context, hello: &EdgeHello) -> Result<(), LinkError> {
-    let refused = |why: String| LinkError::Refused(why);
     let proposed = context.proposals.propose(Command::EdgeUp(hello.clone()), REGISTER_WITHIN);
-    let applied = proposed.await.map_err(|error| refused(error.to_string()))?;
-    applied.outcome.accepted().map(drop).map_err(|refusal| refused(refusal.to_string()))
+    let applied = proposed.await.map_err(|error| LinkError::NotNow(error.to_string()))?;
+    applied.outcome.accepted().map(drop).map_err(|refusal| match refusal {
+        Refused::Removed(Thing::Edge) => LinkError::Removed(hello.edge.clone()),
+        other => LinkError::Refused(other.to_string()),
+    })
+}
+
+/// What an edge says of itself must be something that clients elsewhere could reach. From loopback anything may
+/// be: that is a development cluster's, or a test's.
+fn believable(connection: &Connection, hello: &EdgeHello) -> Result<(), LinkError> {
+    if connection.remote_address().ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    let relays = hello.relays.iter().map(|range| range.address);
+    let mut claimed = hello.listeners.iter().map(|listener| listener.address.ip()).chain(relays);
+    let nowhere = |ip: &IpAddr| {
+        let ip = ip.to_canonical();
+        ip.is_loopback() || ip.is_unspecified() || ip.is_multicast()
+    };
+    match claimed.find(nowhere) {
+        None => Ok(()),
+        Some(ip) => Err(LinkError::Nowhere(ip)),
+    }
 }
 
 fn is_removed(state: &State, edge: &EdgeId) -> bool {
@@ -143,7 +194,9 @@ async fn removed(mut states: watch::Receiver<Arc<State>>, edge: &EdgeId) {
 }
 
 /// The one loop of an uplink.
+#[expect(clippy::too_many_arguments, reason = "the parts of one connection, and whom they serve")]
 async fn converse(
+    mesh: &Inner,
     connection: &Connection,
     mut send: SendStream,
     recv: RecvStream,
@@ -155,11 +208,12 @@ async fn converse(
     let mut states = context.registry.watch();
     let mut told: Arc<State> = states.borrow_and_update().clone();
     let realm = told.cluster().map(|cluster| cluster.realm.clone()).unwrap_or_default();
-    let hello = NodeHello { node: context.node, build: crate::BUILD.to_owned(), realm };
+    let hello = NodeHello { node: context.node, build: crate::BUILD.to_owned(), realm, life: mesh.life };
     frame::write(&mut send, &Down::Hello(hello)).await?;
     frame::write(&mut send, &Down::Snapshot(told.edge_view(edge))).await?;
     let (frames, mut heard) = mpsc::channel(WAY);
     let _reading = Reading(tokio::spawn(read(recv, frames)));
+    let mut certified_at = None;
     loop {
         tokio::select! {
             changed = states.changed() => {
@@ -184,8 +238,20 @@ async fn converse(
             }
             said = heard.recv() => {
                 let Some(said) = said else { return Ok(()) };
-                if let Up::Done { seq } = said? {
-                    context.edges.send(says(LinkEvent::Done(seq))).await.map_err(|_| LinkError::Stopping)?;
+                match said? {
+                    Up::Done { seq } => {
+                        context.edges.send(says(LinkEvent::Done(seq))).await.map_err(|_| LinkError::Stopping)?;
+                    }
+                    Up::Certify { public_key } => {
+                        if let Some(certificate) = certify(mesh, edge, &public_key, &mut certified_at) {
+                            frame::write(&mut send, &Down::Certified { certificate }).await?;
+                        }
+                    }
+                    Up::Hello(_)
+                    | Up::Applied { .. }
+                    | Up::Probed { .. }
+                    | Up::Usage { .. }
+                    | Up::Unknown => {}
                 }
             }
             datagram = connection.read_datagram() => {
@@ -195,6 +261,25 @@ async fn converse(
                     let _ = context.edges.try_send(says(LinkEvent::Health { health, rtt }));
                 }
             }
+        }
+    }
+}
+
+/// A new certificate for an edge that has shown its present one. Asked too often, or for what is no key, it is told
+/// nothing.
+fn certify(mesh: &Inner, edge: &EdgeId, key: &[u8], last: &mut Option<Mono>) -> Option<Certificate> {
+    let now = clock::mono();
+    if last.replace(now).is_some_and(|last| now.since(last) < CERTIFY_EVERY) {
+        return None;
+    }
+    match mesh.certify(&Holder::Edge(edge.clone()), key) {
+        Ok((certificate, _)) => {
+            tracing::info!(%edge, "its certificate is made anew");
+            Some(Certificate(certificate))
+        }
+        Err(error) => {
+            tracing::warn!(%edge, %error, "its certificate cannot be made anew");
+            None
         }
     }
 }

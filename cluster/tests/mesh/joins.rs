@@ -39,7 +39,7 @@ fn later() -> Unix {
 /// A token for one node, whose invitation the registry of `peer` has.
 fn token(peer: &Peer, address: SocketAddr, region: Option<Region>, until: Unix) -> Token {
     let state = Arc::clone(&peer.states.borrow());
-    let (command, token) = invite(&state, vec![address], region, until).unwrap();
+    let (command, token) = invite(&state, vec![address], region, None, until).unwrap();
     peer.states.send_modify(|state| apply(Arc::make_mut(state), command));
     token
 }
@@ -110,7 +110,7 @@ async fn every_refusal_tells_the_joiner_why_and_operators_too() {
 
     let guessed = Token { secret: Secret(vec![0; 32]), ..good.clone() };
     assert_eq!(refused(&guessed, second.path()).await, JoinRefusal::Invalid);
-    let (_, unknown) = invite(&one.states.borrow(), vec![address], None, later()).unwrap();
+    let (_, unknown) = invite(&one.states.borrow(), vec![address], None, None, later()).unwrap();
     assert_eq!(refused(&unknown, second.path()).await, JoinRefusal::Invalid);
 
     let there = Region::new("there").unwrap();

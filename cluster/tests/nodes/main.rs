@@ -56,7 +56,7 @@ async fn found(dir: &Path) -> Running {
 /// A token by which one node may join.
 async fn invite(by: &Running) -> Token {
     let until = clock::unix() + Duration::from_secs(60);
-    let (command, token) = join::invite(&by.node.registry.state(), vec![by.mesh], None, until).unwrap();
+    let (command, token) = join::invite(&by.node.registry.state(), vec![by.mesh], None, None, until).unwrap();
     by.node.proposals.propose(command, SOON).await.unwrap().outcome.accepted().unwrap();
     token
 }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use chappe_cluster::mesh::frame;
-use chappe_cluster::mesh::pki::{Authority, Holder, server_name};
+use chappe_cluster::mesh::pki::{self, Authority, Holder, server_name};
 use chappe_proto::id::EdgeId;
-use chappe_proto::mesh::uplink::{ALPN, Down, EdgeChange, EdgeHello, Up};
+use chappe_proto::mesh::uplink::{ALPN, Down, EdgeChange, EdgeHello, RelayRange, Up};
 use chappe_proto::registry::EdgeState;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig};
+use rcgen::{KeyPair, PublicKeyData};
+use rustls::pki_types::CertificateDer;
 
 use super::*;
 
@@ -27,6 +29,16 @@ impl Edge {
     }
 
     async fn connects_with(node: &Running, name: &str, transport: TransportConfig) -> Self {
+        Self::offering(node, name, transport, |_| {}).await
+    }
+
+    /// One that says something else of itself.
+    async fn offering(
+        node: &Running,
+        name: &str,
+        transport: TransportConfig,
+        offer: impl FnOnce(&mut EdgeHello),
+    ) -> Self {
         let name = EdgeId::new(name).unwrap();
         let authority = Authority::newest(&node.node.registry.state()).unwrap().unwrap();
         let issued = authority.issue(&Holder::Edge(name.clone()), clock::unix()).unwrap();
@@ -44,7 +56,7 @@ impl Edge {
         let at = server_name(&node.cluster, Some(node.node.id)).unwrap();
         let connection = endpoint.connect_with(config, node.mesh, &at.to_str()).unwrap().await.unwrap();
         let (mut send, recv) = connection.open_bi().await.unwrap();
-        let hello = EdgeHello {
+        let mut hello = EdgeHello {
             edge: name.clone(),
             build: "test".into(),
             region: Region::new("here").unwrap(),
@@ -54,6 +66,7 @@ impl Edge {
             capacity: 1,
             feed: None,
         };
+        offer(&mut hello);
         frame::write(&mut send, &Up::Hello(hello)).await.unwrap();
         Self { name, connection, send, recv, _endpoint: endpoint }
     }
@@ -146,5 +159,46 @@ async fn an_edge_that_reads_nothing_is_cut_all_the_same() {
         edge.set(&node, EdgeState::Removed).await;
         assert!(edge.is_cut().await.contains("was removed"));
     }
+    node.stop().await;
+}
+
+#[actix_rt::test]
+async fn an_edge_that_claims_what_is_anothers_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = found(dir.path()).await;
+    let relays = |hello: &mut EdgeHello, first, last| {
+        hello.relays = vec![RelayRange { address: "192.0.2.1".parse().unwrap(), first, last }];
+    };
+    let mut one =
+        Edge::offering(&node, "one", TransportConfig::default(), |hello| relays(hello, 1000, 1999)).await;
+    one.is_let_in().await;
+    let two =
+        Edge::offering(&node, "two", TransportConfig::default(), |hello| relays(hello, 1999, 2999)).await;
+    let told = two.is_cut().await;
+    assert!(told.contains("this relay range is the edge one's already"), "{told}");
+    let mut two =
+        Edge::offering(&node, "two", TransportConfig::default(), |hello| relays(hello, 2000, 2999)).await;
+    two.is_let_in().await;
+    // Nor does it take another's name.
+    let other = EdgeId::new("one").unwrap();
+    let liar = Edge::offering(&node, "liar", TransportConfig::default(), |hello| hello.edge = other).await;
+    let told = liar.is_cut().await;
+    assert!(told.contains("its certificate is of liar, and it calls itself one"), "{told}");
+    node.stop().await;
+}
+
+#[actix_rt::test]
+async fn an_edge_has_its_certificate_made_anew_over_its_uplink() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = found(dir.path()).await;
+    let mut edge = Edge::up(&node, "one").await;
+    let key = KeyPair::generate().unwrap();
+    let public_key = key.subject_public_key_info();
+    frame::write(&mut edge.send, &Up::Certify { public_key: public_key.clone() }).await.unwrap();
+    let Down::Certified { certificate } = edge.hears().await else { panic!("no certificate") };
+    let certificate = CertificateDer::from(certificate.0);
+    assert_eq!(pki::holder(&certificate, &node.cluster).unwrap(), Holder::Edge(edge.name.clone()));
+    let authority = Authority::newest(&node.node.registry.state()).unwrap().unwrap();
+    assert!(pki::is_signed_by(&certificate, authority.certificate()));
     node.stop().await;
 }

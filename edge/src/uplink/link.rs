@@ -1,16 +1,25 @@
 //! One connection to one node.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use chappe_proto::id::Index;
 use chappe_proto::limits::{EDGE_LOST_AFTER, HEALTH_EVERY};
-use chappe_proto::mesh::uplink::{Down, GOODBYE, NodeHello, Up};
+use chappe_proto::mesh::uplink::{
+    Certificate, Down, EdgeChange, GOODBYE, NodeAt, NodeHello, REFUSED, REMOVED, Up,
+};
 use chappe_proto::wire::{self, WireError};
-use quinn::{Connection, Endpoint, RecvStream, SendStream};
-use tokio::sync::watch;
+use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::{LinkState, Node, Shared, frames};
+use super::identity::LOOK_EVERY;
+use super::{CALM, LAZILY, LinkState, Node, Shared, frames};
+use crate::clock;
 use crate::command::{Command, Unanswered};
+
+/// Frames on their way to a node: acknowledgements, of which each answers a frame that was read.
+const SAYS: usize = 64;
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +32,7 @@ pub(super) enum LinkError {
     Connect(#[from] quinn::ConnectError),
     /// The connection ended, or did not come to be (a wrong certificate, either way).
     #[error("{0}")]
-    Connection(#[from] quinn::ConnectionError),
+    Connection(#[from] ConnectionError),
     /// The node ended the stream.
     #[error("{0}")]
     Read(#[from] quinn::ReadExactError),
@@ -39,6 +48,18 @@ pub(super) enum LinkError {
     /// The node began with something else than its hello.
     #[error("the node did not say hello first")]
     Rude,
+    /// Operators have removed the edge.
+    #[error("{0}")]
+    Removed(String),
+    /// The node does not take what the edge says of itself.
+    #[error("{0}")]
+    Refused(String),
+    /// Another node is better.
+    #[error("another node is nearer, or fails less often together with the other uplink's")]
+    Better,
+    /// It was made by a certificate that has been renewed.
+    #[error("this edge's certificate is new")]
+    Renewed,
     /// The edge itself is ending.
     #[error("the edge is stopping")]
     Stopping,
@@ -53,20 +74,13 @@ impl From<Unanswered> for LinkError {
     }
 }
 
-/// How a link ended.
-pub(super) struct Ended {
-    pub(super) error: LinkError,
-    /// Whether the node had said hello.
-    pub(super) worked: bool,
-}
-
-/// Connects to a node, and serves the link until it breaks or the edge stops.
+/// Connects to a node, and serves the link until it breaks, is to end, or the edge stops.
 pub(super) async fn run(
     shared: &Shared,
     slot: usize,
     node: &Node,
     stop: &mut watch::Receiver<bool>,
-) -> Ended {
+) -> LinkError {
     let local = match node.address.ip() {
         // On loopback nobody else shall see this socket.
         loopback if loopback.is_loopback() => SocketAddr::new(loopback, 0),
@@ -75,72 +89,110 @@ pub(super) async fn run(
     };
     let endpoint = match Endpoint::client(local) {
         Ok(endpoint) => endpoint,
-        Err(error) => return Ended { error: error.into(), worked: false },
+        Err(error) => return error.into(),
     };
-    let mut worked = false;
     let error = tokio::select! {
-        error = serve(shared, slot, node, &endpoint, &mut worked) => error,
+        error = serve(shared, slot, node, &endpoint) => error,
         _ = stop.wait_for(|stop| *stop) => LinkError::Stopping,
     };
     let code = if matches!(error, LinkError::Stopping) { GOODBYE } else { 0 };
     endpoint.close(code.into(), error.to_string().as_bytes());
     // So that the node hears of it; it may have gone.
     let _ = timeout(HEALTH_EVERY / 4, endpoint.wait_idle()).await;
-    Ended { error, worked }
+    error
 }
 
-/// Serves a link until it breaks.
-async fn serve(
-    shared: &Shared,
-    slot: usize,
-    node: &Node,
-    endpoint: &Endpoint,
-    worked: &mut bool,
-) -> LinkError {
-    let greeted = match timeout(EDGE_LOST_AFTER, greet(shared, node, endpoint)).await {
-        Ok(greeted) => greeted,
+/// Serves a link until it breaks or is to end.
+async fn serve(shared: &Shared, slot: usize, node: &Node, endpoint: &Endpoint) -> LinkError {
+    let client = shared.identity.borrow().client();
+    let generation = shared.identity.borrow().generation;
+    let connecting =
+        async { Ok::<_, LinkError>(endpoint.connect_with(client, node.address, &node.name)?.await?) };
+    let connection = match timeout(EDGE_LOST_AFTER, connecting).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return error,
         Err(_) => return LinkError::Silent,
     };
-    let (connection, send, receive, hello) = match greeted {
-        Ok(greeted) => greeted,
-        Err(error) => return error,
+    let error = talk(shared, slot, (node, generation), &connection).await;
+    // Its last word may come right behind the end of its stream.
+    if matches!(error, LinkError::Read(_) | LinkError::Write(_)) {
+        let _ = timeout(HEALTH_EVERY / 4, connection.closed()).await;
+    }
+    let Some(ConnectionError::ApplicationClosed(close)) = connection.close_reason() else { return error };
+    let words = || String::from_utf8_lossy(&close.reason).into_owned();
+    match u32::try_from(close.error_code.into_inner()) {
+        Ok(REMOVED) => LinkError::Removed(words()),
+        Ok(REFUSED) => LinkError::Refused(words()),
+        _ => error,
+    }
+}
+
+/// What goes on over a connection, from the hellos on.
+async fn talk(
+    shared: &Shared,
+    slot: usize,
+    (node, generation): (&Node, u64),
+    connection: &Connection,
+) -> LinkError {
+    let (send, receive, hello) = match timeout(EDGE_LOST_AFTER, greet(shared, connection)).await {
+        Ok(Ok(greeted)) => greeted,
+        Ok(Err(error)) => return error,
+        Err(_) => return LinkError::Silent,
     };
-    *worked = true;
-    let NodeHello { node: id, build, realm } = hello;
+    let NodeHello { node: id, build, realm, life } = hello;
     tracing::info!(address = %node.address, node = %id, build, "uplink up");
     if realm != shared.realm {
         tracing::warn!(theirs = realm, ours = shared.realm, "the node issues credentials of another realm");
     }
+    let met = Node { id: Some(id), ..node.clone() };
+    shared.nodes.borrow_mut().met(node.address, id);
+    if shared.is_taken(slot, &met) {
+        return LinkError::Better; // by another address
+    }
+    shared.hold(slot, Some((met.clone(), true)));
     shared.health.link(slot, LinkState::Up { address: node.address, node: id });
+    shared.changed.notify_waiters();
+    let (says, said) = mpsc::channel(SAYS);
     tokio::select! {
-        error = follow(shared, send, receive) => error,
-        error = report(shared, &connection) => error,
+        error = follow(shared, life, receive, &says) => error,
+        error = say(send, said) => error,
+        error = report(shared, connection) => error,
+        error = renew(shared, &says) => error,
+        error = leave(shared, slot, &met, generation) => error,
     }
 }
 
-/// Connects and exchanges hellos. Only the node's hello shows that it took our certificate: the
-/// connection itself stands before the node has looked at it (TLS 1.3).
+/// Exchanges hellos. Only the node's shows that it took our certificate: the connection itself stands before the
+/// node has looked at it (TLS 1.3).
 async fn greet(
     shared: &Shared,
-    node: &Node,
-    endpoint: &Endpoint,
-) -> Result<(Connection, SendStream, RecvStream, NodeHello), LinkError> {
-    let connection = endpoint.connect_with(shared.tls.clone(), node.address, &node.name)?.await?;
+    connection: &Connection,
+) -> Result<(SendStream, RecvStream, NodeHello), LinkError> {
     let (mut send, mut receive) = connection.open_bi().await?;
     let feed = *shared.applied.borrow();
     let mut hello = shared.hello.clone();
-    hello.feed = (feed != Default::default()).then_some(feed);
+    hello.feed = (feed != Index::default()).then_some(feed);
     frames::write(&mut send, &Up::Hello(hello)).await?;
     match frames::read(&mut receive).await? {
-        Down::Hello(hello) => Ok((connection, send, receive, hello)),
+        Down::Hello(hello) => Ok((send, receive, hello)),
         _ => Err(LinkError::Rude),
     }
 }
 
+/// Writes what is to be said.
+async fn say(mut send: SendStream, mut said: mpsc::Receiver<Up>) -> LinkError {
+    while let Some(frame) = said.recv().await {
+        if let Err(error) = frames::write(&mut send, &frame).await {
+            return error;
+        }
+    }
+    LinkError::Loop
+}
+
 /// Takes what the node says.
-async fn follow(shared: &Shared, mut send: SendStream, mut receive: RecvStream) -> LinkError {
+async fn follow(shared: &Shared, life: u64, mut receive: RecvStream, says: &mpsc::Sender<Up>) -> LinkError {
     loop {
-        if let Err(error) = follow_one(shared, &mut send, &mut receive).await {
+        if let Err(error) = follow_one(shared, life, &mut receive, says).await {
             return error;
         }
     }
@@ -148,22 +200,139 @@ async fn follow(shared: &Shared, mut send: SendStream, mut receive: RecvStream) 
 
 async fn follow_one(
     shared: &Shared,
-    send: &mut SendStream,
+    life: u64,
     receive: &mut RecvStream,
+    says: &mpsc::Sender<Up>,
 ) -> Result<(), LinkError> {
     let index = match frames::read(receive).await? {
-        Down::Snapshot(view) => shared.driver.ask(|reply| Command::View(Box::new(view), reply)).await?,
+        Down::Snapshot(view) => {
+            learn_nodes(shared, &view.nodes);
+            learn_authorities(shared, &view.authorities);
+            shared.driver.ask(|reply| Command::View(Box::new(view), reply)).await?
+        }
         Down::Delta { index, changes } => {
+            for change in &changes {
+                match change {
+                    EdgeChange::Nodes { nodes } => learn_nodes(shared, nodes),
+                    EdgeChange::Authorities { authorities } => learn_authorities(shared, authorities),
+                    _ => {}
+                }
+            }
             shared.driver.ask(|reply| Command::Changes(index, changes, reply)).await?
         }
         Down::Directive { seq, body } => {
-            shared.driver.ask(|reply| Command::Directive(body, reply)).await?;
-            return frames::write(send, &Up::Done { seq }).await;
+            if shared.done.borrow_mut().begin(life, seq, &body) {
+                // Begun, it is done, whatever becomes of this link.
+                let driver = shared.driver.clone();
+                let doing = async move { driver.ask(|reply| Command::Directive(body, reply)).await };
+                tokio::task::spawn_local(doing).await.map_err(|_| LinkError::Loop)??;
+            }
+            return says.send(Up::Done { seq }).await.map_err(|_| LinkError::Loop);
+        }
+        Down::Certified { certificate } => {
+            renewed(shared, certificate);
+            return Ok(());
         }
         Down::Hello(_) | Down::UsageTaken { .. } | Down::Alternates { .. } | Down::Unknown => return Ok(()),
     };
     *shared.applied.borrow_mut() = index;
-    frames::write(send, &Up::Applied { index }).await
+    says.send(Up::Applied { index }).await.map_err(|_| LinkError::Loop)
+}
+
+/// The cluster's nodes are these.
+fn learn_nodes(shared: &Shared, nodes: &[NodeAt]) {
+    // Of an older release none.
+    if nodes.is_empty() {
+        return;
+    }
+    shared.nodes.borrow_mut().learn(nodes);
+    shared.changed.notify_waiters();
+    let nodes = nodes.to_vec();
+    if let Some(keeper) = shared.keep.clone() {
+        keeper.write("the nodes", move |keep| keep.nodes(&nodes));
+    }
+}
+
+/// The cluster's authorities are these.
+fn learn_authorities(shared: &Shared, authorities: &BTreeMap<u64, Certificate>) {
+    let trusted = shared.identity.borrow_mut().trust(authorities.values());
+    match trusted {
+        Ok(None) => {}
+        Ok(Some(roots)) => {
+            tracing::info!(authorities = roots.len(), "the cluster's authorities are others");
+            shared.changed.notify_waiters();
+            if let Some(keeper) = shared.keep.clone() {
+                keeper.write("the cluster's authorities", move |keep| keep.authorities(&roots));
+            }
+        }
+        Err(error) => {
+            tracing::error!(%error, "the cluster's authorities cannot be trusted: the former ones stay")
+        }
+    }
+}
+
+/// The edge's certificate is this one.
+fn renewed(shared: &Shared, certificate: Certificate) {
+    let taken = shared.identity.borrow_mut().renew(certificate);
+    match taken {
+        Ok(certificate) => {
+            tracing::info!("this edge's certificate is new");
+            shared.changed.notify_waiters();
+            if let Some(keeper) = shared.keep.clone() {
+                keeper.write("the new certificate", move |keep| keep.certificate(&certificate));
+            }
+        }
+        Err(error) => tracing::error!(%error, "the new certificate cannot be used: the former one stays"),
+    }
+}
+
+/// Asks for a new certificate when it is time.
+async fn renew(shared: &Shared, says: &mpsc::Sender<Up>) -> LinkError {
+    loop {
+        let now = clock::mono();
+        let was_asked = shared.asked_at.get().is_some_and(|at| now.since(at) < LOOK_EVERY / 2);
+        let due = if was_asked { None } else { shared.identity.borrow().is_due(clock::wall()) };
+        if let Some(public_key) = due {
+            shared.asked_at.set(Some(now));
+            if says.send(Up::Certify { public_key }).await.is_err() {
+                return LinkError::Loop;
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = shared.changed.notified() => {}
+        }
+    }
+}
+
+/// Until the link is to end though it works: since it was made by a former certificate, or since another node is
+/// better. Only one link at a time, while the other stands.
+async fn leave(shared: &Shared, slot: usize, node: &Node, generation: u64) -> LinkError {
+    let mut looked_at = clock::mono();
+    let lazily = super::jitter(LAZILY);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(lazily) => {}
+            () = shared.changed.notified() => {}
+        }
+        let now = clock::mono();
+        let why = if shared.identity.borrow().generation != generation {
+            LinkError::Renewed
+        } else if now.since(looked_at) >= lazily {
+            looked_at = now;
+            if !shared.nodes.borrow().is_beaten(now, node, &shared.others(slot), CALM) {
+                continue;
+            }
+            LinkError::Better
+        } else {
+            continue;
+        };
+        if shared.others_stand(slot) {
+            // Before the other link asks the same.
+            shared.hold(slot, Some((node.clone(), false)));
+            return why;
+        }
+    }
 }
 
 /// Says how the edge is, until the connection ends.

@@ -19,6 +19,13 @@ pub struct Tls {
     pub roots: Vec<CertificateDer<'static>>,
 }
 
+impl Clone for Tls {
+    fn clone(&self) -> Self {
+        let Self { certificates, key, roots } = self;
+        Self { certificates: certificates.clone(), key: key.clone_key(), roots: roots.clone() }
+    }
+}
+
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Tls(..)")

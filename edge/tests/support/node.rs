@@ -11,7 +11,9 @@ use chappe_proto::mesh::uplink::{ALPN, Down, EdgeHello, Health, NodeHello, Up};
 use chappe_proto::wire;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SubjectPublicKeyInfo, date_time_ymd,
+};
 use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use tokio::time::timeout;
@@ -26,6 +28,7 @@ pub struct Certificates {
     root: CertificateDer<'static>,
     node: (Vec<CertificateDer<'static>>, KeyPair),
     edge: (Vec<CertificateDer<'static>>, KeyPair),
+    issuer: Issuer<'static, KeyPair>,
 }
 
 impl Certificates {
@@ -40,18 +43,37 @@ impl Certificates {
             let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
             (vec![params.signed_by(&key, &issuer).unwrap().der().clone()], key)
         };
-        Self { node: sign(NAME), edge: sign("edge-1.test"), root }
+        let (node, edge) = (sign(NAME), sign("edge-1.test"));
+        Self { node, edge, root, issuer }
+    }
+
+    /// The same with a certificate of the edge that is due to be made anew.
+    pub fn due() -> Self {
+        let mut all = Self::new();
+        let mut params = CertificateParams::new(vec!["edge-1.test".to_owned()]).unwrap();
+        params.not_before = date_time_ymd(1975, 1, 1);
+        params.not_after = date_time_ymd(2040, 1, 1);
+        all.edge.0 = vec![params.signed_by(&all.edge.1, &all.issuer).unwrap().der().clone()];
+        all
+    }
+
+    /// The edge's certificate made anew for this key.
+    pub fn renewed(&self, public_key: &[u8]) -> CertificateDer<'static> {
+        let key = SubjectPublicKeyInfo::from_der(public_key).unwrap();
+        let params = CertificateParams::new(vec!["edge-1.test".to_owned()]).unwrap();
+        params.signed_by(&key, &self.issuer).unwrap().der().clone()
     }
 
     /// What an edge is given to reach these nodes.
     pub fn uplink(&self, nodes: &[SocketAddr]) -> Uplink {
         Uplink {
-            nodes: nodes.iter().map(|address| Node { address: *address, name: NAME.to_owned() }).collect(),
+            nodes: nodes.iter().map(|address| Node::at(*address, NAME.to_owned())).collect(),
             tls: Tls {
                 certificates: self.edge.0.clone(),
                 key: self.edge.1.serialize_der().try_into().unwrap(),
                 roots: vec![self.root.clone()],
             },
+            keep: None,
         }
     }
 }
@@ -165,7 +187,13 @@ impl Link {
     }
 
     pub async fn greet(&mut self) {
-        let hello = NodeHello { node: NodeId(7), build: "test".to_owned(), realm: REALM.to_owned() };
+        self.greet_as(7).await;
+    }
+
+    /// As the node of this id.
+    pub async fn greet_as(&mut self, id: u64) {
+        let hello =
+            NodeHello { node: NodeId(id), build: "test".to_owned(), realm: REALM.to_owned(), life: 0 };
         self.write(&Down::Hello(hello)).await;
     }
 

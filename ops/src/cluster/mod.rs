@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout)]
 
 mod drain;
+mod edge;
 mod offline;
 mod show;
 
@@ -18,7 +19,6 @@ use chappe_proto::id::{EdgeId, NodeId, Region};
 use serde_json::{Value, json};
 
 use crate::api::{Api, At, segment};
-use crate::edge::identity::Identity;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -48,7 +48,7 @@ enum Asked {
     Members,
     /// What happened to the cluster lately, as the node that is asked saw it.
     Events,
-    /// Let a new node join, once: prints the token for `chappe node --join`.
+    /// Let a new node join, once, or a new edge: prints the token for `chappe node --join` or `chappe edge --join`.
     Invite(Invite),
     /// Move everything off a node, and watch until it is empty.
     Drain {
@@ -97,13 +97,11 @@ enum Asked {
     },
     /// Begin a new certificate authority; the old one goes once nobody holds a certificate of it.
     Rotate,
-    /// Let an edge report to the cluster: writes the files for `chappe edge --identity`.
-    Edge {
-        /// Its name, which no other edge may have.
-        name: EdgeId,
-        /// Where its key, its certificate and the nodes' addresses are written.
-        dir: PathBuf,
-    },
+    /// The edges: where they stand, whether they are heard, how loaded they are.
+    Edges,
+    /// See, drain, weigh, remove an edge.
+    #[command(subcommand)]
+    Edge(edge::Verb),
     /// Write the whole registry into a file. It holds secrets.
     Backup {
         /// The file, which must not be there yet.
@@ -113,14 +111,17 @@ enum Asked {
 
 #[derive(Debug, clap::Args)]
 struct Invite {
-    /// The region in which the node must stand; any where it is left out.
+    /// The token is for an edge: a new one, or the one of this name, which it puts in the place of one that is there.
+    #[arg(long, value_name = "NAME", num_args = 0..=1)]
+    edge: Option<Option<EdgeId>>,
+    /// The region in which the node or edge must stand; any where it is left out.
     #[arg(long)]
     region: Option<Region>,
     /// How long the token is good, in minutes.
     #[arg(long = "for", value_name = "MINUTES", default_value_t = 60)]
     minutes: u64,
     /// Withdraw this invitation instead (its id, as `--json status` has it).
-    #[arg(long, value_name = "ID", conflicts_with_all = ["region", "minutes"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["region", "minutes", "edge"])]
     withdraw: Option<String>,
 }
 
@@ -141,13 +142,8 @@ fn ask(api: &mut Api, asked: &Asked, json: bool) -> Result<()> {
         Asked::Backup { file } => return backup(api, file, json),
         Asked::Drain { node, no_wait } => return drain::drain(api, NodeId(*node), *no_wait, json),
         Asked::Remove { node, no_wait } => return drain::remove(api, NodeId(*node), *no_wait, json),
-        Asked::Edge { name, dir } => {
-            let nodes = Identity::enrol(api, name, dir)?.nodes();
-            said(&format!(
-                "the edge {name} may report to {nodes} nodes: chappe edge --identity {} --listen IP:3478",
-                dir.display()
-            ))
-        }
+        Asked::Edges => return edge::list(api, json),
+        Asked::Edge(verb) => return edge::run(api, verb, json),
         Asked::Resume { node } => {
             api.call("POST", &format!("/nodes/{node}/resume"), &Value::Null)?;
             said(&format!("node {node} takes rooms again"))
@@ -213,6 +209,9 @@ fn invite(api: &mut Api, invite: &Invite, json: bool) -> Result<()> {
     if let Some(region) = &invite.region {
         wish["region"] = region.to_string().into();
     }
+    if let Some(name) = &invite.edge {
+        wish["edge"] = name.as_ref().map_or_else(|| json!({}), |name| json!({ "name": name }));
+    }
     let answer = api.call("POST", "/cluster/invitations", &wish)?;
     if json {
         println!("{answer}");
@@ -223,9 +222,14 @@ fn invite(api: &mut Api, invite: &Invite, json: bool) -> Result<()> {
     let region = invite.region.as_ref().map_or("REGION", |region| region.as_str());
     println!("{}\n", made.token);
     println!(
-        "It lets one node in, within {}, and is not shown again. On the new machine:\n",
+        "It lets one {} in, within {}, and is not shown again. On the new machine:\n",
+        if invite.edge.is_some() { "edge" } else { "node" },
         span(left + Duration::from_secs(1))
     );
+    if invite.edge.is_some() {
+        println!("  chappe edge --data DIRECTORY --join-file TOKEN-FILE --region {region} --listen IP:3478");
+        return Ok(());
+    }
     println!(
         "  chappe node --data DIRECTORY --join-file TOKEN-FILE --region {region} --mesh IP:PORT --http IP:PORT"
     );

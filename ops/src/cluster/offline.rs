@@ -91,7 +91,7 @@ fn restore(args: &Restore, json: bool) -> Result<()> {
     println!("  Stop whatever is left of the former cluster: it must not serve beside this one.");
     println!("  Start this node: chappe node --data {} …", args.data.display());
     println!("  Have the other nodes join anew (`chappe cluster invite`), with empty directories,");
-    println!("  and the edges (`chappe cluster edge`).\n");
+    println!("  and the edges (`chappe cluster invite --edge`).\n");
     println!("What was changed after the backup is gone: who was banned since then may return.");
     Ok(())
 }

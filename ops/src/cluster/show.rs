@@ -73,8 +73,12 @@ fn summary(report: &ClusterReport, now: Unix) -> String {
     text += &format!("\n{table}");
     for invitation in &status.invitations {
         let left = span(invitation.until.0.saturating_sub(now.0));
+        let whom = match &invitation.edge {
+            None => "a node".to_owned(),
+            Some(edge) => edge.name.as_ref().map_or("an edge".to_owned(), |name| format!("the edge {name}")),
+        };
         let place = invitation.region.as_ref().map_or_else(String::new, |region| format!(" in {region}"));
-        text += &format!("\ninvitation {} of a node{place}, for another {left}", invitation.id);
+        text += &format!("\ninvitation {} of {whom}{place}, for another {left}", invitation.id);
     }
     if !status.invitations.is_empty() {
         text.push('\n');

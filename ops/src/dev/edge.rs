@@ -88,10 +88,10 @@ fn uplink(nth: usize, id: &chappe_proto::id::EdgeId, nodes: &[Running]) -> Resul
     let mut all = Vec::new();
     for (nth, node) in nodes.iter().enumerate() {
         let far = layout::region(nth)? != region;
-        all.push((far, chappe_edge::Node { address: node.mesh, name: name.clone() }));
+        all.push((far, chappe_edge::Node::at(node.mesh, name.clone())));
     }
     all.sort_by_key(|(far, _)| *far);
-    Ok(Uplink { nodes: all.into_iter().map(|(_, node)| node).collect(), tls })
+    Ok(Uplink { nodes: all.into_iter().map(|(_, node)| node).collect(), tls, keep: None })
 }
 
 /// Until every node knows every edge.

@@ -141,7 +141,7 @@ impl Plan<'_> {
 async fn invite(by: &Running, nth: usize) -> Result<Token> {
     let until = clock::unix() + INVITED_FOR;
     let state = by.node.registry.state();
-    let (command, token) = join::invite(&state, vec![by.mesh], Some(layout::region(nth)?), until)?;
+    let (command, token) = join::invite(&state, vec![by.mesh], Some(layout::region(nth)?), None, until)?;
     by.node.proposals.propose(command, INVITED_FOR).await?.outcome.accepted()?;
     Ok(token)
 }

@@ -1,4 +1,4 @@
-//! How a new node comes into a cluster: it connects to any node without a certificate, having found that the
+//! How a new node or edge comes into a cluster: it connects to any node without a certificate, having found that the
 //! other side's is of the authority that its token names, and opens one bidirectional stream. It writes one
 //! [`Join`]; the answer is one [`Joined`].
 
@@ -9,9 +9,9 @@ use std::str::FromStr;
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ClusterId, InvitationId, NodeId, Region};
+use crate::id::{ClusterId, EdgeId, InvitationId, NodeId, Region};
 use crate::limits::JOIN_TOKEN_MAX;
-use crate::mesh::uplink::Secret;
+use crate::mesh::uplink::{NodeAt, Secret};
 use crate::registry::NodeAddresses;
 use crate::wire;
 
@@ -21,7 +21,7 @@ pub const ALPN: &[u8] = b"chappe-join/1";
 /// What a join token begins with.
 pub const PREFIX: &str = "chappe-join-";
 
-/// A join token: all that a new node needs to know, and the one secret that lets it in, once. Its text is
+/// A join token: all that a new node or edge needs to know, and the one secret that lets it in, once. Its text is
 /// [`PREFIX`] and base64url.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
@@ -75,7 +75,7 @@ impl FromStr for Token {
     }
 }
 
-/// What a new node says.
+/// What a new node or edge says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Join {
     /// The cluster that it was invited to.
@@ -84,9 +84,9 @@ pub struct Join {
     pub invitation: InvitationId,
     /// The invitation's secret.
     pub secret: Secret,
-    /// Where the node stands.
+    /// Where it stands.
     pub region: Region,
-    /// Where it is reached.
+    /// Where it is reached; an edge says so later, over its uplink.
     pub addresses: NodeAddresses,
     /// Its public key, SubjectPublicKeyInfo in DER: the private half stays with it.
     #[serde(with = "serde_bytes")]
@@ -97,6 +97,20 @@ pub struct Join {
     pub wire: u32,
     /// The newest cluster version that it understands: [`crate::registry::VERSION`].
     pub speaks: u32,
+    /// That it is an edge, and which it would be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<EdgeWish>,
+}
+
+/// What an edge that joins says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeWish {
+    /// The name that its operator has given it; without one the invitation's, else [`Self::host`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<EdgeId>,
+    /// Its machine's name, where that may name an edge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<EdgeId>,
 }
 
 /// What it is answered.
@@ -115,11 +129,25 @@ pub enum Joined {
         /// The other nodes and where they are reached.
         peers: Vec<(NodeId, Vec<SocketAddr>)>,
     },
+    /// It is an edge of the cluster from now on.
+    Edge {
+        /// Its name.
+        edge: EdgeId,
+        /// Its certificate, DER.
+        #[serde(with = "serde_bytes")]
+        certificate: Vec<u8>,
+        /// The authorities that it is to trust, DER.
+        authorities: Vec<Vec<u8>>,
+        /// Where it finds the nodes.
+        nodes: Vec<NodeAt>,
+        /// The realm of the long-term credential mechanism.
+        realm: String,
+    },
     /// It is not.
     Refused(JoinRefusal),
 }
 
-/// Why a node is not let in; each says what to do about it.
+/// Why a node or an edge is not let in; each says what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JoinRefusal {
@@ -135,13 +163,55 @@ pub enum JoinRefusal {
         /// Which.
         node: NodeId,
     },
+    /// An edge has joined by it.
+    #[error(
+        "the edge {edge} joined with this token, and each is good for one edge: ask for a new one \
+         (`chappe cluster invite --edge`)"
+    )]
+    UsedByEdge {
+        /// Which.
+        edge: EdgeId,
+    },
+    /// The invitation is for a node, and an edge asks.
+    #[error(
+        "the token is for a node (`chappe node`): an edge joins with one of `chappe cluster invite --edge`"
+    )]
+    ForNode,
+    /// The invitation is for an edge, and a node asks.
+    #[error("the token is for an edge (`chappe edge`): a node joins with one of `chappe cluster invite`")]
+    ForEdge,
+    /// The invitation is for another edge.
+    #[error("the token is for the edge {edge}: leave `--name` out, or ask for a new token")]
+    OtherEdge {
+        /// Which.
+        edge: EdgeId,
+    },
+    /// Nobody has said the edge's name.
+    #[error("this machine's name cannot name an edge: give one by `--name NAME`")]
+    Nameless,
+    /// There is an edge of that name.
+    #[error(
+        "there is an edge {edge} already: give another name by `--name NAME`, or, to put this one in its place, \
+         ask for a token of its name (`chappe cluster invite --edge {edge}`)"
+    )]
+    NameTaken {
+        /// Which.
+        edge: EdgeId,
+    },
+    /// Operators have removed the edge of that name.
+    #[error(
+        "the edge {edge} was removed: give another name by `--name NAME`, or free this one by \
+         `chappe cluster edge forget {edge}`"
+    )]
+    EdgeRemoved {
+        /// Which.
+        edge: EdgeId,
+    },
     /// The invitation has expired.
     #[error("the token has expired: ask for a new one (`chappe cluster invite`)")]
     Expired,
-    /// The invitation is for a node in another region.
-    #[error(
-        "the token is for a node in region {invited}: start with `--region {invited}`, or ask for a new token"
-    )]
+    /// The invitation is for another region.
+    #[error("the token is for region {invited}: start with `--region {invited}`, or ask for a new token")]
     OtherRegion {
         /// Which.
         invited: Region,
@@ -164,8 +234,8 @@ pub enum JoinRefusal {
         /// When it may try again, in milliseconds.
         after_ms: u64,
     },
-    /// The registry cannot take the node now; the token is still good.
-    #[error("the cluster cannot take a node now ({0}): try again; the token is still good")]
+    /// The registry cannot take it now; the token is still good.
+    #[error("the cluster cannot take anybody now ({0}): try again; the token is still good")]
     NotNow(String),
     /// What it says of itself is refused.
     #[error("{0}")]

@@ -22,6 +22,14 @@ pub const ALPN: &[u8] = b"chappe-uplink/1";
 /// The QUIC application close code of an edge that stops by itself: nodes need not wait for it.
 pub const GOODBYE: u32 = 1;
 
+/// The QUIC application close code of a node that refuses an edge which operators have removed: it is not to come
+/// back as who it was.
+pub const REMOVED: u32 = 20;
+
+/// The QUIC application close code of a node that refuses what an edge says of itself. It may ask again: operators
+/// may have changed something.
+pub const REFUSED: u32 = 27;
+
 /// What an edge says on its stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
@@ -56,6 +64,12 @@ pub enum Up {
         /// Each user at most once.
         usage: Vec<Usage>,
     },
+    /// The edge's certificate is to be made anew, for this key.
+    Certify {
+        /// SubjectPublicKeyInfo in DER: the private half stays with the edge.
+        #[serde(with = "serde_bytes")]
+        public_key: Vec<u8>,
+    },
     /// What a newer release says; skipped.
     #[serde(other)]
     Unknown,
@@ -78,7 +92,7 @@ pub enum Down {
     },
     /// Something to do once.
     Directive {
-        /// Its number on this uplink, from 1.
+        /// Its number in this life of the node ([`NodeHello::life`]), from 1 and ever higher.
         seq: u64,
         /// What to do.
         body: Directive,
@@ -93,6 +107,11 @@ pub enum Down {
     Alternates {
         /// The nearest first, at most [`crate::limits::ALTERNATES_MAX`] of each family.
         alternates: Vec<Alternate>,
+    },
+    /// The answer to [`Up::Certify`].
+    Certified {
+        /// The edge's new certificate.
+        certificate: Certificate,
     },
     /// What a newer release says; skipped.
     #[serde(other)]
@@ -164,6 +183,22 @@ pub struct NodeHello {
     pub build: String,
     /// The realm of the long-term credential mechanism.
     pub realm: String,
+    /// Names this life of its process: directives are numbered within it. 0 is a node of an older release, whose
+    /// directives are told apart by their numbers on one uplink alone.
+    #[serde(default)]
+    pub life: u64,
+}
+
+/// A node, as an edge finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeAt {
+    /// Its id.
+    pub node: NodeId,
+    /// Where it stands: two nodes in different regions rarely fail together.
+    pub region: Region,
+    /// The addresses of its QUIC endpoint.
+    #[serde(with = "wire::texts")]
+    pub addresses: Vec<SocketAddr>,
 }
 
 /// What an edge follows of the registry.
@@ -197,6 +232,9 @@ pub struct EdgeView {
     /// trusted. Of an older node none: then those that the edge knows stay in force.
     #[serde(default)]
     pub authorities: BTreeMap<u64, Certificate>,
+    /// The nodes by id. Of an older node none: then those that the edge knows stay.
+    #[serde(default)]
+    pub nodes: Vec<NodeAt>,
 }
 
 /// One change of an [`EdgeView`].
@@ -257,6 +295,11 @@ pub enum EdgeChange {
     Authorities {
         /// Their certificates by their number.
         authorities: BTreeMap<u64, Certificate>,
+    },
+    /// The nodes are these.
+    Nodes {
+        /// By id.
+        nodes: Vec<NodeAt>,
     },
     /// What a newer release says; skipped.
     #[serde(other)]

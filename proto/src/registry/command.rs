@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::profile::ProfileName;
-use super::{AppPolicy, EdgeState, Moves, NodeAddresses, Note};
+use super::{AppPolicy, EdgeState, InvitedEdge, Moves, NodeAddresses, Note};
 use crate::id::{
     AppId, ClusterId, EdgeId, Generation, Identity, Index, InvitationId, KeyId, NodeId, Region, RoomKey,
     SessionId, Shard,
@@ -201,9 +201,12 @@ pub enum Command {
         id: InvitationId,
         /// SHA-256 of its secret, [`crate::limits::INVITATION_HASH_BYTES`].
         hash: Secret,
-        /// Where its node is to stand, if that is to be there alone.
+        /// Where its node or edge is to stand, if that is to be there alone.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         region: Option<Region>,
+        /// That it is for an edge, and for which.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        edge: Option<InvitedEdge>,
         /// Until when: [`crate::limits::INVITATION_TTL_MAX`] ahead at most.
         until: Unix,
     },
@@ -223,6 +226,19 @@ pub enum Command {
         addresses: NodeAddresses,
         /// A hash of the joiner's public key ([`crate::limits::APPLICANT_BYTES`]): names it, should its
         /// answer be lost.
+        #[serde(with = "serde_bytes")]
+        applicant: Vec<u8>,
+    },
+
+    /// An edge joins by an invitation, likewise. What it offers it says later, by [`Self::EdgeUp`].
+    EdgeJoin {
+        /// Which.
+        invitation: InvitationId,
+        /// Its name.
+        edge: EdgeId,
+        /// Where it stands.
+        region: Region,
+        /// A hash of the joiner's public key.
         #[serde(with = "serde_bytes")]
         applicant: Vec<u8>,
     },

@@ -78,7 +78,41 @@ fn check(hello: &EdgeHello) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether two edges say that they relay from the same address and port. Those of loopback are each machine's own.
+fn overlap(one: &RelayRange, other: &RelayRange) -> bool {
+    one.address == other.address
+        && !one.address.to_canonical().is_loopback()
+        && one.first <= other.last
+        && other.first <= one.last
+}
+
+/// Whether two edges say that they listen at the same place; TLS is over TCP, and DTLS over UDP.
+fn same_place(one: &Listener, other: &Listener) -> bool {
+    one.address == other.address
+        && !one.address.ip().to_canonical().is_loopback()
+        && one.transport.is_stream() == other.transport.is_stream()
+}
+
 impl State {
+    /// Nobody takes what is another's: clients and the fleet's gates go by it. What a lost or draining edge has
+    /// stays its own until it is removed.
+    fn unclaimed(&self, hello: &EdgeHello) -> Result<(), Refusal> {
+        let others =
+            self.edges.iter().filter(|(edge, held)| **edge != hello.edge && held.state != EdgeState::Removed);
+        for (edge, held) in others {
+            let relays = hello.relays.iter().any(|own| held.relays.iter().any(|its| overlap(own, its)));
+            let listens =
+                hello.listeners.iter().any(|own| held.listeners.iter().any(|its| same_place(own, its)));
+            let thing = match (relays, listens) {
+                (true, _) => Thing::RelayRange,
+                (_, true) => Thing::Listener,
+                _ => continue,
+            };
+            return Err(Refusal::Claimed { thing, edge: edge.clone() });
+        }
+        Ok(())
+    }
+
     /// An edge, removed ones included.
     #[must_use]
     pub fn edge(&self, edge: &EdgeId) -> Option<&Edge> {
@@ -99,6 +133,7 @@ impl State {
         if held.is_none() && self.edges.len() >= EDGES_MAX {
             return Err(Refusal::Full { thing: Thing::Edge, max: EDGES_MAX as u64 });
         }
+        self.unclaimed(&hello)?;
         let edge = Edge {
             region: hello.region,
             coordinates: hello.coordinates,
@@ -108,12 +143,45 @@ impl State {
             build: hello.build,
             state: held.map_or(EdgeState::Admitted, |edge| edge.state),
             weight: held.map_or(WEIGHT, |edge| edge.weight),
-            since: held.map_or(self.now, |edge| edge.since),
+            // One that only joined had no load to ramp up yet.
+            since: held.filter(|edge| !edge.listeners.is_empty()).map_or(self.now, |edge| edge.since),
         };
         if held != Some(&edge) {
             Arc::make_mut(&mut self.edges).insert(hello.edge, edge);
         }
         Ok(Outcome::Done)
+    }
+
+    /// An edge that joins: what it offers is not known yet. `is_awaited` where it may be there already.
+    pub(super) fn edge_enrol(
+        &mut self,
+        edge: &EdgeId,
+        region: Region,
+        is_awaited: bool,
+    ) -> Result<(), Refusal> {
+        match self.edges.get(edge) {
+            Some(held) if held.state == EdgeState::Removed => Err(Refusal::Removed(Thing::Edge)),
+            Some(_) if is_awaited => Ok(()),
+            Some(_) => Err(Refusal::Exists(Thing::Edge)),
+            None if self.edges.len() >= EDGES_MAX => {
+                Err(Refusal::Full { thing: Thing::Edge, max: EDGES_MAX as u64 })
+            }
+            None => {
+                let fresh = Edge {
+                    region,
+                    coordinates: None,
+                    listeners: Vec::new(),
+                    relays: Vec::new(),
+                    capacity: 0,
+                    build: String::new(),
+                    state: EdgeState::Admitted,
+                    weight: WEIGHT,
+                    since: self.now,
+                };
+                Arc::make_mut(&mut self.edges).insert(edge.clone(), fresh);
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn edge_set(

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::{EdgeState, State};
-use crate::id::EdgeId;
-use crate::mesh::uplink::{EdgeChange, EdgeView, RelayRange};
+use super::{EdgeState, Node, State};
+use crate::id::{EdgeId, NodeId};
+use crate::mesh::uplink::{EdgeChange, EdgeView, NodeAt, RelayRange};
 
 impl State {
     /// All that an edge follows, at this state's index. What has expired by the registry's own time
@@ -23,6 +23,7 @@ impl State {
             users: self.users.iter().collect(),
             origins: (*self.origins).clone(),
             authorities: self.authorities.certificates(),
+            nodes: self.nodes_at(),
             ..EdgeView::default()
         }
     }
@@ -73,6 +74,12 @@ impl State {
                 changes.push(EdgeChange::Authorities { authorities });
             }
         }
+        if !Arc::ptr_eq(&old.nodes, &new.nodes) {
+            let nodes = new.nodes_at();
+            if nodes != old.nodes_at() {
+                changes.push(EdgeChange::Nodes { nodes });
+            }
+        }
         if old.origins != new.origins {
             changes.push(EdgeChange::Origins { origins: (*new.origins).clone() });
         }
@@ -84,6 +91,18 @@ impl State {
     pub fn fleet(&self) -> Vec<RelayRange> {
         let serving = self.edges.values().filter(|edge| edge.state != EdgeState::Removed);
         serving.flat_map(|edge| edge.relays.iter().cloned()).collect()
+    }
+
+    /// Where edges find the nodes: those that are down too, since they mostly come back. One that joins has
+    /// no address before it has begun.
+    #[must_use]
+    pub fn nodes_at(&self) -> Vec<NodeAt> {
+        let at = |(node, held): (NodeId, &Node)| NodeAt {
+            node,
+            region: held.region.clone(),
+            addresses: held.addresses.mesh.clone(),
+        };
+        self.nodes().map(at).filter(|at| !at.addresses.is_empty()).collect()
     }
 
     /// Whether an edge takes no new allocations. One that is not in the registry yet takes them.

@@ -1,4 +1,4 @@
-//! Invitations: each lets one node join. The registry holds a hash of each secret, so that whoever reads a
+//! Invitations: each lets one node or one edge join. The registry holds a hash of each secret, so that whoever reads a
 //! backup joins nothing.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{NodeAddresses, Outcome, Refusal, State, Thing};
-use crate::id::{InvitationId, NodeId, Region};
+use crate::id::{EdgeId, InvitationId, NodeId, Region};
 use crate::limits::{
     APPLICANT_BYTES, INVITATION_HASH_BYTES, INVITATION_TTL_MAX, INVITATIONS_MAX, SWEEP_EVERY,
 };
@@ -20,9 +20,12 @@ use crate::time::Unix;
 pub struct Invitation {
     /// SHA-256 of its secret.
     pub hash: Secret,
-    /// Where its node is to stand, if that is to be there alone.
+    /// Where its node or edge is to stand, if that is to be there alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<Region>,
+    /// That it is for an edge, and for which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<InvitedEdge>,
     /// Until when.
     pub until: Unix,
     /// Who joined by it. It is kept until it expires, so that whoever comes after is told why not.
@@ -30,11 +33,32 @@ pub struct Invitation {
     pub used: Option<Used>,
 }
 
-/// Who joined by an invitation.
+/// Which edge an invitation is for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitedEdge {
+    /// The one of this name: that may be there already, and is put in its place. Else any new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<EdgeId>,
+}
+
+/// Who asks to join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joiner<'a> {
+    /// A node.
+    Node,
+    /// The edge of this name.
+    Edge(&'a EdgeId),
+}
+
+/// Who joined by an invitation: a node or an edge.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Used {
-    /// Its id.
-    pub node: NodeId,
+    /// The node's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// The edge's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<EdgeId>,
     /// The hash of its public key.
     #[serde(with = "serde_bytes")]
     pub applicant: Vec<u8>,
@@ -53,15 +77,32 @@ impl Invitation {
         Self::hash(secret).0.ct_eq(&self.hash.0).into()
     }
 
-    /// Whether a node may join by it at `now`.
+    /// Whether a node or an edge may join by it at `now`.
     ///
     /// # Errors
-    /// [`Refusal::Expired`]; [`Refusal::OtherRegion`]; [`Refusal::Used`], unless `applicant` is who used it.
-    pub fn check(&self, now: Unix, region: &Region, applicant: &[u8]) -> Result<(), Refusal> {
+    /// [`Refusal::IsFor`], where the one asks and the other is invited; [`Refusal::IsForEdge`];
+    /// [`Refusal::Expired`]; [`Refusal::OtherRegion`]; [`Refusal::Used`] and [`Refusal::UsedByEdge`], unless
+    /// `applicant` is who used it.
+    pub fn check(
+        &self,
+        now: Unix,
+        joiner: Joiner<'_>,
+        region: &Region,
+        applicant: &[u8],
+    ) -> Result<(), Refusal> {
+        match (joiner, &self.edge) {
+            (Joiner::Node, Some(_)) => return Err(Refusal::IsFor(Thing::Edge)),
+            (Joiner::Edge(_), None) => return Err(Refusal::IsFor(Thing::Node)),
+            (Joiner::Edge(edge), Some(InvitedEdge { name: Some(name) })) if name != edge => {
+                return Err(Refusal::IsForEdge(name.clone()));
+            }
+            _ => {}
+        }
         match &self.used {
-            Some(used) if used.applicant != applicant => return Err(Refusal::Used { node: used.node }),
             // It has joined: its answer was lost.
-            Some(_) => return Ok(()),
+            Some(used) if used.applicant == applicant => return Ok(()),
+            Some(Used { edge: Some(edge), .. }) => return Err(Refusal::UsedByEdge { edge: edge.clone() }),
+            Some(used) => return Err(Refusal::Used { node: used.node.unwrap_or(NodeId(0)) }),
             None => {}
         }
         if self.until <= now {
@@ -91,6 +132,7 @@ impl State {
         id: InvitationId,
         hash: Secret,
         region: Option<Region>,
+        edge: Option<InvitedEdge>,
         until: Unix,
     ) -> Result<Outcome, Refusal> {
         if hash.0.len() != INVITATION_HASH_BYTES {
@@ -113,7 +155,7 @@ impl State {
         if self.invitations.len() >= INVITATIONS_MAX {
             return Err(Refusal::Full { thing: Thing::Invitation, max: INVITATIONS_MAX as u64 });
         }
-        let fresh = Invitation { hash, region, until, used: None };
+        let fresh = Invitation { hash, region, edge, until, used: None };
         Arc::make_mut(&mut self.invitations).insert(id, fresh);
         Ok(Outcome::Done)
     }
@@ -137,19 +179,40 @@ impl State {
             return Err(Refusal::Invalid(Thing::Applicant));
         }
         let held = self.invitations.get(id).ok_or(Refusal::Unknown(Thing::Invitation))?;
-        held.check(self.now, &region, &applicant)?;
-        if let Some(used) = &held.used {
-            return match self.node(used.node) {
-                Some(_) => Ok(Outcome::Joined { node: used.node }),
-                None => Err(self.no_node(used.node)),
+        held.check(self.now, Joiner::Node, &region, &applicant)?;
+        if let Some(Used { node: Some(node), .. }) = held.used {
+            return match self.node(node) {
+                Some(_) => Ok(Outcome::Joined { node }),
+                None => Err(self.no_node(node)),
             };
         }
         let node = self.next_node();
         self.node_insert(node, region, addresses)?;
         if let Some(held) = Arc::make_mut(&mut self.invitations).get_mut(id) {
-            held.used = Some(Used { node, applicant });
+            held.used = Some(Used { node: Some(node), edge: None, applicant });
         }
         Ok(Outcome::Joined { node })
+    }
+
+    pub(super) fn edge_join(
+        &mut self,
+        id: &InvitationId,
+        edge: EdgeId,
+        region: Region,
+        applicant: Vec<u8>,
+    ) -> Result<Outcome, Refusal> {
+        if !APPLICANT_BYTES.contains(&applicant.len()) {
+            return Err(Refusal::Invalid(Thing::Applicant));
+        }
+        let held = self.invitations.get(id).ok_or(Refusal::Unknown(Thing::Invitation))?;
+        held.check(self.now, Joiner::Edge(&edge), &region, &applicant)?;
+        let (is_used, is_named) =
+            (held.used.is_some(), held.edge.as_ref().is_some_and(|invited| invited.name.is_some()));
+        self.edge_enrol(&edge, region, is_used || is_named)?;
+        if !is_used && let Some(held) = Arc::make_mut(&mut self.invitations).get_mut(id) {
+            held.used = Some(Used { node: None, edge: Some(edge), applicant });
+        }
+        Ok(Outcome::Done)
     }
 
     /// Once in [`SWEEP_EVERY`] entries, what has expired goes.

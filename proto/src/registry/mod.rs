@@ -47,7 +47,7 @@ pub use cluster::Cluster;
 pub use command::{Command, Entry, RequestId};
 pub use edges::{Edge, EdgeState};
 pub use events::Event;
-pub use invitations::{Invitation, Used};
+pub use invitations::{Invitation, InvitedEdge, Joiner, Used};
 pub use nodes::{Node, NodeAddresses, NodeState};
 pub use outcome::{Outcome, Refusal, Thing};
 pub use revocations::Banned;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Epoch, Generation, NodeId, Region, Shard};
+use crate::id::{EdgeId, Epoch, Generation, NodeId, Region, Shard};
 
 /// What applying an entry came to: the same on every node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,9 +187,29 @@ pub enum Refusal {
         /// Who joined by it.
         node: NodeId,
     },
-    /// The invitation names where its node is to stand.
-    #[error("this invitation is for a node in region {0}")]
+    /// The same of an edge.
+    #[error("this invitation was used already: the edge {edge} joined by it")]
+    UsedByEdge {
+        /// Who joined by it.
+        edge: EdgeId,
+    },
+    /// The invitation names where its node or edge is to stand.
+    #[error("this invitation is for region {0}")]
     OtherRegion(Region),
+    /// The invitation is for a node where an edge asks, or the reverse.
+    #[error("this invitation is for a new {0}")]
+    IsFor(Thing),
+    /// The invitation is for another edge.
+    #[error("this invitation is for the edge {0}")]
+    IsForEdge(EdgeId),
+    /// Another edge has said that this is its own.
+    #[error("this {thing} is the edge {edge}'s already: give another one, or remove that edge")]
+    Claimed {
+        /// What.
+        thing: Thing,
+        /// Whose.
+        edge: EdgeId,
+    },
     /// The timers were changed since.
     #[error("the timers have changed since, or are settled already")]
     NotSettling,

@@ -247,12 +247,15 @@ impl State {
             Command::NodeStopping { node, generation } => self.node_stopping(node, generation),
             Command::NodeLeave { node } => self.node_leave(node),
             Command::NodeRemove { node } => self.node_remove(node),
-            Command::InvitationAdd { id, hash, region, until } => {
-                self.invitation_add(id, hash, region, until)
+            Command::InvitationAdd { id, hash, region, edge, until } => {
+                self.invitation_add(id, hash, region, edge, until)
             }
             Command::InvitationRemove { id } => self.invitation_remove(&id),
             Command::NodeJoin { invitation, region, addresses, applicant } => {
                 self.node_join(&invitation, region, addresses, applicant)
+            }
+            Command::EdgeJoin { invitation, edge, region, applicant } => {
+                self.edge_join(&invitation, edge, region, applicant)
             }
             Command::GroupSet { group, shards } => self.group_set(group.as_ref(), &shards),
             Command::ProfileSet { profile } => self.profile_set(profile),

@@ -16,6 +16,7 @@ impl Server {
         }
         self.gate.set_policy(view.peers.clone());
         self.gate.set_fleet(&view.fleet);
+        self.gate.set_nodes(&view.nodes);
         self.recheck();
         self.draining = view.draining;
         self.set_alternates(&view.alternates);
@@ -51,6 +52,10 @@ impl Server {
             }
             EdgeChange::Origins { origins } => self.realms.set_origins(origins),
             EdgeChange::Alternates { alternates } => self.set_alternates(alternates),
+            EdgeChange::Nodes { nodes } => {
+                self.gate.set_nodes(nodes);
+                self.recheck();
+            }
             // Whom the edge trusts is its uplink's matter.
             EdgeChange::Authorities { .. } | EdgeChange::Unknown => {}
         }

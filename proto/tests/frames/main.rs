@@ -13,7 +13,9 @@ mod samples;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use chappe_proto::id::Index;
 use chappe_proto::limits::MESH_FRAME_MAX;
+use chappe_proto::mesh::uplink::{Directive, Down, EdgeChange, Up};
 use chappe_proto::wire;
 use data_encoding::HEXLOWER;
 use serde::Serialize;
@@ -104,8 +106,45 @@ impl Sample {
     /// Written as a map of one variant's name, which takes no second entry.
     fn is_a_variant(&self) -> bool {
         let plain = ["opening.", "parcel.", "up.", "down."].iter().any(|plain| self.name.starts_with(plain));
-        !plain && self.name != "join" && self.name != "health"
+        !plain && !["join", "join.edge"].contains(&self.name.as_str()) && self.name != "health"
     }
+}
+
+/// What a newer release says on an uplink: skipped, by the node as by the edge, and nothing around it.
+#[test]
+fn what_is_new_on_an_uplink_is_skipped() {
+    #[derive(Serialize)]
+    #[serde(tag = "t", rename_all = "snake_case")]
+    enum Newer {
+        Novelty { body: Vec<u8>, more: BTreeMap<String, u8> },
+        Delta { index: u64, changes: Vec<NewerChange> },
+        Directive { seq: u64, body: NewerDirective },
+    }
+    #[derive(Serialize)]
+    #[serde(tag = "c", rename_all = "snake_case")]
+    enum NewerChange {
+        Novelty { of: (u8, String) },
+        Draining { draining: bool },
+    }
+    #[derive(Serialize)]
+    #[serde(tag = "d", rename_all = "snake_case")]
+    enum NewerDirective {
+        Novelty { to: Option<u64> },
+    }
+    fn read<T: DeserializeOwned>(newer: &Newer) -> T {
+        wire::decode(&wire::encode(newer).unwrap(), MESH_FRAME_MAX).unwrap()
+    }
+    let novelty = Newer::Novelty { body: vec![0, 200], more: BTreeMap::from([("a".into(), 1)]) };
+    assert_eq!((read::<Up>(&novelty), read::<Down>(&novelty)), (Up::Unknown, Down::Unknown));
+    let changes =
+        vec![NewerChange::Novelty { of: (1, "a".into()) }, NewerChange::Draining { draining: true }];
+    let delta = Down::Delta {
+        index: Index(8),
+        changes: vec![EdgeChange::Unknown, EdgeChange::Draining { draining: true }],
+    };
+    assert_eq!(read::<Down>(&Newer::Delta { index: 8, changes }), delta);
+    let directive = Newer::Directive { seq: 3, body: NewerDirective::Novelty { to: None } };
+    assert_eq!(read::<Down>(&directive), Down::Directive { seq: 3, body: Directive::Unknown });
 }
 
 /// Whatever is cut off or changed of a frame, reading it ends in a value or in an error.

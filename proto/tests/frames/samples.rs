@@ -6,14 +6,14 @@ use chappe_proto::id::{
     AppId, ClusterId, EdgeId, Epoch, Generation, Index, InvitationId, NodeId, PeerId, Region, RoomKey,
     RoomName, SessionId, Shard,
 };
-use chappe_proto::mesh::join::{Join, JoinRefusal, Joined};
+use chappe_proto::mesh::join::{EdgeWish, Join, JoinRefusal, Joined};
 use chappe_proto::mesh::node::{
     Answer, Ask, Body, EdgeReport, Failure, Feed, Hello, Lane, Loss, NodeStatus, Opening, Parcel,
 };
 use chappe_proto::mesh::probe::{Cause, Fault, Found, Outside, Probe, Prober, RelayFound, Step};
 use chappe_proto::mesh::uplink::{
-    Alternate, Certificate, Directive, Down, EdgeChange, EdgeHello, EdgeView, Health, Listener, NodeHello,
-    PeerPolicy, RelayRange, Secret, Traffic, Up, Usage,
+    Alternate, Certificate, Directive, Down, EdgeChange, EdgeHello, EdgeView, Health, Listener, NodeAt,
+    NodeHello, PeerPolicy, RelayRange, Secret, Traffic, Up, Usage,
 };
 use chappe_proto::registry::{Command, NodeAddresses, Note, Outcome, RequestId};
 use chappe_proto::time::Unix;
@@ -333,8 +333,33 @@ fn joins(all: &mut Samples) {
             build: "0.1.0".into(),
             wire: 1,
             speaks: 1,
+            edge: None,
         },
     );
+    let wish = EdgeWish { name: Some(edge_hello().edge), host: None };
+    all.add(
+        "join.edge",
+        Join {
+            cluster: cluster(),
+            invitation: InvitationId::from_random([6; 15]),
+            secret: Secret(vec![0, 200]),
+            region: region(),
+            addresses: NodeAddresses::default(),
+            public_key: vec![0, 200],
+            build: "0.1.0".into(),
+            wire: 1,
+            speaks: 1,
+            edge: Some(wish),
+        },
+    );
+    let edge = Joined::Edge {
+        edge: edge_hello().edge,
+        certificate: vec![0, 200],
+        authorities: vec![vec![1, 201]],
+        nodes: vec![node_at()],
+        realm: "example.org".into(),
+    };
+    all.add("joined.edge", edge);
     let welcome = Joined::Welcome {
         node: NodeId(4),
         certificate: vec![0, 200],
@@ -352,6 +377,13 @@ fn joins(all: &mut Samples) {
         JoinRefusal::TooMany { after_ms: 5 },
         JoinRefusal::NotNow("words".into()),
         JoinRefusal::Refused("words".into()),
+        JoinRefusal::UsedByEdge { edge: edge_hello().edge },
+        JoinRefusal::ForNode,
+        JoinRefusal::ForEdge,
+        JoinRefusal::OtherEdge { edge: edge_hello().edge },
+        JoinRefusal::Nameless,
+        JoinRefusal::NameTaken { edge: edge_hello().edge },
+        JoinRefusal::EdgeRemoved { edge: edge_hello().edge },
     ];
     for (n, refusal) in refusals.into_iter().enumerate() {
         match &refusal {
@@ -363,10 +395,21 @@ fn joins(all: &mut Samples) {
             | JoinRefusal::TooOld { .. }
             | JoinRefusal::TooMany { .. }
             | JoinRefusal::NotNow(_)
-            | JoinRefusal::Refused(_) => {}
+            | JoinRefusal::Refused(_)
+            | JoinRefusal::UsedByEdge { .. }
+            | JoinRefusal::ForNode
+            | JoinRefusal::ForEdge
+            | JoinRefusal::OtherEdge { .. }
+            | JoinRefusal::Nameless
+            | JoinRefusal::NameTaken { .. }
+            | JoinRefusal::EdgeRemoved { .. } => {}
         }
         all.add(format!("joined.refused.{n}"), Joined::Refused(refusal));
     }
+}
+
+fn node_at() -> NodeAt {
+    NodeAt { node: NodeId(4), region: region(), addresses: vec!["192.0.2.7:7000".parse().unwrap()] }
 }
 
 fn uplinks(all: &mut Samples) {
@@ -381,8 +424,15 @@ fn uplinks(all: &mut Samples) {
     all.add("up.usage", Up::Usage { seq: 1, usage: vec![usage, other] });
     all.add("health", health());
     all.add("health.measured", measured_health());
-    let node = NodeHello { node: NodeId(1), build: "0.1.0".into(), realm: "example.org".into() };
-    all.add("down.hello", Down::Hello(node));
+    let node = NodeHello { node: NodeId(1), build: "0.1.0".into(), realm: "example.org".into(), life: 0 };
+    all.add("down.hello", Down::Hello(node.clone()));
+    all.add("down.hello.life", Down::Hello(NodeHello { life: 7, ..node }));
+    all.add("up.certify", Up::Certify { public_key: vec![0, 200] });
+    all.add("down.certified", Down::Certified { certificate: Certificate(vec![0, 200]) });
+    let view = EdgeView { index: Index(7), nodes: vec![node_at()], ..EdgeView::default() };
+    all.add("down.snapshot.nodes", Down::Snapshot(view));
+    let changes = vec![EdgeChange::Nodes { nodes: vec![node_at()] }];
+    all.add("down.delta.nodes", Down::Delta { index: Index(8), changes });
     let view = EdgeView {
         index: Index(7),
         secrets: BTreeMap::from([(1, Secret(vec![0, 200]))]),

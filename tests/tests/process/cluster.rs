@@ -146,9 +146,9 @@ async fn an_edge_is_let_in_by_its_files() {
     let node = tokio::task::block_in_place(|| Node::found(&tmp.path().join("1"), "a"));
     let dir = tmp.path().join("edge").to_str().unwrap().to_owned();
     let edge = tokio::task::block_in_place(|| {
-        let told = node.told(&["edge", "edge-a", &dir]);
-        assert!(told.contains("chappe edge --identity"), "{told}");
-        assert!(node.refused(&["edge", "edge-a", &dir]).contains("there already"));
+        let told = node.told(&["edge", "identity", "edge-a", &dir]);
+        assert!(told.contains("chappe edge --data"), "{told}");
+        assert!(node.refused(&["edge", "identity", "edge-a", &dir]).contains("there already"));
         let key = fs::metadata(tmp.path().join("edge/key.pem")).unwrap();
         assert_eq!(key.permissions().mode() & 0o777, 0o600);
         let edge = Process::start(Command::new(binary()).args([

@@ -16,6 +16,7 @@ mod dev;
 mod dev_cluster;
 mod differences;
 mod edge;
+mod edge_join;
 mod import;
 mod kick;
 mod network;

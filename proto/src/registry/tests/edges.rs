@@ -1,6 +1,8 @@
 //! Edges come, drain and are removed.
 
 use super::*;
+use crate::id::InvitationId;
+use crate::registry::InvitedEdge;
 
 #[test]
 fn a_removed_edge_stays_out_until_it_is_forgotten() {
@@ -23,4 +25,117 @@ fn a_removed_edge_stays_out_until_it_is_forgotten() {
     log.does(Command::EdgeUp(hello("e1", 2000)));
     let nowhere = EdgeHello { coordinates: Some((f64::NAN, 0.0)), ..hello("e2", 1) };
     assert_eq!(log.says(Command::EdgeUp(nowhere)), Outcome::Refused(Refusal::Invalid(Thing::Coordinates)));
+}
+
+fn invite(n: u8, name: Option<&str>) -> Command {
+    Command::InvitationAdd {
+        id: InvitationId::from_random([n; 15]),
+        hash: Invitation::hash(&[n; 32]),
+        region: None,
+        edge: Some(InvitedEdge { name: name.map(|name| EdgeId::new(name).unwrap()) }),
+        until: Unix::from_secs(1000),
+    }
+}
+
+fn join(n: u8, name: &str, applicant: u8) -> Command {
+    Command::EdgeJoin {
+        invitation: InvitationId::from_random([n; 15]),
+        edge: EdgeId::new(name).unwrap(),
+        region: region(),
+        applicant: vec![applicant; 32],
+    }
+}
+
+#[test]
+fn an_invitation_lets_one_edge_join_and_never_a_node() {
+    let mut log = Log::with_nodes(1);
+    log.does(invite(1, None));
+    let as_node = Command::NodeJoin {
+        invitation: InvitationId::from_random([1; 15]),
+        region: region(),
+        addresses: NodeAddresses::default(),
+        applicant: vec![1; 32],
+    };
+    assert_eq!(log.says(as_node.clone()), Outcome::Refused(Refusal::IsFor(Thing::Edge)));
+    log.does(join(1, "e1", 1));
+    // Its answer was lost: it asks again.
+    log.does(join(1, "e1", 1));
+    let edge = EdgeId::new("e1").unwrap();
+    assert_eq!(log.says(join(1, "e2", 2)), Outcome::Refused(Refusal::UsedByEdge { edge: edge.clone() }));
+    let held = log.0.edge(&edge).unwrap();
+    assert!(held.listeners.is_empty() && held.state == EdgeState::Admitted);
+    let joined = held.since;
+    log.does(Command::Note);
+    log.does(Command::EdgeUp(hello("e1", 1000)));
+    let since = log.0.edge(&edge).unwrap().since;
+    assert!(since > joined, "it is a newcomer from when it serves");
+    log.does(Command::EdgeUp(hello("e1", 2000)));
+    assert_eq!(log.0.edge(&edge).unwrap().since, since);
+
+    let for_node = Command::InvitationAdd {
+        id: InvitationId::from_random([2; 15]),
+        hash: Invitation::hash(&[2; 32]),
+        region: None,
+        edge: None,
+        until: Unix::from_secs(1000),
+    };
+    log.does(for_node);
+    assert_eq!(log.says(join(2, "e2", 2)), Outcome::Refused(Refusal::IsFor(Thing::Node)));
+    assert_eq!(log.0.edges().count(), 1);
+}
+
+#[test]
+fn an_edge_takes_anothers_name_by_an_invitation_for_that_name_alone() {
+    let mut log = Log::with_nodes(1);
+    log.does(Command::EdgeUp(hello("e1", 1000)));
+    log.does(invite(1, None));
+    assert_eq!(log.says(join(1, "e1", 1)), Outcome::Refused(Refusal::Exists(Thing::Edge)));
+    log.does(invite(2, Some("e1")));
+    let edge = EdgeId::new("e1").unwrap();
+    assert_eq!(log.says(join(2, "e2", 1)), Outcome::Refused(Refusal::IsForEdge(edge.clone())));
+    log.does(join(2, "e1", 1));
+    assert_eq!(log.0.edge(&edge).unwrap().listeners.len(), 1, "it is as it was");
+    log.does(Command::EdgeSet { edge, state: EdgeState::Removed, weight: 1 });
+    log.does(invite(3, Some("e1")));
+    assert_eq!(log.says(join(3, "e1", 2)), Outcome::Refused(Refusal::Removed(Thing::Edge)));
+}
+
+#[test]
+fn edges_follow_where_the_nodes_are() {
+    let mut log = Log::with_nodes(2);
+    let edge = EdgeId::new("e1").unwrap();
+    assert!(log.0.edge_view(&edge).nodes.is_empty(), "they have not said where they are");
+    let old = log.0.clone();
+    let addresses = NodeAddresses { mesh: vec!["192.0.2.7:7000".parse().unwrap()], public: Vec::new() };
+    log.does(Command::NodeUp { node: NodeId(2), addresses, build: "test".into(), speaks: 1 });
+    let changes = State::edge_changes(&old, &log.0, &edge);
+    let [EdgeChange::Nodes { nodes }] = &changes[..] else { panic!("{changes:?}") };
+    assert_eq!((nodes.len(), nodes[0].node, &nodes[0].region), (1, NodeId(2), &region()));
+    // That it goes down is no news: it mostly comes back.
+    let old = log.0.clone();
+    let generation = log.0.node(NodeId(2)).unwrap().generation;
+    log.does(Command::NodeDown { node: NodeId(2), generation, moves: vec![] });
+    assert_eq!(State::edge_changes(&old, &log.0, &edge), []);
+}
+
+#[test]
+fn an_edge_claims_nothing_that_is_anothers() {
+    let mut log = Log::default();
+    log.does(Command::EdgeUp(hello("e1", 1000)));
+    let e1 = EdgeId::new("e1").unwrap();
+    let claimed = |thing| Outcome::Refused(Refusal::Claimed { thing, edge: e1.clone() });
+    // Its relay ports are 1000 to 1009.
+    assert_eq!(log.says(Command::EdgeUp(hello("e2", 1009))), claimed(Thing::RelayRange));
+    let elsewhere = RelayRange { address: "192.0.2.2".parse().unwrap(), first: 1000, last: 1009 };
+    let twin = EdgeHello { relays: vec![elsewhere], ..hello("e2", 1000) };
+    assert_eq!(log.says(Command::EdgeUp(twin)), claimed(Thing::Listener));
+    log.does(Command::EdgeUp(hello("e2", 1010)));
+    log.does(Command::EdgeUp(hello("e1", 1000)));
+    // While it drains they are its own, and others' once it is gone.
+    log.does(Command::EdgeSet { edge: e1.clone(), state: EdgeState::Draining, weight: 1 });
+    assert_eq!(log.says(Command::EdgeUp(hello("e3", 1000))), claimed(Thing::RelayRange));
+    assert_eq!(log.0.fleet().len(), 2);
+    log.does(Command::EdgeSet { edge: e1, state: EdgeState::Removed, weight: 1 });
+    assert_eq!(log.0.fleet().len(), 1);
+    log.does(Command::EdgeUp(hello("e3", 1000)));
 }

@@ -16,7 +16,7 @@ fn id(n: u8) -> InvitationId {
 }
 
 fn invite(n: u8, until: Unix) -> Command {
-    Command::InvitationAdd { id: id(n), hash: Invitation::hash(&[n; 32]), region: None, until }
+    Command::InvitationAdd { id: id(n), hash: Invitation::hash(&[n; 32]), region: None, edge: None, until }
 }
 
 fn join(n: u8, applicant: u8) -> Command {
@@ -93,6 +93,7 @@ fn an_invitation_expires_by_the_registrys_time_and_may_name_a_region() {
         id: id(3),
         hash: Invitation::hash(b"x"),
         region: Some(there.clone()),
+        edge: None,
         until: Unix::from_secs(99),
     });
     assert_eq!(log.says(join(3, 1)), refused(Refusal::OtherRegion(there)));
@@ -100,6 +101,7 @@ fn an_invitation_expires_by_the_registrys_time_and_may_name_a_region() {
         id: id(4),
         hash: Secret(vec![0; 31]),
         region: None,
+        edge: None,
         until: Unix::from_secs(99),
     };
     assert_eq!(log.says(short), refused(Refusal::Invalid(Thing::Secret)));
@@ -118,7 +120,7 @@ fn invitations_are_bounded_and_swept() {
         let mut bytes = [0; 15];
         bytes[..8].copy_from_slice(&(n as u64).to_be_bytes());
         let (id, hash) = (InvitationId::from_random(bytes), Secret(vec![0; 32]));
-        Command::InvitationAdd { id, hash, region: None, until: Unix::from_secs(until) }
+        Command::InvitationAdd { id, hash, region: None, edge: None, until: Unix::from_secs(until) }
     };
     for n in 0..INVITATIONS_MAX {
         assert_eq!(says(&mut state, 1, add(n, 10)), Outcome::Done);

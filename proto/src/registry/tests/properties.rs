@@ -157,6 +157,7 @@ fn follow(view: &mut EdgeView, change: EdgeChange) {
         EdgeChange::Origins { origins } => view.origins = origins,
         EdgeChange::Alternates { alternates } => view.alternates = alternates,
         EdgeChange::Authorities { authorities } => view.authorities = authorities,
+        EdgeChange::Nodes { nodes } => view.nodes = nodes,
         EdgeChange::Unknown => panic!("the registry says only what it knows"),
     }
 }

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ahash::{AHashMap, RandomState};
 
-use crate::mesh::uplink::{PeerPolicy, RelayRange};
+use crate::mesh::uplink::{NodeAt, PeerPolicy, RelayRange};
 use special::{forms, special};
 
 /// What the gate says of an IP address, before a port is known.
@@ -33,18 +33,29 @@ pub(super) struct Gate {
     own: Vec<RelayRange>,
     /// This server's listeners: never a peer, so that no packet is led in a circle.
     listeners: Vec<SocketAddr>,
+    /// Where the cluster's nodes are: never a peer either, whatever range an edge claims.
+    nodes: Vec<SocketAddr>,
 }
 
 impl Gate {
     pub(super) fn new(own: Vec<RelayRange>, listeners: Vec<SocketAddr>, hash: RandomState) -> Self {
         let fleet = AHashMap::with_hasher(hash);
-        let mut gate = Self { policy: PeerPolicy::default(), fleet, own, listeners };
+        let mut gate = Self { policy: PeerPolicy::default(), fleet, own, listeners, nodes: Vec::new() };
         gate.set_fleet(&[]);
         gate
     }
 
     pub(super) fn set_policy(&mut self, policy: PeerPolicy) {
         self.policy = policy;
+    }
+
+    pub(super) fn set_nodes(&mut self, nodes: &[NodeAt]) {
+        self.nodes = nodes.iter().flat_map(|node| node.addresses.iter().copied()).collect();
+    }
+
+    /// What is never a peer.
+    fn never(&self) -> impl Iterator<Item = &SocketAddr> {
+        self.listeners.iter().chain(&self.nodes)
     }
 
     pub(super) fn set_fleet(&mut self, relays: &[RelayRange]) {
@@ -59,7 +70,7 @@ impl Gate {
         let allowed = self.every_port(ip);
         let fleet = self.fleet.contains_key(&ip);
         match (allowed, fleet) {
-            (true, _) if self.listeners.iter().any(|listener| covers(*listener, ip)) => Verdict::SomePorts,
+            (true, _) if self.never().any(|listener| covers(*listener, ip)) => Verdict::SomePorts,
             (true, _) => Verdict::Allowed,
             (false, true) => Verdict::SomePorts,
             (false, false) => Verdict::Denied,
@@ -69,7 +80,7 @@ impl Gate {
     /// Whether data may go to this peer or come from it.
     pub(super) fn allows(&self, peer: SocketAddr) -> bool {
         let listens = |listener: &SocketAddr| listener.port() == peer.port() && covers(*listener, peer.ip());
-        if self.listeners.iter().any(listens) {
+        if self.never().any(listens) {
             return false;
         }
         // Two relayed people reach each other through a fleet's relay ports whatever the policy says.
@@ -88,9 +99,9 @@ impl Gate {
         })
     }
 
-    /// Whether a listener is at this address.
+    /// Whether a listener or a node is at this address.
     fn is_own(&self, ip: IpAddr) -> bool {
-        self.listeners.iter().any(|listener| listener.ip() == ip)
+        self.never().any(|listener| listener.ip() == ip)
     }
 }
 
