@@ -35,6 +35,9 @@ const GLARE: Duration = Duration::from_secs(4);
 /// News of allocations, and words, that wait for a client.
 const QUEUE: usize = 1024;
 
+/// Who is over an edge that is being emptied moves within this, each at another time: as the browser SDK.
+const MOVE_WITHIN: Duration = Duration::from_secs(2);
+
 const CHECK: &[u8] = b"check";
 const ANSWER: &[u8] = b"answer";
 const MEDIA: &[u8; 160] = &[b'm'; 160];
@@ -110,6 +113,8 @@ struct Task {
     gathered: Mono,
     settled: Option<Mono>,
     check_at: Mono,
+    /// When to move off an edge that is being emptied.
+    move_at: Option<Mono>,
 }
 
 impl Task {
@@ -131,6 +136,7 @@ impl Task {
             gathered: Mono::default(),
             settled: None,
             check_at: now,
+            move_at: None,
         };
         task.frame(&welcome).await?;
         let mut tick = tokio::time::interval(PACKET_EVERY);
@@ -196,6 +202,10 @@ impl Task {
         let now = clock::mono();
         let mut record = self.record.borrow_mut();
         record.relays = relays(frame);
+        if record.edge.as_ref().is_some_and(|edge| frame.draining.contains(edge)) && self.move_at.is_none() {
+            let part = u32::from(u16::from_le_bytes(clock::random()));
+            self.move_at = Some(now + MOVE_WITHIN * part / u32::from(u16::MAX));
+        }
         if frame.reason.as_deref() == Some("edge_lost") {
             record.told = Some(now);
             if frame.lost.is_some() && frame.lost == record.edge {
@@ -303,6 +313,12 @@ impl Task {
                 }
                 stays
             });
+        }
+        if self.move_at.is_some_and(|at| at <= now) {
+            self.move_at = None;
+            // What it goes over carries media until a new pair works.
+            self.paths.restart();
+            self.gather().await?;
         }
         // What was never connected is not restarted: it is waited for.
         if self.watch.poll_timeout() <= now && self.watch.look(now) && self.paths.selected().is_some() {

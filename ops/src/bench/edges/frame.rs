@@ -19,6 +19,9 @@ pub(super) struct Frame {
     pub(super) ice_servers: Vec<Servers>,
     #[serde(default)]
     pub(super) edges: Vec<Offer>,
+    /// Edges that are being emptied.
+    #[serde(default)]
+    pub(super) draining: Vec<String>,
     pub(super) reason: Option<String>,
     pub(super) lost: Option<String>,
     pub(super) retry_after_ms: Option<u64>,

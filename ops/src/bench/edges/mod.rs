@@ -1,4 +1,4 @@
-//! `chappe bench edge-failover`: edges of a fleet are killed, cut off, firewalled and filled up under calls, and
+//! `chappe bench edge-failover`: edges of a fleet are killed, cut off, firewalled, drained and filled up under calls, and
 //! people are kicked; the calls' packets tell what it cost.
 #![allow(clippy::print_stdout)]
 
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// Calls of two people each.
     #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=50))]
     calls: u32,
-    /// Faults to run: killed, firewalled, cut-off, overloaded, kicked.
+    /// Faults to run: killed, firewalled, cut-off, drained, overloaded, kicked.
     #[arg(long, value_name = "FAULT", value_delimiter = ',')]
     only: Vec<String>,
     /// Print JSON.

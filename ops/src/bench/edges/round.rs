@@ -31,6 +31,8 @@ pub(super) enum Fault {
     Firewall,
     /// An edge and the nodes do not reach each other any more; its clients do.
     Cut,
+    /// An edge is emptied.
+    Drain,
     /// An edge has as many allocations as it takes.
     Overload,
     /// Somebody is kicked who has allocations on every edge.
@@ -39,10 +41,11 @@ pub(super) enum Fault {
 
 impl Fault {
     /// All of them, as they are named.
-    pub(super) const ALL: [(&'static str, Self); 5] = [
+    pub(super) const ALL: [(&'static str, Self); 6] = [
         ("killed", Self::Kill),
         ("firewalled", Self::Firewall),
         ("cut-off", Self::Cut),
+        ("drained", Self::Drain),
         ("overloaded", Self::Overload),
         ("kicked", Self::Kick),
     ];
@@ -100,11 +103,12 @@ impl Round<'_> {
                 let process = self.fleet.edge(&victim)?.process()?;
                 self.fleet.cluster.cut(Some(process))?;
             }
+            Fault::Drain => self.tell(&victim, "drain").await?,
             Fault::Overload => self.overload(&victim, walls, found).await?,
             Fault::Kick => {}
         }
         match fault {
-            Fault::Kill | Fault::Firewall => {
+            Fault::Kill | Fault::Firewall | Fault::Drain => {
                 let moved = || over.iter().all(|call| !call.is_over(&victim) && call.flows());
                 // Those that do not flow are told by their gaps.
                 let _ = until("media flows again", AGAIN_WITHIN, moved).await;
@@ -115,11 +119,21 @@ impl Round<'_> {
         tokio::time::sleep(AFTER).await;
         judge(fault, &over, struck, found);
         let stayed = over.iter().filter(|call| call.is_over(&victim)).count();
-        if matches!(fault, Fault::Kill | Fault::Firewall) && stayed > 0 {
+        if matches!(fault, Fault::Kill | Fault::Firewall | Fault::Drain) && stayed > 0 {
             found.wrong.push(format!("{stayed} calls stayed"));
+        }
+        if fault == Fault::Drain {
+            self.tell(&victim, "resume").await?;
         }
         calls::end(calls).await;
         Ok(())
+    }
+
+    /// Says what is to become of an edge.
+    async fn tell(&self, edge: &str, what: &str) -> Result<()> {
+        let node = self.fleet.cluster.ids().next().context("no nodes")?;
+        let path = format!("/edges/{edge}/{what}");
+        self.fleet.cluster.ask(node, "POST", &path, serde_json::Value::Null).await.map(drop)
     }
 
     /// The edge that most calls go over, of those in the first region.
@@ -171,12 +185,13 @@ fn judge(fault: Fault, over: &[&Call], struck: Mono, found: &mut Found) {
         Fault::Kill => "an edge killed",
         Fault::Firewall => "an edge firewalled",
         Fault::Cut => "an edge cut off from all nodes: those on it",
+        Fault::Drain => "an edge drained: those on it",
         Fault::Overload => "an overloaded edge: those on it",
         Fault::Kick => return,
     };
     found.gaps.entry(row).or_default().extend(over.iter().flat_map(|call| call.gaps(struck)));
     let restarts: usize = over.iter().map(|call| call.restarts(struck)).sum();
-    if matches!(fault, Fault::Cut | Fault::Overload) && restarts > 0 {
+    if matches!(fault, Fault::Cut | Fault::Drain | Fault::Overload) && restarts > 0 {
         found.wrong.push(format!("{restarts} restarts of healthy media"));
     }
     found.wrong.extend(over.iter().filter_map(|call| call.ended()).map(|why| format!("ended: {why}")));
