@@ -1,10 +1,11 @@
 //! A cluster with its edges, spread over three regions: every process on a host of its own.
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cluster::Cluster;
@@ -42,7 +43,8 @@ pub struct FleetEdge {
     pub region: &'static str,
     /// Its host.
     pub host: Namespace,
-    identity: PathBuf,
+    data: PathBuf,
+    token: PathBuf,
     process: Option<Process>,
 }
 
@@ -56,27 +58,25 @@ impl Fleet {
         let cluster = Cluster::over(&wan, &REGIONS);
         let directory = TempDir::new().expect("a directory for the edges");
         let edges = EDGES.iter().map(|(name, region)| {
-            let (host, identity) = (wan.host(region), directory.path().join(name));
-            FleetEdge { name, region, host, identity, process: None }
+            let (host, data) = (wan.host(region), directory.path().join(name));
+            let token = directory.path().join(format!("{name}.token"));
+            FleetEdge { name, region, host, data, token, process: None }
         });
         let mut fleet = Self { edges: edges.collect(), cluster, wan, _directory: directory };
         for index in 0..fleet.edges.len() {
-            fleet.enrol(index);
+            fleet.invite(index);
             fleet.edges[index].start();
         }
         fleet.until_offered(&EDGES.map(|(name, _)| name));
         Some(fleet)
     }
 
-    /// What makes the files by which an edge is known.
-    fn enrol(&self, index: usize) {
-        let (node, edge) = (&self.cluster.nodes[0], &self.edges[index]);
-        let host = node.host.as_ref().expect("a host of its own");
-        let mut command = host.command(binary());
-        command.args(["cluster", "--node", &format!("http://{}", node.http), "--token-file"]);
-        command.arg(node.dir().join("admin-token")).args(["edge", edge.name]).arg(&edge.identity);
-        let mut process = Process::start(&mut command);
-        assert!(process.wait(WITHIN).success(), "{}: {}", edge.name, process.stderr.whole());
+    /// Writes the token by which an edge joins where it is looked for.
+    fn invite(&self, index: usize) {
+        let edge = &self.edges[index];
+        let wish = json!({ "edge": { "name": edge.name }, "region": edge.region });
+        let made = self.cluster.nodes[0].call("POST", "/cluster/invitations", &wish);
+        fs::write(&edge.token, made["token"].as_str().expect("a token")).expect("a file for it");
     }
 
     /// Waits until every node says that just these edges live.
@@ -172,7 +172,8 @@ impl FleetEdge {
         let (first, last) = (RELAYS.0.to_string(), RELAYS.1.to_string());
         let mut command = self.host.command(binary());
         command.args(["edge", "--region", self.region, "--listen", &at]);
-        command.args(["--min-port", &first, "--max-port", &last, "--identity"]).arg(&self.identity);
+        command.args(["--min-port", &first, "--max-port", &last, "--data"]).arg(&self.data);
+        command.arg("--join-file").arg(&self.token);
         let process = Process::start(&mut command);
         assert!(process.stdout.wait_for("stops it.", WITHIN), "{}: {}", self.name, process.stderr.text());
         self.process = Some(process);
