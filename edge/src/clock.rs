@@ -37,6 +37,11 @@ pub(crate) fn both() -> (Mono, std::time::Instant) {
     (mono(), std::time::Instant::now())
 }
 
+/// What both clocks say now, for who asks seldom.
+pub(crate) fn now() -> Now {
+    Now { mono: mono(), unix: wall() }
+}
+
 /// Time since boot, suspension included.
 pub(crate) fn mono() -> Mono {
     Mono(read(ClockId::Boottime))
@@ -45,6 +50,11 @@ pub(crate) fn mono() -> Mono {
 /// Processor time that this process has used.
 pub(crate) fn cpu() -> Duration {
     read(ClockId::ProcessCPUTime)
+}
+
+/// Processor time that this thread has used.
+pub(crate) fn thread_cpu() -> Duration {
+    read(ClockId::ThreadCPUTime)
 }
 
 /// The wall clock.

@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Directive(Directive, Reply<()>),
     /// Tell how it goes.
     Stats(Reply<Stats>),
+    /// A username and password for a probe of this edge, where it has a secret.
+    ProbeCredential(Reply<Option<(String, String)>>),
     /// Close everything and return.
     Stop,
 }

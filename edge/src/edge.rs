@@ -1,6 +1,7 @@
 //! An edge as a whole: started, asked, stopped.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 use crate::command::{Command, Handle};
 use crate::config::{Config, Credentials, ListenAt, Source};
 use crate::driver::Driver;
-use crate::health::{self, Health, Status};
+use crate::health::{Health, Status};
 use crate::listener::{Certificates, TcpListener, UdpListener};
 use crate::probe::{self, Probed};
 use crate::stats::Stats;
@@ -99,7 +100,7 @@ impl Edge {
         let looped = Driver::new(poll, commands, server, udp, tcp).map_err(StartError::system("polling"))?;
         let (stop, stopped) = watch::channel(false);
         let removed = watch::Sender::new(None);
-        let health = Arc::new(Health::default());
+        let health = Arc::new(Health::new(hello.clone(), certificates.clone(), config.quotas.bandwidth));
         let side = Side {
             uplink: match config.source {
                 Source::Uplink(uplink) => {
@@ -167,24 +168,19 @@ impl Edge {
     /// [`Stuck`] when the loop does not answer within two seconds.
     pub fn status(&self) -> Result<Status, Stuck> {
         let stats = self.stats()?;
-        let (failed_listeners, uplinks) = self.health.seen();
+        let (health, condition, rates, uplinks) = self.health.seen(&stats);
         Ok(Status {
             edge: self.hello.edge.clone(),
             region: self.hello.region.clone(),
             build: self.hello.build.clone(),
+            condition,
             listeners: self.hello.listeners.clone(),
-            failed_listeners,
             uplinks,
             applied: stats.applied,
-            allocations: stats.allocations,
             streams: stats.streams,
-            sent: stats.turn.sent,
-            received: stats.turn.received,
-            drops: stats.drops(),
-            limits: stats.limits(),
-            loop_lag_us: health::micros(stats.loop_lag),
-            cpu_ms: health::cpu_ms(),
-            rss: health::rss(),
+            capacity: self.hello.capacity,
+            rates,
+            health,
         })
     }
 
@@ -240,7 +236,7 @@ impl Side {
         let Self { uplink, probed, certificates, hello, realm, driver, health, stopped, removed } = self;
         tokio::task::LocalSet::new().block_on(runtime, async {
             let follow = certificates.follow(stopped.clone());
-            let probes = probe::run(probed, health.clone(), stopped.clone());
+            let probes = probe::run(probed, driver.clone(), health.clone(), stopped.clone());
             match uplink {
                 Some((nodes, identity, keep)) => {
                     let about = (hello, realm);

@@ -6,12 +6,18 @@ use std::time::Duration;
 
 use chappe_proto::id::{EdgeId, Index, Region};
 use chappe_proto::limits::UPLINKS;
-use chappe_proto::mesh::uplink::{self, Listener, Traffic};
+use chappe_proto::mesh::probe::Fault;
+use chappe_proto::mesh::uplink::{self, EdgeHello, Listener};
+use chappe_proto::select::condition::{Condition, Decided, Heard, Rates, Signs, Watch};
+use chappe_proto::select::outside::Verdict;
+use chappe_proto::time::Mono;
+use chappe_proto::wire::{self, WireError};
 
-use crate::clock;
 use crate::command::{Command, Handle};
+use crate::listener::Certificates;
 use crate::stats::Stats;
 use crate::uplink::LinkState;
+use crate::{clock, system};
 
 /// The loop is given this long to tell its figures; a report then goes out with the last ones, and with
 /// this as its lag.
@@ -26,56 +32,68 @@ pub struct Status {
     pub region: Region,
     /// Its build.
     pub build: String,
+    /// How it is, as far as it can tell by itself.
+    pub condition: Condition,
     /// What clients reach it by.
     pub listeners: Vec<Listener>,
-    /// Those that do not answer a Binding request.
-    pub failed_listeners: Vec<Listener>,
     /// Its uplinks; none when it stands alone.
     pub uplinks: Vec<LinkState>,
     /// The feed number in force.
     pub applied: Index,
-    /// Allocations now.
-    pub allocations: u32,
+    /// Allocations that it takes at most.
+    pub capacity: u32,
     /// TCP streams now.
     pub streams: u32,
-    /// Payload from clients to peers.
-    pub sent: Traffic,
-    /// Payload from peers to clients.
-    pub received: Traffic,
-    /// Dropped packets by cause.
-    pub drops: BTreeMap<String, u64>,
-    /// How often each limit was met, those that never were left out.
-    pub limits: BTreeMap<String, u64>,
-    /// The longest turn of its loop in the last second or two, in microseconds.
-    pub loop_lag_us: u32,
-    /// CPU time of the process in milliseconds.
-    pub cpu_ms: u64,
-    /// Resident memory of the process in bytes.
-    pub rss: u64,
+    /// What it did a second in the last two, once it has run so long.
+    pub rates: Option<Rates>,
+    /// What it reports to nodes.
+    #[serde(flatten)]
+    pub health: uplink::Health,
 }
 
 impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "edge {} in {}, {}", self.edge, self.region, self.build)?;
-        for listener in &self.listeners {
-            let fine = if self.failed_listeners.contains(listener) { "DOES NOT ANSWER" } else { "answers" };
-            writeln!(f, "  {} {}: {fine}", listener.transport.name(), listener.address)?;
+        let state = self.condition.state.name();
+        writeln!(f, "edge {} in {}, {}: {state}", self.edge, self.region, self.build)?;
+        for reason in &self.condition.reasons {
+            writeln!(f, "  {reason}")?;
+        }
+        for (place, listener) in (0..).zip(&self.listeners) {
+            let (name, address) = (listener.transport.name(), listener.address);
+            let answered = self.health.answered_us.get(usize::from(place)).copied().flatten();
+            match (self.health.faults.get(&place), answered) {
+                (Some(_), _) => writeln!(f, "  {name} {address}: FAILS")?,
+                (None, Some(micros)) => writeln!(f, "  {name} {address}: answers in {micros} µs")?,
+                (None, None) => writeln!(f, "  {name} {address}: not asked yet")?,
+            }
         }
         for uplink in &self.uplinks {
             match uplink {
                 LinkState::Connecting { address } => writeln!(f, "  uplink to {address}: connecting")?,
-                LinkState::Up { address, node } => writeln!(f, "  uplink to {address}: up, node {node}")?,
+                LinkState::Up { address, node, rtt_us } => {
+                    writeln!(f, "  uplink to {address}: up, node {node}, round trip {rtt_us} µs")?;
+                }
                 LinkState::Down { address, reason } => {
                     writeln!(f, "  uplink to {address}: down ({reason})")?;
                 }
             }
         }
+        let health = &self.health;
         writeln!(
             f,
-            "  {} allocations, {} streams, {} packets sent, {} received",
-            self.allocations, self.streams, self.sent.packets, self.received.packets
+            "  {} of {} allocations, {} streams, {} packets sent, {} received",
+            health.allocations, self.capacity, self.streams, health.sent.packets, health.received.packets
         )?;
-        for (limit, count) in &self.limits {
+        writeln!(
+            f,
+            "  {} of {} files, {} MiB, {} datagrams dropped by the kernel, longest turn {} µs",
+            health.files,
+            health.files_limit,
+            health.rss >> 20,
+            health.receive_drops,
+            health.loop_lag_us
+        )?;
+        for (limit, count) in &health.limits {
             writeln!(f, "  limit {limit} met {count} times")?;
         }
         Ok(())
@@ -83,8 +101,13 @@ impl std::fmt::Display for Status {
 }
 
 /// What the edge's side thread knows of its health.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Health {
+    hello: EdgeHello,
+    certificates: Certificates,
+    /// Bits a second that it relays each way at most; zero is no limit.
+    bandwidth: u64,
+    started: Mono,
     known: Mutex<Known>,
 }
 
@@ -92,10 +115,17 @@ pub(crate) struct Health {
 struct Known {
     stats: Stats,
     failed: Vec<Listener>,
+    answered: Vec<Option<u32>>,
+    faults: BTreeMap<u16, Fault>,
     links: [Option<LinkState>; UPLINKS],
+    watch: Watch,
 }
 
 impl Health {
+    pub(crate) fn new(hello: EdgeHello, certificates: Certificates, bandwidth: u64) -> Self {
+        Self { hello, certificates, bandwidth, started: clock::mono(), known: Mutex::default() }
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         // Nothing panics while it holds the lock; and what it guards is whole at every moment.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -108,15 +138,38 @@ impl Health {
         }
     }
 
-    /// Notes which listeners do not answer.
-    pub(crate) fn failed(&self, listeners: Vec<Listener>) {
-        self.known().failed = listeners;
+    /// Notes what the listeners' probes came to.
+    pub(crate) fn probed(
+        &self,
+        failed: Vec<Listener>,
+        answered: Vec<Option<u32>>,
+        faults: BTreeMap<u16, Fault>,
+    ) {
+        let mut known = self.known();
+        (known.failed, known.answered, known.faults) = (failed, answered, faults);
     }
 
-    /// Those that do not, and how the uplinks are.
-    pub(crate) fn seen(&self) -> (Vec<Listener>, Vec<LinkState>) {
+    /// Looks at the figures, which have to be followed for a while before they mean anything.
+    pub(crate) async fn look(&self, driver: &Handle) {
+        let report = self.report(0, driver).await;
+        self.known().watch.handle_health(clock::mono(), &self.hello, &report);
+    }
+
+    /// A report of these figures, how the edge is, and how its uplinks are.
+    pub(crate) fn seen(&self, stats: &Stats) -> (uplink::Health, Condition, Option<Rates>, Vec<LinkState>) {
         let known = self.known();
-        (known.failed.clone(), known.links.iter().flatten().cloned().collect())
+        let report = self.write(0, &known, stats);
+        let outside = Verdict::default();
+        let signs = Signs {
+            hello: &self.hello,
+            health: Some(&report),
+            heard: Heard::Yes,
+            decided: Decided::Admitted,
+            outside: &outside,
+        };
+        let condition = known.watch.condition(clock::now(), &signs);
+        let links = known.links.iter().flatten().cloned().collect();
+        (report, condition, known.watch.rates(), links)
     }
 
     /// The report to send.
@@ -127,7 +180,10 @@ impl Health {
             Ok(Ok(stats)) => known.stats = stats,
             _ => known.stats.loop_lag = known.stats.loop_lag.max(TELL_WITHIN),
         }
-        let stats = &known.stats;
+        self.write(seq, &known, &known.stats)
+    }
+
+    fn write(&self, seq: u64, known: &Known, stats: &Stats) -> uplink::Health {
         uplink::Health {
             seq,
             allocations: stats.allocations,
@@ -135,41 +191,81 @@ impl Health {
             received: stats.turn.received,
             drops: stats.drops(),
             limits: stats.limits(),
-            cpu_ms: cpu_ms(),
-            rss: rss(),
+            cpu_ms: millis(clock::cpu()),
+            rss: system::rss(),
             loop_lag_us: micros(stats.loop_lag),
             failed_listeners: known.failed.clone(),
-            ..uplink::Health::default()
+            // At least one, by which a release that tells the time is known.
+            uptime_ms: millis(clock::mono().since(self.started)).max(1),
+            loop_cpu_ms: millis(stats.loop_cpu),
+            cores: system::cores(),
+            memory_limit: system::memory_limit(),
+            files: system::files(),
+            files_limit: system::files_limit(),
+            receive_drops: stats.receive_drops,
+            bandwidth: self.bandwidth,
+            certificate_until: self.certificates.until(),
+            answered_us: known.answered.clone(),
+            faults: known.faults.clone(),
+            draining: stats.draining,
         }
     }
 }
 
+/// A report in at most `max` bytes, if it can be: how often limits were met is left out first, then drops by cause,
+/// then the words of faults. A datagram takes about 1150 bytes where the path's MTU is the least, and they come to
+/// half of that on an edge in trouble.
+pub(crate) fn fitted(mut health: uplink::Health, max: usize) -> Result<Vec<u8>, WireError> {
+    let leave_out: [fn(&mut uplink::Health); 3] = [
+        |health| health.limits.clear(),
+        |health| health.drops.clear(),
+        |health| health.faults.values_mut().for_each(|fault| fault.text.clear()),
+    ];
+    let mut bytes = wire::encode(&health)?;
+    for shorter in leave_out {
+        if bytes.len() <= max {
+            break;
+        }
+        shorter(&mut health);
+        bytes = wire::encode(&health)?;
+    }
+    Ok(bytes)
+}
+
 /// In microseconds, as far as they fit.
-pub(crate) fn micros(duration: Duration) -> u32 {
+fn micros(duration: Duration) -> u32 {
     u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }
 
-/// CPU time of this process, user and system.
-pub(crate) fn cpu_ms() -> u64 {
-    u64::try_from(clock::cpu().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Resident memory of this process in bytes; zero where /proc is not to be read.
-pub(crate) fn rss() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok())
-        .unwrap_or(0);
-    pages * u64::try_from(rustix::param::page_size()).unwrap_or(4096)
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chappe_proto::mesh::probe::{Cause, Step};
+    use chappe_proto::turn::{Drop, Limit};
 
     #[test]
-    fn a_process_uses_memory_and_time() {
-        assert!(rss() > 100_000);
-        assert!(clock::cpu() > Duration::ZERO);
+    fn a_report_fits_a_datagram_and_loses_the_least_first() {
+        let fault = |_| Fault { step: Step::Connect, cause: Cause::Other, code: None, text: "x".repeat(160) };
+        let mut full = uplink::Health {
+            drops: Drop::ALL.iter().map(|cause| (cause.name().to_owned(), u64::MAX)).collect(),
+            limits: Limit::ALL.iter().map(|limit| (limit.name().to_owned(), u64::MAX)).collect(),
+            faults: (0..3).map(|place| (place, fault(place))).collect(),
+            sent: uplink::Traffic { packets: u64::MAX, bytes: u64::MAX },
+            ..uplink::Health::default()
+        };
+        let read = |bytes: &[u8]| wire::decode::<uplink::Health>(bytes, 65_536).unwrap();
+        assert_eq!(read(&fitted(full.clone(), usize::MAX).unwrap()), full);
+        let bytes = fitted(full.clone(), 1150).unwrap();
+        assert!(bytes.len() <= 1150);
+        let told = read(&bytes);
+        assert_eq!((told.sent, told.faults.len()), (full.sent, 3));
+        assert!(told.limits.is_empty());
+        full.faults.clear();
+        full.limits.clear();
+        assert_eq!(read(&fitted(full.clone(), 1400).unwrap()), full, "without trouble nothing is left out");
     }
 }

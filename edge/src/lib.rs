@@ -22,6 +22,7 @@ mod listener;
 mod probe;
 mod relay;
 mod stats;
+mod system;
 mod token;
 pub mod trust;
 #[allow(unsafe_code, reason = "system calls that no safe crate offers; see the module's head")]

@@ -1,22 +1,32 @@
-//! The edge asks each of its listeners a Binding request, as a client would: over TLS as a browser, which
-//! wants a certificate that it trusts.
+//! Probes of listeners (`chappe_proto::turn::Probing`) over real sockets: of the edge's own, which it asks as a
+//! client would (over TLS as a browser, which wants a certificate that it trusts), and of other edges', for the
+//! nodes that ask for it.
 
 mod dtls;
+mod link;
+pub(crate) mod outside;
 mod tls;
 
+use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::{io, mem};
+use std::time::Duration;
 
-use chappe_proto::limits::{PROBE_EVERY, PROBE_WITHIN};
+use chappe_proto::limits::{PROBE_ALLOCATE_EVERY, PROBE_EVERY, PROBE_WITHIN};
+use chappe_proto::mesh::probe::{Cause, Fault, Found, Step};
 use chappe_proto::mesh::uplink::Listener;
 use chappe_proto::proxy_protocol;
-use chappe_proto::turn::Transport;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use chappe_proto::time::Mono;
+use chappe_proto::turn::{ProbeOutput, Probing, Reach, Transport};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
+use self::link::Link;
+use crate::clock;
+use crate::command::{Command, Handle};
 use crate::config::ListenAt;
 use crate::health::Health;
 use crate::listener::Certificate;
@@ -24,64 +34,94 @@ use crate::listener::Certificate;
 /// A listener, as clients reach it and as this host does.
 pub(crate) struct Probed {
     listener: Listener,
-    local: SocketAddr,
+    to: SocketAddr,
     /// Whether connections begin with a PROXY header.
     proxied: bool,
+    /// For TLS and DTLS, of this edge's own.
     certificate: Option<Arc<Certificate>>,
-    how: How,
-}
-
-/// What is spoken before STUN.
-enum How {
-    Plain,
-    Tls(tls::Check),
-    Dtls(dtls::Check),
+    /// For TLS.
+    check: Option<tls::Check>,
 }
 
 impl Probed {
-    /// A listener that was bound to `local` as it is told to, with its certificate where it has one.
+    /// A listener of this edge that was bound to `local` as it is told to, with its certificate where it has one.
     pub(crate) fn new(
         told: &ListenAt,
         listener: Listener,
         local: SocketAddr,
         certificate: Option<Arc<Certificate>>,
     ) -> io::Result<Self> {
-        let how = match (told.transport, certificate.clone()) {
-            (Transport::Tls, _) => {
-                How::Tls(tls::Check::new(&listener, (!told.trusted).then(crate::trust::web_roots))?)
+        let check = match told.transport {
+            Transport::Tls => {
+                Some(tls::Check::new(&listener, (!told.trusted).then(crate::trust::web_roots))?)
             }
-            (Transport::Dtls, Some(certificate)) => How::Dtls(dtls::Check::new(certificate)?),
-            _ => How::Plain,
+            _ => None,
         };
-        Ok(Self { listener, local, proxied: !told.proxy_from.is_empty(), certificate, how })
+        Ok(Self { listener, to: reach(local), proxied: !told.proxy_from.is_empty(), certificate, check })
+    }
+
+    /// A listener of another edge. Whether browsers trust its certificate that edge finds out itself.
+    fn outside(listener: Listener) -> io::Result<Self> {
+        let check = match listener.transport {
+            Transport::Tls => Some(tls::Check::new(&listener, None)?),
+            _ => None,
+        };
+        Ok(Self { to: listener.address, listener, proxied: false, certificate: None, check })
     }
 }
 
 /// Probes the listeners until the edge stops.
-pub(crate) async fn run(listeners: Vec<Probed>, health: Arc<Health>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn run(
+    listeners: Vec<Probed>,
+    driver: Handle,
+    health: Arc<Health>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut every = interval(PROBE_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut before = Vec::new();
+    // The first allocations come a turn after the start: a cluster's secrets have come by then.
+    let mut allocated = clock::mono() + PROBE_EVERY / 2 - PROBE_ALLOCATE_EVERY;
+    let mut before: BTreeMap<u16, Fault> = BTreeMap::new();
     loop {
         tokio::select! {
             _ = every.tick() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
-        let mut failed = Vec::new();
-        for probed in &listeners {
-            let answer = timeout(PROBE_WITHIN, ask(probed)).await;
-            let reason = match answer {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no answer within {PROBE_WITHIN:?}"),
-            };
-            if !before.contains(&probed.listener) {
-                tracing::error!(address = %probed.local, reason, "a listener does not answer");
-            }
-            failed.push(probed.listener.clone());
+        let due = clock::mono().since(allocated) >= PROBE_ALLOCATE_EVERY;
+        let mut credential = None;
+        if due || before.values().any(|fault| fault.step == Step::Allocate) {
+            credential = driver.ask(Command::ProbeCredential).await.ok().flatten();
         }
-        health.failed(failed.clone());
-        drop(mem::replace(&mut before, failed));
+        if due && credential.is_some() {
+            allocated = clock::mono();
+        }
+        let (mut answered, mut faults) = (Vec::new(), BTreeMap::new());
+        for (place, probed) in (0..).zip(&listeners) {
+            let known = before.get(&place);
+            // What an Allocate said stands until the next one.
+            let stands = known.filter(|fault| fault.step == Step::Allocate && credential.is_none());
+            let reach = match &credential {
+                Some((username, password)) if due || stands.is_some() || known.is_some() => {
+                    Reach::Allocation { username: username.clone(), password: password.clone() }
+                }
+                _ => Reach::Binding,
+            };
+            let found = ask(probed, reach, PROBE_WITHIN).await;
+            let fault = found.fault.or_else(|| stands.cloned());
+            if let Some(fault) = fault {
+                if known.is_none() {
+                    tracing::error!(address = %probed.to, reason = %fault, "a listener does not answer");
+                }
+                faults.insert(place, fault);
+                answered.push(None);
+            } else {
+                answered.push(found.answered_us);
+            }
+        }
+        let failed = faults.keys().filter_map(|place| listeners.get(usize::from(*place)));
+        health.probed(failed.map(|probed| probed.listener.clone()).collect(), answered, faults.clone());
+        before = faults;
+        health.look(&driver).await;
     }
 }
 
@@ -95,49 +135,114 @@ fn reach(local: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, local.port())
 }
 
-/// Asks once.
-async fn ask(probed: &Probed) -> io::Result<()> {
+/// Asks once, for so long.
+async fn ask(probed: &Probed, reach: Reach, within: Duration) -> Found {
+    let give_up = clock::mono() + within;
+    let begun = Probing::new(clock::mono(), probed.listener.clone(), reach.clone(), seed());
     if let Some(why) = probed.certificate.as_ref().and_then(|certificate| certificate.missing()) {
-        return Err(io::Error::other(format!("it has no certificate yet: {why}")));
+        return begun.finish(Some((Cause::Certificate, &format!("it has none yet: {why}"))));
     }
-    let to = reach(probed.local);
-    let request = binding()?;
-    let mut answer = [0; 20];
-    if probed.listener.transport.is_stream() {
-        let mut stream = TcpStream::connect(to).await?;
-        if probed.proxied {
-            stream.write_all(&proxy_protocol::LOCAL_HEADER).await?;
-        }
-        match &probed.how {
-            How::Tls(check) => tls::ask(&mut stream, check, &request, &mut answer).await?,
-            _ => {
-                stream.write_all(&request).await?;
-                stream.read_exact(&mut answer).await?;
-            }
-        }
-    } else {
-        let socket = UdpSocket::bind(SocketAddr::new(to.ip(), 0)).await?;
-        socket.connect(to).await?;
-        match &probed.how {
-            How::Dtls(check) => dtls::ask(&socket, check, &request, &mut answer).await?,
-            _ => {
-                socket.send(&request).await?;
-                socket.recv(&mut answer).await?;
-            }
-        }
-    }
-    // A Binding success response (0x0101) with the cookie and the transaction id of the request.
-    let fine = answer[..2] == [1, 1] && answer[4..] == request[4..];
-    if fine { Ok(()) } else { Err(io::Error::other("not the answer to a Binding request")) }
+    let link = match tokio::time::timeout(within, connect(probed)).await {
+        Ok(Ok(link)) => link,
+        Ok(Err(error)) => return finish(begun, Some(&error)),
+        Err(_) => return begun.finish(Some((Cause::Silent, ""))),
+    };
+    drop(begun);
+    let mut probing = Probing::new(clock::mono(), probed.listener.clone(), reach, seed());
+    let error = converse(&mut probing, link, give_up).await.err();
+    finish(probing, error.as_ref())
 }
 
-/// A Binding request without attributes (RFC 8489 section 5).
-fn binding() -> io::Result<[u8; 20]> {
-    let mut request = [0; 20];
-    request[1] = 1;
-    request[4..8].copy_from_slice(&0x2112_A442_u32.to_be_bytes());
-    getrandom::fill(&mut request[8..]).map_err(io::Error::other)?;
-    Ok(request)
+/// Unpredictable, as transaction ids must be (RFC 8489 section 5). Without random bytes zero, which finds out less.
+fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    let _ = getrandom::fill(&mut seed);
+    seed
+}
+
+fn finish(probing: Probing, error: Option<&io::Error>) -> Found {
+    let Some(error) = error else { return probing.finish(None) };
+    if let Some(text) = tls::refused(error) {
+        return probing.finish(Some((Cause::Certificate, &text)));
+    }
+    let cause = match error.kind() {
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => Cause::Refused,
+        io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::AddrNotAvailable => Cause::Unreachable,
+        io::ErrorKind::TimedOut => Cause::Silent,
+        io::ErrorKind::InvalidData => Cause::Handshake,
+        io::ErrorKind::PermissionDenied => Cause::Unreachable, // this host's own firewall
+        _ => Cause::Other,
+    };
+    probing.finish(Some((cause, &error.to_string())))
+}
+
+/// A way to the listener, its handshakes done.
+async fn connect(probed: &Probed) -> io::Result<Link> {
+    let transport = probed.listener.transport;
+    if !transport.is_stream() {
+        let socket = UdpSocket::bind(any(probed.to)).await?;
+        socket.connect(probed.to).await?;
+        return Ok(match transport {
+            Transport::Dtls => Link::Dtls(Box::new(dtls::connect(socket).await?)),
+            _ => Link::udp(socket),
+        });
+    }
+    let mut tcp = TcpStream::connect(probed.to).await?;
+    tcp.set_nodelay(true)?;
+    let local = tcp.local_addr()?;
+    if probed.proxied {
+        tcp.write_all(&proxy_protocol::LOCAL_HEADER).await?;
+    }
+    Ok(match &probed.check {
+        Some(check) => Link::stream(Box::new(check.connect(tcp).await?), local),
+        None => Link::stream(Box::new(tcp), local),
+    })
+}
+
+/// Any port of the address family, of loopback where that is asked: nobody else shall see such a socket.
+fn any(to: SocketAddr) -> SocketAddr {
+    match to.ip() {
+        loopback if loopback.is_loopback() => SocketAddr::new(loopback, 0),
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
+/// The one loop of a probe, until it is done, or time is up.
+async fn converse(probing: &mut Probing, mut link: Link, give_up: Mono) -> io::Result<()> {
+    let mut peer: Option<UdpSocket> = None;
+    loop {
+        let now = clock::mono();
+        while let Some(output) = probing.poll_output(now) {
+            match output {
+                ProbeOutput::Server(message) => link.send(&message).await?,
+                ProbeOutput::Relay(to, datagram) => {
+                    if peer.is_none() {
+                        // Of the address that the server sees the client at.
+                        peer = Some(UdpSocket::bind(SocketAddr::new(link.local()?.ip(), 0)).await?);
+                    }
+                    if let Some(socket) = &peer {
+                        // What cannot be sent does not come, and that is told.
+                        let _ = socket.send_to(&datagram, to).await;
+                    }
+                }
+            }
+        }
+        if probing.is_done() || now >= give_up {
+            return Ok(());
+        }
+        let next = probing.poll_timeout().min(give_up);
+        tokio::select! {
+            packet = link.receive() => probing.handle_input(clock::mono(), &packet?),
+            () = tokio::time::sleep(next.until(now)) => probing.handle_timeout(clock::mono()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -146,33 +251,28 @@ mod tests {
 
     const ANY: &str = "127.0.0.1:0";
 
-    async fn ask(transport: Transport, address: SocketAddr) -> io::Result<()> {
+    async fn ask(transport: Transport, address: SocketAddr) -> Found {
         let listener = Listener { transport, address, hostname: None };
-        super::ask(&Probed::new(&ListenAt::new(transport, address), listener, address, None)?).await
+        let probed = Probed::new(&ListenAt::new(transport, address), listener, address, None).unwrap();
+        super::ask(&probed, Reach::Binding, Duration::from_millis(700)).await
     }
 
     #[tokio::test]
     async fn a_port_that_nobody_listens_on_does_not_answer() {
         let udp = UdpSocket::bind(ANY).await.unwrap().local_addr().unwrap();
-        assert!(ask(Transport::Udp, udp).await.is_err());
+        let fault = ask(Transport::Udp, udp).await.fault.unwrap();
+        assert_eq!(fault.cause, Cause::Refused, "{fault}");
         let tcp = tokio::net::TcpListener::bind(ANY).await.unwrap().local_addr().unwrap();
-        assert!(ask(Transport::Tcp, tcp).await.is_err());
+        let fault = ask(Transport::Tcp, tcp).await.fault.unwrap();
+        assert_eq!((fault.step, fault.cause), (Step::Connect, Cause::Refused), "{fault}");
     }
 
     #[tokio::test]
-    async fn only_a_success_response_of_the_same_transaction_is_an_answer() {
-        let server = UdpSocket::bind(ANY).await.unwrap();
-        let address = server.local_addr().unwrap();
-        for (turned, fine) in [([1, 1], true), ([1, 0x11], false), ([0, 1], false)] {
-            let answer = async {
-                let mut request = [0; 20];
-                let (_, from) = server.recv_from(&mut request).await.unwrap();
-                request[..2].copy_from_slice(&turned);
-                server.send_to(&request, from).await.unwrap();
-            };
-            let (asked, ()) = tokio::join!(ask(Transport::Udp, address), answer);
-            assert_eq!(asked.is_ok(), fine, "{turned:?}");
-        }
+    async fn a_port_that_swallows_everything_is_silent() {
+        let socket = UdpSocket::bind(ANY).await.unwrap();
+        let fault = ask(Transport::Udp, socket.local_addr().unwrap()).await.fault.unwrap();
+        assert_eq!((fault.step, fault.cause), (Step::Binding, Cause::Silent), "{fault}");
+        assert!(fault.is_firewall());
     }
 
     #[test]

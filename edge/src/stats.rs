@@ -30,6 +30,13 @@ pub struct Stats {
     pub sockets: SocketCounters,
     /// The longest turn of the loop in the last second or two.
     pub loop_lag: Duration,
+    /// CPU time of the loop's thread.
+    pub loop_cpu: Duration,
+    /// Datagrams that the kernel dropped because a socket's receive buffer was full. Relayed sockets are looked
+    /// through a part at a time, so that what they lost is told within some seconds.
+    pub receive_drops: u64,
+    /// It takes no new allocations.
+    pub draining: bool,
     /// The feed number in force.
     pub applied: Index,
 }

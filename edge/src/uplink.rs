@@ -34,6 +34,7 @@ use self::link::LinkError;
 use crate::clock;
 use crate::command::Handle;
 use crate::health::Health;
+use crate::probe::outside::Outside;
 
 /// Whether there is a better pair of nodes is looked at this often.
 const LAZILY: Duration = Duration::from_secs(20);
@@ -87,6 +88,8 @@ pub enum LinkState {
         address: SocketAddr,
         /// Its id.
         node: NodeId,
+        /// The round-trip time, in microseconds.
+        rtt_us: u32,
     },
     /// Broken; tried again shortly.
     Down {
@@ -117,6 +120,8 @@ pub(crate) struct Shared {
     changed: Notify,
     /// Why the cluster has this edge no more.
     removed: watch::Sender<Option<String>>,
+    /// Probes of other edges that are under way.
+    outside: Rc<Outside>,
 }
 
 impl Shared {
@@ -142,6 +147,7 @@ impl Shared {
             held: RefCell::default(),
             changed: Notify::new(),
             removed,
+            outside: Rc::default(),
         }
     }
 

@@ -92,8 +92,9 @@ fn a_peers_datagram_that_no_record_holds_is_lost_and_nothing_else() {
     }
     peer.send_to(b"whole", relayed).unwrap();
     assert_eq!(client.data(), Data::Channel(0x4000, b"whole".to_vec()));
-    let stats = edge.stats().unwrap();
-    assert_eq!((stats.associations, stats.drops()), (1, [("too_long".to_owned(), 3)].into()));
+    assert_eq!(edge.stats().unwrap().drops(), [("too_long".to_owned(), 3)].into());
+    // The edge's own probe has one too for a moment.
+    until(&edge, |stats| stats.associations == 1);
 }
 
 #[test]
@@ -270,7 +271,7 @@ fn a_new_certificate_is_shown_to_who_comes_and_drops_nobody() {
         std::thread::park_timeout(Duration::from_millis(30));
     }
     stays.refresh(600).unwrap();
-    assert_eq!(edge.status().unwrap().failed_listeners, []);
+    assert_eq!(edge.status().unwrap().health.failed_listeners, []);
 }
 
 #[test]

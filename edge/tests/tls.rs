@@ -220,8 +220,8 @@ fn a_certificate_that_browsers_refuse_has_its_listener_fail_unless_the_operator_
         loop {
             let status = edge.status().unwrap();
             let probed = edge.stats().unwrap().turn.bindings > 0;
-            if !status.failed_listeners.is_empty() || (trusted && probed) {
-                assert_eq!(status.failed_listeners.is_empty(), trusted);
+            if !status.health.failed_listeners.is_empty() || (trusted && probed) {
+                assert_eq!(status.health.failed_listeners.is_empty(), trusted);
                 break;
             }
             assert!(std::time::Instant::now() < end);

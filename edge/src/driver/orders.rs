@@ -1,5 +1,7 @@
 //! What other threads ask for.
 
+use std::os::fd::AsFd;
+
 use chappe_proto::id::Index;
 use chappe_proto::mesh::uplink::Directive;
 use chappe_proto::time::Now;
@@ -8,6 +10,7 @@ use chappe_proto::turn::EndReason;
 use super::{Drained, Driver};
 use crate::command::Command;
 use crate::stats::Stats;
+use crate::{clock, udp};
 
 impl Driver {
     /// Carries out what other threads ask for.
@@ -41,13 +44,16 @@ impl Driver {
                     reply(());
                 }
                 Command::Stats(reply) => reply(self.stats()),
+                Command::ProbeCredential(reply) => reply(self.server.probe_credential(now)),
                 Command::Stop => self.stopping = true,
             }
         }
         Drained::Yes
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&mut self) -> Stats {
+        let listeners: u64 = self.udp.iter().map(|listener| u64::from(udp::dropped(listener.as_fd()))).sum();
+        let relays = self.relays.dropped();
         Stats {
             allocations: u32::try_from(self.server.allocations()).unwrap_or(u32::MAX),
             streams: u32::try_from(self.streams.len()).unwrap_or(u32::MAX),
@@ -59,6 +65,9 @@ impl Driver {
             limits: self.limits(),
             sockets: self.counters,
             loop_lag: self.lag.longest(),
+            loop_cpu: clock::thread_cpu(),
+            receive_drops: listeners + relays,
+            draining: self.server.is_draining(),
             applied: self.applied,
         }
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use chappe_proto::time::Unix;
 use dimpl::crypto::rust_crypto::default_provider as default_dtls_provider;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::pem::PemObject;
@@ -16,6 +17,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SignatureAlgorithm};
 use tokio::sync::watch;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::config::{Acme, CertificateFiles};
 use crate::error::CertificateError;
@@ -90,6 +92,15 @@ impl Certificate {
         }
         let trouble = self.acme.as_ref().and_then(|acme| acme.0.trouble());
         Some(trouble.unwrap_or_else(|| "the authority has not given its first certificate yet".to_owned()))
+    }
+
+    /// When the first certificate of its chain ends, where that can be read.
+    fn until(&self) -> Option<Unix> {
+        let until = |certificate: &CertificateDer<'_>| {
+            let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+            u64::try_from(certificate.validity().not_after.timestamp()).ok().map(Unix::from_secs)
+        };
+        self.current()?.certified.cert.iter().filter_map(until).min()
     }
 
     /// Reads the files again where they have changed. New ones that are no good are logged, once; the old
@@ -172,6 +183,11 @@ impl Certificates {
     /// The certificate of these files, where a listener has it.
     pub(crate) fn known(&self, files: &CertificateFiles) -> Option<Arc<Certificate>> {
         self.0.get(files).cloned()
+    }
+
+    /// When the first of them ends.
+    pub(crate) fn until(&self) -> Option<Unix> {
+        self.0.values().filter_map(|certificate| certificate.until()).min()
     }
 
     /// Reads again what has changed.

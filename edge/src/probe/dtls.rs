@@ -1,76 +1,137 @@
-//! Asking over DTLS: the handshake, the question, the goodbye.
+//! An association with a listener of DTLS (RFC 7350), whatever its certificate.
 
+use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
-use dimpl::{Config, Dtls, DtlsCertificate, Output};
+use dimpl::{DtlsCertificate, Output};
 use tokio::net::UdpSocket;
-use tokio::time::timeout;
 
 use crate::clock;
-use crate::listener::{Certificate, dtls_config};
+use crate::listener::dtls_config;
 
-/// How a listener of DTLS is asked.
-#[derive(Clone, Debug)]
-pub(super) struct Check {
-    config: Arc<Config>,
-    /// dimpl wants one of each side. The edge asks for none, so it stays here.
-    certificate: Arc<Certificate>,
+/// The longest datagram.
+const DATAGRAM: usize = 65_535;
+
+/// An association.
+pub(super) struct Dtls {
+    socket: UdpSocket,
+    machine: dimpl::Dtls,
+    buffer: Vec<u8>,
+    inbox: VecDeque<Vec<u8>>,
+    /// When the machine wants to be asked again.
+    due: Option<Instant>,
+    connected: bool,
+    closed: bool,
 }
 
-impl Check {
-    pub(super) fn new(certificate: Arc<Certificate>) -> io::Result<Self> {
-        Ok(Self { config: dtls_config().map_err(io::Error::other)?, certificate })
+fn now() -> Instant {
+    clock::both().1
+}
+
+/// Shakes hands.
+pub(super) async fn connect(socket: UdpSocket) -> io::Result<Dtls> {
+    // dimpl wants a certificate of each side. A listener asks for none, so it stays here.
+    let own = rcgen::generate_simple_self_signed(Vec::<String>::new()).map_err(io::Error::other)?;
+    let certificate = DtlsCertificate {
+        certificate: own.cert.der().to_vec(),
+        private_key: own.signing_key.serialize_der(),
+    };
+    let config: Arc<_> = dtls_config().map_err(io::Error::other)?;
+    let mut machine = dimpl::Dtls::new_12(config, certificate, now());
+    machine.set_active(true);
+    let mut dtls = Dtls {
+        socket,
+        machine,
+        buffer: vec![0; DATAGRAM],
+        inbox: VecDeque::new(),
+        due: None,
+        connected: false,
+        closed: false,
+    };
+    // A socket that tokio has not yet seen ready takes nothing, and the first flight would be lost.
+    dtls.socket.writable().await?;
+    dtls.machine.handle_timeout(now()).map_err(io::Error::other)?;
+    dtls.drain();
+    while !dtls.connected {
+        if dtls.closed {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        dtls.step().await?;
+    }
+    Ok(dtls)
+}
+
+impl Dtls {
+    pub(super) fn local(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    pub(super) fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        self.machine.send_application_data(message).map_err(io::Error::other)?;
+        self.drain();
+        Ok(())
+    }
+
+    /// The next message. Nothing is lost when this is dropped before it is done.
+    pub(super) async fn receive(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            if let Some(message) = self.inbox.pop_front() {
+                return Ok(message);
+            }
+            if self.closed {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            self.step().await?;
+        }
+    }
+
+    /// Waits for a datagram or the machine's timer.
+    async fn step(&mut self) -> io::Result<()> {
+        let timer = async {
+            match self.due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let length = tokio::select! {
+            length = self.socket.recv(&mut self.buffer) => Some(length?),
+            () = timer => None,
+        };
+        self.machine.handle_timeout(now()).map_err(io::Error::other)?;
+        if let Some(length) = length {
+            self.machine.handle_packet(&self.buffer[..length]).map_err(io::Error::other)?;
+        }
+        self.drain();
+        Ok(())
+    }
+
+    /// Carries out what the machine asks for.
+    fn drain(&mut self) {
+        loop {
+            match self.machine.poll_output(&mut self.buffer) {
+                // What the kernel does not take is lost as on any way.
+                Output::Packet(packet) => drop(self.socket.try_send(packet)),
+                Output::BufferTooSmall { needed } => self.buffer.resize(needed, 0),
+                Output::Timeout(due) => {
+                    self.due = Some(due);
+                    return;
+                }
+                Output::Connected => self.connected = true,
+                Output::ApplicationData(message) => self.inbox.push_back(message.to_vec()),
+                Output::CloseNotify => self.closed = true,
+                _ => {}
+            }
+        }
     }
 }
 
-/// Sends `request` and waits for an answer that fits into `answer`.
-pub(super) async fn ask(
-    socket: &UdpSocket,
-    check: &Check,
-    request: &[u8],
-    answer: &mut [u8],
-) -> io::Result<()> {
-    let Some(current) = check.certificate.current() else { return Err(io::ErrorKind::NotFound.into()) };
-    let Some(leaf) = current.certified.cert.first() else { return Err(io::ErrorKind::NotFound.into()) };
-    let identity =
-        DtlsCertificate { certificate: leaf.to_vec(), private_key: current.key.secret_der().to_vec() };
-    let (_, mut now) = clock::both();
-    let mut dtls = Dtls::new_12(check.config.clone(), identity, now);
-    dtls.set_active(true);
-    let (mut out, mut datagram) = (vec![0; 65_536], vec![0; 65_536]);
-    let mut answered = false;
-    loop {
-        (_, now) = clock::both();
-        dtls.handle_timeout(now).map_err(io::Error::other)?;
-        let due = loop {
-            match dtls.poll_output(&mut out) {
-                Output::Packet(packet) => {
-                    socket.send(packet).await?;
-                }
-                Output::Connected => {
-                    dtls.send_application_data(request).map_err(io::Error::other)?;
-                }
-                Output::ApplicationData(data) => {
-                    let Some(head) = data.get(..answer.len()) else {
-                        return Err(io::ErrorKind::InvalidData.into());
-                    };
-                    answer.copy_from_slice(head);
-                    answered = true;
-                    dtls.close().map_err(io::Error::other)?;
-                }
-                Output::CloseNotify => return Err(io::ErrorKind::ConnectionAborted.into()),
-                Output::Timeout(due) => break due,
-                _ => {}
-            }
-        };
-        if answered {
-            return Ok(());
-        }
-        let patience = due.saturating_duration_since(now).max(Duration::from_millis(1));
-        if let Ok(received) = timeout(patience, socket.recv(&mut datagram)).await {
-            dtls.handle_packet(&datagram[..received?]).map_err(io::Error::other)?;
+impl Drop for Dtls {
+    fn drop(&mut self) {
+        if self.machine.close().is_ok() {
+            self.drain();
         }
     }
 }

@@ -1,28 +1,28 @@
-//! Asking over TLS, as a browser does.
+//! TLS to a listener, as a browser has it.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::sync::Arc;
 
 use chappe_proto::mesh::uplink::Listener;
 use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::trust::AnyCertificate;
 
 /// What a listener's certificate is checked against.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Check {
-    config: Arc<ClientConfig>,
+    connector: TlsConnector,
     name: ServerName<'static>,
 }
 
 impl Check {
-    /// That of a listener; `roots` are those that a browser trusts, `None` where the operator vouches for the
-    /// certificate.
+    /// That of a listener; `roots` are those that a browser trusts, `None` where anything will do.
     pub(super) fn new(listener: &Listener, roots: Option<RootCertStore>) -> io::Result<Self> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -39,57 +39,21 @@ impl Check {
             Some(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
             None => ServerName::IpAddress(listener.address.ip().into()),
         };
-        Ok(Self { config: Arc::new(config), name })
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+    }
+
+    /// Shakes hands over a connection.
+    pub(super) async fn connect(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.connector.connect(self.name.clone(), tcp).await
     }
 }
 
-/// Sends `request` and waits for `answer`.
-pub(super) async fn ask(
-    stream: &mut TcpStream,
-    check: &Check,
-    request: &[u8],
-    answer: &mut [u8],
-) -> io::Result<()> {
-    let mut tls =
-        ClientConnection::new(check.config.clone(), check.name.clone()).map_err(io::Error::other)?;
-    // It waits in there until the handshake is done.
-    tls.writer().write_all(request)?;
-    let mut filled = 0;
-    loop {
-        while tls.wants_write() {
-            let mut out = Vec::new();
-            tls.write_tls(&mut out)?;
-            stream.write_all(&out).await?;
-        }
-        match tls.reader().read(&mut answer[filled..]) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-        if filled == answer.len() {
-            return Ok(());
-        }
-        let mut buffer = [0; 4096];
-        let count = stream.read(&mut buffer).await?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let mut rest = &buffer[..count];
-        while !rest.is_empty() {
-            tls.read_tls(&mut rest)?;
-            tls.process_new_packets().map_err(refused)?;
-        }
-    }
-}
-
-/// A failed handshake, in words that name the fix.
-fn refused(error: rustls::Error) -> io::Error {
-    match error {
-        rustls::Error::InvalidCertificate(cause) => io::Error::other(format!(
-            "browsers refuse its certificate ({cause}): give one of a public authority, for the hostname that \
-             clients ask for, or say that clients trust this one"
-        )),
-        other => io::Error::other(other),
-    }
+/// What browsers say of the certificate, where it is that which failed: in words that name the fix.
+pub(super) fn refused(error: &io::Error) -> Option<String> {
+    let tls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::InvalidCertificate(cause) = tls else { return None };
+    Some(format!(
+        "{cause}: give one of a public authority, for the hostname that clients ask for, or say that clients \
+         trust this one"
+    ))
 }

@@ -16,7 +16,16 @@ use crate::udp;
 #[derive(Default)]
 pub(crate) struct Relays {
     sockets: Vec<Option<UdpSocket>>,
+    /// What each had dropped when it was looked at last.
+    drops: Vec<u32>,
+    /// What all have, and those that were closed.
+    dropped: u64,
+    /// Where the next look begins.
+    next: usize,
 }
+
+/// Sockets that one look asks: a call each, well under a millisecond together.
+const LOOK: usize = 1024;
 
 impl Relays {
     /// The socket of a relay that is open.
@@ -39,6 +48,7 @@ impl Relays {
         let index = relay.0 as usize;
         if self.sockets.len() <= index {
             self.sockets.resize_with(index + 1, || None);
+            self.drops.resize(index + 1, 0);
         }
         self.sockets[index] = Some(socket);
         Ok(local)
@@ -46,8 +56,32 @@ impl Relays {
 
     /// Closes a relay's socket, which also ends its registration.
     pub(crate) fn close(&mut self, relay: RelayId) {
-        if let Some(socket) = self.sockets.get_mut(relay.0 as usize) {
+        let index = relay.0 as usize;
+        self.look(index);
+        if let Some(drops) = self.drops.get_mut(index) {
+            *drops = 0;
+        }
+        if let Some(socket) = self.sockets.get_mut(index) {
             *socket = None;
+        }
+    }
+
+    /// Datagrams that the kernel has dropped on them, as far as is known: each is looked at in its turn, and when
+    /// it closes.
+    pub(crate) fn dropped(&mut self) -> u64 {
+        for _ in 0..self.sockets.len().min(LOOK) {
+            self.next = (self.next + 1) % self.sockets.len();
+            self.look(self.next);
+        }
+        self.dropped
+    }
+
+    fn look(&mut self, index: usize) {
+        let Some(socket) = self.sockets.get(index).and_then(Option::as_ref) else { return };
+        let now = udp::dropped(socket.as_fd());
+        if let Some(before) = self.drops.get_mut(index) {
+            self.dropped += u64::from(now.wrapping_sub(*before));
+            *before = now;
         }
     }
 }
@@ -109,6 +143,25 @@ mod tests {
         assert_eq!(open(HERE, &[busy]).unwrap_err(), BindError::InUse);
         let (_socket, local) = open(HERE, &[busy, 0]).unwrap();
         assert_ne!(local.port(), busy);
+    }
+
+    #[test]
+    fn what_the_kernel_drops_is_counted_of_open_sockets_and_of_closed_ones() {
+        let poll = mio::Poll::new().unwrap();
+        let mut relays = Relays::default();
+        let local = relays.bind(poll.registry(), Token(0), RelayId(2), HERE, &[0]).unwrap();
+        assert_eq!(relays.dropped(), 0);
+        let sender = std::net::UdpSocket::bind((HERE, 0)).unwrap();
+        let flood = || (0..4000).for_each(|_| drop(sender.send_to(&[0; 1000], local).unwrap()));
+        flood();
+        let first = relays.dropped();
+        assert!(first > 0 && relays.dropped() == first);
+        flood();
+        relays.close(RelayId(2));
+        assert!(relays.dropped() > first);
+        let last = relays.dropped();
+        relays.bind(poll.registry(), Token(0), RelayId(2), HERE, &[0]).unwrap();
+        assert_eq!(relays.dropped(), last, "another socket");
     }
 
     #[test]

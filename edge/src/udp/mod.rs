@@ -114,6 +114,27 @@ fn set(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: lib
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Datagrams that the kernel dropped because the socket's receive buffer was full, since it was made (counted in
+/// 32 bits); zero before Linux 4.12.
+pub(crate) fn dropped(socket: BorrowedFd<'_>) -> u32 {
+    /// `linux/sock_diag.h`: SK_MEMINFO_VARS, and the place of SK_MEMINFO_DROPS.
+    const VARS: usize = 9;
+    const DROPS: usize = 8;
+    let mut figures = [0_u32; VARS];
+    let mut length = size_of_u32::<[u32; VARS]>();
+    // SAFETY: the kernel writes at most `length` bytes to a live array of that length, and to `length` itself.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            figures.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if done == 0 { figures[DROPS] } else { 0 }
+}
+
 /// `size_of` as the kernel's `socklen_t`.
 #[allow(clippy::cast_possible_truncation, reason = "only used with types of a few hundred bytes")]
 const fn size_of_u32<T>() -> libc::socklen_t {

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
 
 use chappe_proto::id::Index;
 use chappe_proto::limits::{EDGE_LOST_AFTER, HEALTH_EVERY};
+use chappe_proto::mesh::probe::Probe;
 use chappe_proto::mesh::uplink::{
-    Certificate, Down, EdgeChange, GOODBYE, NodeAt, NodeHello, REFUSED, REMOVED, Up,
+    Certificate, Directive, Down, EdgeChange, GOODBYE, NodeAt, NodeHello, REFUSED, REMOVED, Up,
 };
-use chappe_proto::wire::{self, WireError};
+use chappe_proto::wire::WireError;
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -17,6 +19,8 @@ use super::identity::LOOK_EVERY;
 use super::{CALM, LAZILY, LinkState, Node, Shared, frames};
 use crate::clock;
 use crate::command::{Command, Unanswered};
+use crate::probe::outside::Outside;
+use crate::{health, probe};
 
 /// Frames on their way to a node: acknowledgements, of which each answers a frame that was read.
 const SAYS: usize = 64;
@@ -150,13 +154,14 @@ async fn talk(
         return LinkError::Better; // by another address
     }
     shared.hold(slot, Some((met.clone(), true)));
-    shared.health.link(slot, LinkState::Up { address: node.address, node: id });
+    let address = node.address;
+    let up = |rtt_us| shared.health.link(slot, LinkState::Up { address, node: id, rtt_us });
     shared.changed.notify_waiters();
     let (says, said) = mpsc::channel(SAYS);
     tokio::select! {
         error = follow(shared, life, receive, &says) => error,
         error = say(send, said) => error,
-        error = report(shared, connection) => error,
+        error = report(shared, connection, up) => error,
         error = renew(shared, &says) => error,
         error = leave(shared, slot, &met, generation) => error,
     }
@@ -221,11 +226,18 @@ async fn follow_one(
             shared.driver.ask(|reply| Command::Changes(index, changes, reply)).await?
         }
         Down::Directive { seq, body } => {
-            if shared.done.borrow_mut().begin(life, seq, &body) {
-                // Begun, it is done, whatever becomes of this link.
-                let driver = shared.driver.clone();
-                let doing = async move { driver.ask(|reply| Command::Directive(body, reply)).await };
-                tokio::task::spawn_local(doing).await.map_err(|_| LinkError::Loop)??;
+            let is_new = shared.done.borrow_mut().begin(life, seq, &body);
+            match body {
+                _ if !is_new => {}
+                Directive::Probe(probe) => {
+                    tokio::task::spawn_local(probe_outside(shared.outside.clone(), says.clone(), probe));
+                }
+                body => {
+                    // Begun, it is done, whatever becomes of this link.
+                    let driver = shared.driver.clone();
+                    let doing = async move { driver.ask(|reply| Command::Directive(body, reply)).await };
+                    tokio::task::spawn_local(doing).await.map_err(|_| LinkError::Loop)??;
+                }
             }
             return says.send(Up::Done { seq }).await.map_err(|_| LinkError::Loop);
         }
@@ -335,8 +347,19 @@ async fn leave(shared: &Shared, slot: usize, node: &Node, generation: u64) -> Li
     }
 }
 
+/// Probes another edge, and tells what it found, where the uplink still stands then. One too many is not made: the
+/// node asks another edge when no answer comes.
+async fn probe_outside(outside: Rc<Outside>, says: mpsc::Sender<Up>, probe: Probe) {
+    let Some(_place) = outside.enter() else { return };
+    let (number, edge) = (probe.number, probe.edge.clone());
+    let found = probe::outside::run(probe).await;
+    if says.send(Up::Probed { number, edge, found }).await.is_err() {
+        tracing::debug!("what a probe found is not told");
+    }
+}
+
 /// Says how the edge is, until the connection ends.
-async fn report(shared: &Shared, connection: &Connection) -> LinkError {
+async fn report(shared: &Shared, connection: &Connection, up: impl Fn(u32)) -> LinkError {
     let mut every = tokio::time::interval(HEALTH_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut seq = 0;
@@ -346,8 +369,9 @@ async fn report(shared: &Shared, connection: &Connection) -> LinkError {
             error = connection.closed() => return error.into(),
         }
         seq += 1;
+        up(u32::try_from(connection.rtt().as_micros()).unwrap_or(u32::MAX));
         let health = shared.health.report(seq, &shared.driver).await;
-        match wire::encode(&health) {
+        match health::fitted(health, connection.max_datagram_size().unwrap_or(usize::MAX)) {
             // A datagram that does not fit or get through is replaced by the next.
             Ok(bytes) => {
                 if let Err(error) = connection.send_datagram(bytes.into()) {
