@@ -5,25 +5,28 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use chappe_proto::id::{EdgeId, NodeId};
 use chappe_proto::limits;
 use chappe_proto::mesh::node::{Body, EdgeReport, Lane};
-use chappe_proto::mesh::uplink::{Directive, EdgeHello, Health};
+use chappe_proto::mesh::probe::{Found, Probe, Prober};
+use chappe_proto::mesh::uplink::{Directive, EdgeHello, Health, Secret};
 use chappe_proto::registry::{EdgeState, State};
 use chappe_proto::select::EdgeStatus;
 use chappe_proto::select::condition::{Condition, Decided};
 use chappe_proto::select::fleet::{Fleet, Seen};
+use chappe_proto::select::rounds::{Order, Rounds};
 use chappe_proto::signal::frame::IceFailure;
 use chappe_proto::signal::session::World;
-use chappe_proto::time::Mono;
+use chappe_proto::time::{Mono, Now};
+use chappe_proto::turn;
 use tokio::sync::mpsc;
 
 pub use super::orders::Numbered;
 use super::orders::Orders;
 use super::session::EdgesChanged;
-use crate::clock;
 use crate::node::Node;
+use crate::{clock, probe};
 
 /// The silent are looked for this often.
 const TICK: Duration = Duration::from_millis(250);
@@ -58,6 +61,15 @@ pub enum LinkEvent {
         health: Box<Health>,
         /// The round-trip time of the uplink.
         rtt: Duration,
+    },
+    /// It has probed another edge.
+    Probed {
+        /// The probe's number.
+        number: u64,
+        /// The edge that was probed.
+        edge: EdgeId,
+        /// What it found.
+        found: Vec<Found>,
     },
     /// The uplink has ended; `goodbye` where the edge said so.
     Down {
@@ -134,6 +146,8 @@ pub struct EdgesActor {
     conditions: BTreeMap<EdgeId, Condition>,
     /// When the other nodes are told again.
     spread_at: Mono,
+    /// Probes from outside.
+    rounds: Rounds,
 }
 
 /// The node is complete.
@@ -226,8 +240,53 @@ impl EdgesActor {
         all.map(stands).collect()
     }
 
-    fn tick(&mut self) {
+    /// Has edges probed from outside that are due.
+    fn probe(&mut self, now: Now, own: &Addr<Self>) {
+        let Some(node) = &self.node else { return };
+        let secret = node.registry.state().turn_secrets().newest().map(|(_, secret)| secret.clone());
+        let Some(secret) = secret else { return };
+        for Order { number, edge, prober } in self.rounds.poll(now.mono, node.id, &self.fleet.candidates()) {
+            let Some(hello) = self.fleet.hello(&edge) else { continue };
+            let expiry = now.unix + limits::PROBE_CREDENTIAL_TTL;
+            let username = format!("{}:{}", expiry.secs(), turn::PROBE_USER);
+            let probe = Probe {
+                number,
+                edge,
+                listeners: hello.listeners.clone(),
+                relays: hello.relays.clone(),
+                password: Secret(turn::password(&secret, &username).into_bytes()),
+                username,
+            };
+            match prober {
+                Prober::Edge(by) => self.orders.once(&by, Directive::Probe(probe)),
+                Prober::Node(_) => {
+                    let own = own.clone();
+                    actix::spawn(async move {
+                        let (number, edge) = (probe.number, probe.edge.clone());
+                        let found = probe::run(probe).await;
+                        let _ = own.try_send(Probed { number, edge, found }); // as one that never came
+                    });
+                }
+            }
+        }
+    }
+
+    /// A prober has answered.
+    fn probed(&mut self, number: u64, edge: &EdgeId, by: Prober, found: Vec<Found>) {
         let now = clock::now();
+        if !self.rounds.handle_probed(number, edge, &by) {
+            return;
+        }
+        self.fleet.handle_found(now, by, edge, found);
+        if self.fleet.verdict(edge).is_open() {
+            self.rounds.hasten(now.mono, edge);
+        }
+        self.publish();
+    }
+
+    fn tick(&mut self, own: &Addr<Self>) {
+        let now = clock::now();
+        self.probe(now, own);
         if let Some(node) = &self.node {
             let others = node.others();
             self.fleet
@@ -280,7 +339,7 @@ impl Actor for EdgesActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(limits::MAILBOX);
-        ctx.run_interval(TICK, |actor, _| actor.tick());
+        ctx.run_interval(TICK, |actor, ctx| actor.tick(&ctx.address()));
     }
 }
 
@@ -308,12 +367,35 @@ impl Handler<LinkSays> for EdgesActor {
                 self.fleet.handle_health(now, number, &edge, *health);
                 self.fleet.handle_rtt(number, &edge, rtt);
             }
+            LinkEvent::Probed { number, edge: probed, found } => {
+                self.probed(number, &probed, Prober::Edge(edge), found);
+            }
             LinkEvent::Done(seq) => self.orders.done(&edge, seq),
             LinkEvent::Down { goodbye } => {
                 self.orders.down(now.mono, &edge, number);
                 self.fleet.handle_end(number, &edge, goodbye);
                 self.publish();
             }
+        }
+    }
+}
+
+/// What this node itself found of an edge.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Probed {
+    number: u64,
+    edge: EdgeId,
+    found: Vec<Found>,
+}
+
+impl Handler<Probed> for EdgesActor {
+    type Result = ();
+
+    fn handle(&mut self, probed: Probed, _: &mut Self::Context) {
+        if let Some(node) = &self.node {
+            let by = Prober::Node(node.id);
+            self.probed(probed.number, &probed.edge, by, probed.found);
         }
     }
 }

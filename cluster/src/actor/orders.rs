@@ -64,6 +64,13 @@ impl Orders {
         self.send();
     }
 
+    /// A directive for one edge now or never: it has no number, and is not kept.
+    pub(crate) fn once(&self, to: &EdgeId, directive: Directive) {
+        if let Some((_, way)) = self.edges.get(to).and_then(|reader| reader.link.as_ref()) {
+            let _ = way.try_send((0, directive)); // a link that takes none now has others to do
+        }
+    }
+
     /// An edge that has a link and has not done this yet.
     fn late_for(&self, kept: &Kept) -> Option<&EdgeId> {
         let is_late = |edge: &EdgeId, reader: &Reader| {

@@ -240,18 +240,19 @@ async fn converse(
                 let Some(said) = said else { return Ok(()) };
                 match said? {
                     Up::Done { seq } => {
-                        context.edges.send(says(LinkEvent::Done(seq))).await.map_err(|_| LinkError::Stopping)?;
+                        let done = context.edges.send(says(LinkEvent::Done(seq)));
+                        done.await.map_err(|_| LinkError::Stopping)?;
                     }
                     Up::Certify { public_key } => {
                         if let Some(certificate) = certify(mesh, edge, &public_key, &mut certified_at) {
                             frame::write(&mut send, &Down::Certified { certificate }).await?;
                         }
                     }
-                    Up::Hello(_)
-                    | Up::Applied { .. }
-                    | Up::Probed { .. }
-                    | Up::Usage { .. }
-                    | Up::Unknown => {}
+                    Up::Probed { number, edge, found } => {
+                        // One that finds the mailbox full is as one that never came.
+                        let _ = context.edges.try_send(says(LinkEvent::Probed { number, edge, found }));
+                    }
+                    Up::Hello(_) | Up::Applied { .. } | Up::Usage { .. } | Up::Unknown => {}
                 }
             }
             datagram = connection.read_datagram() => {

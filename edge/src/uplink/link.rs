@@ -225,19 +225,17 @@ async fn follow_one(
             }
             shared.driver.ask(|reply| Command::Changes(index, changes, reply)).await?
         }
+        // Not numbered: one that is lost is asked of somebody else.
+        Down::Directive { body: Directive::Probe(probe), .. } => {
+            tokio::task::spawn_local(probe_outside(shared.outside.clone(), says.clone(), probe));
+            return Ok(());
+        }
         Down::Directive { seq, body } => {
-            let is_new = shared.done.borrow_mut().begin(life, seq, &body);
-            match body {
-                _ if !is_new => {}
-                Directive::Probe(probe) => {
-                    tokio::task::spawn_local(probe_outside(shared.outside.clone(), says.clone(), probe));
-                }
-                body => {
-                    // Begun, it is done, whatever becomes of this link.
-                    let driver = shared.driver.clone();
-                    let doing = async move { driver.ask(|reply| Command::Directive(body, reply)).await };
-                    tokio::task::spawn_local(doing).await.map_err(|_| LinkError::Loop)??;
-                }
+            if shared.done.borrow_mut().begin(life, seq, &body) {
+                // Begun, it is done, whatever becomes of this link.
+                let driver = shared.driver.clone();
+                let doing = async move { driver.ask(|reply| Command::Directive(body, reply)).await };
+                tokio::task::spawn_local(doing).await.map_err(|_| LinkError::Loop)??;
             }
             return says.send(Up::Done { seq }).await.map_err(|_| LinkError::Loop);
         }
