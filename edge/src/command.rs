@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chappe_proto::id::Index;
 use chappe_proto::limits::EDGE_COMMANDS;
-use chappe_proto::mesh::uplink::{Directive, EdgeChange, EdgeView};
+use chappe_proto::mesh::uplink::{Alternate, Directive, EdgeChange, EdgeView};
 use mio::Waker;
 
 use crate::stats::Stats;
@@ -20,6 +20,8 @@ pub(crate) enum Command {
     View(Box<EdgeView>, Reply<Index>),
     /// Put these changes in force, unless a later state is. Answered likewise.
     Changes(Index, Vec<EdgeChange>, Reply<Index>),
+    /// Send new clients there while this edge drains or is full.
+    Alternates(Vec<Alternate>, Reply<()>),
     /// Do this once. Answered when it is done.
     Directive(Directive, Reply<()>),
     /// Tell how it goes.

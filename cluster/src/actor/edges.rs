@@ -10,17 +10,17 @@ use chappe_proto::id::{EdgeId, NodeId};
 use chappe_proto::limits;
 use chappe_proto::mesh::node::{Body, EdgeReport, Lane};
 use chappe_proto::mesh::probe::{Found, Probe, Prober};
-use chappe_proto::mesh::uplink::{Directive, EdgeHello, Health, Secret};
+use chappe_proto::mesh::uplink::{Alternate, Directive, EdgeHello, Health, Secret};
 use chappe_proto::registry::{EdgeState, State};
-use chappe_proto::select::EdgeStatus;
 use chappe_proto::select::condition::{Condition, Decided};
 use chappe_proto::select::fleet::{Fleet, Seen};
 use chappe_proto::select::rounds::{Order, Rounds};
+use chappe_proto::select::{EdgeStatus, alternates};
 use chappe_proto::signal::frame::IceFailure;
 use chappe_proto::signal::session::World;
 use chappe_proto::time::{Mono, Now};
 use chappe_proto::turn;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 pub use super::orders::Numbered;
 use super::orders::Orders;
@@ -52,6 +52,8 @@ pub enum LinkEvent {
         hello: Box<EdgeHello>,
         /// The way to its uplink's task.
         directives: mpsc::Sender<Numbered>,
+        /// The same for where new clients go while the edge takes none.
+        elsewhere: watch::Sender<Vec<Alternate>>,
     },
     /// A directive has been carried out.
     Done(u64),
@@ -142,6 +144,8 @@ pub struct EdgesActor {
     /// How each edge stood when sessions were told last.
     told: BTreeMap<EdgeId, Standing>,
     orders: Orders,
+    /// Where the new clients of each edge go while it takes none, as its present link is told.
+    alternates: BTreeMap<EdgeId, watch::Sender<Vec<Alternate>>>,
     /// How each edge was when the log was told last.
     conditions: BTreeMap<EdgeId, Condition>,
     /// When the other nodes are told again.
@@ -177,10 +181,19 @@ impl EdgesActor {
         node.publish(World {
             sealing: Arc::new(Node::sealing_keys(&state)),
             secret: state.turn_secrets().newest().map(|(_, secret)| secret.clone()),
-            edges,
+            edges: edges.clone(),
             draining: draining.map(|(edge, _)| edge.clone()).take(limits::DRAINING_TOLD).collect(),
             nodes: node.urls(&state),
         });
+        self.alternates.retain(|_, told| !told.is_closed());
+        for (edge, told) in &self.alternates {
+            let others = alternates(&edges, edge);
+            told.send_if_modified(|told| {
+                let changed = *told != others;
+                *told = others;
+                changed
+            });
+        }
         let news = self.news(now, node.sessions.len());
         if news.is_empty() {
             return;
@@ -358,7 +371,8 @@ impl Handler<LinkSays> for EdgesActor {
     fn handle(&mut self, says: LinkSays, _: &mut Self::Context) {
         let (now, number, edge) = (clock::now(), says.link, says.edge);
         match says.event {
-            LinkEvent::Up { hello, directives } => {
+            LinkEvent::Up { hello, directives, elsewhere } => {
+                self.alternates.insert(edge.clone(), elsewhere);
                 self.orders.up(edge, number, directives, hello.feed.is_none());
                 self.fleet.handle_hello(now, number, *hello);
                 self.publish();
@@ -404,7 +418,7 @@ impl Handler<Direct> for EdgesActor {
     type Result = ();
 
     fn handle(&mut self, direct: Direct, _: &mut Self::Context) {
-        self.orders.add(clock::mono(), None, direct.0);
+        self.orders.add(clock::mono(), direct.0);
     }
 }
 

@@ -28,15 +28,7 @@ pub(crate) struct Orders {
 struct Kept {
     seq: u64,
     at: Mono,
-    /// For whom, where that is not every edge.
-    to: Option<EdgeId>,
     directive: Directive,
-}
-
-impl Kept {
-    fn is_for(&self, edge: &EdgeId) -> bool {
-        self.to.as_ref().is_none_or(|to| to == edge)
-    }
 }
 
 /// How far an edge is.
@@ -51,8 +43,8 @@ struct Reader {
 }
 
 impl Orders {
-    /// A directive for every edge, or for one.
-    pub(crate) fn add(&mut self, now: Mono, to: Option<EdgeId>, directive: Directive) {
+    /// A directive for every edge.
+    pub(crate) fn add(&mut self, now: Mono, directive: Directive) {
         self.last += 1;
         if self.kept.len() == DIRECTIVES_MAX
             && let Some(oldest) = self.kept.pop_front()
@@ -60,7 +52,7 @@ impl Orders {
         {
             tracing::warn!(%edge, "it does not keep up with directives: the oldest is dropped");
         }
-        self.kept.push_back(Kept { seq: self.last, at: now, to, directive });
+        self.kept.push_back(Kept { seq: self.last, at: now, directive });
         self.send();
     }
 
@@ -73,10 +65,8 @@ impl Orders {
 
     /// An edge that has a link and has not done this yet.
     fn late_for(&self, kept: &Kept) -> Option<&EdgeId> {
-        let is_late = |edge: &EdgeId, reader: &Reader| {
-            kept.is_for(edge) && reader.link.is_some() && reader.done < kept.seq
-        };
-        self.edges.iter().find(|(edge, reader)| is_late(edge, reader)).map(|(edge, _)| edge)
+        let is_late = |reader: &Reader| reader.link.is_some() && reader.done < kept.seq;
+        self.edges.iter().find(|(_, reader)| is_late(reader)).map(|(edge, _)| edge)
     }
 
     /// An edge's uplink stands. One that has only begun has nothing that could be ended.
@@ -119,12 +109,12 @@ impl Orders {
 
     /// Hands on what the links have not been given yet, as far as they take it.
     fn send(&mut self) {
-        for (edge, reader) in &mut self.edges {
+        for reader in self.edges.values_mut() {
             let Some((_, way)) = &reader.link else { continue };
             let first = self.kept.front().map_or(u64::MAX, |kept| kept.seq);
             let skip = usize::try_from((reader.sent + 1).saturating_sub(first)).unwrap_or(usize::MAX);
             for kept in self.kept.iter().skip(skip) {
-                if kept.is_for(edge) && way.try_send((kept.seq, kept.directive.clone())).is_err() {
+                if way.try_send((kept.seq, kept.directive.clone())).is_err() {
                     break; // with the next tick, or over the next link
                 }
                 reader.sent = kept.seq;
@@ -145,8 +135,6 @@ mod tests {
         EdgeId::new(name).unwrap()
     }
 
-    const ALL: Option<EdgeId> = None;
-
     fn end(n: u8) -> Directive {
         Directive::End { session: SessionId::from_random([n; 15]) }
     }
@@ -165,26 +153,26 @@ mod tests {
         let (way, mut first) = mpsc::channel(ROOM);
         orders.up(edge("e"), 1, way, true);
         for n in 1..=3 {
-            orders.add(at(0), ALL, end(n));
+            orders.add(at(0), end(n));
         }
         assert_eq!(given(&mut first), [1, 2, 3]);
         orders.done(&edge("e"), 2);
         orders.down(at(1), &edge("e"), 1);
-        orders.add(at(2), ALL, end(4));
+        orders.add(at(2), end(4));
         let (way, mut second) = mpsc::channel(ROOM);
         orders.up(edge("e"), 2, way, false);
         assert_eq!(given(&mut second), [3, 4]);
         // The end of a link that was replaced is no end of the present one.
         orders.down(at(3), &edge("e"), 1);
-        orders.add(at(3), ALL, end(5));
+        orders.add(at(3), end(5));
         assert_eq!(given(&mut second), [5]);
     }
 
     #[test]
     fn an_edge_that_comes_from_another_node_is_given_what_it_may_have_missed() {
         let mut orders = Orders::default();
-        orders.add(at(0), ALL, end(1));
-        orders.add(at(10), ALL, end(2));
+        orders.add(at(0), end(1));
+        orders.add(at(10), end(2));
         let (way, mut moved) = mpsc::channel(ROOM);
         orders.up(edge("moved"), 1, way, false);
         assert_eq!(given(&mut moved), [1, 2]);
@@ -204,7 +192,7 @@ mod tests {
         let (way, mut slow) = mpsc::channel(2);
         orders.up(edge("e"), 1, way, true);
         for n in 1..=5 {
-            orders.add(at(0), ALL, end(n));
+            orders.add(at(0), end(n));
         }
         let mut all = Vec::new();
         while all.len() < 5 {
@@ -221,34 +209,37 @@ mod tests {
         let mut orders = Orders::default();
         let (way, mut first) = mpsc::channel(ROOM);
         orders.up(edge("e"), 1, way, true);
-        orders.add(at(0), ALL, end(1));
+        orders.add(at(0), end(1));
         orders.done(&edge("e"), 1);
         orders.down(at(1), &edge("e"), 1);
         orders.tick(at(2) + DIRECTIVES_KEPT);
         assert_eq!((given(&mut first), orders.edges.len(), orders.kept.len()), (vec![1], 0, 0));
         let (way, mut again) = mpsc::channel(ROOM);
         orders.up(edge("e"), 2, way, false);
-        orders.add(at(3) + DIRECTIVES_KEPT, ALL, end(2));
+        orders.add(at(3) + DIRECTIVES_KEPT, end(2));
         assert_eq!(given(&mut again), [2], "or the edge would take it for one that it has done");
     }
 
     #[test]
-    fn one_for_one_edge_is_given_to_no_other() {
+    fn one_for_now_goes_to_its_edge_alone_and_is_not_kept() {
         let mut orders = Orders::default();
         let (way, mut first) = mpsc::channel(ROOM);
         orders.up(edge("a"), 1, way, true);
         let (way, mut second) = mpsc::channel(ROOM);
         orders.up(edge("b"), 2, way, true);
-        orders.add(at(0), Some(edge("b")), end(1));
-        orders.add(at(0), ALL, end(2));
-        assert_eq!((given(&mut first), given(&mut second)), (vec![2], vec![1, 2]));
+        orders.once(&edge("b"), end(1));
+        orders.once(&edge("gone"), end(1));
+        assert_eq!((given(&mut first), given(&mut second)), (vec![], vec![0]));
+        let (way, mut again) = mpsc::channel(ROOM);
+        orders.up(edge("b"), 3, way, false);
+        assert_eq!(given(&mut again), []);
     }
 
     #[test]
     fn they_are_bounded() {
         let mut orders = Orders::default();
         for _ in 0..=DIRECTIVES_MAX {
-            orders.add(at(0), ALL, end(1));
+            orders.add(at(0), end(1));
         }
         assert_eq!((orders.kept.len(), orders.kept[0].seq), (DIRECTIVES_MAX, 2));
     }

@@ -8,7 +8,7 @@ use actix::Addr;
 use chappe_proto::id::{ClusterId, EdgeId, Index, NodeId};
 use chappe_proto::limits;
 use chappe_proto::mesh::uplink::{
-    Certificate, Down, EdgeHello, GOODBYE, Health, NodeHello, REFUSED, REMOVED, Up,
+    Alternate, Certificate, Down, EdgeHello, GOODBYE, Health, NodeHello, REFUSED, REMOVED, Up,
 };
 use chappe_proto::registry::{Command, EdgeState, Refusal as Refused, State, Thing};
 use chappe_proto::time::Mono;
@@ -123,13 +123,14 @@ async fn serve(mesh: &Inner, connection: &Connection, link: u64, context: Contex
     register(&context, &hello).await?;
     let (directives, orders) = mpsc::channel(WAY);
     let says = |event| LinkSays { link, edge: edge.clone(), event };
-    let up = LinkEvent::Up { hello: Box::new(hello), directives };
+    let (elsewhere, alternates) = watch::channel(Vec::new());
+    let up = LinkEvent::Up { hello: Box::new(hello), directives, elsewhere };
     if context.edges.send(says(up)).await.is_err() {
         return Err(LinkError::Stopping);
     }
     let removal = removed(context.registry.watch(), &edge);
     let ended = tokio::select! {
-        ended = converse(mesh, connection, send, recv, &context, &edge, orders, &says) => ended,
+        ended = converse(mesh, connection, send, recv, &context, &edge, (orders, alternates), &says) => ended,
         () = removal => Err(LinkError::Removed(edge.clone())),
     };
     let goodbye = matches!(
@@ -202,7 +203,7 @@ async fn converse(
     recv: RecvStream,
     context: &Context,
     edge: &EdgeId,
-    mut orders: mpsc::Receiver<Numbered>,
+    (mut orders, mut alternates): (mpsc::Receiver<Numbered>, watch::Receiver<Vec<Alternate>>),
     says: &impl Fn(LinkEvent) -> LinkSays,
 ) -> Result<(), LinkError> {
     let mut states = context.registry.watch();
@@ -231,6 +232,10 @@ async fn converse(
                     return Err(LinkError::Removed(edge.clone()));
                 }
                 told = state;
+            }
+            Ok(()) = alternates.changed() => {
+                let alternates = alternates.borrow_and_update().clone();
+                frame::write(&mut send, &Down::Alternates { alternates }).await?;
             }
             order = orders.recv() => {
                 let Some((seq, body)) = order else { return Ok(()) }; // another uplink took over

@@ -36,6 +36,10 @@ impl Driver {
                     self.outputs(now);
                     reply(self.applied);
                 }
+                Command::Alternates(alternates, reply) => {
+                    self.server.set_standby(&alternates);
+                    reply(());
+                }
                 Command::Directive(directive, reply) => {
                     if let Directive::End { session } = directive {
                         self.server.end(now, session, EndReason::Left);

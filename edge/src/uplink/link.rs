@@ -243,7 +243,10 @@ async fn follow_one(
             renewed(shared, certificate);
             return Ok(());
         }
-        Down::Hello(_) | Down::UsageTaken { .. } | Down::Alternates { .. } | Down::Unknown => return Ok(()),
+        Down::Alternates { alternates } => {
+            return Ok(shared.driver.ask(|reply| Command::Alternates(alternates, reply)).await?);
+        }
+        Down::Hello(_) | Down::UsageTaken { .. } | Down::Unknown => return Ok(()),
     };
     *shared.applied.borrow_mut() = index;
     says.send(Up::Applied { index }).await.map_err(|_| LinkError::Loop)

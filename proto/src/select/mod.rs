@@ -1,11 +1,14 @@
 //! Which edges for which client.
 
+mod alternates;
 pub mod condition;
 pub mod fleet;
 pub mod ice;
 pub mod outside;
 pub mod reason;
 pub mod rounds;
+
+pub use alternates::alternates;
 
 use std::collections::BTreeMap;
 

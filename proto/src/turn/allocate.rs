@@ -121,7 +121,7 @@ impl Server {
         if self.draining {
             return Err((None, Code::INSUFFICIENT_CAPACITY));
         }
-        if self.table.len() >= quotas.allocations as usize {
+        if self.is_full() {
             return Err((Some(Limit::Allocations), Code::INSUFFICIENT_CAPACITY));
         }
         let ip = request.from.client.ip();

@@ -214,13 +214,24 @@ impl Server {
 
     /// Where a new client of this address is to go instead, over what it came by: browsers would check
     /// a certificate of the other's bare address, so never over TLS and DTLS (RFC 8489 section 14.15:
-    /// the same family).
+    /// the same family). Nor to a loopback address, which browsers refuse. Of several, clients are sent to one by
+    /// their port, so that they spread.
     fn alternate(&self, from: &FiveTuple) -> Option<SocketAddr> {
-        let plain = matches!(from.transport, Transport::Udp | Transport::Tcp);
-        let other = |alternate: &&SocketAddr| {
-            alternate.is_ipv4() == from.client.is_ipv4() && **alternate != from.server
+        let all = match &self.alternates[..] {
+            [] if self.draining || self.is_full() => &self.standby,
+            alternates => alternates,
         };
-        self.alternates.iter().find(other).copied().filter(|_| plain)
+        if !matches!(from.transport, Transport::Udp | Transport::Tcp) {
+            return None;
+        }
+        let other = |alternate: &&SocketAddr| {
+            alternate.is_ipv4() == from.client.is_ipv4()
+                && **alternate != from.server
+                && !alternate.ip().is_loopback()
+        };
+        let others = || all.iter().filter(other).copied();
+        let count = others().count();
+        others().nth(usize::from(from.client.port()).checked_rem(count)?)
     }
 }
 

@@ -24,7 +24,7 @@ use super::source_rates::SourceRates;
 use super::table::{AllocationId, Table};
 use crate::id::SessionId;
 use crate::limits;
-use crate::mesh::uplink::{EdgeChange, EdgeView, RelayRange};
+use crate::mesh::uplink::{Alternate, EdgeChange, EdgeView, RelayRange};
 use crate::stun::attributes::KNOWN;
 use crate::stun::{Class, Code, Message, Method};
 use crate::time::{Mono, Now};
@@ -45,6 +45,10 @@ pub struct Server {
     pub(super) realms: Realms,
     /// Where new clients are sent: at most one of each family.
     pub(super) alternates: Vec<SocketAddr>,
+    /// Where they are sent while this edge drains or is full.
+    pub(super) standby: Vec<SocketAddr>,
+    /// Clients of each source that are sent elsewhere because this edge is full.
+    pub(super) redirects: SourceRates,
     pub(super) gate: Gate,
     pub(super) nonces: Nonces,
     pub(super) rng: ChaCha12Rng,
@@ -86,6 +90,13 @@ impl Server {
             credentials: Credentials::new(users.clone()),
             realms: Realms::new(&realm, &listener_realms, users),
             alternates: Vec::new(),
+            standby: Vec::new(),
+            redirects: SourceRates::keyed(
+                sources.clone(),
+                limits::CHALLENGE_BUCKETS,
+                limits::REDIRECTS_BURST,
+                limits::REDIRECTS_PER_SEC,
+            ),
             gate: Gate::new(own.collect(), listeners, gate),
             nonces: Nonces::new(nonce_key),
             challenges: SourceRates::keyed(
@@ -173,6 +184,17 @@ impl Server {
     /// Takes one change of it.
     pub fn apply(&mut self, now: Now, change: &EdgeChange) {
         self.take_change(now, change);
+    }
+
+    /// Says where new clients go while this edge drains or has as many allocations as it takes: what a node sees
+    /// alive, the nearest first. Those that the feed names go before.
+    pub fn set_standby(&mut self, alternates: &[Alternate]) {
+        self.standby = alternates.iter().map(|alternate| alternate.address).collect();
+    }
+
+    /// Whether it has as many allocations as it takes.
+    pub(super) fn is_full(&self) -> bool {
+        self.table.len() >= self.quotas.allocations as usize
     }
 
     /// Ends a session's allocations: a directive.

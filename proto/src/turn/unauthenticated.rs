@@ -46,6 +46,11 @@ impl Server {
             self.limited(now, Limit::Challenges, None, from.client.ip());
             return Err(Drop::RateLimited);
         }
+        // Where nothing but a full table is the reason, the alternate may be full as well, and send it back: after a
+        // few times it is challenged, and then told the truth, which is 508.
+        let full = matches!(why, Challenge::Elsewhere(_)) && !self.draining && self.alternates.is_empty();
+        let again = full && !self.redirects.take(now.mono, from.client.ip());
+        let why = if again { &Challenge::Missing } else { why };
         let answer = self.challenge(now, from, message, why);
         self.answer_stranger(*from, via, message, answer)?;
         if *why == Challenge::Wrong {

@@ -10,7 +10,7 @@
 //!   `rfc8489` it takes what a challenge offers, else it is one of RFC 5389.
 //! - `user REALM NAME PASSWORD [md5|sha256]` sets a long-term user with both keys or one, `remove REALM
 //!   NAME` removes it; `view REALM NAME PASSWORD` is a whole view with this one user and no secret.
-//! - `origins [ORIGIN=REALM]...`, `alternates [ADDRESS]...` replace these.
+//! - `origins [ORIGIN=REALM]...`, `alternates [ADDRESS]...` replace these, and `standby [ADDRESS]...`.
 //! - `NAME METHOD WORDS...` sends a message: see `request`.
 //! - `NAME datagram HEX`, `NAME data NUMBER TEXT [pad|short]` send other packets.
 //! - `peer ADDRESS to NAME TEXT` is a datagram at NAME's relayed address; `icmp ADDRESS to NAME TYPE
@@ -248,6 +248,10 @@ impl World {
             [name, method, ref rest @ ..] if self.clients.contains_key(name) => {
                 let bytes = request::build(self, name, method, rest);
                 self.packet(name, &bytes, out);
+            }
+            ["standby", ref addresses @ ..] => {
+                let alternate = |address: &&str| Alternate { address: address.parse().unwrap() };
+                self.server.set_standby(&addresses.iter().map(alternate).collect::<Vec<_>>());
             }
             _ => {
                 let change = self.change(words);
