@@ -11,6 +11,7 @@ pub mod health;
 #[cfg(test)]
 mod memory;
 mod problem;
+mod selection;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use actix_web::web::{self, ServiceConfig};
 use chappe_proto::id::{AppId, EdgeId, NodeId, PeerId, Region, RoomKey, RoomName};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::registry::{Note, Refusal};
+use chappe_proto::select::Policy;
 use serde::Serialize;
 
 pub use cluster::{ClusterReport, Owners};
@@ -55,6 +57,10 @@ pub trait Cluster: Control {
     fn turn_peers(&self) -> Answer<'_, Result<PeerPolicy, Unavailable>>;
     /// What peers are allowed and denied is this; committed when it is answered.
     fn turn_peers_set(&self, peers: PeerPolicy, note: Note) -> Answer<'_, Changed>;
+    /// Where regions and networks are, and which edges are for whom.
+    fn selection(&self) -> Answer<'_, Result<Policy, Unavailable>>;
+    /// All of that is this; committed when it is answered.
+    fn selection_set(&self, policy: Policy, note: Note) -> Answer<'_, Changed>;
 }
 
 /// The registry cannot be asked right now.
@@ -177,6 +183,7 @@ impl Mount {
             scope
                 .configure(api::routes)
                 .configure(turn::routes)
+                .configure(selection::routes)
                 .configure(cluster::routes)
                 .configure(edges::routes),
         );

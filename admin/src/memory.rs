@@ -12,6 +12,7 @@ use chappe_proto::id::{ClusterId, EdgeId, Generation, Index, InvitationId, NodeI
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::registry::profile::ProfileName;
 use chappe_proto::registry::{Command, EdgeState, Entry, NodeState, Note, Refusal, State, Thing};
+use chappe_proto::select::Policy;
 use chappe_proto::time::Unix;
 use serde_json::Value;
 
@@ -329,6 +330,15 @@ impl Cluster for Memory {
 
     fn turn_peers_set(&self, peers: PeerPolicy, note: Note) -> Answer<'_, Changed> {
         self.change(Command::PeersSet(peers), note)
+    }
+
+    fn selection(&self) -> Answer<'_, Result<Policy, Unavailable>> {
+        let policy = self.with(|state| state.selection().as_ref().clone());
+        Box::pin(async { Ok(policy) })
+    }
+
+    fn selection_set(&self, policy: Policy, note: Note) -> Answer<'_, Changed> {
+        self.change(Command::SelectionSet(policy), note)
     }
 }
 

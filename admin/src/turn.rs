@@ -34,7 +34,7 @@ impl From<Unavailable> for Problem {
 }
 
 /// The answer to a change.
-fn answer(changed: Changed) -> Result<HttpResponse, Problem> {
+pub(crate) fn answer(changed: Changed) -> Result<HttpResponse, Problem> {
     match changed {
         Changed::Done => Ok(HttpResponse::NoContent().finish()),
         Changed::Refused(refusal) => Err(refusal.into()),

@@ -12,6 +12,7 @@ use chappe_proto::limits;
 use chappe_proto::mesh::node::{Answer as Reply, Ask};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::registry::{Command, Note, State};
+use chappe_proto::select::Policy;
 use futures_util::future::join_all;
 
 use crate::actor::edges::ListEdges;
@@ -191,5 +192,13 @@ impl Cluster for Admin {
 
     fn turn_peers_set(&self, peers: PeerPolicy, note: Note) -> Answer<'_, Changed> {
         Box::pin(self.change(Command::PeersSet(peers), note))
+    }
+
+    fn selection(&self) -> Answer<'_, Result<Policy, Unavailable>> {
+        Box::pin(async { Ok(self.state().await?.selection().as_ref().clone()) })
+    }
+
+    fn selection_set(&self, policy: Policy, note: Note) -> Answer<'_, Changed> {
+        Box::pin(self.change(Command::SelectionSet(policy), note))
     }
 }

@@ -11,6 +11,7 @@ mod early;
 mod events;
 mod feed;
 mod follow;
+pub mod geoip;
 pub mod http;
 mod keeper;
 pub mod lease;

@@ -1,14 +1,16 @@
 //! What every part of a node shares.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use actix::Addr;
-use chappe_proto::id::{AppId, Epoch, Generation, NodeId, RoomKey, SessionId, Shard};
+use chappe_proto::id::{AppId, Epoch, Generation, NodeId, Region, RoomKey, SessionId, Shard};
 use chappe_proto::limits;
 use chappe_proto::registry::{NodeAddresses, NodeState, State, rights};
+use chappe_proto::select::Place;
 use chappe_proto::signal::member::{Gateway, Policy};
 use chappe_proto::signal::resume::SealingKeys;
 use chappe_proto::signal::session::World;
@@ -22,6 +24,7 @@ use crate::actor::sites::Sites;
 use crate::actor::sources::Sources;
 use crate::clock;
 use crate::consensus::Registry;
+use crate::geoip::GeoIp;
 use crate::lease::Held;
 use crate::mesh::Mesh;
 use crate::proposals::Proposals;
@@ -52,6 +55,10 @@ pub struct Node {
     pub joins: Sources,
     /// Resumes by source address.
     pub resumes: Sources,
+    /// Questions for the nearest edges by source address.
+    pub nearest: Sources,
+    /// Where addresses are, by the operator's database.
+    pub geoip: GeoIp,
     /// The proxies that follow a room away from its anchor's shard, and where.
     away: Mutex<HashMap<RoomKey, Shard>>,
     world: RwLock<Arc<World>>,
@@ -78,9 +85,16 @@ pub struct Parts {
     pub mesh: Mesh,
     /// The edges that report here.
     pub edges: Addr<EdgesActor>,
+    /// Where addresses are.
+    pub geoip: GeoIp,
 }
 
 impl Node {
+    /// Where a client at an address is, whose token says this of it.
+    pub(crate) fn place(&self, token: &Place, ip: IpAddr) -> Place {
+        self.world().edges.place(token, Some(ip), self.geoip.locate(ip))
+    }
+
     /// Of its parts.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
@@ -98,6 +112,8 @@ impl Node {
             edges: parts.edges,
             joins: Sources::new(limits::JOINS_PER_SEC, limits::JOINS_BURST),
             resumes: Sources::new(limits::RESUMES_PER_SEC, limits::RESUMES_BURST),
+            nearest: Sources::new(limits::NEAREST_PER_SEC, limits::NEAREST_BURST),
+            geoip: parts.geoip,
             world: RwLock::default(),
             owned: RwLock::new(vec![(Epoch(0), Mono::NEVER); usize::from(limits::SHARDS)]),
         })
@@ -198,11 +214,14 @@ impl Node {
     }
 
     /// Where clients reach the nodes, this one's own addresses first.
-    pub(crate) fn urls(&self, state: &State) -> Vec<String> {
+    pub(crate) fn urls(&self, state: &State) -> Vec<(String, Region)> {
         let up = state.nodes().filter(|(_, node)| node.state == NodeState::Up);
         let (own, others): (Vec<_>, Vec<_>) = up.partition(|(node, _)| *node == self.id);
         let all = own.into_iter().chain(others.into_iter().filter(|(_, node)| !node.drains()));
-        all.flat_map(|(_, node)| told(&node.addresses)).take(limits::NODES_TOLD).collect()
+        let urls = |node: &chappe_proto::registry::Node| -> Vec<_> {
+            told(&node.addresses).map(|url| (url, node.region.clone())).collect()
+        };
+        all.flat_map(|(_, node)| urls(node)).take(limits::NODES_TOLD).collect()
     }
 
     /// An app's policy as rooms and sessions need it.

@@ -784,11 +784,44 @@ pub const ACME_CHALLENGE_MAX: usize = 4096;
 /// Such requests at once: an authority asks from a handful of places for each name.
 pub const ACME_CHALLENGES_MAX: usize = 64;
 
+// ------------------------------------------------------------------------------------ selection
+
+/// Edges whose measurements a session keeps: a few rounds of what it is asked to measure.
+pub const MEASURED_EDGES_MAX: usize = 32;
+/// Measurements of one edge that are kept: the least, and those that are less than all after them.
+pub const MEASURED_KEPT: usize = 8;
+/// Networks whose word on ICE through an edge a node keeps, over all edges: 4 MB.
+pub const ICE_VOICES_MAX: usize = 65_536;
+/// Edges over which a session's own ICE failed that are remembered.
+pub const SHUNNED_MAX: usize = 8;
+/// How often a session is asked to measure more before its credentials are renewed: where nobody knows where it
+/// is, once all over the globe, and then twice around what was nearest.
+pub const MEASURE_ROUNDS: u32 = 3;
+/// Regions whose coordinates operators may set.
+pub const SELECT_REGIONS_MAX: usize = 256;
+/// Networks that operators may place.
+pub const SELECT_NETWORKS_MAX: usize = 512;
+/// Rules about edges for clients.
+pub const SELECT_RULES_MAX: usize = 64;
+/// Regions that one rule may name.
+pub const RULE_REGIONS_MAX: usize = 64;
+/// Regions that all rules together may name: the policy is one entry of the registry.
+pub const SELECT_RULES_REGIONS_MAX: usize = 256;
+/// Questions for the nearest edges that one source address may ask a second, IPv6 by /64: an office behind one
+/// address asks once for each of its people, not again and again.
+pub const NEAREST_PER_SEC: u32 = 10;
+/// And at once.
+pub const NEAREST_BURST: u32 = 100;
+
 const _: () = {
     // The longest name and four counts of nine bytes.
     assert!(USAGE_FRAME * (TURN_NAME_MAX + 128) < MESH_FRAME_MAX);
     assert!(CREDENTIAL_TTL_MIN.as_secs() < CREDENTIAL_TTL.as_secs());
     assert!(CREDENTIAL_TTL.as_secs() <= CREDENTIAL_TTL_MAX.as_secs());
+    assert!(
+        SELECT_NETWORKS_MAX * 128 + SELECT_REGIONS_MAX * 96 + SELECT_RULES_REGIONS_MAX * 68
+            < ENTRY_MAX - 8192
+    );
     // A room's name, and its app's, are written in at most 256 bytes.
     assert!(ROOMS_PAGE * 256 < MESH_FRAME_MAX && EDGE_REPORTS_BYTES < CONTROL_FRAME_MAX);
     assert!(FEED_PIECE < MESH_FRAME_MAX && ENTRY_MAX <= FEED_BYTES_MAX);

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use chappe_proto::id::{AppId, Attach, Change, Epoch, PeerId, RoomKey, RoomName, SessionId};
 use chappe_proto::limits;
+use chappe_proto::select::Place;
 use chappe_proto::signal::code::{CloseCode, ErrorCode};
 use chappe_proto::signal::frame::ClientFrame;
 use chappe_proto::signal::member::{Grants, Member, Policy, Profile, Seat};
@@ -184,7 +185,7 @@ fn session(welcomed: bool, policy: Policy, seed: [u8; 32]) -> Session {
     let member =
         Member { seat, profile: profile.clone(), version: 0, attach: Attach(1), away: false, admitted: None };
     let room = RoomKey { app: AppId::new("dev").unwrap(), room: RoomName::new("tower").unwrap() };
-    let start = Start { room, member, policy, rebuilt: None, seed };
+    let start = Start { room, member, policy, place: Place::default(), rebuilt: None, seed };
     let mut out = Vec::new();
     let mut session = Session::new(START, start, &mut out);
     if welcomed {

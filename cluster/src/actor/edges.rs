@@ -14,8 +14,10 @@ use chappe_proto::mesh::uplink::{Alternate, Directive, EdgeHello, Health, Secret
 use chappe_proto::registry::{EdgeState, State};
 use chappe_proto::select::condition::{Condition, Decided};
 use chappe_proto::select::fleet::{Fleet, Seen};
+use chappe_proto::select::quarantine::IceFailures;
+use chappe_proto::select::ramp::Newcomers;
 use chappe_proto::select::rounds::{Order, Rounds};
-use chappe_proto::select::{EdgeStatus, alternates};
+use chappe_proto::select::{Catalog, EdgeStatus, alternates};
 use chappe_proto::signal::frame::IceFailure;
 use chappe_proto::signal::session::World;
 use chappe_proto::time::{Mono, Now};
@@ -143,6 +145,8 @@ pub struct EdgesActor {
     fleet: Fleet,
     /// How each edge stood when sessions were told last.
     told: BTreeMap<EdgeId, Standing>,
+    newcomers: Newcomers,
+    failures: IceFailures,
     orders: Orders,
     /// Where the new clients of each edge go while it takes none, as its present link is told.
     alternates: BTreeMap<EdgeId, watch::Sender<Vec<Alternate>>>,
@@ -170,18 +174,24 @@ impl EdgesActor {
             Some(EdgeState::Draining) => Decided::Draining,
             Some(EdgeState::Removed) | None => Decided::Removed,
         };
-        let edges = self.fleet.statuses(clock::now(), decided);
+        let mut edges = self.fleet.statuses(clock::now(), decided);
+        for status in &mut edges {
+            status.weight = state.edge(&status.edge).map_or(status.weight, |edge| edge.weight);
+        }
+        self.newcomers.mark(clock::mono(), &mut edges);
+        self.failures.mark(clock::mono(), &mut edges);
         for status in &edges {
             tell(self.conditions.get(&status.edge), status);
         }
         self.conditions =
             edges.iter().map(|status| (status.edge.clone(), status.condition.clone())).collect();
+        let own = state.node(node.id).map(|node| node.region.clone());
         let now = self.standing(&state, &edges);
         let draining = now.iter().filter(|(_, stands)| **stands == Standing::Draining);
         node.publish(World {
             sealing: Arc::new(Node::sealing_keys(&state)),
             secret: state.turn_secrets().newest().map(|(_, secret)| secret.clone()),
-            edges: edges.clone(),
+            edges: Catalog::new(edges.clone(), Arc::clone(state.selection()), own),
             draining: draining.map(|(edge, _)| edge.clone()).take(limits::DRAINING_TOLD).collect(),
             nodes: node.urls(&state),
         });

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use actix::Addr;
 use bytestring::ByteString;
-use chappe_proto::id::{Attach, Identity, PeerId, RoomKey, SessionId};
+use chappe_proto::id::{Attach, Identity, PeerId, Region, RoomKey, SessionId};
 use chappe_proto::limits;
 use chappe_proto::registry::State;
+use chappe_proto::select::Place;
 use chappe_proto::signal::code::{ErrorCode, Refusal};
 use chappe_proto::signal::frame::{ClientFrame, GoneReason, Join, ServerFrame};
 use chappe_proto::signal::member::{Grants, Member, Profile, Seat};
@@ -69,7 +70,7 @@ pub fn greet(node: &Arc<Node>, source: &Source, text: &str, socket: Socket) -> G
     match &join.resume {
         Some(resume) => {
             let resume = resume.clone();
-            return_to(node, now, &resume, *join, socket)
+            return_to(node, now, source, &resume, *join, socket)
         }
         None if !node.admits() => Greeting::Refused(without_lease()),
         None => match admit(node, now, source, *join) {
@@ -89,7 +90,9 @@ fn without_lease() -> Refusal {
 fn attach(node: &Arc<Node>, start: Start, socket: Socket) -> Greeting {
     match SessionActor::begin(node, start, socket) {
         Begun::Here(session) => Greeting::Attached(session),
-        Begun::Already { session, presented, marks, socket } => ask(session, presented, marks, socket),
+        Begun::Already { session, presented, marks, place, socket } => {
+            ask(session, presented, marks, place, socket)
+        }
         Begun::Full => {
             let refusal = Refusal::new(ErrorCode::Busy, "this node holds as many sessions as it can");
             Greeting::Refused(refusal.retry_after(Duration::from_secs(5)))
@@ -102,15 +105,23 @@ fn ask(
     session: Arc<Addr<SessionActor>>,
     presented: Presented,
     marks: BTreeMap<PeerId, u64>,
+    place: Place,
     socket: Socket,
 ) -> Greeting {
-    let asked = session.send(Resume { presented, marks, socket });
+    let asked = session.send(Resume { presented, marks, place, socket });
     let answer = async move { asked.await.unwrap_or(Err(GoneReason::Unknown)) }; // ended just now
     Greeting::Resuming(session, Box::pin(answer))
 }
 
 /// A return with a resume token (CLUSTER.md 7).
-fn return_to(node: &Arc<Node>, now: Now, resume: &str, join: Join, socket: Socket) -> Greeting {
+fn return_to(
+    node: &Arc<Node>,
+    now: Now,
+    source: &Source,
+    resume: &str,
+    join: Join,
+    socket: Socket,
+) -> Greeting {
     let state = node.registry.state();
     let token = match open(&state, now, resume) {
         Ok(token) if token.room.room == join.room => token,
@@ -121,13 +132,17 @@ fn return_to(node: &Arc<Node>, now: Now, resume: &str, join: Join, socket: Socke
         return Greeting::Gone(GoneReason::Revoked);
     }
     if let Some(session) = node.sessions.get(&token.seat.session).filter(|session| session.connected()) {
-        return ask(session, token.presented(), join.marks, socket);
+        let place = node.place(&said(token.seat.region.as_deref()), source.ip);
+        return ask(session, token.presented(), join.marks, place, socket);
     }
     if !node.admits() {
         return Greeting::Refused(without_lease());
     }
     match rebuild(&state, now, token, join) {
-        Some(start) => attach(node, start, socket),
+        Some(start) => {
+            let place = node.place(&said(start.member.seat.region.as_deref()), source.ip);
+            attach(node, Start { place, ..start }, socket)
+        }
         None => Greeting::Gone(GoneReason::Unknown),
     }
 }
@@ -166,7 +181,13 @@ fn rebuild(state: &State, now: Now, token: ResumeToken, join: Join) -> Option<St
         seat: token.seat,
     };
     let rebuilt = Some(Rebuilt { presented, marks: join.marks });
-    Some(Start { room: token.room, member, policy, rebuilt, seed: clock::random() })
+    let place = Place::default();
+    Some(Start { room: token.room, member, policy, place, rebuilt, seed: clock::random() })
+}
+
+/// What a token says of where its holder is.
+fn said(region: Option<&Region>) -> Place {
+    Place { region: region.cloned(), coordinates: None }
 }
 
 /// A fresh join.
@@ -190,6 +211,7 @@ fn admit(node: &Arc<Node>, now: Now, source: &Source, join: Join) -> Result<Star
     if is_revoked(&state, now, &start.room, start.member.seat.session, identity) {
         return Err(Refusal::new(ErrorCode::Banned, "an admin removed you from this room"));
     }
+    start.place = node.place(&start.place, source.ip);
     start.seed = clock::random();
     Ok(start)
 }
@@ -202,6 +224,7 @@ fn by_token(state: &State, now: Now, text: &str, join: Join) -> Result<Start, Re
         .ok_or_else(|| Refusal::new(ErrorCode::TokenInvalid, "iss: no such API key"))?;
     let metadata = join.metadata.or_else(|| claims.metadata());
     let until = claims.until();
+    let place = Place { region: claims.region.clone(), coordinates: claims.coordinates };
     let seat = Seat {
         capacity: claims.capacity,
         region: claims.region.map(Box::new),
@@ -210,6 +233,7 @@ fn by_token(state: &State, now: Now, text: &str, join: Join) -> Result<Start, Re
     };
     let profile = Profile { identity: claims.sub, name: join.name.or(claims.name), metadata };
     start(state, RoomKey { app: key.app.clone(), room: join.room }, seat, profile)
+        .map(|start| Start { place, ..start })
 }
 
 fn anonymous(state: &State, now: Now, join: Join) -> Result<Start, Refusal> {
@@ -237,7 +261,7 @@ fn start(state: &State, room: RoomKey, seat: Seat, profile: Profile) -> Result<S
     let unknown = || Refusal::new(ErrorCode::TokenInvalid, "no such app");
     let policy = Node::policy(state, &room.app).ok_or_else(unknown)?;
     let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
-    Ok(Start { room, member, policy, rebuilt: None, seed: [0; 32] })
+    Ok(Start { room, member, policy, place: Place::default(), rebuilt: None, seed: [0; 32] })
 }
 
 /// Whether a session, or an identity in this room, was kicked or banned.

@@ -10,6 +10,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use bytestring::ByteString;
 use chappe_proto::id::{EdgeId, PeerId, RoomKey, SessionId};
 use chappe_proto::limits;
+use chappe_proto::select::Place;
 use chappe_proto::signal::code::CloseCode;
 use chappe_proto::signal::frame::{GoneReason, ServerFrame};
 use chappe_proto::signal::resume::Presented;
@@ -53,6 +54,8 @@ pub struct Resume {
     pub presented: Presented,
     /// The last signal that the client took of each sender.
     pub marks: BTreeMap<PeerId, u64>,
+    /// Where the client is now.
+    pub place: Place,
     /// The socket.
     pub socket: Socket,
 }
@@ -129,6 +132,8 @@ pub enum Begun {
         presented: Presented,
         /// The last signal that the client took of each sender.
         marks: BTreeMap<PeerId, u64>,
+        /// Where the client is.
+        place: Place,
         /// The socket.
         socket: Socket,
     },
@@ -178,7 +183,7 @@ impl SessionActor {
             (Some(session), Some((start, socket))) => {
                 let (presented, marks) =
                     start.rebuilt.map(|back| (back.presented, back.marks)).unwrap_or_default();
-                Begun::Already { session, presented, marks, socket }
+                Begun::Already { session, presented, marks, place: start.place, socket }
             }
             (None, _) => Begun::Full,
         }
@@ -329,6 +334,7 @@ impl Handler<Resume> for SessionActor {
         let Some(machine) = &mut self.machine else { return Err(GoneReason::Unknown) };
         let mut announced = Vec::new();
         machine.handle_resume(clock::now(), resume.presented, resume.marks, &mut announced)?;
+        machine.handle_place(resume.place);
         if let Some(former) = self.socket.replace(resume.socket) {
             let _ = former.send(ServerFrame::closed(CloseCode::Replaced).text()); // it may not read
             former.close(CloseCode::Replaced);

@@ -1,13 +1,8 @@
-//! The small native API beside signaling: health, edges, the CA of a LAN.
-
-use std::collections::BTreeMap;
+//! The small native API beside signaling: health, the CA of a LAN.
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
-use chappe_proto::id::Region;
-use chappe_proto::select::ice::stun_urls;
-use chappe_proto::select::rank;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Shared, get};
 use crate::consensus::Role;
@@ -17,7 +12,6 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .route("/healthz", get().to(alive))
         .route("/readyz", get().to(ready))
         .route("/.well-known/acme-challenge/{token}", get().to(challenge))
-        .route("/v1/edges/nearest", get().to(nearest))
         .route("/v1/lan", get().to(lan))
         .route("/ca.crt", get().to(ca));
 }
@@ -59,7 +53,7 @@ async fn ready(shared: web::Data<Shared>) -> impl Responder {
         draining,
         registry,
         applied: status.applied,
-        edges: shared.node.world().edges.iter().filter(|edge| edge.available).count(),
+        edges: shared.node.world().edges.edges().iter().filter(|edge| edge.available).count(),
         sessions: shared.node.sessions.len(),
         rooms: shared.node.rooms.len(),
         certificate: shared.acme.as_ref().and_then(|acme| acme.trouble()),
@@ -73,35 +67,6 @@ async fn challenge(shared: web::Data<Shared>, token: web::Path<String>) -> impl 
         Some(answer) => HttpResponse::Ok().content_type("application/octet-stream").body(answer),
         None => HttpResponse::NotFound().finish(),
     }
-}
-
-#[derive(Deserialize)]
-struct Nearest {
-    region: Option<Region>,
-}
-
-#[derive(Serialize)]
-struct Edge {
-    edge: String,
-    region: String,
-    urls: Vec<String>,
-}
-
-/// The edges for a client that is no signaling client, best first, without credentials.
-async fn nearest(shared: web::Data<Shared>, query: web::Query<Nearest>) -> impl Responder {
-    let world = shared.node.world();
-    let edges: Vec<Edge> = rank(&world.edges, query.region.as_ref(), &BTreeMap::new(), None)
-        .into_iter()
-        .map(|edge| Edge {
-            edge: edge.edge.to_string(),
-            region: edge.region.to_string(),
-            urls: stun_urls(&edge.listeners),
-        })
-        .collect();
-    HttpResponse::Ok()
-        .insert_header(("Access-Control-Allow-Origin", "*"))
-        .insert_header(("Cache-Control", "no-store"))
-        .json(serde_json::json!({ "edges": edges }))
 }
 
 /// Where phones on the LAN find the secure page.

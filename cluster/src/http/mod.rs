@@ -3,6 +3,7 @@
 pub mod api;
 pub mod assets;
 mod listen;
+mod nearest;
 mod proxied;
 pub mod source;
 pub mod tls;
@@ -108,6 +109,7 @@ pub fn serve(node: Arc<Node>, config: Config) -> std::io::Result<Server> {
             .wrap(middleware::DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
             .route("/v1/signal", web::get().to(signal))
             .configure(api::routes)
+            .configure(nearest::routes)
             .configure(|routes| admin.configure(routes))
             .configure(assets::routes)
     };

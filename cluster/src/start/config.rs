@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use super::FOUND_WITHIN;
 use crate::consensus::{BootstrapError, FirstApp, OpenError};
+use crate::geoip::GeoIp;
 use crate::http;
 use crate::life::LifeError;
 use crate::mesh::JoinError;
@@ -40,6 +41,8 @@ pub struct Config {
     pub public: Vec<String>,
     /// Reverse proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where addresses are, by the operator's database.
+    pub geoip: GeoIp,
     /// HTTP worker threads.
     pub workers: usize,
     /// A bound socket that other nodes and edges connect to.

@@ -81,8 +81,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         applied.outcome.accepted().map_err(LifeError::from)?;
     }
 
+    let (edges_of, geoip) = (edges.clone(), config.geoip.clone());
     let parts =
-        Parts { id: me, registry: registry.clone(), proposals, mesh: mesh.clone(), edges: edges.clone() };
+        Parts { id: me, registry: registry.clone(), proposals, mesh: mesh.clone(), edges: edges_of, geoip };
     let node = Node::new(parts);
     node.begin(generation);
     router.serve(&node);

@@ -13,6 +13,7 @@ use std::time::Duration;
 use chappe_admin::Kicked;
 use chappe_cluster::actor::proxy::ProxyActor;
 use chappe_cluster::actor::room::{Change, ListPeers, ProxySays, Remove, RoomActor};
+use chappe_cluster::geoip::GeoIp;
 use chappe_cluster::mesh::join;
 use chappe_cluster::start::{self, Begin, Config, Found, Running};
 use chappe_cluster::{clock, http};
@@ -40,6 +41,7 @@ fn config(dir: &Path, begin: Begin) -> Config {
         behind: None,
         public: Vec::new(),
         trusted_proxies: Vec::new(),
+        geoip: GeoIp::default(),
         workers: 1,
         mesh: UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
         advertise: Vec::new(),

@@ -10,6 +10,7 @@ mod forwarder;
 mod process;
 mod relay;
 mod report;
+mod select;
 mod signal;
 
 use anyhow::Result;
@@ -31,6 +32,8 @@ enum What {
     Failover(failover::Args),
     /// Edges of a fleet killed, cut off, firewalled and overloaded under calls; and people kicked.
     EdgeFailover(edges::Args),
+    /// How far from the nearest the edges are that clients are given: a simulation.
+    Select(select::Args),
     /// The bare UDP forwarder, as a process of its own.
     #[command(hide = true)]
     Forwarder,
@@ -48,6 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Signal(args) => signal::run(args),
         What::Failover(args) => failover::run(args),
         What::EdgeFailover(args) => edges::run(args),
+        What::Select(args) => select::run(args),
         What::Forwarder => forwarder::run(),
         What::WebsocketRelay => signal::floor::run(),
         What::Node(args) => signal::node::run(args),

@@ -102,6 +102,11 @@ enum Asked {
     /// See, drain, weigh, remove an edge.
     #[command(subcommand)]
     Edge(edge::Verb),
+    /// Show where regions and networks are and which edges are for whom, or replace all of it.
+    Selection {
+        /// A file with what it shall be, in JSON as it is shown.
+        file: Option<PathBuf>,
+    },
     /// Write the whole registry into a file. It holds secrets.
     Backup {
         /// The file, which must not be there yet.
@@ -164,6 +169,17 @@ fn ask(api: &mut Api, asked: &Asked, json: bool) -> Result<()> {
             let wanted: u8 = wanted.parse()?;
             api.call("PUT", "/cluster/voters", &json!({ "voters": wanted }))?;
             said(&format!("{wanted} voters are wanted; nodes are promoted as they catch up"))
+        }
+        Asked::Selection { file: None } => {
+            serde_json::to_string_pretty(&api.call("GET", "/selection", &Value::Null)?)?
+        }
+        Asked::Selection { file: Some(file) } => {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("{} cannot be read", file.display()))?;
+            let policy: Value =
+                serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
+            api.call("PUT", "/selection", &policy)?;
+            said("the selection is as that file says; sessions follow as they are offered edges again")
         }
         Asked::Rotate => {
             let answer = api.call("POST", "/cluster/authority/rotate", &Value::Null)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use chappe_cluster::clock;
 use chappe_cluster::consensus::FirstApp;
+use chappe_cluster::geoip::GeoIp;
 use chappe_cluster::mesh::identity::IdentityDir;
 use chappe_cluster::mesh::join;
 use chappe_cluster::start::{self, Begin, Found, Running};
@@ -104,6 +105,7 @@ impl Plan<'_> {
             behind,
             public: Vec::new(),
             trusted_proxies: self.args.trusted_proxy.clone(),
+            geoip: GeoIp::default(),
             workers: self.args.workers,
             mesh: bind::udp(self.layout.mesh[nth], "--data OTHER-DIRECTORY")?,
             advertise: Vec::new(),

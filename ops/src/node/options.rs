@@ -68,6 +68,10 @@ pub(crate) struct Args {
     /// Reverse proxies whose X-Forwarded-For is believed, as 10.0.0.0/8; may be repeated.
     #[arg(long, value_name = "CIDR", env = "CHAPPE_TRUSTED_PROXY", value_delimiter = ',')]
     pub(super) trusted_proxy: Vec<IpNet>,
+    /// A database of where addresses are (MaxMind GeoLite2 City, or another in its format), by which clients are
+    /// given edges near them; read again when it changes.
+    #[arg(long, value_name = "FILE", env = "CHAPPE_GEOIP")]
+    pub(super) geoip: Option<PathBuf>,
     /// With --found: the app that the cluster begins with; its API key is written to api-key.json.
     #[arg(long, value_name = "ID", env = "CHAPPE_APP", default_value = "default")]
     pub(super) app: AppId,

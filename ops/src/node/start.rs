@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use chappe_cluster::consensus::FirstApp;
+use chappe_cluster::geoip::GeoIp;
 use chappe_cluster::http;
 use chappe_cluster::mesh::identity::IdentityDir;
 use chappe_cluster::start::{self, Running};
@@ -102,6 +103,7 @@ pub(super) async fn node(args: &Args, dir: &Dir, begin: &Begin) -> Result<(Runni
         behind: None,
         public: args.public.clone(),
         trusted_proxies: args.trusted_proxy.clone(),
+        geoip: args.geoip.clone().map(GeoIp::follow).transpose()?.unwrap_or_default(),
         workers: args.workers,
         mesh: bind::udp(args.mesh, "--mesh IP:PORT")?,
         advertise,

@@ -12,6 +12,7 @@ use crate::id::{
 };
 use crate::limits::ENTRY_MAX;
 use crate::mesh::uplink::{EdgeHello, PeerPolicy, Secret, TurnUser};
+use crate::select::Policy;
 use crate::time::Unix;
 use crate::wire::{self, WireError};
 
@@ -363,6 +364,8 @@ pub enum Command {
     },
     /// What peers relays may reach is this.
     PeersSet(PeerPolicy),
+    /// Where regions and networks are, and which edges are for whom, is this.
+    SelectionSet(Policy),
 
     /// A long-term user begins, or has other keys from now on.
     TurnUserSet(TurnUser),

@@ -75,6 +75,9 @@ pub enum Thing {
     Applicant,
     Group,
     Voters,
+    SelectionRegion,
+    SelectionNetwork,
+    SelectionRule,
 }
 
 impl fmt::Display for Thing {
@@ -111,6 +114,9 @@ impl fmt::Display for Thing {
             Self::Applicant => "name of a joiner's key",
             Self::Group => "group of shards",
             Self::Voters => "number of voters",
+            Self::SelectionRegion => "region of the selection",
+            Self::SelectionNetwork => "network of the selection",
+            Self::SelectionRule => "rule of the selection",
         })
     }
 }

@@ -1,10 +1,14 @@
-//! What operators decide of the cluster as a whole: its timers, how many vote.
+//! What operators decide of the cluster as a whole: its timers, how many vote, how edges are selected.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::profile::{Profile, ProfileName};
 use super::{Outcome, Refusal, State, Thing};
 use crate::id::Index;
+use crate::limits::{SELECT_NETWORKS_MAX, SELECT_REGIONS_MAX, SELECT_RULES_MAX};
+use crate::select::{BadPolicy, Policy};
 
 /// The timers, and what is left of the former ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +59,27 @@ impl State {
     #[must_use]
     pub const fn wanted_voters(&self) -> u8 {
         self.voters.0
+    }
+
+    /// Where regions and networks are, and which edges are for whom.
+    #[must_use]
+    pub const fn selection(&self) -> &Arc<Policy> {
+        &self.selection
+    }
+
+    pub(super) fn selection_set(&mut self, policy: Policy) -> Result<Outcome, Refusal> {
+        policy.check().map_err(|bad| match bad {
+            BadPolicy::Regions => {
+                Refusal::Full { thing: Thing::SelectionRegion, max: SELECT_REGIONS_MAX as u64 }
+            }
+            BadPolicy::Networks => {
+                Refusal::Full { thing: Thing::SelectionNetwork, max: SELECT_NETWORKS_MAX as u64 }
+            }
+            BadPolicy::Rules => Refusal::Full { thing: Thing::SelectionRule, max: SELECT_RULES_MAX as u64 },
+            BadPolicy::Empty => Refusal::Invalid(Thing::SelectionRule),
+        })?;
+        self.selection = Arc::new(policy);
+        Ok(Outcome::Done)
     }
 
     pub(super) fn profile_set(&mut self, profile: ProfileName) -> Result<Outcome, Refusal> {

@@ -16,6 +16,7 @@ use super::{
 use crate::id::{AppId, EdgeId, Index, InvitationId, KeyId, NodeId, Region, Shard};
 use crate::limits::{PEER_PREFIXES_MAX, REQUESTS_REMEMBERED, SECRET_BYTES, SHARDS, SNAPSHOT_MAX};
 use crate::mesh::uplink::{PeerPolicy, Secret};
+use crate::select::Policy;
 use crate::time::Unix;
 use crate::wire::{self, WireError};
 
@@ -56,6 +57,8 @@ pub struct State {
     pub(super) users: Users,
     #[serde(default)]
     pub(super) origins: Arc<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub(super) selection: Arc<Policy>,
     pub(super) audit: Ring<Audit>,
     pub(super) requests: Ring<(RequestId, Outcome)>,
 }
@@ -86,6 +89,7 @@ impl Default for State {
             voters: Voters::default(),
             users: Users::default(),
             origins: Arc::default(),
+            selection: Arc::default(),
             audit: Ring::default(),
             requests: Ring::default(),
         }
@@ -283,6 +287,7 @@ impl State {
             }
             Command::Pardon { room, identity } => self.pardon(room, identity),
             Command::PeersSet(policy) => self.peers_set(policy),
+            Command::SelectionSet(policy) => self.selection_set(policy),
             Command::TurnUserSet(user) => self.turn_user_set(user),
             Command::TurnUserRemove { realm, name } => self.turn_user_remove(realm, name),
             Command::TurnOriginsSet { origins } => self.turn_origins_set(origins),

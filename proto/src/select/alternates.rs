@@ -51,15 +51,8 @@ mod tests {
 
     fn edge(name: &str, region: &str, address: &str) -> EdgeStatus {
         let listener = |transport| Listener { transport, address: address.parse().unwrap(), hostname: None };
-        EdgeStatus {
-            edge: EdgeId::new(name).unwrap(),
-            region: Region::new(region).unwrap(),
-            listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
-            available: true,
-            load: 0.0,
-            condition: crate::select::condition::Condition::default(),
-            uplink_ms: None,
-        }
+        let listeners = vec![listener(Transport::Udp), listener(Transport::Tcp)];
+        EdgeStatus::new(EdgeId::new(name).unwrap(), Region::new(region).unwrap(), listeners)
     }
 
     fn of(edges: &[EdgeStatus], name: &str) -> Vec<String> {

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use super::EdgeStatus;
 use super::condition::{Decided, Heard, Rates, Signs, Watch};
 use super::ice::turn_urls;
 use super::outside::Verdict;
 use super::rounds::Candidate;
+use super::{Coordinates, EdgeStatus};
 use crate::id::{EdgeId, NodeId};
 use crate::limits::{EDGE_LOST_AFTER, EDGE_REPORTS_BYTES, EDGES_MAX, HEALTH_EVERY};
 use crate::mesh::node::EdgeReport;
@@ -294,13 +294,13 @@ impl Fleet {
         let listeners: Vec<_> = hello.listeners.iter().filter(works).cloned().collect();
         let allocations = health.as_ref().map_or(0, |health| health.allocations);
         EdgeStatus {
-            region: hello.region.clone(),
+            coordinates: hello.coordinates.and_then(|at| Coordinates::try_from(at).ok()),
             available: *alive && !turn_urls(&listeners).is_empty() && decided == Decided::Admitted,
-            listeners,
             load: f64::from(allocations) / f64::from(hello.capacity.max(1)),
+            capacity: hello.capacity,
             condition,
             uplink_ms: seen.rtt_us.map(|micros| f64::from(micros) / 1000.0),
-            edge: hello.edge.clone(),
+            ..EdgeStatus::new(hello.edge.clone(), hello.region.clone(), listeners)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `iceServers` for one session: URLs of the chosen edges, and a credential that names the session.
 
 use super::EdgeStatus;
-use crate::id::{EdgeId, SessionId};
+use crate::id::SessionId;
 use crate::mesh::uplink::{Listener, Secret};
 use crate::signal::frame::{EdgeOffer, IceServer};
 use crate::time::Unix;
@@ -23,9 +23,16 @@ pub struct IceOffer {
 }
 
 impl IceOffer {
-    /// Of these edges, best first, with a credential that is good until `expiry`.
+    /// Of these edges, best first, with a credential that is good until `expiry`. Of those `to_measure` no server is
+    /// handed out; the edges to use lead the edges to measure, in the same order.
     #[must_use]
-    pub fn new(edges: &[&EdgeStatus], secret: &Secret, session: SessionId, expiry: Unix) -> Self {
+    pub fn new(
+        edges: &[&EdgeStatus],
+        to_measure: &[&EdgeStatus],
+        secret: &Secret,
+        session: SessionId,
+        expiry: Unix,
+    ) -> Self {
         let (username, credential) = credential(secret, &session.to_string(), expiry);
         let mut offer = Self::default();
         for edge in edges {
@@ -34,20 +41,16 @@ impl IceOffer {
                 username: Some(username.clone()),
                 credential: Some(credential.clone()),
             });
-            offer.edges.push(EdgeOffer {
-                edge: edge.edge.clone(),
-                region: edge.region.clone(),
-                urls: stun_urls(&edge.listeners),
-                probe: None,
-            });
         }
+        let others = to_measure.iter().filter(|status| !edges.iter().any(|edge| edge.edge == status.edge));
+        offer.edges = edges.iter().chain(others).map(|edge| EdgeOffer::from(*edge)).collect();
         offer
     }
+}
 
-    /// Whether the edge is among those offered.
-    #[must_use]
-    pub fn has(&self, edge: &EdgeId) -> bool {
-        self.edges.iter().any(|offered| offered.edge == *edge)
+impl From<&EdgeStatus> for EdgeOffer {
+    fn from(edge: &EdgeStatus) -> Self {
+        Self { edge: edge.edge.clone(), region: edge.region.clone(), urls: stun_urls(&edge.listeners), probe: None }
     }
 }
 
@@ -128,7 +131,7 @@ fn authority(listener: &Listener) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::Region;
+    use crate::id::{EdgeId, Region};
 
     fn listener(transport: Transport, address: &str, hostname: Option<&str>) -> Listener {
         Listener { transport, address: address.parse().unwrap(), hostname: hostname.map(str::to_owned) }
@@ -182,15 +185,19 @@ mod tests {
             listener(Transport::Udp, "[2001:db8::1]:3478", None),
             listener(Transport::Tcp, "192.0.2.1:3478", Some("turn.example")),
         ];
-        let edge = EdgeStatus::new(EdgeId::new("e").unwrap(), Region::new("r").unwrap(), listeners);
+        let region = Region::new("r").unwrap();
+        let edge = EdgeStatus::new(EdgeId::new("e").unwrap(), region.clone(), listeners.clone());
+        let other = EdgeStatus::new(EdgeId::new("f").unwrap(), region, listeners);
         let session = SessionId::from_random([0; 15]);
         let secret = Secret(b"secret".to_vec());
-        let offer = IceOffer::new(&[&edge], &secret, session, Unix::from_secs(4600));
+        let offer = IceOffer::new(&[&edge], &[&edge, &other], &secret, session, Unix::from_secs(4600));
         assert_eq!(
             offer.servers[0].urls,
             ["turn:[2001:db8::1]:3478?transport=udp", "turn:turn.example:3478?transport=tcp"]
         );
         assert_eq!(offer.edges[0].urls, ["stun:[2001:db8::1]:3478"]);
+        let names: Vec<_> = offer.edges.iter().map(|edge| edge.edge.as_str()).collect();
+        assert_eq!((names, offer.servers.len()), (vec!["e", "f"], 1));
         assert_eq!(offer.servers[0].username.as_deref(), Some(format!("4600:{session}").as_str()));
         // As `printf '1433895918:user' | openssl dgst -sha1 -hmac secret -binary | base64` prints it.
         let (username, password) = credential(&secret, "user", Unix::from_secs(1_433_895_918));

@@ -1,16 +1,41 @@
-//! Which edges for which client.
+//! Which edges for which client (DESIGN.md 6): [`Catalog::choose`].
+//!
+//! What a client is given is drawn by its own session's hash from what its node knows at the moment. So it is the
+//! same whenever it is asked again, no two clients' choices are the same, and none depends on the others': a crowd
+//! never moves as one ("herds"), however old the load reports are.
+//!
+//! [`policy`] is what operators decide, [`geo`] distances, [`measured`] what a client has measured, [`catalog`]
+//! the edges by region and where a client is, `distance` how far it
+//! is from each, [`rank`] the choice, `candidates` what it is asked to measure, [`ramp`] newcomers, [`quarantine`] edges on which
+//! ICE fails, [`fleet`] what a node hears of the edges, [`condition`] how each is and [`reason`] why, [`rounds`] when it
+//! is probed from outside and [`outside`] what probers found, [`ice`] what a client is handed, `alternates` where plain
+//! TURN clients go.
 
 mod alternates;
+mod candidates;
+pub mod catalog;
 pub mod condition;
+mod distance;
+mod draw;
 pub mod fleet;
+pub mod geo;
 pub mod ice;
+pub mod measured;
 pub mod outside;
+pub mod policy;
+pub mod quarantine;
+pub mod ramp;
+pub mod rank;
 pub mod reason;
 pub mod rounds;
 
 pub use alternates::alternates;
-
-use std::collections::BTreeMap;
+pub use catalog::{Catalog, Place};
+pub use draw::draw_of;
+pub use geo::Coordinates;
+pub use measured::Measured;
+pub use policy::{BadPolicy, Policy, Rule};
+pub use rank::{By, Choice, Client, Ranked};
 
 use self::condition::Condition;
 use crate::id::{EdgeId, Region};
@@ -20,11 +45,18 @@ use crate::mesh::uplink::Listener;
 /// allocation per transport.
 pub const EDGES_PER_CLIENT: usize = 2;
 
+/// Edges that a client is asked to measure at most. The simulation (`chappe bench select`) says what more would
+/// gain: under a millisecond.
+pub const MEASURE_MAX: usize = 5;
+
 /// A measured edge is left only for one that is this much nearer, in milliseconds, and under
 /// [`NEARER_RATIO`] of its latency (Tailscale's netcheck; DESIGN.md 6).
 pub const NEARER_MS: f64 = 10.0;
 /// See [`NEARER_MS`].
 pub const NEARER_RATIO: f64 = 2.0 / 3.0;
+
+/// The weight of an edge of which nothing was decided.
+pub const WEIGHT: u16 = 100;
 
 /// An edge as far as choosing goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,108 +65,52 @@ pub struct EdgeStatus {
     pub edge: EdgeId,
     /// Where it stands.
     pub region: Region,
+    /// The same on the globe, where it says so.
+    pub coordinates: Option<Coordinates>,
     /// What clients can reach.
     pub listeners: Vec<Listener>,
     /// Whether it may be handed out at all: alive, admitted, not draining.
     pub available: bool,
     /// Allocations over capacity, 0 to 1.
     pub load: f64,
+    /// Allocations that it takes at most.
+    pub capacity: u32,
+    /// Its part of the sessions near it, relative to others'; none are given to one of 0.
+    pub weight: u16,
+    /// The part of its part that it is given yet: below 1 for a newcomer ([`ramp`]).
+    pub ramp: f64,
     /// How it is, and why: one that is overloaded or draining takes no new clients
     /// ([`Condition::takes_new`]).
     pub condition: Condition,
-    /// The round-trip time of its uplink to this node in milliseconds, where it has one.
+    /// The round trip between it and this node, in milliseconds, where they have an uplink.
     pub uplink_ms: Option<f64>,
+    /// Whether ICE fails on it ([`quarantine`]): given to clients only where there is nothing else.
+    pub failing: bool,
 }
 
 impl EdgeStatus {
     /// An idle one that may be handed out, of which nothing else is known.
     #[must_use]
     pub const fn new(edge: EdgeId, region: Region, listeners: Vec<Listener>) -> Self {
-        let condition = Condition { state: condition::State::Up, reasons: Vec::new() };
-        Self { edge, region, listeners, available: true, load: 0.0, condition, uplink_ms: None }
+        Self {
+            edge,
+            region,
+            coordinates: None,
+            listeners,
+            available: true,
+            load: 0.0,
+            capacity: 1,
+            weight: WEIGHT,
+            ramp: 1.0,
+            condition: Condition { state: condition::State::Up, reasons: Vec::new() },
+            uplink_ms: None,
+            failing: false,
+        }
     }
 }
 
-/// The edges that a client is offered, best first: by measured latency where the client has measured,
-/// then its own region, then load. A client keeps `current` unless another is clearly nearer.
+/// Whether one of these latencies is so much less than the other that it is worth to go there.
 #[must_use]
-pub fn rank<'a>(
-    edges: &'a [EdgeStatus],
-    region: Option<&Region>,
-    probes: &BTreeMap<EdgeId, f64>,
-    current: Option<&EdgeId>,
-) -> Vec<&'a EdgeStatus> {
-    let mut ranked: Vec<&EdgeStatus> = edges
-        .iter()
-        .filter(|edge| edge.available)
-        .filter(|edge| edge.condition.takes_new() || current == Some(&edge.edge))
-        .collect();
-    if ranked.is_empty() {
-        // Better one that has too much to do than none.
-        ranked.extend(edges.iter().filter(|edge| edge.available));
-    }
-    ranked.sort_by(|a, b| {
-        let rtt = |edge: &EdgeStatus| probes.get(&edge.edge).copied().unwrap_or(f64::INFINITY);
-        let far = |edge: &EdgeStatus| region != Some(&edge.region);
-        rtt(a)
-            .total_cmp(&rtt(b))
-            .then(far(a).cmp(&far(b)))
-            .then(a.load.total_cmp(&b.load))
-            .then(a.edge.cmp(&b.edge))
-    });
-    if let Some(at) = current.and_then(|current| ranked.iter().position(|edge| edge.edge == *current))
-        && at > 0
-        && !clearly_nearer(probes.get(&ranked[0].edge), probes.get(&ranked[at].edge))
-    {
-        let kept = ranked.remove(at);
-        ranked.insert(0, kept);
-    }
-    ranked.truncate(EDGES_PER_CLIENT);
-    ranked
-}
-
-fn clearly_nearer(best: Option<&f64>, current: Option<&f64>) -> bool {
-    match (best, current) {
-        (Some(best), Some(current)) => current - best > NEARER_MS && *best < current * NEARER_RATIO,
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn edge(name: &str, region: &str, load: f64) -> EdgeStatus {
-        let (edge, region) = (EdgeId::new(name).unwrap(), Region::new(region).unwrap());
-        EdgeStatus { load, ..EdgeStatus::new(edge, region, vec![]) }
-    }
-
-    fn names(ranked: &[&EdgeStatus]) -> Vec<String> {
-        ranked.iter().map(|edge| edge.edge.to_string()).collect()
-    }
-
-    #[test]
-    fn region_then_load_until_measured() {
-        let mut edges = vec![edge("a", "us", 0.1), edge("b", "eu", 0.5), edge("c", "eu", 0.2)];
-        let eu = Region::new("eu").unwrap();
-        let none = BTreeMap::new();
-        assert_eq!(names(&rank(&edges, Some(&eu), &none, None)), ["c", "b"]);
-        let probes = BTreeMap::from([(edges[0].edge.clone(), 5.0), (edges[1].edge.clone(), 40.0)]);
-        assert_eq!(names(&rank(&edges, Some(&eu), &probes, None)), ["a", "b"]);
-        edges[0].available = false;
-        assert_eq!(names(&rank(&edges, Some(&eu), &probes, None)), ["b", "c"]);
-    }
-
-    #[test]
-    fn keeps_the_current_edge_unless_another_is_clearly_nearer() {
-        let edges = vec![edge("a", "eu", 0.0), edge("b", "eu", 0.0)];
-        let b = edges[1].edge.clone();
-        let first = |a: f64, rtt_b: f64| {
-            let probes = BTreeMap::from([(edges[0].edge.clone(), a), (b.clone(), rtt_b)]);
-            names(&rank(&edges, None, &probes, Some(&b)))[0].clone()
-        };
-        assert_eq!(first(20.0, 29.0), "b"); // under 10 ms nearer
-        assert_eq!(first(80.0, 100.0), "b"); // not under two thirds
-        assert_eq!(first(20.0, 40.0), "a");
-    }
+pub fn clearly_nearer(best: f64, current: f64) -> bool {
+    current - best > NEARER_MS && best < current * NEARER_RATIO
 }

@@ -26,10 +26,10 @@ use super::member::{Member, Policy};
 use super::outbox::{Inbox, Outbox};
 use super::resume::{Presented, SealingKeys};
 use super::route::FromSession;
-use crate::id::{Attach, EdgeId, PeerId, RoomKey};
+use crate::id::{Attach, PeerId, RoomKey};
 use crate::limits;
 use crate::mesh::uplink::Secret;
-use crate::select::EdgeStatus;
+use crate::select::{Catalog, Place};
 use crate::time::{Mono, Now, Unix};
 
 /// What a session needs to know of its node at the moment.
@@ -39,12 +39,12 @@ pub struct World {
     pub sealing: Arc<SealingKeys>,
     /// The TURN secret that issues credentials.
     pub secret: Option<Secret>,
-    /// All edges.
-    pub edges: Vec<EdgeStatus>,
+    /// All edges, and what is decided of them.
+    pub edges: Catalog,
     /// Edges that operators are emptying, at most [`limits::DRAINING_TOLD`].
     pub draining: Vec<EdgeId>,
-    /// URLs of nodes that a client may try after a loss.
-    pub nodes: Vec<String>,
+    /// URLs of nodes that a client may try after a loss, each with the node's region.
+    pub nodes: Vec<(String, Region)>,
 }
 
 /// What a session asks of its shell.
@@ -87,6 +87,8 @@ pub struct Start {
     pub member: Member,
     /// The app's policy.
     pub policy: Policy,
+    /// Where the client is as far as is known ([`Catalog::place`]).
+    pub place: Place,
     /// With a session that is made anew from its resume token.
     pub rebuilt: Option<Rebuilt>,
     /// Random bytes, for the nonces of its resume tokens.
@@ -152,8 +154,7 @@ pub struct Session {
     acks_due: u32,
     /// Where the node would have its client go, and until when.
     moving: Option<(Vec<String>, Mono)>,
-    probes: BTreeMap<EdgeId, f64>,
-    offered: Vec<EdgeId>,
+    ways: edges::Ways,
     /// The last edges that it was offered, the present ones last.
     handed: VecDeque<EdgeId>,
     /// It may use edges that another node offered it.
@@ -201,8 +202,7 @@ impl Session {
             strikes: 0,
             acks_due: 0,
             moving: None,
-            probes: BTreeMap::new(),
-            offered: Vec::new(),
+            ways: edges::Ways::from(start.place),
             handed: VecDeque::new(),
             came_from_elsewhere: rebuilt,
             ice_failures: Bucket::new(limits::ICE_FAILURES_PER_SEC, limits::ICE_FAILURES_BURST),

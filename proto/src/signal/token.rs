@@ -9,6 +9,7 @@ use super::json::Json;
 use super::member::Grants;
 use crate::id::{Identity, KeyId, Region, RoomName};
 use crate::limits;
+use crate::select::Coordinates;
 use crate::time::Unix;
 
 /// The audience that a token must name.
@@ -45,6 +46,9 @@ pub struct Claims {
     /// Where the holder is.
     #[serde(default)]
     pub region: Option<Region>,
+    /// The same on the globe: `[latitude, longitude]`, in degrees.
+    #[serde(default)]
+    pub coordinates: Option<Coordinates>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -94,6 +98,12 @@ impl Claims {
             return Err(invalid("metadata: too long"));
         }
         Ok(grants)
+    }
+
+    /// The room that it is for, where it is for one alone.
+    #[must_use]
+    pub fn only_room(&self) -> Option<RoomName> {
+        RoomName::new(&self.room).ok() // a prefix ends in what no name has
     }
 
     /// When it ends.

@@ -19,11 +19,12 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chappe_proto::id::{EdgeId, KeyId, PeerId, Region};
 use chappe_proto::mesh::uplink::{Listener, Secret};
-use chappe_proto::select::EdgeStatus;
+use chappe_proto::select::{Catalog, EdgeStatus};
 use chappe_proto::signal::member::Policy;
 use chappe_proto::turn::Transport;
 use serde_json::{Map, Value, json};
@@ -280,7 +281,7 @@ impl Script {
 
     fn edge(&mut self, name: &str, region: &str, state: &str) {
         let edge = EdgeId::new(name).unwrap();
-        let edges = &mut self.cluster.world.edges;
+        let mut edges = self.cluster.world.edges.edges().to_vec();
         edges.retain(|status| status.edge != edge);
         let host = Some(format!("{name}.example"));
         let listener = Listener {
@@ -293,6 +294,7 @@ impl Script {
             available: state == "up",
             ..EdgeStatus::new(edge.clone(), region, listeners)
         });
+        self.cluster.world.edges = Catalog::new(edges, Arc::default(), None);
         self.cluster.world.secret = Some(Secret(b"secret".to_vec()));
         self.cluster.world.draining.retain(|held| *held != edge);
         if state == "draining" {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chappe_proto::id::{AppId, Attach, RoomKey, RoomName};
+use chappe_proto::select::Place;
 use chappe_proto::signal::code::LeaveReason;
 use chappe_proto::signal::frame::GoneReason;
 use chappe_proto::signal::member::{Member, Policy};
@@ -123,7 +124,14 @@ fn a_late_refusal_of_a_former_life_does_not_end_the_present_one() {
 fn a_session_is_as_old_as_it_is_though_the_wall_clock_is_set_back() {
     let room = RoomKey { app: AppId::new("dev").unwrap(), room: RoomName::new("tower").unwrap() };
     let (policy, mut out) = (Policy::default(), Vec::new());
-    let start = Start { room, member: admitted(member(1, 1), 1, 1), policy, rebuilt: None, seed: [1; 32] };
+    let start = Start {
+        room,
+        member: admitted(member(1, 1), 1, 1),
+        policy,
+        place: Place::default(),
+        rebuilt: None,
+        seed: [1; 32],
+    };
     let mut session = Session::new(START, start, &mut out);
     let now = Now { unix: Unix::from_secs(1_600_000_000), ..after(5000) };
     out.clear();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use chappe_cluster::consensus::FirstApp;
+use chappe_cluster::geoip::GeoIp;
 use chappe_cluster::start::{self, Begin, Found};
 use chappe_cluster::{clock, http};
 use chappe_proto::id::{AppId, Region};
@@ -52,6 +53,7 @@ fn config(args: &Args, listener: TcpListener) -> Result<start::Config> {
         https: None,
         behind: None,
         trusted_proxies: Vec::new(),
+        geoip: GeoIp::default(),
         workers: 1,
         mesh: UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("no free UDP port on loopback")?,
         advertise: Vec::new(),

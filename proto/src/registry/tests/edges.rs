@@ -5,6 +5,25 @@ use crate::id::InvitationId;
 use crate::registry::InvitedEdge;
 
 #[test]
+fn the_selection_is_replaced_whole_within_its_limits() {
+    use crate::select::{Policy, Rule};
+    let mut log = Log::default();
+    let policy: Policy =
+        serde_json::from_str(r#"{"regions": {"eu": [50, 8]}, "rules": [{"app": "a", "only": ["eu"]}]}"#)
+            .unwrap();
+    log.does(Command::SelectionSet(policy.clone()));
+    let silent = Policy { rules: vec![Rule::default()], ..policy.clone() };
+    assert_eq!(
+        log.says(Command::SelectionSet(silent)),
+        Outcome::Refused(Refusal::Invalid(Thing::SelectionRule))
+    );
+    assert_eq!(**log.0.selection(), policy);
+    assert_eq!(*State::decode(&log.0.encode().unwrap()).unwrap().selection(), *log.0.selection());
+    log.does(Command::SelectionSet(Policy::default()));
+    assert_eq!(**log.0.selection(), Policy::default());
+}
+
+#[test]
 fn a_removed_edge_stays_out_until_it_is_forgotten() {
     let mut log = Log::default();
     log.does(Command::EdgeUp(hello("e1", 1000)));

@@ -108,6 +108,11 @@ fn some_other_command() -> impl Strategy<Value = Command> {
             let net = |n| ipnet::IpNet::new(IpAddr::V4(Ipv4Addr::new(10, n, 0, 0)), 16).unwrap();
             Command::PeersSet(PeerPolicy { allow: nets.into_iter().map(net).collect(), deny: vec![] })
         }),
+        (0u8..3).prop_map(|n| {
+            let at = crate::select::Coordinates::new(f64::from(n), 0.0).unwrap();
+            let regions = [(region(), at)].into_iter().take(usize::from(n)).collect();
+            Command::SelectionSet(crate::select::Policy { regions, ..Default::default() })
+        }),
         some_relay_users(),
         members::some_command(),
     ]

@@ -262,6 +262,8 @@ pub enum IceReason {
     EdgeLost,
     /// A nearer edge was found.
     Closer,
+    /// The same servers, and edges to measure that could be nearer.
+    Measure,
     /// An edge is there where none was.
     EdgeUp,
     /// An edge is being emptied.

@@ -56,10 +56,7 @@ impl Session {
             ClientFrame::Ack { from, id } => self.acknowledge(from, id, out),
             ClientFrame::Broadcast(payload) => self.broadcast(payload, out),
             ClientFrame::Ice => self.offer_ice(now, world, IceReason::Requested, None, out),
-            ClientFrame::Probes(probes) => {
-                self.probes = probes;
-                self.offer_closer(now, world, out);
-            }
+            ClientFrame::Probes(probes) => self.handle_probes(now, world, probes, out),
             ClientFrame::IceFailed { edge, kind } => self.ice_failed(now, edge, kind, out),
             ClientFrame::Update { name, metadata } => {
                 let profile = &mut self.member.profile;

@@ -1,5 +1,6 @@
-//! Which edges a session's client is offered, and when again.
+//! Which edges a session's client is offered and asked to measure, and when again.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rand_chacha::rand_core::Rng;
@@ -10,8 +11,26 @@ use crate::id::EdgeId;
 use crate::limits;
 use crate::mesh::uplink::Secret;
 use crate::select::ice::IceOffer;
-use crate::select::{EdgeStatus, rank};
+use crate::select::{Choice, Client, EdgeStatus, Measured, Place, draw_of};
 use crate::time::{Mono, Now};
+
+/// What a session knows of its client's ways to the edges.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ways {
+    place: Place,
+    measured: Measured,
+    /// What it was offered, best first.
+    pub(super) offered: Vec<EdgeId>,
+    shunned: BTreeSet<EdgeId>,
+    /// How often it was asked to measure more since its credentials were renewed.
+    rounds: u32,
+}
+
+impl Ways {
+    pub(super) fn from(place: Place) -> Self {
+        Self { place, ..Self::default() }
+    }
+}
 
 impl Session {
     /// The edges changed; `lost` names one that was there before.
@@ -20,38 +39,76 @@ impl Session {
             return;
         }
         match lost {
-            Some(edge) if self.offered.contains(edge) => {
+            Some(edge) if self.ways.offered.contains(edge) => {
                 self.offer_ice(now, world, IceReason::EdgeLost, Some(edge), out);
             }
-            None if self.offered.is_empty() && !self.ranked(world).is_empty() => {
+            None if self.ways.offered.is_empty() && !self.chosen(now.mono, world).best.is_empty() => {
                 self.offer_ice(now, world, IceReason::EdgeUp, None, out);
             }
             _ => {}
         }
     }
 
-    /// After a measurement: offers again where another edge is nearer than the one offered first.
-    pub(super) fn offer_closer(&mut self, now: Now, world: &World, out: &mut Vec<Output>) {
-        let best = self.ranked(world).first().map(|edge| edge.edge.clone());
-        if best.is_some() && best.as_ref() != self.offered.first() {
-            self.offer_ice(now, world, IceReason::Closer, None, out);
+    /// The client is elsewhere than before: what it has measured there says nothing here.
+    pub fn handle_place(&mut self, place: Place) {
+        if self.ways.place != place {
+            self.ways.place = place;
+            self.ways.measured.forget();
+            self.ways.shunned.clear();
+            self.ways.rounds = 0;
         }
     }
 
-    /// The edges to offer, best first; none without a secret to issue credentials with.
-    fn ranked<'a>(&self, world: &'a World) -> Vec<&'a EdgeStatus> {
-        if world.secret.is_none() {
-            return Vec::new();
+    pub(super) fn place(&self) -> Place {
+        self.ways.place.clone()
+    }
+
+    /// After a measurement: offers again where another edge is nearer than the one offered first, or where one that
+    /// was not measured yet could be.
+    pub(super) fn handle_probes(
+        &mut self,
+        now: Now,
+        world: &World,
+        probes: BTreeMap<EdgeId, f64>,
+        out: &mut Vec<Output>,
+    ) {
+        self.ways.measured.add(now.mono, probes);
+        let choice = self.chosen(now.mono, world);
+        let (best, unsure) = (choice.best.first().map(|best| best.edge.edge.clone()), choice.unsure);
+        if best.is_some() && best.as_ref() != self.ways.offered.first() {
+            self.offer_ice(now, world, IceReason::Closer, None, out);
+        } else if unsure && self.ways.rounds < limits::MEASURE_ROUNDS {
+            self.offer_ice(now, world, IceReason::Measure, None, out);
         }
-        rank(&world.edges, self.member.seat.region.as_deref(), &self.probes, self.offered.first())
+    }
+
+    /// The edges to offer; none without a secret to issue credentials with.
+    fn chosen<'a>(&self, now: Mono, world: &'a World) -> Choice<'a> {
+        if world.secret.is_none() {
+            return Choice::default();
+        }
+        let ways = &self.ways;
+        let client = Client {
+            place: &ways.place,
+            app: Some(&self.room.app),
+            draw: draw_of(&self.member.seat.session.to_string()),
+            measured: &ways.measured,
+            offered: &ways.offered,
+            shunned: &ways.shunned,
+        };
+        world.edges.choose(now, &client)
     }
 
     pub(super) fn fresh_offer(&mut self, now: Now, world: &World) -> IceOffer {
         let none = Secret(Vec::new());
         let secret = world.secret.as_ref().unwrap_or(&none);
         let ttl = self.policy.credential_ttl;
-        let offer = IceOffer::new(&self.ranked(world), secret, self.member.seat.session, now.unix + ttl);
-        self.offered = offer.edges.iter().map(|edge| edge.edge.clone()).collect();
+        let choice = self.chosen(now.mono, world);
+        let best: Vec<&EdgeStatus> = choice.best.iter().map(|best| best.edge).collect();
+        let session = self.member.seat.session;
+        let offer = IceOffer::new(&best, &choice.measure, secret, session, now.unix + ttl);
+        self.ways.rounds += u32::from(choice.unsure);
+        self.ways.offered = best.iter().map(|edge| edge.edge.clone()).collect();
         self.remember_handed();
         self.refresh_ice_at = now.mono + ttl * limits::CREDENTIAL_REFRESH_AT / 100;
         offer
@@ -65,6 +122,9 @@ impl Session {
         lost: Option<&EdgeId>,
         out: &mut Vec<Output>,
     ) {
+        if reason == IceReason::Expiring {
+            (self.ways.rounds, self.ways.shunned) = (0, BTreeSet::new());
+        }
         let offer = self.fresh_offer(now, world);
         let (ice_servers, edges) = (&offer.servers[..], &offer.edges[..]);
         let (ice_ttl_ms, draining) = (self.ice_ttl_ms(), &world.draining[..]);
@@ -96,6 +156,10 @@ impl Session {
     /// The client says that ICE did not work over an edge; of one that it was never handed it knows nothing.
     pub(super) fn ice_failed(&mut self, now: Now, edge: EdgeId, kind: IceFailure, out: &mut Vec<Output>) {
         if self.may_use(&edge) && self.ice_failures.take(now.mono).is_ok() {
+            // It is offered others from now on, while there are any.
+            if self.ways.shunned.len() < limits::SHUNNED_MAX {
+                self.ways.shunned.insert(edge.clone());
+            }
             out.push(Output::IceFailed { edge, kind });
         }
     }
@@ -106,7 +170,7 @@ impl Session {
     }
 
     fn remember_handed(&mut self) {
-        for edge in &self.offered {
+        for edge in &self.ways.offered {
             self.handed.retain(|held| held != edge);
             self.handed.push_back(edge.clone());
         }

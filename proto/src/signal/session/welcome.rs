@@ -52,7 +52,7 @@ impl Session {
             joined: self.joined,
             until: now.unix + limits::RESUME_TTL,
         };
-        let nodes = shuffled(&world.nodes, &mut self.rng);
+        let nodes = self.nodes(world);
         let capacity = self.member.seat.capacity.unwrap_or(self.policy.capacity);
         let mut view = LimitsView::new(self.policy.grace, capacity);
         (view.frames_burst, view.frames_per_sec) = (self.policy.frames_burst, self.policy.frames_per_sec);
@@ -83,9 +83,21 @@ impl Session {
     }
 }
 
-/// In another order for each session, so that those of a lost node spread over the others
-/// (CLUSTER.md 7).
-fn shuffled(nodes: &[String], rng: &mut impl Rng) -> Vec<String> {
+impl Session {
+    /// The nearest nodes first: those of one region in another order for each session, so that those of a lost node
+    /// spread over the others (CLUSTER.md 7). Regions of which nothing is known come last.
+    fn nodes(&mut self, world: &World) -> Vec<String> {
+        let place = self.place();
+        let mut nodes: Vec<(f64, String)> = shuffled(&world.nodes, &mut self.rng)
+            .into_iter()
+            .map(|(url, region)| (world.edges.km(&place, &region).unwrap_or(f64::INFINITY), url))
+            .collect();
+        nodes.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        nodes.into_iter().map(|(_, url)| url).collect()
+    }
+}
+
+fn shuffled<T: Clone>(nodes: &[T], rng: &mut impl Rng) -> Vec<T> {
     let mut nodes = nodes.to_vec();
     for last in (1..nodes.len()).rev() {
         let any = rng.next_u64() % (last as u64 + 1);
@@ -110,6 +122,6 @@ mod tests {
         let orders: BTreeSet<Vec<String>> = (0..100).map(|_| shuffled(&nodes, &mut rng)).collect();
         assert_eq!(orders.len(), 6);
         assert!(orders.iter().all(|order| nodes.iter().all(|node| order.contains(node)) && order.len() == 3));
-        assert!(shuffled(&[], &mut rng).is_empty());
+        assert!(shuffled::<String>(&[], &mut rng).is_empty());
     }
 }

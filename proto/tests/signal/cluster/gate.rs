@@ -1,6 +1,7 @@
 //! The gate that a `join` passes: a new session, or one that its resume token brings back.
 
 use chappe_proto::id::{Attach, Identity, PeerId, SessionId};
+use chappe_proto::select::Place;
 use chappe_proto::signal::code::{CloseCode, ErrorCode, Refusal};
 use chappe_proto::signal::frame::{ClientFrame, GoneReason, Join, ServerFrame};
 use chappe_proto::signal::member::{Grants, Member, Profile, Seat};
@@ -105,7 +106,7 @@ impl Cluster {
     fn start(&mut self, socket: u32, gateway: usize, member: Member, rebuilt: Option<Rebuilt>) {
         let peer = member.seat.peer;
         let (room, policy, seed) = (self.room.clone(), self.policy, self.random());
-        let start = Start { room, member, policy, rebuilt, seed };
+        let start = Start { room, member, policy, place: Place::default(), rebuilt, seed };
         let (mut out, mut proxy_out) = (Vec::new(), Vec::new());
         let session = Session::new(self.now, start, &mut out);
         let node = &mut self.nodes[gateway];

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chappe_proto::id::{Attach, Identity, PeerId, RoomKey, SessionId};
 use chappe_proto::limits;
 use chappe_proto::registry::State;
+use chappe_proto::select::Place;
 use chappe_proto::signal::code::{CloseCode, ErrorCode, Refusal};
 use chappe_proto::signal::frame::{ClientFrame, GoneReason, Join, ServerFrame};
 use chappe_proto::signal::member::{Member, Policy, Profile, Seat};
@@ -142,7 +143,7 @@ impl Node {
             return Err(Refusal::new(ErrorCode::Banned, "an admin removed you from this room"));
         }
         let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
-        Ok(Start { room, member, policy, rebuilt: None, seed: env.dice.bytes() })
+        Ok(Start { room, member, policy, place: Place::default(), rebuilt: None, seed: env.dice.bytes() })
     }
 
     /// A return with a resume token; false where this node may not take it now.
@@ -219,5 +220,5 @@ fn rebuild(state: &State, now: Now, token: ResumeToken, join: Join, seed: [u8; 3
         seat: token.seat,
     };
     let rebuilt = Some(Rebuilt { presented, marks: join.marks });
-    Some(Start { room: token.room, member, policy, rebuilt, seed })
+    Some(Start { room: token.room, member, policy, place: Place::default(), rebuilt, seed })
 }
