@@ -97,7 +97,8 @@ fn uplink(nth: usize, id: &chappe_proto::id::EdgeId, nodes: &[Running]) -> Resul
 /// Until every node knows every edge.
 pub(super) async fn wait(nodes: &[Running], layout: &Layout) -> Result<()> {
     let all = usize::from(layout.edges);
-    let there = |node: &Running| node.node.world().edges.iter().filter(|edge| edge.available).count() >= all;
+    let there =
+        |node: &Running| node.node.world().edges.edges().iter().filter(|edge| edge.available).count() >= all;
     let up = async {
         while !nodes.iter().all(there) {
             tokio::time::sleep(Duration::from_millis(10)).await;

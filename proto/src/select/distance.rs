@@ -24,7 +24,7 @@ pub(super) struct Near<'a> {
     pub(super) preferred: bool,
 }
 
-/// Where a client is taken to be, and what its access network adds.
+/// Where a client is taken to be, and what is added to estimates from there.
 pub(super) struct Belief {
     base: Option<Point>,
     /// It is measured to be far from where it was said to be, or nothing was said.
@@ -48,10 +48,11 @@ impl Catalog {
         let is_refuted = |(site, ms): (&Site, f64)| far(base, site).is_some_and(|far| ms - far > REFUTED_MS);
         let is_lost = !known || nearest.is_some_and(is_refuted);
         match nearest.filter(|(site, _)| is_lost && site.at.is_some()) {
-            // It is somewhere around what it has measured to be nearest.
-            Some((site, ms)) => Belief { base: site.at, is_lost, blur: ms, access: 0.0 },
+            // It is somewhere around what it has measured to be nearest: as far from it as that is, at most.
+            Some((site, ms)) => Belief { base: site.at, is_lost, blur: ms, access: ms },
             None => {
-                Belief { base, is_lost, blur: if is_lost { UNKNOWN_MS } else { 0.0 }, access: access(base) }
+                let blur = if is_lost { UNKNOWN_MS } else { 0.0 };
+                Belief { base, is_lost, blur, access: access(base) }
             }
         }
     }
@@ -63,9 +64,9 @@ impl Catalog {
         measured: &[Option<f64>],
         belief: &Belief,
     ) -> Vec<Near<'a>> {
-        let region = client.place.region.as_ref().or(self.own.as_ref());
-        let rules: Vec<&Rule> = self.policy.rules_for(client.place.region.as_ref(), client.app);
         let known = client.place.region.is_some() || client.place.coordinates.is_some();
+        let region = if known { client.place.region.as_ref() } else { self.own.as_ref() };
+        let rules: Vec<&Rule> = self.policy.rules_for(client.place.region.as_ref(), client.app);
         let near = |(site, measured): (&'a Site, &Option<f64>)| {
             let preferred = match verdict(&rules, &site.region) {
                 Verdict::Denied => return None,
@@ -76,10 +77,10 @@ impl Catalog {
                 (*ms, By::Measured)
             } else if let Some(ms) = site.uplink_ms.filter(|_| !known) {
                 (ms + belief.access, By::Uplink)
-            } else if region == Some(&site.region) && belief.blur <= UNKNOWN_MS && !belief.is_refuted(known) {
-                (belief.access, By::Region)
             } else if let Some(km) = km {
-                (estimated_ms(km) + belief.access + belief.blur_of_estimate(), By::Geography)
+                (estimated_ms(km) + belief.access, By::Geography)
+            } else if region == Some(&site.region) {
+                (belief.access, By::Region)
             } else {
                 (UNKNOWN_MS, By::Nothing)
             };
@@ -92,17 +93,5 @@ impl Catalog {
             b.preferred.cmp(&a.preferred).then(a.ms.total_cmp(&b.ms)).then_with(|| tie(a).total_cmp(&tie(b)))
         });
         nears
-    }
-}
-
-impl Belief {
-    /// Whether a client of which something was said has measured otherwise.
-    const fn is_refuted(&self, known: bool) -> bool {
-        self.is_lost && known
-    }
-
-    /// What is added to estimates from a place that is only somewhere near the client.
-    fn blur_of_estimate(&self) -> f64 {
-        if self.is_lost && self.blur < UNKNOWN_MS { self.blur } else { 0.0 }
     }
 }

@@ -140,9 +140,11 @@ impl Catalog {
         if client.shunned.contains(&status.edge) {
             return None;
         }
-        let ms = client.measured.of(now, edge).unwrap_or(near.ms);
+        let own = client.measured.of(now, edge).unwrap_or(near.ms);
         let left_for = |other: &&Near<'a>| {
             let measured = near.by == By::Measured && other.by == By::Measured;
+            // Regions by their best, so that one edge's noise does not count; edges of one region by their own.
+            let ms = if other.site.region == near.site.region { own } else { near.ms };
             other.preferred && !near.preferred
                 || measured && other.preferred == near.preferred && clearly_nearer(other.ms, ms)
         };

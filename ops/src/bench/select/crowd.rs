@@ -287,9 +287,13 @@ fn size(net: &Net, fleet: &mut Fleet, count: usize) -> Option<()> {
     Some(())
 }
 
-/// The region of Frankfurt dies: its clients are told at once, before any load report comes.
+/// The region with the most clients dies: they are told at once, before any load report comes.
 fn death(net: &Net, dice: &mut Dice, fleet: &mut Fleet, people: &mut [Someone]) -> Option<Death> {
-    let dead = REGIONS.iter().position(|region| region.0 == "frankfurt")?;
+    let mut held = vec![0usize; REGIONS.len()];
+    for someone in people.iter() {
+        *held.get_mut(someone.region)? += 1;
+    }
+    let dead = (0..REGIONS.len()).max_by_key(|region| held.get(*region))?;
     let range = dead * EDGES..(dead + 1) * EDGES;
     for edge in fleet.edges.get_mut(range.clone())? {
         edge.available = false;
@@ -339,7 +343,7 @@ fn death(net: &Net, dice: &mut Dice, fleet: &mut Fleet, people: &mut [Someone]) 
         returned += usize::from(someone.region == dead);
     }
     Some(Death {
-        region: "frankfurt",
+        region: REGIONS.get(dead)?.0,
         struck: struck.len(),
         in_hand: ratio(in_hand, struck.len()),
         extra: Extra::of(extra),

@@ -11,7 +11,7 @@ use chappe_proto::time::Mono;
 use super::net::Dice;
 
 /// Seconds of joins.
-const SECONDS: usize = 60;
+const SECONDS: usize = 120;
 /// Sessions last so long, in seconds, in the mean.
 const LIFE: f64 = 60.0;
 /// How full the region is in the mean.
@@ -31,9 +31,11 @@ pub(super) enum Way {
 /// What came of it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Herd {
-    /// The most that one edge was given in one second, of what a fair part is.
+    /// The most that one edge was given in one second, of what a fair part is,
     pub(super) surge: f64,
-    /// How far the highest load is above the mean, in the last half.
+    /// and the same once all was even again: in the last quarter.
+    pub(super) calm: f64,
+    /// How far the highest load is above the mean, in the last quarter.
     pub(super) above: f64,
     /// Seconds until the edge that had come back empty had 0.9 of the mean load.
     pub(super) refilled: Option<usize>,
@@ -62,9 +64,11 @@ pub(super) fn run(edges: usize, joins: usize, way: Way) -> Option<Herd> {
         }
         let mean = used.iter().sum::<f64>() / count;
         let highest = used.iter().copied().fold(0.0, f64::max);
-        herd.surge = herd.surge.max(given.iter().copied().fold(0.0, f64::max) * count / rate);
+        let most = given.iter().copied().fold(0.0, f64::max) * count / rate;
+        herd.surge = herd.surge.max(most);
         herd.load = herd.load.max(highest / capacity);
-        if second >= SECONDS / 2 {
+        if second >= SECONDS / 4 * 3 {
+            herd.calm = herd.calm.max(most);
             herd.above = herd.above.max(highest / mean - 1.0);
         }
         if herd.refilled.is_none() && used.first().is_some_and(|first| *first >= 0.9 * mean) {

@@ -121,7 +121,8 @@ fn one_of_whom_nothing_is_known_is_taken_to_be_near_the_node() {
     assert_eq!(someone.regions(&all)[0], "us");
     // It is asked to look around the whole globe.
     let asked = someone.to_measure(&all);
-    assert!(asked.len() == 5 && ["au", "ap"].iter().all(|far| asked.iter().any(|at| at == far)), "{asked:?}");
+    let regions: BTreeSet<&String> = asked.iter().collect();
+    assert!(asked.len() == 5 && regions.len() >= 4 && asked.iter().any(|at| at == "au"), "{asked:?}");
     someone.measures(&[("us-1", 250.0), ("au-1", 40.0), ("ap-1", 130.0), ("sa-1", 330.0)]);
     assert_eq!(someone.regions(&all)[0], "au");
     // By the node's own round trips, where coordinates say nothing.
@@ -312,19 +313,19 @@ fn when_an_edge_goes_nobody_elses_choice_changes() {
     assert!(moved.values().all(|n| (80..330).contains(n)), "{moved:?}");
 }
 
-#[test]
-fn noise_moves_nobody_to_and_fro() {
+/// The most that one of fifty clients half-way between two regions is moved in an hour, where each of its
+/// measurements, one a minute, is up to so much too long.
+fn moves(noise_ms: f64) -> u32 {
     let catalog = catalog(world());
     let mut most = 0;
     for n in 0..50u32 {
-        let mut someone = Someone::at((51.0, 3.5), n); // half-way between two regions
+        let mut someone = Someone::at((51.0, 3.5), n);
         let mut moves = 0;
         for minute in 0..60u32 {
             let now = NOW + Duration::from_secs(u64::from(minute) * 60);
-            // Each measurement is up to 30 ms too long.
             let noise = |about: &str| {
-                let hash = draw_of(&format!("{n} {minute} {about}")) % 30_000;
-                f64::from(u32::try_from(hash).unwrap()) / 1000.0
+                let hash = draw_of(&format!("{n} {minute} {about}")) % 1000;
+                f64::from(u32::try_from(hash).unwrap()) / 1000.0 * noise_ms
             };
             let rtts = ["eu-1", "uk-1", "eu-2", "uk-2"].map(|edge| (id(edge), 20.0 + noise(edge)));
             someone.measured.add(now, rtts);
@@ -336,5 +337,12 @@ fn noise_moves_nobody_to_and_fro() {
         }
         most = most.max(moves);
     }
-    assert!(most <= 2, "{most} moves in an hour");
+    most
+}
+
+#[test]
+fn noise_moves_nobody_to_and_fro() {
+    assert_eq!(moves(15.0), 0);
+    // Twice the whole path: what is best changes no faster than five minutes' measurements pass.
+    assert!(moves(40.0) < 60 / 5, "{}", moves(40.0));
 }
