@@ -274,7 +274,7 @@ proptest! {
                     }
                     Output::Over => prop_assert!(left || closed, "over"),
                     Output::Proxy(_) => {}
-                    Output::IceFailed { .. } => prop_assert!(false, "it was handed no edge"),
+                    Output::IceReport { .. } => prop_assert!(false, "it was handed no edge"),
                 }
             }
             if session.is_over() {

@@ -2,6 +2,7 @@
 //! sessions need to know of their node.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,14 +98,16 @@ pub struct Elsewhere {
     pub reports: Vec<EdgeReport>,
 }
 
-/// ICE did not work for a client over an edge that it was handed.
+/// How an edge did for a client that it was handed to.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct IceFailed {
+pub struct IceReport {
     /// Which.
     pub edge: EdgeId,
-    /// How.
-    pub kind: IceFailure,
+    /// The client's address.
+    pub ip: IpAddr,
+    /// How ICE failed over it; nothing where the client has measured it.
+    pub failure: Option<IceFailure>,
 }
 
 /// The registry changed.
@@ -315,9 +318,7 @@ impl EdgesActor {
             self.fleet
                 .handle_touch(now, others.is_empty() || others.iter().any(|other| node.reaches(*other)));
         }
-        if self.fleet.poll_timeout() <= now.mono {
-            self.fleet.handle_timeout(now);
-        }
+        self.fleet.handle_timeout(now);
         self.orders.tick(now.mono);
         self.publish();
         if self.spread_at <= now.mono {
@@ -441,11 +442,19 @@ impl Handler<Elsewhere> for EdgesActor {
     }
 }
 
-impl Handler<IceFailed> for EdgesActor {
+impl Handler<IceReport> for EdgesActor {
     type Result = ();
 
-    fn handle(&mut self, failed: IceFailed, _: &mut Self::Context) {
-        tracing::debug!(edge = %failed.edge, kind = ?failed.kind, "a client's ICE failed over an edge");
+    fn handle(&mut self, report: IceReport, _: &mut Self::Context) {
+        let IceReport { edge, ip, failure } = report;
+        if let Some(kind) = failure {
+            tracing::debug!(%edge, ?kind, "a client's ICE failed over an edge");
+        }
+        let now = clock::mono();
+        match failure {
+            Some(IceFailure::Other) => {} // what it means is not known here
+            failure => self.failures.handle_report(now, &edge, ip, failure.is_none()),
+        }
     }
 }
 

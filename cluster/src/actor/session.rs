@@ -17,7 +17,7 @@ use chappe_proto::signal::resume::Presented;
 use chappe_proto::signal::route::{FromSession, ToSession};
 use chappe_proto::signal::session::{Output, Session, Start};
 
-use super::edges::IceFailed;
+use super::edges::IceReport;
 use super::proxy::{ProxyActor, SessionSays};
 use super::socket::Socket;
 use super::timer::Timer;
@@ -227,9 +227,11 @@ impl SessionActor {
                     socket.close(code);
                 }
             }
-            Output::IceFailed { edge, kind } => {
-                // One of many that are said: it may be missed.
-                let _ = self.node.edges.try_send(IceFailed { edge, kind });
+            Output::IceReport { edge, failure } => {
+                if let Some(ip) = self.socket.as_ref().map(Socket::ip) {
+                    // One of many that are said: it may be missed.
+                    let _ = self.node.edges.try_send(IceReport { edge, ip, failure });
+                }
             }
             Output::Proxy(input) => {
                 self.backlog.push_back(input);

@@ -6,7 +6,7 @@
 //! is counted by [`Socket`], whose holder closes what does not read and shuts the TCP connection
 //! down from outside.
 
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -57,6 +57,7 @@ struct Queue {
 #[derive(Debug)]
 pub struct Socket {
     number: u64,
+    ip: IpAddr,
     pump: Addr<Pump>,
     queue: Arc<Queue>,
     cutter: Weak<Cutter>,
@@ -70,6 +71,11 @@ impl Socket {
     /// Tells it from every other socket of this process.
     pub const fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The client's address.
+    pub const fn ip(&self) -> IpAddr {
+        self.ip
     }
 
     /// Enqueues a text.
@@ -257,6 +263,7 @@ impl Pump {
     fn greet(&mut self, text: &str, ctx: &mut WebsocketContext<Self>) {
         let socket = Socket {
             number: self.number,
+            ip: self.source.ip,
             pump: ctx.address(),
             queue: Arc::clone(&self.queue),
             cutter: self.cutter.as_ref().map(Arc::downgrade).unwrap_or_default(),

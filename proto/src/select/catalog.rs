@@ -44,6 +44,8 @@ pub struct Catalog {
     pub(super) policy: Arc<Policy>,
     /// The region of the node that chooses.
     pub(super) own: Option<Region>,
+    /// Allocations on edges that are given to nobody any more: whoever has them goes elsewhere.
+    pub(super) displaced: f64,
 }
 
 impl Catalog {
@@ -75,7 +77,9 @@ impl Catalog {
         });
         let (by_name, hashes) =
             (places.collect(), edges.iter().map(|status| draw_of(status.edge.as_str())).collect());
-        Self { edges, hashes, by_name, sites, policy, own }
+        let gone = edges.iter().filter(|status| !status.available);
+        let displaced = gone.map(|status| status.load * f64::from(status.capacity)).sum();
+        Self { edges, hashes, by_name, sites, policy, own, displaced }
     }
 
     /// All edges.

@@ -200,14 +200,19 @@ pub struct Watch {
 /// Two nodes pass on the reports of one edge: one that is older by no more than this is not a new process's.
 const LATE_MS: u64 = 30_000;
 
+/// An edge reports to each of its nodes by itself: between two reports that are nearer than this too little happens
+/// to tell rates from.
+const APART_MS: u64 = 500;
+
 impl Watch {
-    /// Takes a report. One that is not newer than the last, by way of another node, is left out.
+    /// Takes a report. One that is not newer than the last by [`APART_MS`], by way of another node, is left out.
     #[allow(clippy::cast_precision_loss, reason = "parts of a whole need no more than 52 bits")]
     pub fn handle_health(&mut self, now: Mono, hello: &EdgeHello, health: &Health) {
         if let Some(last) = &self.last {
             let timed = health.uptime_ms > 0;
             let late = last.uptime_ms.checked_sub(health.uptime_ms).is_some_and(|by| by < LATE_MS);
-            if timed && late {
+            let soon = health.uptime_ms.checked_sub(last.uptime_ms).is_some_and(|by| by < APART_MS);
+            if timed && (late || soon) {
                 return;
             }
             self.rates = Rates::between(last, health);

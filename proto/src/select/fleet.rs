@@ -3,6 +3,7 @@
 //! (DESIGN.md 6). Nothing of it is in the registry but what operators decide.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::condition::{Decided, Heard, Rates, Signs, Watch};
 use super::ice::turn_urls;
@@ -16,6 +17,9 @@ use crate::mesh::probe::{Found, Prober};
 use crate::mesh::uplink::{EdgeHello, Health};
 use crate::time::{Mono, Now};
 use crate::wire;
+
+/// Those who were on an edge that is lost have gone elsewhere, and show in others' reports, this long after.
+const DISPLACED: Duration = Duration::from_secs(15);
 
 /// One edge as it was last heard.
 #[derive(Debug, Clone)]
@@ -288,17 +292,23 @@ impl Fleet {
         let condition = self.watches.get(&hello.edge).unwrap_or(&unwatched).condition(now, &signs);
         let failed = health.as_ref().map_or(&[][..], |health| &health.failed_listeners);
         let closed = outside.closed(hello);
-        let works = |listener: &&crate::mesh::uplink::Listener| {
-            !failed.contains(listener) && !closed.contains(listener)
+        let works: Vec<_> = hello.listeners.iter().filter(|it| !failed.contains(it)).cloned().collect();
+        let open: Vec<_> = works.iter().filter(|it| !closed.contains(it)).cloned().collect();
+        // Probers may all be on the wrong side of something: what they say takes no edge away, where there is no other.
+        let shut = turn_urls(&open).is_empty();
+        let listeners = if shut { works } else { open };
+        let held = health.as_ref().map_or(0, |health| health.allocations);
+        let allocations = match *alive || now.mono.since(seen.heard) < EDGE_LOST_AFTER + DISPLACED {
+            true => held,
+            false => 0,
         };
-        let listeners: Vec<_> = hello.listeners.iter().filter(works).cloned().collect();
-        let allocations = health.as_ref().map_or(0, |health| health.allocations);
         EdgeStatus {
             coordinates: hello.coordinates.and_then(|at| Coordinates::try_from(at).ok()),
             available: *alive && !turn_urls(&listeners).is_empty() && decided == Decided::Admitted,
             load: f64::from(allocations) / f64::from(hello.capacity.max(1)),
             capacity: hello.capacity,
             condition,
+            failing: shut,
             uplink_ms: seen.rtt_us.map(|micros| f64::from(micros) / 1000.0),
             ..EdgeStatus::new(hello.edge.clone(), hello.region.clone(), listeners)
         }
@@ -307,10 +317,9 @@ impl Fleet {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::id::Region;
+    use crate::limits::OUTSIDE_FRESH;
     use crate::mesh::probe::{Cause, Fault, Step};
     use crate::mesh::uplink::Listener;
     use crate::select::condition::State;
@@ -494,13 +503,27 @@ mod tests {
         assert!(text.ends_with("open UDP from anywhere to 192.0.2.1 port 3478"), "{text}");
         // Nobody tells of a probe what another node has told it: it would never grow old.
         assert_eq!(here.reports(now)[0].outside.len(), 1);
-        // All of its listeners: it is not handed out.
+        // All of its listeners: it is handed out only where there is no other.
         let all = || hello.listeners.iter().map(found).collect::<Vec<_>>();
         here.handle_found(now, prober("e2"), &hello.edge, all());
         here.handle_found(now, prober("e3"), &hello.edge, all());
-        assert!(!here.statuses(now, |_| Decided::Admitted)[0].available);
+        let shut = here.statuses(now, |_| Decided::Admitted).remove(0);
+        assert_eq!((shut.available, shut.failing, shut.listeners), (true, true, hello.listeners.clone()));
         here.handle_found(now, prober("e3"), &hello.edge, vec![]);
-        assert!(here.statuses(now, |_| Decided::Admitted)[0].available);
+        assert!(!here.statuses(now, |_| Decided::Admitted)[0].failing);
+        // One that answers, but not as it should, is named and not taken away.
+        let odd = Fault { step: Step::Allocate, cause: Cause::Code, code: Some(508), text: String::new() };
+        for name in ["e2", "e3"] {
+            let odd = Found { fault: Some(odd.clone()), ..found(&udp) };
+            here.handle_found(now, prober(name), &hello.edge, vec![odd]);
+        }
+        let odd = here.statuses(now, |_| Decided::Admitted).remove(0);
+        assert_eq!((odd.listeners.len(), odd.condition.state), (2, State::Degraded));
+        // And what was found is true for a while only.
+        now = now.after(OUTSIDE_FRESH);
+        here.handle_hello(now, 1, hello.clone());
+        here.handle_timeout(now);
+        assert_eq!(here.statuses(now, |_| Decided::Admitted)[0].condition.state, State::Up);
     }
 
     #[test]

@@ -50,7 +50,12 @@ impl IceOffer {
 
 impl From<&EdgeStatus> for EdgeOffer {
     fn from(edge: &EdgeStatus) -> Self {
-        Self { edge: edge.edge.clone(), region: edge.region.clone(), urls: stun_urls(&edge.listeners), probe: None }
+        Self {
+            edge: edge.edge.clone(),
+            region: edge.region.clone(),
+            urls: stun_urls(&edge.listeners),
+            probe: None,
+        }
     }
 }
 

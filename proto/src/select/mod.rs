@@ -1,8 +1,10 @@
 //! Which edges for which client (DESIGN.md 6): [`Catalog::choose`].
 //!
 //! What a client is given is drawn by its own session's hash from what its node knows at the moment. So it is the
-//! same whenever it is asked again, no two clients' choices are the same, and none depends on the others': a crowd
-//! never moves as one ("herds"), however old the load reports are.
+//! same whenever it is asked again, and of many clients that are told the same no two need choose alike: joins at one
+//! region spread over its edges although load reports are a second old. What is not spread by this alone: when a large
+//! region dies, all its clients choose by the reports of the moment before, and their next region can be given more
+//! than it holds (`chappe bench select` says how much).
 //!
 //! [`policy`] is what operators decide, [`geo`] distances, [`measured`] what a client has measured, [`catalog`]
 //! the edges by region and where a client is, `distance` how far it
@@ -45,8 +47,8 @@ use crate::mesh::uplink::Listener;
 /// allocation per transport.
 pub const EDGES_PER_CLIENT: usize = 2;
 
-/// Edges that a client is asked to measure at most. The simulation (`chappe bench select`) says what more would
-/// gain: under a millisecond.
+/// Edges that a client is asked to measure at most: two to use, and a few that could be nearer (edge lists of other
+/// systems have 3 to 5).
 pub const MEASURE_MAX: usize = 5;
 
 /// A measured edge is left only for one that is this much nearer, in milliseconds, and under
@@ -71,7 +73,7 @@ pub struct EdgeStatus {
     pub listeners: Vec<Listener>,
     /// Whether it may be handed out at all: alive, admitted, not draining.
     pub available: bool,
-    /// Allocations over capacity, 0 to 1.
+    /// Allocations over capacity, 0 to 1; of one that was lost lately as it was last heard.
     pub load: f64,
     /// Allocations that it takes at most.
     pub capacity: u32,
@@ -84,7 +86,8 @@ pub struct EdgeStatus {
     pub condition: Condition,
     /// The round trip between it and this node, in milliseconds, where they have an uplink.
     pub uplink_ms: Option<f64>,
-    /// Whether ICE fails on it ([`quarantine`]): given to clients only where there is nothing else.
+    /// Whether ICE fails on it ([`quarantine`]), or nobody reaches it from outside ([`outside`]): given to clients only
+    /// where there is nothing else.
     pub failing: bool,
 }
 

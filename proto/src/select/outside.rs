@@ -67,11 +67,13 @@ impl Verdict {
         failed && (self.probers.len() == 1 || self.probers.values().any(|(_, failed)| failed.is_empty()))
     }
 
-    /// Listeners that are closed for certain.
+    /// Listeners that are closed for certain: nothing comes through to them. One that answers otherwise than it
+    /// should is named, but not taken away: the edge itself knows better, and its probers may be mistaken in the
+    /// same way.
     #[must_use]
     pub fn closed(&self, hello: &EdgeHello) -> Vec<Listener> {
         let closed = |reason| match reason {
-            Reason::Outside { listener, certain: true, .. } => Some(listener),
+            Reason::Outside { listener, fault, certain: true, .. } if fault.is_firewall() => Some(listener),
             _ => None,
         };
         self.reasons(hello).into_iter().filter_map(closed).collect()

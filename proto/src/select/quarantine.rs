@@ -13,6 +13,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::EdgeStatus;
+use super::condition::State;
+use super::reason::Reason;
 use crate::id::EdgeId;
 use crate::limits::ICE_VOICES_MAX;
 use crate::time::Mono;
@@ -72,7 +74,13 @@ impl IceFailures {
             }
         }
         for status in edges {
-            status.failing = self.until.contains_key(&status.edge);
+            if self.until.contains_key(&status.edge) {
+                status.failing = true;
+                status.condition.reasons.push(Reason::Quarantine);
+                if status.condition.state == State::Up {
+                    status.condition.state = State::Degraded;
+                }
+            }
         }
     }
 
@@ -177,8 +185,11 @@ mod tests {
         failures.mark(at(0), &mut edges);
         let away = |edges: &[EdgeStatus]| edges.iter().filter(|edge| edge.failing).count();
         assert_eq!(away(&edges), 1);
+        edges = fleet(&["e", "f", "g"]);
         failures.mark(at(599), &mut edges);
         assert_eq!(away(&edges), 1);
+        assert!(edges.iter().any(|edge| edge.condition.reasons == [Reason::Quarantine]));
+        edges = fleet(&["e", "f", "g"]);
         failures.mark(at(600), &mut edges);
         assert_eq!(away(&edges), 0, "and what was said is too old to count");
     }

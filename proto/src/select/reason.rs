@@ -99,6 +99,8 @@ pub enum Reason {
         /// Two agree, and nobody says otherwise.
         certain: bool,
     },
+    /// Clients of too many networks say that ICE fails over it ([`super::quarantine`]).
+    Quarantine,
 }
 
 impl Reason {
@@ -122,6 +124,7 @@ impl Reason {
             Self::Listener { .. } => "listener",
             Self::Outside { .. } => "outside",
             Self::Relay { .. } => "relay",
+            Self::Quarantine => "quarantine",
         }
     }
 }
@@ -183,6 +186,10 @@ impl fmt::Display for Reason {
                     false => write!(f, ": {fault}"),
                 }
             }
+            Self::Quarantine => f.write_str(
+                "ICE fails over it for clients of many networks, who are given others for ten minutes: look whether its \
+                 listeners and relay ports are reached from those networks, and its route to them",
+            ),
             Self::Relay { relay, probers, certain } => write!(
                 f,
                 "no relay port is reached from outside{}: open UDP from anywhere to {} ports {}-{}",

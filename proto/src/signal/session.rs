@@ -26,7 +26,7 @@ use super::member::{Member, Policy};
 use super::outbox::{Inbox, Outbox};
 use super::resume::{Presented, SealingKeys};
 use super::route::FromSession;
-use crate::id::{Attach, PeerId, RoomKey};
+use crate::id::{Attach, EdgeId, PeerId, Region, RoomKey};
 use crate::limits;
 use crate::mesh::uplink::Secret;
 use crate::select::{Catalog, Place};
@@ -57,12 +57,12 @@ pub enum Output {
     Close(CloseCode),
     /// Tell the proxy.
     Proxy(FromSession),
-    /// Tell those who judge edges that ICE did not work for this client over one that it was handed.
-    IceFailed {
+    /// Tell those who judge edges how one did for this client that it was handed.
+    IceReport {
         /// Which.
         edge: EdgeId,
-        /// How.
-        kind: IceFailure,
+        /// How ICE failed over it; nothing where the client has measured it.
+        failure: Option<IceFailure>,
     },
     /// The session is over: forget it. Where no [`Self::Close`] came before, its socket stays, and
     /// its client may send a fresh `join` on it (PROTOCOL.md 3, `gone`).

@@ -298,8 +298,8 @@ fn death(net: &Net, dice: &mut Dice, fleet: &mut Fleet, people: &mut [Someone]) 
     for edge in fleet.edges.get_mut(range.clone())? {
         edge.available = false;
     }
-    fleet.used.get_mut(range.clone())?.fill(0.0);
     fleet.publish();
+    fleet.used.get_mut(range.clone())?.fill(0.0);
     let (mut extra, mut takers, mut in_hand) = (Vec::new(), vec![0usize; REGIONS.len()], 0);
     let mut struck: Vec<&mut Someone> = people.iter_mut().filter(|someone| someone.region == dead).collect();
     for someone in &mut struck {

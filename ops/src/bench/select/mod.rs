@@ -1,5 +1,5 @@
-//! `chappe bench select`: how far from the best the choice of edges is, what happens when a region dies, and that a
-//! crowd never moves as one. A simulation of `chappe_proto::select` itself; nothing is sent anywhere.
+//! `chappe bench select`: how far from the best the choice of edges is, what happens when a region dies, and how
+//! joins spread over the edges of one. A simulation of `chappe_proto::select` itself; nothing is sent anywhere.
 #![allow(clippy::print_stdout)]
 
 mod cities;
@@ -100,24 +100,21 @@ mod tests {
     fn most_clients_get_the_nearest_region_and_a_dead_one_spreads() {
         let outcome = crowd::run(20_000, 1000).unwrap();
         let (guessed, settled, death) = (&outcome.guessed, &outcome.settled, &outcome.death);
-        assert!(settled.median < 1.0 && settled.p99 < 40.0, "{settled:?}");
-        assert!(settled.mean < guessed.mean, "{guessed:?} {settled:?}");
-        assert!(
-            outcome.settled_by_place.iter().all(|extra| extra.median < 2.0),
-            "{:?}",
-            outcome.settled_by_place
-        );
-        assert!(outcome.again < 0.1, "{}", outcome.again);
-        assert!(death.extra.median < 5.0 && death.takers >= 2 && death.load < 1.0, "{death:?}");
+        let [known, unknown, wrong] = &outcome.settled_by_place;
+        assert!(settled.median < 1.0 && settled.mean < guessed.mean / 2.0, "{guessed:?} {settled:?}");
+        assert!(known.p99 < 25.0 && unknown.p99 < 50.0, "{known:?} {unknown:?}");
+        assert!(wrong.mean < outcome.by_place[2].mean / 2.0, "{wrong:?}");
+        assert!(outcome.again < 0.05, "{}", outcome.again);
+        assert!(death.extra.median < 5.0 && death.takers >= 2, "{death:?}");
         assert!(death.back[0] < death.back[1] && death.back[1] < death.back[2], "{death:?}");
         assert!(told(20_000, &outcome).contains("| after the last |"));
     }
 
     #[test]
-    fn no_crowd_moves_as_one() {
+    fn joins_spread_over_the_edges_of_a_region() {
         for edges in [2, 4, 10] {
             let (least, ours) =
-                (herd::run(edges, 500, Way::Least).unwrap(), herd::run(edges, 500, Way::Ours).unwrap());
+                (herd::run(edges, 1000, Way::Least).unwrap(), herd::run(edges, 1000, Way::Ours).unwrap());
             #[expect(clippy::cast_precision_loss, reason = "small counts")]
             let all = edges as f64;
             assert!((least.surge - all).abs() < 1e-9, "the least loaded takes all of a second");

@@ -153,6 +153,9 @@ fn reports_by_way_of_two_nodes_count_once_and_a_restart_counts_anew() {
     let before = world.watch.rates();
     world.watch.handle_health(world.now.mono, &hello(), &late);
     assert_eq!(world.watch.rates(), before);
+    let soon = Health { uptime_ms: world.health.uptime_ms + 20, loop_cpu_ms: 9000, ..world.health.clone() };
+    world.watch.handle_health(world.now.mono, &hello(), &soon);
+    assert_eq!(world.watch.rates(), before);
 
     world.pass(60, |_| {});
     let anew = Health { uptime_ms: 500, loop_cpu_ms: 10, ..Health::default() };

@@ -256,6 +256,24 @@ fn a_region_that_fills_up_sends_on_a_part() {
 }
 
 #[test]
+fn those_whose_region_died_are_not_more_than_others_have_room_for() {
+    let mut edges = world();
+    edges.iter_mut().for_each(|edge| edge.load = 0.6);
+    edges.iter_mut().take(2).for_each(|edge| (edge.available, edge.load) = (false, 0.9));
+    let catalog = catalog(edges);
+    let mut taken = BTreeMap::new();
+    for n in 0..180 {
+        let mut someone = Someone::at(EU, n);
+        assert_eq!(someone.regions(&catalog)[0], "uk", "who comes anew goes to the next one");
+        someone.offered = vec![id("eu-1")];
+        *taken.entry(someone.best(&catalog)[0].clone()).or_insert(0u32) += 1;
+    }
+    assert!(taken.values().all(|n| *n <= 40), "each has room for 40: {taken:?}");
+    let in_uk = taken["uk-1"] + taken["uk-2"];
+    assert!((40..72).contains(&in_uk), "a region is given 56 of 80: {taken:?}");
+}
+
+#[test]
 fn shares_are_by_weight_capacity_and_age() {
     let share = |change: fn(&mut EdgeStatus)| {
         let mut edges = world();

@@ -72,6 +72,8 @@ impl Session {
         probes: BTreeMap<EdgeId, f64>,
         out: &mut Vec<Output>,
     ) {
+        let reached = probes.keys().filter(|edge| self.may_use(edge));
+        out.extend(reached.map(|edge| Output::IceReport { edge: edge.clone(), failure: None }));
         self.ways.measured.add(now.mono, probes);
         let choice = self.chosen(now.mono, world);
         let (best, unsure) = (choice.best.first().map(|best| best.edge.edge.clone()), choice.unsure);
@@ -160,7 +162,7 @@ impl Session {
             if self.ways.shunned.len() < limits::SHUNNED_MAX {
                 self.ways.shunned.insert(edge.clone());
             }
-            out.push(Output::IceFailed { edge, kind });
+            out.push(Output::IceReport { edge, failure: Some(kind) });
         }
     }
 

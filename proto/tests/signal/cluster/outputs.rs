@@ -41,7 +41,8 @@ impl Cluster {
                         *bound = None;
                     }
                 }
-                session::Output::IceFailed { edge, kind } => {
+                session::Output::IceReport { failure: None, .. } => {}
+                session::Output::IceReport { edge, failure: Some(kind) } => {
                     self.events.push(format!("edges hear of {peer}: ice {kind:?} over {edge}"));
                 }
                 session::Output::Proxy(input) => self.local.push_back(Local::Proxy(gateway, input)),

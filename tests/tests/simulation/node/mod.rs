@@ -267,7 +267,7 @@ impl Node {
                 session::Output::Proxy(input) => {
                     self.local.push_back(Local::ToProxy(Self::name(env, &slot.room).into_owned(), input));
                 }
-                session::Output::IceFailed { .. } => {} // there are no edges here
+                session::Output::IceReport { .. } => {} // there are no edges here
                 session::Output::Over => {
                     // Its socket stays for a fresh join.
                     if let Some(socket) = slot.socket.take() {
