@@ -765,6 +765,8 @@ pub const USAGE_KEPT: Duration = Duration::from_secs(15 * 60);
 pub const ACME_NAMES_MAX: usize = 100;
 /// Bytes of an answer of an authority. The longest is a chain with that many names.
 pub const ACME_ANSWER_MAX: usize = 256 * 1024;
+/// Each address of an authority has this long for a connection: the next one is tried then.
+pub const ACME_CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// An authority answers a request within this, connection and handshake included.
 pub const ACME_REQUEST_WITHIN: Duration = Duration::from_secs(30);
 /// It validates all names, and issues, within this each: it looks from several places, and queues.

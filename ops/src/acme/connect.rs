@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use chappe_cluster::clock;
 use chappe_edge::trust::web_roots;
-use chappe_proto::limits::{ACME_ANSWER_MAX, ACME_REQUEST_WITHIN};
+use chappe_proto::limits::{ACME_ANSWER_MAX, ACME_CONNECT_WITHIN, ACME_REQUEST_WITHIN};
 use http_body_util::{BodyExt, Limited};
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue, RETRY_AFTER};
@@ -108,6 +108,19 @@ impl HttpClient for Https {
     }
 }
 
+/// Connects to the first of a host's addresses that answers: one that is silent keeps nobody from the next.
+async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut failed = io::Error::from(io::ErrorKind::NotFound);
+    for address in tokio::net::lookup_host((host, port)).await? {
+        match tokio::time::timeout(ACME_CONNECT_WITHIN, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failed)
+}
+
 async fn ask(
     tls: TlsConnector,
     mut request: Request<BodyWrapper<Bytes>>,
@@ -123,7 +136,7 @@ async fn ask(
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let server = ServerName::try_from(bare.to_owned())?;
     let cannot = |error: io::Error| format!("cannot connect to {authority}: {error}");
-    let stream = TcpStream::connect((bare, uri.port_u16().unwrap_or(443))).await.map_err(cannot)?;
+    let stream = connect(bare, uri.port_u16().unwrap_or(443)).await.map_err(cannot)?;
     let stream = tls.connect(server, stream).await.map_err(cannot)?;
     let (mut sender, connection) = http1::handshake(Io(stream)).await?;
     request.headers_mut().insert(HOST, HeaderValue::from_str(authority)?);

@@ -163,7 +163,8 @@ impl Renewing {
             told(wait.as_secs().max(1))
         );
         if failure.limited {
-            let limited = Limited { directory: self.order.directory.clone(), until: next, why };
+            let (directory, names) = (self.order.directory.clone(), self.order.names.clone());
+            let limited = Limited { directory, names, until: next, why };
             if let Err(error) = self.store.keep_limited(&limited) {
                 tracing::warn!(error = format!("{error:#}"), "the authority's limit is not kept");
             }

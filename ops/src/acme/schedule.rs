@@ -11,6 +11,9 @@ const RENEW_AT: u64 = 667;
 /// does not ask together.
 const SPREAD: u64 = 20;
 
+/// A certificate is this old at least, in seconds, when its authority's word alone has it replaced.
+const SUGGESTED_AFTER: u64 = 24 * 3600;
+
 /// Longer than this no authority is obeyed: Let's Encrypt's longest limit is of a week.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -36,8 +39,9 @@ impl Dice {
 }
 
 /// When a certificate that was given at `given` is renewed: at two thirds of its life, or within the window that
-/// its authority suggests (RFC 9773 section 4.2), but not before a third of what was left of it has passed:
-/// nothing that an authority answers makes it be asked without end.
+/// its authority suggests (RFC 9773 section 4.2), but not before a third of what was left of it has passed, or a day:
+/// nothing that an authority answers makes it be asked without end. One that was given when it was over already, as
+/// by a clock that is wrong, waits as a failure does.
 pub(super) fn renewal(given: Unix, validity: Validity, window: Option<(Unix, Unix)>, dice: Dice) -> Unix {
     let life = validity.until.saturating_sub(validity.from);
     let due = match window {
@@ -45,7 +49,8 @@ pub(super) fn renewal(given: Unix, validity: Validity, window: Option<(Unix, Uni
         None => validity.from + life * RENEW_AT / 1000 - dice.of(life * SPREAD / 1000),
     };
     let left = validity.until.saturating_sub(given);
-    due.min(validity.until).max(given + left / 3)
+    let rest = if left == 0 { ACME_RETRY_FIRST.as_secs() } else { (left / 3).min(SUGGESTED_AFTER) };
+    due.min(validity.until).max(given + rest)
 }
 
 /// How long to wait after so many failures in a row, at least one: twice as long each time, a tenth of it by
@@ -83,7 +88,7 @@ mod tests {
             renewal(from, NINETY, window(from + 50 * DAY, from + 52 * DAY), Dice(500)),
             from + 51 * DAY
         );
-        assert_eq!(renewal(from, NINETY, window(0, 0), Dice(0)), from + 30 * DAY, "not at once, and again");
+        assert_eq!(renewal(from, NINETY, window(0, 0), Dice(0)), from + DAY, "not at once, and again");
         assert_eq!(renewal(from, NINETY, window(u64::MAX, u64::MAX), Dice(0)), until);
         // An old certificate that is to be replaced now is.
         assert_eq!(renewal(from, NINETY, window(from + 40 * DAY, from + 40 * DAY), Dice(0)), from + 40 * DAY);
@@ -95,8 +100,13 @@ mod tests {
         assert_eq!(renewal(112, short, None, Dice(0)), 114);
         let over = Validity { from: 100, until: 200 };
         assert!(renewal(100, over, None, Dice(0)) < 1000);
+        assert_eq!(
+            renewal(300, over, None, Dice(0)),
+            300 + ACME_RETRY_FIRST.as_secs(),
+            "it was over when it came"
+        );
         let turned = Validity { from: 200, until: 100 };
-        assert_eq!(renewal(300, turned, None, Dice(1000)), 300);
+        assert_eq!(renewal(300, turned, None, Dice(1000)), 300 + ACME_RETRY_FIRST.as_secs());
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub(super) struct Issued {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Limited {
     pub(super) directory: String,
+    /// For these names: most limits are of a set of names.
+    #[serde(default)]
+    pub(super) names: Vec<String>,
     pub(super) until: Unix,
     pub(super) why: String,
 }
@@ -96,12 +99,7 @@ impl Store {
     /// The certificate of an order, where it is kept.
     pub(super) fn kept(&self, order: &Order) -> Result<Option<Kept>> {
         let Some(issued) = read::<Issued>(&self.dir.join("issued.json"))? else { return Ok(None) };
-        let names = |names: &[String]| {
-            let mut names = names.to_vec();
-            names.sort();
-            names
-        };
-        if issued.directory != order.directory || names(&issued.names) != names(&order.names) {
+        if issued.directory != order.directory || !same(&issued.names, &order.names) {
             return Ok(None);
         }
         match fs::read(self.certificate()) {
@@ -116,13 +114,25 @@ impl Store {
     /// Until when an authority is not asked.
     pub(super) fn limited(&self, order: &Order) -> Result<Option<Limited>> {
         let limited = read::<Limited>(&self.dir.join("limited.json"))?;
-        Ok(limited.filter(|limited| limited.directory == order.directory))
+        let of =
+            |limited: &Limited| limited.directory == order.directory && same(&limited.names, &order.names);
+        Ok(limited.filter(of))
     }
 
     /// Keeps until when that is, for starts to come.
     pub(super) fn keep_limited(&self, limited: &Limited) -> Result<()> {
         write_private(&self.dir.join("limited.json"), &serde_json::to_string(limited)?)
     }
+}
+
+/// Whether these are the same names, in any order.
+fn same(these: &[String], those: &[String]) -> bool {
+    let sorted = |names: &[String]| {
+        let mut names = names.to_vec();
+        names.sort();
+        names
+    };
+    sorted(these) == sorted(those)
 }
 
 /// Reads a file, where it is there.
@@ -191,6 +201,19 @@ mod tests {
             assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
         }
         assert!(store.account.ends_with("account-ca.test-14000-dir.json"));
+    }
+
+    #[test]
+    fn a_limit_holds_up_its_own_names_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let ours = order("https://ca.test/dir", &["a.test", "b.test"]);
+        let store = Store::open(dir.path(), &ours).unwrap();
+        let (directory, names) = (ours.directory.clone(), ours.names.clone());
+        store.keep_limited(&Limited { directory, names, until: 7, why: String::new() }).unwrap();
+        let until = |order: &Order| store.limited(order).unwrap().map(|limited| limited.until);
+        assert_eq!(until(&order(&ours.directory, &["b.test", "a.test"])), Some(7));
+        assert_eq!(until(&order(&ours.directory, &["b.test"])), None);
+        assert_eq!(until(&order("https://other.test", &["a.test", "b.test"])), None);
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Fleet {
     }
 
     /// The round-trip time of an uplink was measured.
-    pub fn handle_rtt(&mut self, link: u64, edge: &EdgeId, rtt: std::time::Duration) {
+    pub fn handle_rtt(&mut self, link: u64, edge: &EdgeId, rtt: Duration) {
         if let Some(seen) = self.edges.get_mut(edge).filter(|seen| seen.link == link) {
             seen.rtt_us = Some(u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX));
         }
