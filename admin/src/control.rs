@@ -8,6 +8,7 @@ use chappe_proto::id::{ClusterId, EdgeId, Generation, Index, InvitationId, NodeI
 use chappe_proto::mesh::uplink::{Health, Listener, RelayRange};
 use chappe_proto::registry::profile::ProfileName;
 use chappe_proto::registry::{EdgeState, InvitedEdge, NodeState, Note, Refusal};
+use chappe_proto::select::condition::Condition;
 use chappe_proto::time::Unix;
 use serde::{Deserialize, Serialize};
 
@@ -302,6 +303,15 @@ pub struct EdgeReport {
     pub heard_ms: Option<u64>,
     /// The nodes that it reports to, of those that answer.
     pub nodes: Vec<NodeId>,
+    /// The round trip of its uplink to the node that answers, in milliseconds, where it has one.
+    #[serde(default)]
+    pub uplink_ms: Option<f64>,
+    /// How the node that answers finds it, and why.
+    #[serde(default)]
+    pub condition: Option<Condition>,
+    /// The same in words, each with what to do about it.
+    #[serde(default)]
+    pub advice: Vec<String>,
     /// Its last report.
     pub health: Option<Health>,
 }

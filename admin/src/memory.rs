@@ -47,6 +47,9 @@ fn an_edge() -> EdgeReport {
         alive: true,
         heard_ms: Some(0),
         nodes: vec![NodeId(1)],
+        uplink_ms: Some(0.5),
+        condition: None,
+        advice: Vec::new(),
         health: None,
     }
 }

@@ -244,9 +244,11 @@ impl Control for Admin {
             let state = self.node.registry.state();
             let seen = self.node.edges.send(ListEdges).await.unwrap_or_default();
             let said = self.said(state.nodes().map(|(id, _)| id).filter(|id| self.node.reaches(*id))).await;
-            let now = clock::mono();
+            let (now, world) = (clock::mono(), self.node.world());
             let report = |(edge, held): (&EdgeId, &registry::Edge)| {
                 let seen = seen.iter().find(|seen| seen.hello.edge == *edge);
+                let status = world.edges.edge(edge);
+                let reasons = status.iter().flat_map(|status| &status.condition.reasons);
                 let nodes = said.iter().filter(|(_, status)| status.edges.contains(edge));
                 EdgeReport {
                     edge: edge.clone(),
@@ -263,6 +265,9 @@ impl Control for Admin {
                     heard_ms: seen
                         .map(|seen| u64::try_from(now.since(seen.heard).as_millis()).unwrap_or(u64::MAX)),
                     nodes: nodes.map(|(node, _)| *node).collect(),
+                    uplink_ms: status.and_then(|status| status.uplink_ms),
+                    condition: status.map(|status| status.condition.clone()),
+                    advice: reasons.map(ToString::to_string).collect(),
                     health: seen.and_then(|seen| seen.health.clone()),
                 }
             };

@@ -120,6 +120,11 @@ pub(super) fn list(api: &mut Api, json: bool) -> Result<()> {
         table.row(row(edge));
     }
     print!("{table}");
+    for edge in edges.iter().filter(|edge| edge.state != EdgeState::Removed) {
+        for advice in &edge.advice {
+            println!("{}: {advice}", edge.edge);
+        }
+    }
     Ok(())
 }
 
@@ -129,7 +134,7 @@ fn state(edge: &EdgeReport) -> &'static str {
         (_, false) if edge.build.is_empty() => "joined",
         (_, false) => "lost",
         (EdgeState::Draining, true) => "draining",
-        (EdgeState::Admitted, true) => "up",
+        (EdgeState::Admitted, true) => edge.condition.as_ref().map_or("up", |is| is.state.name()),
     }
 }
 
@@ -187,6 +192,12 @@ fn detail(edge: &EdgeReport, now: Unix) -> String {
     let nodes: Vec<_> = edge.nodes.iter().map(ToString::to_string).collect();
     let nodes = if nodes.is_empty() { "none".to_owned() } else { nodes.join(", ") };
     let _ = writeln!(text, "  reports  to nodes {nodes}");
+    if let Some(ms) = edge.uplink_ms {
+        let _ = writeln!(text, "  uplink   {ms:.1} ms to the node that was asked");
+    }
+    for advice in &edge.advice {
+        let _ = writeln!(text, "  WHY      {advice}");
+    }
     if let Some(health) = &edge.health {
         let (sent, received) = (health.sent, health.received);
         let _ = writeln!(
@@ -194,9 +205,16 @@ fn detail(edge: &EdgeReport, now: Unix) -> String {
             "  has      {} of {} allocations; relayed {} bytes out, {} in",
             health.allocations, edge.capacity, sent.bytes, received.bytes
         );
-        for listener in &health.failed_listeners {
-            let name = listener.transport.name();
-            let _ = writeln!(text, "  FAILS    {name} {} does not answer its own probe", listener.address);
+        let _ = writeln!(
+            text,
+            "  uses     {} MiB of memory, {} of {} files; the last second's longest turn took {:.1} ms",
+            health.rss >> 20,
+            health.files,
+            health.files_limit,
+            f64::from(health.loop_lag_us) / 1000.0
+        );
+        for (cause, packets) in &health.drops {
+            let _ = writeln!(text, "  dropped  {packets} packets: {cause}");
         }
         for (limit, times) in &health.limits {
             let _ = writeln!(text, "  limit    {limit} met {times} times");

@@ -11,7 +11,7 @@ use super::outside::Verdict;
 use super::rounds::Candidate;
 use super::{Coordinates, EdgeStatus};
 use crate::id::{EdgeId, NodeId};
-use crate::limits::{EDGE_LOST_AFTER, EDGE_REPORTS_BYTES, EDGES_MAX, HEALTH_EVERY};
+use crate::limits::{EDGE_LOST_AFTER, EDGE_REPORTS_BYTES, EDGES_MAX, HEALTH_EVERY, PROBE_LISTENERS_MAX};
 use crate::mesh::node::EdgeReport;
 use crate::mesh::probe::{Found, Prober};
 use crate::mesh::uplink::{EdgeHello, Health};
@@ -98,8 +98,11 @@ impl Fleet {
         }
     }
 
-    /// A prober that this node asked has answered.
-    pub fn handle_found(&mut self, now: Now, prober: Prober, edge: &EdgeId, found: Vec<Found>) {
+    /// A prober that this node asked has answered. What it says of others' listeners is nothing that was asked.
+    pub fn handle_found(&mut self, now: Now, prober: Prober, edge: &EdgeId, mut found: Vec<Found>) {
+        let Some(seen) = self.edges.get(edge) else { return };
+        found.retain(|found| seen.hello.listeners.contains(&found.listener));
+        found.truncate(PROBE_LISTENERS_MAX);
         self.outside.entry(edge.clone()).or_default().handle_found(now.mono, prober, found);
     }
 
