@@ -8,9 +8,10 @@ use std::time::Duration;
 use actix::dev::SendError;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use bytestring::ByteString;
-use chappe_proto::id::{EdgeId, PeerId, RoomKey, SessionId};
+use chappe_proto::id::{PeerId, RoomKey, SessionId};
 use chappe_proto::limits;
 use chappe_proto::select::Place;
+use chappe_proto::select::standing::News;
 use chappe_proto::signal::code::CloseCode;
 use chappe_proto::signal::frame::{GoneReason, ServerFrame};
 use chappe_proto::signal::resume::Presented;
@@ -68,14 +69,7 @@ pub struct FromProxy(pub ToSession);
 /// The edges changed.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub enum EdgesChanged {
-    /// One is there that was not.
-    Up,
-    /// One is lost.
-    Lost(EdgeId),
-    /// One is being emptied: its sessions are told, spread over a time.
-    Draining(EdgeId, Duration),
-}
+pub struct EdgesChanged(pub News);
 
 /// The node stops.
 #[derive(Debug, Message)]
@@ -362,10 +356,10 @@ impl Handler<EdgesChanged> for SessionActor {
     fn handle(&mut self, changed: EdgesChanged, ctx: &mut Self::Context) {
         self.run(ctx, |machine, node, out| {
             let (now, world) = (clock::now(), node.world());
-            match &changed {
-                EdgesChanged::Up => machine.handle_edges(now, &world, None, out),
-                EdgesChanged::Lost(edge) => machine.handle_edges(now, &world, Some(edge), out),
-                EdgesChanged::Draining(edge, within) => machine.handle_draining(now, edge, *within),
+            match &changed.0 {
+                News::Up(_) => machine.handle_edges(now, &world, None, out),
+                News::Lost(edge) => machine.handle_edges(now, &world, Some(edge), out),
+                News::Draining(edge, within) => machine.handle_draining(now, edge, *within),
             }
         });
     }

@@ -10,8 +10,8 @@
 //! the edges by region and where a client is, `distance` how far it
 //! is from each, [`rank`] the choice, `candidates` what it is asked to measure, [`ramp`] newcomers, [`quarantine`] edges on which
 //! ICE fails, [`fleet`] what a node hears of the edges, [`condition`] how each is and [`reason`] why, [`rounds`] when it
-//! is probed from outside and [`outside`] what probers found, [`ice`] what a client is handed, `alternates` where plain
-//! TURN clients go.
+//! is probed from outside and [`outside`] what probers found, [`ice`] what a client is handed, [`standing`] what
+//! sessions are told of edges, `alternates` where plain TURN clients go.
 
 mod alternates;
 mod candidates;
@@ -30,6 +30,7 @@ pub mod ramp;
 pub mod rank;
 pub mod reason;
 pub mod rounds;
+pub mod standing;
 
 pub use alternates::alternates;
 pub use catalog::{Catalog, Place};
