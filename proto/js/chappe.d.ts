@@ -61,7 +61,9 @@ export interface Path {
   kind: 'direct' | 'relay';
   /** What this side speaks first: `udp`, `tcp` or `tls`. */
   protocol: string;
-  /** The TURN URL, where the relay is one's own. */
+  /** Whether the relay is this side's own; else it is the other side's. */
+  own: boolean;
+  /** The TURN URL, where the relay is one's own and the browser tells. */
   url?: string;
   /** The relay's edge, where known. */
   edge?: string;

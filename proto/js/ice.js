@@ -186,6 +186,8 @@ export function pathOf({ local, remote, rttMs }, iceServers) {
     kind: relayed ? 'relay' : 'direct',
     // What we speak to the relay counts: between relays it is UDP in any case.
     protocol: (local.candidateType === 'relay' && local.relayProtocol) || local.protocol,
+    // Firefox tells no URL.
+    own: local.candidateType === 'relay',
     url: local.candidateType === 'relay' ? local.url : undefined,
     edge: edge?.edge,
     region: edge?.region,

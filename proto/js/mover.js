@@ -24,6 +24,7 @@ export class Mover {
   #tries = new WeakMap(); // peer -> {edge: restarts}
   #under = null; // {peer, edge, until}: the one that is being moved
   #timer;
+  #due;
 
   constructor(host) {
     this.#host = host;
@@ -51,9 +52,12 @@ export class Mover {
     this.#nearer = this.#under = null;
   }
 
-  /** Not sooner than the look that is due already. */
+  /** No later than the look that is due already. */
   #later(ms) {
-    if (this.#timer !== undefined) return;
+    const due = this.#host.clock.now() + ms;
+    if (this.#timer !== undefined && this.#due <= due) return;
+    this.#host.clock.clearTimeout(this.#timer);
+    this.#due = due;
     this.#timer = this.#host.clock.setTimeout(() => {
       this.#timer = undefined;
       this.#look();
@@ -89,7 +93,7 @@ export class Mover {
   /** Whether a connection goes over a relay of ours that it should leave. */
   #wants(peer, now) {
     const { path } = peer;
-    if (path?.kind !== 'relay' || !path.url || !path.edge) return false; // the other side's relay is theirs to leave
+    if (!path?.own || !path.edge) return false; // the other side's relay is theirs to leave
     if (this.#draining.has(path.edge)) {
       const another = this.#host.offered().some(({ edge }) => !this.#draining.has(edge));
       return another && this.#tried(peer, path.edge) < TRIES;

@@ -47,8 +47,17 @@ export class Pair extends Emitter {
   restart(configuration) {
     if (!this.pc) return;
     // Only together: new credentials alone would change the ufrag of some later, innocent offer.
-    this.pc.setConfiguration(configuration);
+    this.#configure(configuration);
     this.pc.restartIce();
+  }
+
+  /** A browser that refuses these servers goes on with those it has: no reason to lose the connection. */
+  #configure(configuration) {
+    try {
+      this.pc.setConfiguration(configuration);
+    } catch (error) {
+      this.emit('error', error);
+    }
   }
 
   /** Throws the connection away and offers another: its DTLS or its descriptions are beyond help. */
@@ -195,7 +204,7 @@ export class Pair extends Emitter {
     if (pc !== this.pc) return;
     if (offer && before && ufragOf(description) !== before) {
       // Our answer gathers anew: with the servers and credentials of now, of which one may be the reason for this.
-      if (this.#options.configuration) pc.setConfiguration(this.#options.configuration());
+      if (this.#options.configuration) this.#configure(this.#options.configuration());
       this.emit('restarted');
     }
     this.#boundTo = theirs ?? null;

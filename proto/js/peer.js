@@ -20,7 +20,7 @@ export class Peer extends Emitter {
   away = false;
   /** Its media, by stream id. */
   streams = new Map();
-  /** `{kind: 'direct' | 'relay', protocol, url, edge, region, rttMs}` once connected. */
+  /** `{kind: 'direct' | 'relay', protocol, own, url, edge, region, rttMs}` (`own`: the relay is this side's) once connected. */
   path = undefined;
   /** `{level: 'good' | 'fair' | 'poor' | 'lost', loss, fps, rttMs}`, once measured. */
   quality = undefined;
@@ -205,7 +205,7 @@ export class Peer extends Emitter {
       hold: this.#held,
     });
     // Of a relay of ours: the other side tells of its own.
-    if (verdict && state !== 'new' && this.path?.url) this.emit('ice-failed', this.path.edge, 'stalled');
+    if (verdict && state !== 'new' && this.path?.own && this.path.edge) this.emit('ice-failed', this.path.edge, 'stalled');
     for (const edge of this.#relays.failed(this.#host.offered(), { ...stats, state })) this.emit('ice-failed', edge, 'no_relay');
     if (verdict === 'restart') this.#restart();
     if (verdict === 'replace') this.#pair.replace();

@@ -16,6 +16,7 @@ use chappe_proto::mesh::node::{Body, Lane};
 use chappe_proto::mesh::probe::Prober;
 use chappe_proto::mesh::uplink::Alternate;
 use chappe_proto::select::condition::Condition;
+use chappe_proto::select::displaced::Displaced;
 use chappe_proto::select::fleet::{Fleet, Seen};
 use chappe_proto::select::quarantine::IceFailures;
 use chappe_proto::select::ramp::Newcomers;
@@ -33,6 +34,8 @@ use super::orders::Orders;
 use crate::clock;
 use crate::node::Node;
 
+/// What is heard of edges is published within this: many say something at once, and all of it is one change.
+const PUBLISH_WITHIN: Duration = Duration::from_millis(20);
 /// The silent are looked for this often.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -44,6 +47,7 @@ pub struct EdgesActor {
     told: Told,
     newcomers: Newcomers,
     failures: IceFailures,
+    displaced: Displaced,
     orders: Orders,
     /// Where the new clients of each edge go while it takes none, as its present link is told.
     alternates: BTreeMap<EdgeId, watch::Sender<Vec<Alternate>>>,
@@ -53,6 +57,8 @@ pub struct EdgesActor {
     spread_at: Mono,
     /// Probes from outside.
     rounds: Rounds,
+    /// It is published shortly.
+    stale: bool,
 }
 
 /// The node is complete.
@@ -75,6 +81,15 @@ impl EdgesActor {
         if self.spread_at <= now.mono {
             self.spread_at = now.mono + limits::HEALTH_EVERY;
             self.spread();
+        }
+    }
+
+    fn publish_soon(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.stale, true) {
+            ctx.run_later(PUBLISH_WITHIN, |actor, _| {
+                actor.stale = false;
+                actor.publish();
+            });
         }
     }
 
@@ -111,14 +126,14 @@ impl Handler<Serve> for EdgesActor {
 impl Handler<LinkSays> for EdgesActor {
     type Result = ();
 
-    fn handle(&mut self, says: LinkSays, _: &mut Self::Context) {
+    fn handle(&mut self, says: LinkSays, ctx: &mut Self::Context) {
         let (now, number, edge) = (clock::now(), says.link, says.edge);
         match says.event {
             LinkEvent::Up { hello, directives, elsewhere } => {
                 self.alternates.insert(edge.clone(), elsewhere);
                 self.orders.up(edge, number, directives, hello.feed.is_none());
                 self.fleet.handle_hello(now, number, *hello);
-                self.publish();
+                self.publish_soon(ctx);
             }
             LinkEvent::Health { health, rtt } => {
                 self.fleet.handle_health(now, number, &edge, *health);
@@ -131,7 +146,7 @@ impl Handler<LinkSays> for EdgesActor {
             LinkEvent::Down { goodbye } => {
                 self.orders.down(now.mono, &edge, number);
                 self.fleet.handle_end(number, &edge, goodbye);
-                self.publish();
+                self.publish_soon(ctx);
             }
         }
     }
@@ -148,9 +163,9 @@ impl Handler<Direct> for EdgesActor {
 impl Handler<Elsewhere> for EdgesActor {
     type Result = ();
 
-    fn handle(&mut self, elsewhere: Elsewhere, _: &mut Self::Context) {
+    fn handle(&mut self, elsewhere: Elsewhere, ctx: &mut Self::Context) {
         self.fleet.handle_reports(clock::now(), elsewhere.from, elsewhere.reports);
-        self.publish();
+        self.publish_soon(ctx);
     }
 }
 
@@ -164,7 +179,8 @@ impl Handler<IceReport> for EdgesActor {
         }
         let now = clock::mono();
         match failure {
-            Some(IceFailure::Other) => {} // what it means is not known here
+            Some(IceFailure::Other) => {}                   // what it means is not known here
+            _ if !self.conditions.contains_key(&edge) => {} // no edge of this cluster
             failure => self.failures.handle_report(now, &edge, ip, failure.is_none()),
         }
     }
@@ -173,8 +189,8 @@ impl Handler<IceReport> for EdgesActor {
 impl Handler<RegistryChanged> for EdgesActor {
     type Result = ();
 
-    fn handle(&mut self, _: RegistryChanged, _: &mut Self::Context) {
-        self.publish();
+    fn handle(&mut self, _: RegistryChanged, ctx: &mut Self::Context) {
+        self.publish_soon(ctx);
     }
 }
 

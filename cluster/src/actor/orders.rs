@@ -84,8 +84,8 @@ impl Orders {
     pub(crate) fn done(&mut self, edge: &EdgeId, seq: u64) {
         if let Some(reader) = self.edges.get_mut(edge) {
             reader.done = reader.done.max(seq.min(self.last));
+            reader.send(&self.kept);
         }
-        self.send();
     }
 
     /// An uplink has ended.
@@ -110,15 +110,22 @@ impl Orders {
     /// Hands on what the links have not been given yet, as far as they take it.
     fn send(&mut self) {
         for reader in self.edges.values_mut() {
-            let Some((_, way)) = &reader.link else { continue };
-            let first = self.kept.front().map_or(u64::MAX, |kept| kept.seq);
-            let skip = usize::try_from((reader.sent + 1).saturating_sub(first)).unwrap_or(usize::MAX);
-            for kept in self.kept.iter().skip(skip) {
-                if way.try_send((kept.seq, kept.directive.clone())).is_err() {
-                    break; // with the next tick, or over the next link
-                }
-                reader.sent = kept.seq;
+            reader.send(&self.kept);
+        }
+    }
+}
+
+impl Reader {
+    /// Hands on what the link has not been given yet, as far as it takes it.
+    fn send(&mut self, all: &VecDeque<Kept>) {
+        let Some((_, way)) = &self.link else { return };
+        let first = all.front().map_or(u64::MAX, |kept| kept.seq);
+        let skip = usize::try_from((self.sent + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+        for kept in all.iter().skip(skip) {
+            if way.try_send((kept.seq, kept.directive.clone())).is_err() {
+                return; // with the next tick, or over the next link
             }
+            self.sent = kept.seq;
         }
     }
 }

@@ -133,9 +133,9 @@ test('the selected pair is digested, and its path is named', () => {
   ] });
   const stats = digest(relayed);
   assert.deepEqual([stats.bytesReceived, stats.checks, stats.rttMs, stats.framesDecoded], [100, 5, 12.5, 30]);
-  assert.deepEqual(pathOf(stats, servers), { kind: 'relay', protocol: 'tls', url: 'turns:fra.example:443?transport=tcp', edge: 'fra-1', region: 'eu', rttMs: 12.5 });
+  assert.deepEqual(pathOf(stats, servers), { kind: 'relay', protocol: 'tls', own: true, url: 'turns:fra.example:443?transport=tcp', edge: 'fra-1', region: 'eu', rttMs: 12.5 });
   stats.local = { candidateType: 'host', protocol: 'udp', address: '10.0.0.1' };
-  assert.deepEqual(pathOf(stats, servers), { kind: 'relay', protocol: 'udp', url: undefined, edge: 'ams-1', region: 'eu', rttMs: 12.5 });
+  assert.deepEqual(pathOf(stats, servers), { kind: 'relay', protocol: 'udp', own: false, url: undefined, edge: 'ams-1', region: 'eu', rttMs: 12.5 });
   stats.remote = { candidateType: 'srflx', protocol: 'udp' };
   assert.equal(pathOf(stats, servers).kind, 'direct');
   // An edge that is no longer handed out is still known by its address: it is the one that was lost.

@@ -291,6 +291,25 @@ test('a nearer edge draws connections lazily and once; one that is taken back dr
   assert.equal(eve.said('restart').length, 0);
 });
 
+test('a drain does not wait for a nearer edge that draws lazily', async () => {
+  const { clock, ada, session } = await calls(1, EDGE);
+  const frame = { type: 'ice_servers', ice_servers: FRESH, ice_ttl_ms: 1, edges: FRESH_EDGES };
+  session(ada).pipe.down({ ...frame, reason: 'closer' });
+  await clock.advance(100);
+  session(ada).pipe.down({ ...frame, reason: 'draining', draining: ['e1'] });
+  await clock.until(() => ada.said('restart').length === 1, 3000);
+});
+
+test('a browser that refuses the servers of now keeps the connection and those it has', async () => {
+  const { clock, ada, rooms, session, pc } = await calls(1, EDGE);
+  const connection = pc(ada, rooms[0]);
+  connection.setConfiguration = () => { throw new Error('InvalidModificationError'); };
+  session(ada).pipe.down({ type: 'ice_servers', ice_servers: FRESH, ice_ttl_ms: 1, edges: FRESH_EDGES, reason: 'draining', draining: ['e1'] });
+  await clock.until(() => ada.said('restart').length === 1, 3000);
+  assert.equal(pc(ada, rooms[0]), connection);
+  assert.equal(connection.connectionState, 'connected');
+});
+
 test('who answers an ICE restart gathers with the servers of now', async () => {
   const { clock, ada, rooms: [ben], session, pc } = await calls(1, EDGE);
   session(ben).pipe.down({ type: 'ice_servers', ice_servers: FRESH, ice_ttl_ms: 1, edges: FRESH_EDGES, reason: 'expiring' });

@@ -64,6 +64,16 @@ pub struct Used {
     pub applicant: Vec<u8>,
 }
 
+impl Used {
+    /// Whether it was this one who joined; nodes have no names of their own.
+    fn is(&self, joiner: Joiner<'_>) -> bool {
+        match joiner {
+            Joiner::Node => self.edge.is_none(),
+            Joiner::Edge(edge) => self.edge.as_ref() == Some(edge),
+        }
+    }
+}
+
 impl Invitation {
     /// What the registry keeps of a secret.
     #[must_use]
@@ -99,8 +109,8 @@ impl Invitation {
             _ => {}
         }
         match &self.used {
-            // It has joined: its answer was lost.
-            Some(used) if used.applicant == applicant => return Ok(()),
+            // It has joined: its answer was lost. It stays who it is.
+            Some(used) if used.applicant == applicant && used.is(joiner) => return Ok(()),
             Some(Used { edge: Some(edge), .. }) => return Err(Refusal::UsedByEdge { edge: edge.clone() }),
             Some(used) => return Err(Refusal::Used { node: used.node.unwrap_or(NodeId(0)) }),
             None => {}

@@ -1,7 +1,8 @@
 //! Where plain TURN clients go that reach an edge which is to take nobody (RFC 8489 section 10).
 
-use super::EdgeStatus;
-use crate::id::EdgeId;
+use super::condition::State;
+use super::draw::draw_of;
+use super::{Catalog, EdgeStatus, Place};
 use crate::limits::ALTERNATES_MAX;
 use crate::mesh::uplink::Alternate;
 use crate::turn::Transport;
@@ -10,22 +11,36 @@ use crate::turn::Transport;
 const ROOM_AT: f64 = 0.9;
 
 /// The listeners to which new clients of `edge` are sent while it drains or is full: at most [`ALTERNATES_MAX`] of
-/// each family, of edges that are handed out and have room; of its own region where there is one, since clients
-/// that came by a name or an address are near it.
+/// each family, of edges that are handed out and have room; the nearest first, its own region's before all, since
+/// clients that came by a name or an address are near it.
 ///
 /// A client goes on over the transport that it came by, and the answer names an address only: it must serve both UDP and
 /// TCP. Browsers refuse loopback addresses.
 #[must_use]
-pub fn alternates(edges: &[EdgeStatus], edge: &EdgeId) -> Vec<Alternate> {
-    let own = edges.iter().find(|status| status.edge == *edge).map(|status| &status.region);
+pub fn alternates(catalog: &Catalog, edge: &EdgeStatus) -> Vec<Alternate> {
+    if edge.load < ROOM_AT && !matches!(edge.condition.state, State::Draining | State::Overloaded) {
+        return Vec::new();
+    }
     let fit = |status: &&EdgeStatus| {
-        status.edge != *edge && status.available && status.condition.takes_new() && status.load < ROOM_AT
+        let is_other = status.edge != edge.edge;
+        is_other
+            && status.available
+            && !status.failing
+            && status.condition.takes_new()
+            && status.load < ROOM_AT
     };
-    let near = |status: &&EdgeStatus| own == Some(&status.region);
-    let any_near = edges.iter().filter(fit).any(|status| near(&status));
-    let others = edges.iter().filter(fit).filter(|status| near(status) || !any_near);
+    let here = Place { region: Some(edge.region.clone()), coordinates: None };
+    // Those of one region in another order for each edge, so that not all are sent to the same.
+    let order = |status: &EdgeStatus| draw_of(&format!("{} {}", edge.edge, status.edge));
+    let mut others: Vec<(f64, u64, &EdgeStatus)> = catalog
+        .edges()
+        .iter()
+        .filter(fit)
+        .map(|status| (catalog.km(&here, &status.region).unwrap_or(f64::INFINITY), order(status), status))
+        .collect();
+    others.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let mut all: Vec<Alternate> = Vec::new();
-    for address in others.flat_map(addresses) {
+    for address in others.into_iter().flat_map(|(.., status)| addresses(status)) {
         let family = all.iter().filter(|held| held.address.is_ipv4() == address.is_ipv4());
         if family.count() < ALTERNATES_MAX {
             all.push(Alternate { address });
@@ -46,7 +61,7 @@ fn addresses(status: &EdgeStatus) -> impl Iterator<Item = std::net::SocketAddr> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::Region;
+    use crate::id::{EdgeId, Region};
     use crate::mesh::uplink::Listener;
 
     fn edge(name: &str, region: &str, address: &str) -> EdgeStatus {
@@ -56,24 +71,44 @@ mod tests {
     }
 
     fn of(edges: &[EdgeStatus], name: &str) -> Vec<String> {
-        let all = alternates(edges, &EdgeId::new(name).unwrap());
+        let mut edges = edges.to_vec();
+        let edge = edges.iter_mut().find(|status| status.edge.as_str() == name).unwrap();
+        edge.condition.state = State::Draining;
+        let edge = edge.clone();
+        let policy = r#"{"regions": {"eu": [50.0, 8.0], "uk": [51.5, 0.0], "us": [39.0, -77.5]}}"#;
+        let all = alternates(&Catalog::new(edges, serde_json::from_str(policy).unwrap(), None), &edge);
         all.iter().map(|alternate| alternate.address.to_string()).collect()
     }
 
     #[test]
-    fn its_region_else_anywhere_and_never_itself_or_one_without_room() {
+    fn the_nearest_and_never_itself_or_one_without_room() {
         let mut edges = vec![
             edge("a", "eu", "192.0.2.1:3478"),
             edge("b", "eu", "192.0.2.2:3478"),
             edge("c", "us", "192.0.2.3:3478"),
             edge("d", "us", "[2001:db8::4]:3478"),
+            edge("e", "uk", "192.0.2.5:3478"),
         ];
-        assert_eq!(of(&edges, "a"), ["192.0.2.2:3478"]);
+        assert_eq!(of(&edges, "a")[..2], ["192.0.2.2:3478", "192.0.2.5:3478"]);
         edges[1].load = 0.95;
-        assert_eq!(of(&edges, "a"), ["192.0.2.3:3478", "[2001:db8::4]:3478"]);
+        assert_eq!(of(&edges, "a")[0], "192.0.2.5:3478");
+        edges[4].failing = true;
+        assert!(of(&edges, "a").contains(&"[2001:db8::4]:3478".to_owned()), "the only one of its family");
+        assert_eq!(of(&edges, "a").len(), 2);
         edges[0].available = false;
-        assert_eq!(of(&edges, "b"), ["192.0.2.3:3478", "[2001:db8::4]:3478"]);
         assert_eq!(of(&edges, "c"), ["[2001:db8::4]:3478"]);
+    }
+
+    #[test]
+    fn an_edge_that_takes_clients_sends_nobody_away() {
+        let mut edges = vec![edge("a", "eu", "192.0.2.1:3478"), edge("b", "eu", "192.0.2.2:3478")];
+        let told = |edges: &[EdgeStatus]| {
+            alternates(&Catalog::new(edges.to_vec(), serde_json::from_str("{}").unwrap(), None), &edges[0])
+                .len()
+        };
+        assert_eq!(told(&edges), 0);
+        edges[0].load = 0.9;
+        assert_eq!(told(&edges), 1);
     }
 
     #[test]
@@ -86,9 +121,10 @@ mod tests {
     }
 
     #[test]
-    fn no_more_of_a_family_than_one_edge_keeps() {
+    fn no_more_of_a_family_than_one_edge_keeps_and_each_has_others() {
         let edges: Vec<_> =
             (1..=9).map(|n| edge(&format!("e{n}"), "eu", &format!("192.0.2.{n}:3478"))).collect();
         assert_eq!(of(&edges, "e1").len(), ALTERNATES_MAX);
+        assert_ne!(of(&edges, "e1")[0], of(&edges, "e2")[0]);
     }
 }

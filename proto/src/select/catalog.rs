@@ -44,7 +44,7 @@ pub struct Catalog {
     pub(super) policy: Arc<Policy>,
     /// The region of the node that chooses.
     pub(super) own: Option<Region>,
-    /// Allocations on edges that are given to nobody any more: whoever has them goes elsewhere.
+    /// Allocations on edges that were lost a moment ago: whoever had them goes elsewhere.
     pub(super) displaced: f64,
 }
 
@@ -77,9 +77,14 @@ impl Catalog {
         });
         let (by_name, hashes) =
             (places.collect(), edges.iter().map(|status| draw_of(status.edge.as_str())).collect());
-        let gone = edges.iter().filter(|status| !status.available);
-        let displaced = gone.map(|status| status.load * f64::from(status.capacity)).sum();
-        Self { edges, hashes, by_name, sites, policy, own, displaced }
+        Self { edges, hashes, by_name, sites, policy, own, displaced: 0.0 }
+    }
+
+    /// The same while so many allocations have lost their edge ([`super::displaced`]).
+    #[must_use]
+    pub const fn displacing(mut self, allocations: f64) -> Self {
+        self.displaced = allocations;
+        self
     }
 
     /// All edges.

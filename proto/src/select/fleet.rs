@@ -18,9 +18,6 @@ use crate::mesh::uplink::{EdgeHello, Health};
 use crate::time::{Mono, Now};
 use crate::wire;
 
-/// Those who were on an edge that is lost have gone elsewhere, and show in others' reports, this long after.
-const DISPLACED: Duration = Duration::from_secs(15);
-
 /// One edge as it was last heard.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -300,11 +297,7 @@ impl Fleet {
         // Probers may all be on the wrong side of something: what they say takes no edge away, where there is no other.
         let shut = turn_urls(&open).is_empty();
         let listeners = if shut { works } else { open };
-        let held = health.as_ref().map_or(0, |health| health.allocations);
-        let allocations = match *alive || now.mono.since(seen.heard) < EDGE_LOST_AFTER + DISPLACED {
-            true => held,
-            false => 0,
-        };
+        let allocations = health.as_ref().map_or(0, |health| health.allocations);
         EdgeStatus {
             coordinates: hello.coordinates.and_then(|at| Coordinates::try_from(at).ok()),
             available: *alive && !turn_urls(&listeners).is_empty() && decided == Decided::Admitted,

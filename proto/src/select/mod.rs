@@ -8,7 +8,8 @@
 //!
 //! [`policy`] is what operators decide, [`geo`] distances, [`measured`] what a client has measured, [`catalog`]
 //! the edges by region and where a client is, `distance` how far it
-//! is from each, [`rank`] the choice, `candidates` what it is asked to measure, [`ramp`] newcomers, [`quarantine`] edges on which
+//! is from each, [`rank`] the choice, `candidates` what it is asked to measure, [`ramp`] newcomers, [`displaced`] those
+//! whose edge was lost, [`quarantine`] edges on which
 //! ICE fails, [`fleet`] what a node hears of the edges, [`condition`] how each is and [`reason`] why, [`rounds`] when it
 //! is probed from outside and [`outside`] what probers found, [`ice`] what a client is handed, [`standing`] what
 //! sessions are told of edges, `alternates` where plain TURN clients go.
@@ -17,6 +18,7 @@ mod alternates;
 mod candidates;
 pub mod catalog;
 pub mod condition;
+pub mod displaced;
 mod distance;
 mod draw;
 pub mod fleet;
@@ -74,7 +76,7 @@ pub struct EdgeStatus {
     pub listeners: Vec<Listener>,
     /// Whether it may be handed out at all: alive, admitted, not draining.
     pub available: bool,
-    /// Allocations over capacity, 0 to 1; of one that was lost lately as it was last heard.
+    /// Allocations over capacity, 0 to 1; of one that is lost as it was last heard.
     pub load: f64,
     /// Allocations that it takes at most.
     pub capacity: u32,

@@ -3,9 +3,10 @@
 //!
 //! Jitsi's bridges are taken for failing for ten minutes once more than a tenth of at least thirty participants had
 //! to restart ICE within two minutes. Here not clients are counted but the networks that they come from, IPv4 by
-//! /24 and IPv6 by /48, each by its last word alone: whoever has one network, however many addresses of it, is one
-//! voice of thirty. A network on which nothing works, whichever edge it tries, is no voice at all. No more than a
-//! third of the edges is ever put away at once, and one that is stays the last resort: so whoever lies from many
+//! /24 and IPv6 by /48: whoever has one network, however many addresses of it, is one voice of thirty. A failure
+//! counts for its time, whatever works for others there: a measurement reaches the listener, and says nothing of relay
+//! ports. A network on which nothing works, whichever edge it tries, is no voice at all. No more than a third of the
+//! edges, rounded up, is ever put away at once, and one that is stays the last resort: so whoever lies from many
 //! networks moves sessions at most, and takes the relays from nobody.
 
 use std::collections::BTreeMap;
@@ -51,6 +52,10 @@ impl IceFailures {
         }
         let (network, held) = (network(ip), self.voices.values().map(BTreeMap::len).sum::<usize>());
         let of = self.voices.entry(edge.clone()).or_default();
+        let failed = of.get(&network).is_some_and(|voice| !voice.worked && now.since(voice.at) < WINDOW);
+        if worked && failed {
+            return;
+        }
         if held < ICE_VOICES_MAX || of.contains_key(&network) {
             of.insert(network, Voice { at: now, worked });
         }
@@ -152,7 +157,10 @@ mod tests {
         let v6 = (0..1000u32).map(|n| (format!("2001:db8:1:{n:x}::1").parse().unwrap(), false));
         assert!(!failing(fine.clone().chain(v6)));
         let again = (0..1000).map(|_| (ip(7, 9), false));
-        assert!(!failing(fine.chain(again)));
+        assert!(!failing(fine.clone().chain(again)));
+        // A neighbour's measurement does not unsay a failure.
+        let failed = (0..40).map(|n| (ip(n, 1), n >= 10));
+        assert!(failing(failed.chain(fine)));
     }
 
     #[test]
@@ -165,9 +173,11 @@ mod tests {
         }
         failures.mark(now, &mut edges);
         assert!(edges.iter().all(|edge| !edge.failing));
-        // Of those ten seven reach `f` after all: the trouble is with `e`.
-        for n in 0..7 {
-            failures.handle_report(now, &id("f"), ip(n, 1), true);
+        // Seven of those ten reach `f`: the trouble is with `e`.
+        let mut failures = IceFailures::default();
+        for n in 0..40 {
+            failures.handle_report(now, &id("e"), ip(n, 1), n >= 10);
+            failures.handle_report(now, &id("f"), ip(n, 1), n < 7 || n >= 10);
         }
         failures.mark(now, &mut edges);
         assert_eq!(edges.iter().map(|edge| edge.failing).collect::<Vec<_>>(), [true, false, false]);

@@ -27,11 +27,13 @@ pub struct Newcomers {
 }
 
 impl Newcomers {
-    /// Says of each edge how much of its part it is given: [`EdgeStatus::ramp`].
+    /// Says of each edge how much of its part it is given: [`EdgeStatus::ramp`]. One that comes out of quarantine is
+    /// a newcomer too.
     pub fn mark(&mut self, now: Mono, edges: &mut [EdgeStatus]) {
         let began = *self.began.get_or_insert(now);
-        self.since.retain(|edge, _| edges.iter().any(|status| status.edge == *edge && status.available));
-        for status in edges.iter_mut().filter(|status| status.available) {
+        let is_there = |status: &EdgeStatus| status.available && !status.failing;
+        self.since.retain(|edge, _| edges.iter().any(|status| status.edge == *edge && is_there(status)));
+        for status in edges.iter_mut().filter(|status| is_there(status)) {
             let fresh = if now.since(began) < BEGUN { now - RAMP } else { now };
             let since = *self.since.entry(status.edge.clone()).or_insert(fresh);
             status.ramp = ramp(now.since(since));
@@ -69,5 +71,9 @@ mod tests {
         ramp_of(230, &mut edges, 0);
         edges[0].available = true;
         assert!((ramp_of(240, &mut edges, 0) - RAMP_FROM).abs() < 1e-9);
+        edges[1].failing = true;
+        ramp_of(250, &mut edges, 1);
+        edges[1].failing = false;
+        assert!((ramp_of(260, &mut edges, 1) - RAMP_FROM).abs() < 1e-9);
     }
 }

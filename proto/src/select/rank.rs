@@ -13,7 +13,8 @@ use std::collections::BTreeSet;
 
 use super::catalog::{Catalog, Place, Site};
 use super::distance::Near;
-use super::draw::{unit, weighted};
+use super::draw::{draw_of, unit, weighted};
+use super::standing::Standing;
 use super::{EDGES_PER_CLIENT, EdgeStatus, Measured, clearly_nearer};
 use crate::id::{AppId, EdgeId};
 use crate::time::Mono;
@@ -27,7 +28,7 @@ pub const SECOND_MS: f64 = 25.0;
 pub const SHED_FROM: f64 = 0.8;
 
 /// Of what a region has free those whose edge was lost are given this part in all. They choose at once, before any
-/// load report tells of the others, and edges fill unevenly. Without it the simulation had an edge with 1.6 times
+/// load report tells of the others, and a region's edges fill unevenly. Without it the simulation had an edge with 1.6 times
 /// what it holds when the largest region died.
 pub const REFUGE: f64 = 0.7;
 
@@ -89,6 +90,25 @@ pub struct Choice<'a> {
     pub unsure: bool,
 }
 
+/// What an edge must be at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bar {
+    /// Given to newcomers.
+    Sound,
+    /// It serves, though it is full, busy, or meant for nobody new.
+    Usable,
+    /// It is there.
+    Alive,
+}
+
+/// What becomes of the edge that a client has.
+enum Kept<'a> {
+    /// It stays there.
+    Stays(Near<'a>, usize),
+    /// One of these regions is better.
+    Leaves(Vec<Near<'a>>),
+}
+
 impl Catalog {
     /// The edges for a client.
     #[must_use]
@@ -114,30 +134,30 @@ impl Catalog {
         Choice { best: best.iter().filter_map(status).collect(), measure, unsure }
     }
 
-    /// The edge to use: the present one, the nearest that takes the client, or whatever there is.
+    /// The edge to use: the present one, the nearest that takes the client, or whatever there is, the soundest first.
     fn first<'a>(&'a self, now: Mono, client: &Client<'_>, nears: &[Near<'a>]) -> Option<(Near<'a>, usize)> {
-        let kept = client.offered.first().and_then(|edge| self.keep(now, client, nears, edge));
+        let pick = |near: &Near<'a>, bar| self.pick(now, client, *near, &[], bar);
+        let kept = || match self.keep(now, client, nears)? {
+            Kept::Stays(near, nth) => Some((near, nth)),
+            // Not to one that is only guessed to be nearer still.
+            Kept::Leaves(better) => better.iter().find_map(|near| pick(near, Bar::Sound)),
+        };
         let taken = || {
-            let takes = |near: &&Near<'a>| self.takes(client, near.site);
-            nears.iter().filter(takes).find_map(|near| self.pick(now, client, *near, &[], true))
+            let takes = |near: &&Near<'a>| self.takes(client, nears, near.site);
+            nears.iter().filter(takes).find_map(|near| pick(near, Bar::Sound))
         };
-        let any = || {
-            let all = |near: &Near<'a>| self.pick(now, client, *near, &[], false);
-            let left =
-                |found: &(Near<'a>, usize)| self.edges.get(found.1).is_some_and(|edge| edge.load < 1.0);
-            nears.iter().filter_map(all).find(left).or_else(|| nears.iter().find_map(all))
-        };
-        kept.or_else(taken).or_else(any)
+        let any = |bar| nears.iter().find_map(|near| pick(near, bar));
+        kept()
+            .or_else(|| self.refuge(now, client, nears))
+            .or_else(taken)
+            .or_else(|| any(Bar::Sound))
+            .or_else(|| any(Bar::Usable))
+            .or_else(|| any(Bar::Alive))
     }
 
-    /// The edge that the client has, where it may stay there.
-    fn keep<'a>(
-        &'a self,
-        now: Mono,
-        client: &Client<'_>,
-        nears: &[Near<'a>],
-        edge: &EdgeId,
-    ) -> Option<(Near<'a>, usize)> {
+    /// What becomes of the edge that the client has; nothing where it may not stay, wherever it goes.
+    fn keep<'a>(&'a self, now: Mono, client: &Client<'_>, nears: &[Near<'a>]) -> Option<Kept<'a>> {
+        let edge = client.offered.first()?;
         let (site, nth) = self.place_of(edge)?;
         let held = self.sites.get(site)?;
         let near = nears.iter().find(|near| near.site.region == held.region)?;
@@ -145,19 +165,19 @@ impl Catalog {
         if client.shunned.contains(&status.edge) {
             return None;
         }
-        let own = client.measured.of(now, edge).unwrap_or(near.ms);
+        let ms = client.measured.of(now, edge).unwrap_or(near.ms);
         let left_for = |other: &&Near<'a>| {
-            let measured = near.by == By::Measured && other.by == By::Measured;
-            // Regions by their best, so that one edge's noise does not count; edges of one region by their own.
-            let ms = if other.site.region == near.site.region { own } else { near.ms };
             other.preferred && !near.preferred
-                || measured && other.preferred == near.preferred && clearly_nearer(other.ms, ms)
+                || other.by == By::Measured
+                    && other.preferred == near.preferred
+                    && clearly_nearer(other.ms, ms)
         };
-        let better = nears.iter().filter(left_for);
         let takes = |other: &&Near<'a>| {
-            self.takes(client, other.site) && self.pick(now, client, **other, &[], true).is_some()
+            self.takes(client, nears, other.site)
+                && self.pick(now, client, **other, &[], Bar::Sound).is_some()
         };
-        if better.clone().any(|other| takes(&other)) { None } else { Some((*near, nth)) }
+        let better: Vec<Near<'a>> = nears.iter().filter(left_for).filter(takes).copied().collect();
+        Some(if better.is_empty() { Kept::Stays(*near, nth) } else { Kept::Leaves(better) })
     }
 
     /// An edge that one failure hardly takes together with the first.
@@ -171,32 +191,38 @@ impl Catalog {
         let apart = |near: &&Near<'a>| near.site.region != first.0.site.region;
         let cheap =
             |near: &&Near<'a>| near.ms <= first.0.ms + SECOND_MS && near.preferred == first.0.preferred;
-        let usable = |near: &&Near<'a>| apart(near) && cheap(near) && self.takes(client, near.site);
+        let usable = |near: &&Near<'a>| apart(near) && cheap(near) && self.takes(client, nears, near.site);
         // The one that it has stays, while that is still as good.
         let held =
             client.offered.get(1).and_then(|edge| self.place_of(edge)).filter(|(_, nth)| *nth != first.1);
-        if let Some((site, nth)) = held
-            && let Some(site) = self.sites.get(site)
-            && let Some(near) = nears.iter().find(|near| near.site.region == site.region).filter(cheap)
-            && self.edges.get(nth).is_some_and(|edge| self.is_sound(client, edge))
-        {
-            return Some((*near, nth));
-        }
-        let elsewhere = nears.iter().filter(usable).find_map(|near| self.pick(now, client, *near, &[], true));
-        let same = || self.pick(now, client, first.0, &[first.1], true);
-        let any = || nears.iter().filter(apart).find_map(|near| self.pick(now, client, *near, &[], false));
-        elsewhere.or_else(same).or_else(any).or_else(|| self.pick(now, client, first.0, &[first.1], false))
+        let held = held.and_then(|(site, nth)| {
+            let region = &self.sites.get(site)?.region;
+            let near = nears.iter().find(|near| near.site.region == *region).filter(cheap)?;
+            self.edges.get(nth).filter(|edge| self.is_sound(client, edge)).map(|_| (*near, nth))
+        });
+        let (far, near): (Option<_>, Option<_>) = match held {
+            Some(held) if apart(&&held.0) => (Some(held), None),
+            held => (None, held),
+        };
+        let pick = |near: &Near<'a>, without: &[usize], bar| self.pick(now, client, *near, without, bar);
+        far.or_else(|| nears.iter().filter(usable).find_map(|near| pick(near, &[], Bar::Sound)))
+            .or(near)
+            .or_else(|| pick(&first.0, &[first.1], Bar::Sound))
+            .or_else(|| nears.iter().filter(apart).find_map(|near| pick(near, &[], Bar::Sound)))
+            .or_else(|| nears.iter().filter(apart).find_map(|near| pick(near, &[], Bar::Usable)))
+            .or_else(|| pick(&first.0, &[first.1], Bar::Alive))
     }
 
-    /// Whether a region takes this client, or sends it on since it fills up, or has only newcomers.
-    fn takes(&self, client: &Client<'_>, site: &Site) -> bool {
-        let usable = || {
-            site.edges
-                .iter()
-                .filter_map(|nth| self.edges.get(*nth))
-                .filter(|edge| self.is_sound(client, edge))
+    /// Whether a region takes this client, or sends it on since it fills up, or since its edges are newer than
+    /// those of `nears`.
+    fn takes(&self, client: &Client<'_>, nears: &[Near<'_>], site: &Site) -> bool {
+        let sound = |site: &Site| {
+            let edges = site.edges.iter().filter_map(|nth| self.edges.get(*nth));
+            edges.filter(|edge| self.is_sound(client, edge)).collect::<Vec<_>>()
         };
-        let (load, capacity) = usable().fold((0.0, 0.0), |(load, all), edge| {
+        let ramp = |edges: &[&EdgeStatus]| edges.iter().map(|edge| edge.ramp).fold(0.0, f64::max);
+        let edges = sound(site);
+        let (load, capacity) = edges.iter().fold((0.0, 0.0), |(load, all), edge| {
             let capacity = f64::from(edge.capacity.max(1));
             (load + edge.load.clamp(0.0, 1.0) * capacity, all + capacity)
         });
@@ -204,18 +230,40 @@ impl Catalog {
             return false;
         }
         let room = (1.0 - load / capacity) / (1.0 - SHED_FROM);
-        let ramp = usable().map(|edge| edge.ramp).fold(0.0, f64::max);
-        // Each asks a region at most once, so that no more come than it is given.
-        let refuge = match self.has_lost_its_edge(client) {
-            true => REFUGE * (capacity - load) / self.displaced.max(1.0),
-            false => 1.0,
+        let age = match ramp(&edges) {
+            grown if grown >= 1.0 => 1.0,
+            // Where all are newcomers, as in a cluster that begins, none is.
+            young => young / nears.iter().map(|near| ramp(&sound(near.site))).fold(young, f64::max),
         };
-        unit(client.draw, site.hash) <= room.min(ramp).min(refuge)
+        unit(client.draw, site.hash) <= room.min(age)
+    }
+
+    /// The edge of one of those who have to go elsewhere at once: regions are filled in the order that is theirs,
+    /// each up to a part of what it has free, as if all of them stood in a row by their draws.
+    fn refuge<'a>(&'a self, now: Mono, client: &Client<'_>, nears: &[Near<'a>]) -> Option<(Near<'a>, usize)> {
+        if self.displaced <= 0.0 || !self.has_lost_its_edge(client) {
+            return None;
+        }
+        let free: Vec<f64> = nears.iter().map(|near| self.free(client, near.site)).collect();
+        let part = (self.displaced / free.iter().sum::<f64>().max(1.0)).clamp(REFUGE, 1.0);
+        let mut place = unit(client.draw, draw_of("refuge")) * self.displaced;
+        nears.iter().zip(free).find_map(|(near, free)| {
+            place -= part * free;
+            if place <= 0.0 { self.pick(now, client, *near, &[], Bar::Sound) } else { None }
+        })
+    }
+
+    /// The allocations that a region has room for.
+    fn free(&self, client: &Client<'_>, site: &Site) -> f64 {
+        let edges = site.edges.iter().filter_map(|nth| self.edges.get(*nth));
+        let sound = edges.filter(|edge| self.is_sound(client, edge));
+        sound.map(|edge| (1.0 - edge.load.clamp(0.0, 1.0)) * f64::from(edge.capacity) * edge.ramp).sum()
     }
 
     /// Whether a client is one of many, it may be, who have to go elsewhere at once.
     fn has_lost_its_edge(&self, client: &Client<'_>) -> bool {
-        client.offered.first().and_then(|edge| self.edge(edge)).is_some_and(|edge| !edge.available)
+        let edge = client.offered.first().and_then(|edge| self.edge(edge));
+        edge.is_some_and(|edge| Standing::of(edge) == Standing::Lost)
     }
 
     /// Whether an edge is given to newcomers.
@@ -228,21 +276,25 @@ impl Catalog {
             && !client.shunned.contains(&edge.edge)
     }
 
-    /// One of a region's edges. Those that the client has measured to be clearly farther than the region's best
-    /// are not among them; unless `strict`, those that are not sound are.
+    /// One of a region's edges that come up to `bar`. Those that the client has measured to be clearly farther than
+    /// the region's best are not among the sound ones.
     fn pick<'a>(
         &'a self,
         now: Mono,
         client: &Client<'_>,
         near: Near<'a>,
         without: &[usize],
-        strict: bool,
+        bar: Bar,
     ) -> Option<(Near<'a>, usize)> {
         let mut two: [Option<(f64, usize)>; 2] = [None, None];
         for nth in near.site.edges.iter().filter(|nth| !without.contains(nth)) {
             let edge = self.edges.get(*nth)?;
             let far = || client.measured.of(now, &edge.edge).is_some_and(|ms| clearly_nearer(near.ms, ms));
-            let usable = if strict { self.is_sound(client, edge) && !far() } else { edge.available };
+            let usable = match bar {
+                Bar::Sound => self.is_sound(client, edge) && !far(),
+                Bar::Usable => edge.available && !edge.failing && !client.shunned.contains(&edge.edge),
+                Bar::Alive => edge.available,
+            };
             if !usable {
                 continue;
             }

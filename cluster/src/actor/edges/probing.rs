@@ -1,6 +1,6 @@
 //! Probes of edges from outside: by other edges, else by this node.
 
-use actix::{Addr, Context, Handler, Message};
+use actix::{Addr, Handler, Message};
 use chappe_proto::id::EdgeId;
 use chappe_proto::limits;
 use chappe_proto::mesh::probe::{Found, Probe, Prober};
@@ -54,7 +54,6 @@ impl EdgesActor {
         if self.fleet.verdict(edge).is_open() {
             self.rounds.hasten(now.mono, edge);
         }
-        self.publish();
     }
 }
 

@@ -32,8 +32,9 @@ impl EdgesActor {
         for status in &mut edges {
             status.weight = state.edge(&status.edge).map_or(status.weight, |edge| edge.weight);
         }
-        self.newcomers.mark(clock::mono(), &mut edges);
-        self.failures.mark(clock::mono(), &mut edges);
+        let now = clock::mono();
+        self.failures.mark(now, &mut edges);
+        self.newcomers.mark(now, &mut edges);
         for status in &edges {
             tell(self.conditions.get(&status.edge), status);
         }
@@ -41,22 +42,24 @@ impl EdgesActor {
             edges.iter().map(|status| (status.edge.clone(), status.condition.clone())).collect();
         let own = state.node(node.id).map(|node| node.region.clone());
         let news = self.told.handle_edges(&edges, node.sessions.len());
-        node.publish(World {
-            sealing: Arc::new(Node::sealing_keys(&state)),
-            secret: state.turn_secrets().newest().map(|(_, secret)| secret.clone()),
-            edges: Catalog::new(edges.clone(), Arc::clone(state.selection()), own),
-            draining: self.told.draining().take(limits::DRAINING_TOLD).cloned().collect(),
-            nodes: node.urls(&state),
-        });
+        let displaced = self.displaced.handle_edges(now, &edges);
+        let catalog = Catalog::new(edges, Arc::clone(state.selection()), own).displacing(displaced);
         self.alternates.retain(|_, told| !told.is_closed());
         for (edge, told) in &self.alternates {
-            let others = alternates(&edges, edge);
+            let others = catalog.edge(edge).map(|edge| alternates(&catalog, edge)).unwrap_or_default();
             told.send_if_modified(|told| {
                 let changed = *told != others;
                 *told = others;
                 changed
             });
         }
+        node.publish(World {
+            sealing: Arc::new(Node::sealing_keys(&state)),
+            secret: state.turn_secrets().newest().map(|(_, secret)| secret.clone()),
+            edges: catalog,
+            draining: self.told.draining().take(limits::DRAINING_TOLD).cloned().collect(),
+            nodes: node.urls(&state),
+        });
         if news.is_empty() {
             return;
         }

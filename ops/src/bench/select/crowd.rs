@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chappe_proto::id::{EdgeId, Region};
+use chappe_proto::select::condition::State;
 use chappe_proto::select::{Catalog, Client, EdgeStatus, Measured, Place, Policy, ramp};
 use chappe_proto::time::Mono;
 
@@ -105,6 +106,8 @@ struct Fleet {
     edges: Vec<EdgeStatus>,
     places: BTreeMap<EdgeId, usize>,
     used: Vec<f64>,
+    /// Allocations on edges that were lost a moment ago.
+    lost: f64,
     catalogs: Vec<Catalog>,
 }
 
@@ -119,7 +122,7 @@ impl Fleet {
             }
         }
         let places = edges.iter().enumerate().map(|(nth, edge)| (edge.edge.clone(), nth)).collect();
-        let mut fleet = Self { used: vec![0.0; edges.len()], edges, places, catalogs: Vec::new() };
+        let mut fleet = Self { used: vec![0.0; edges.len()], edges, places, lost: 0.0, catalogs: Vec::new() };
         fleet.publish();
         Some(fleet)
     }
@@ -131,7 +134,7 @@ impl Fleet {
         }
         let catalog = |node: usize| {
             let own = REGIONS.get(node).and_then(|region| Region::new(region.0).ok());
-            Catalog::new(self.edges.clone(), Arc::new(Policy::default()), own)
+            Catalog::new(self.edges.clone(), Arc::new(Policy::default()), own).displacing(self.lost)
         };
         self.catalogs = NODES.into_iter().map(catalog).collect();
     }
@@ -296,10 +299,12 @@ fn death(net: &Net, dice: &mut Dice, fleet: &mut Fleet, people: &mut [Someone]) 
     let dead = (0..REGIONS.len()).max_by_key(|region| held.get(*region))?;
     let range = dead * EDGES..(dead + 1) * EDGES;
     for edge in fleet.edges.get_mut(range.clone())? {
-        edge.available = false;
+        (edge.available, edge.condition.state) = (false, State::Lost);
     }
+    fleet.lost = fleet.used.get(range.clone())?.iter().sum();
     fleet.publish();
     fleet.used.get_mut(range.clone())?.fill(0.0);
+    fleet.lost = 0.0;
     let (mut extra, mut takers, mut in_hand) = (Vec::new(), vec![0usize; REGIONS.len()], 0);
     let mut struck: Vec<&mut Someone> = people.iter_mut().filter(|someone| someone.region == dead).collect();
     for someone in &mut struck {
@@ -320,6 +325,7 @@ fn death(net: &Net, dice: &mut Dice, fleet: &mut Fleet, people: &mut [Someone]) 
     for (part, secs) in back.iter_mut().zip([0.0, 60.0, 120.0]) {
         let age = secs / ramp::RAMP.as_secs_f64();
         for edge in fleet.edges.get_mut(range.clone())? {
+            edge.condition.state = State::Up;
             (edge.available, edge.ramp) = (true, (ramp::RAMP_FROM + (1.0 - ramp::RAMP_FROM) * age).min(1.0));
         }
         fleet.publish();

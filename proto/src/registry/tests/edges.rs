@@ -81,6 +81,8 @@ fn an_invitation_lets_one_edge_join_and_never_a_node() {
     log.does(join(1, "e1", 1));
     let edge = EdgeId::new("e1").unwrap();
     assert_eq!(log.says(join(1, "e2", 2)), Outcome::Refused(Refusal::UsedByEdge { edge: edge.clone() }));
+    // Nor is whoever has joined given another's name.
+    assert_eq!(log.says(join(1, "e2", 1)), Outcome::Refused(Refusal::UsedByEdge { edge: edge.clone() }));
     let held = log.0.edge(&edge).unwrap();
     assert!(held.listeners.is_empty() && held.state == EdgeState::Admitted);
     let joined = held.since;

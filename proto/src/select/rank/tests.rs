@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::id::Region;
 use crate::select::MEASURE_MAX;
+use crate::select::condition::State;
 use crate::select::{Coordinates, Policy, draw_of};
 
 const EU: (f64, f64) = (50.1, 8.7);
@@ -259,8 +260,10 @@ fn a_region_that_fills_up_sends_on_a_part() {
 fn those_whose_region_died_are_not_more_than_others_have_room_for() {
     let mut edges = world();
     edges.iter_mut().for_each(|edge| edge.load = 0.6);
-    edges.iter_mut().take(2).for_each(|edge| (edge.available, edge.load) = (false, 0.9));
-    let catalog = catalog(edges);
+    for edge in edges.iter_mut().take(2) {
+        (edge.available, edge.condition.state, edge.load) = (false, State::Lost, 0.9);
+    }
+    let catalog = catalog(edges).displacing(180.0);
     let mut taken = BTreeMap::new();
     for n in 0..180 {
         let mut someone = Someone::at(EU, n);
@@ -270,7 +273,55 @@ fn those_whose_region_died_are_not_more_than_others_have_room_for() {
     }
     assert!(taken.values().all(|n| *n <= 40), "each has room for 40: {taken:?}");
     let in_uk = taken["uk-1"] + taken["uk-2"];
-    assert!((40..72).contains(&in_uk), "a region is given 56 of 80: {taken:?}");
+    assert!((42..70).contains(&in_uk), "a region is given 56 of the 80 that it has free: {taken:?}");
+    let near = in_uk + taken["us-1"] + taken["us-2"] + taken["sa-1"] + taken["sa-2"];
+    assert!(near > 160, "and the next ones the rest: {taken:?}");
+}
+
+#[test]
+fn a_fleet_of_newcomers_is_no_reason_to_go_far() {
+    let mut edges = world();
+    edges.iter_mut().for_each(|edge| edge.ramp = 0.05);
+    let (regions, _) = crowd(&catalog(edges), EU);
+    assert_eq!(regions["eu"], 2000);
+}
+
+#[test]
+fn what_is_not_sound_is_given_only_where_nothing_else_is() {
+    // A region that sends a part on, and there is no other.
+    let mut edges = vec![edge("full", "eu", EU), edge("failing", "eu", EU), edge("weightless", "eu", EU)];
+    (edges[0].load, edges[1].failing, edges[2].weight) = (0.95, true, 0);
+    let of = |edges: &[EdgeStatus]| crowd(&catalog(edges.to_vec()), EU).1;
+    assert_eq!(of(&edges), BTreeMap::from([("full".to_owned(), 2000)]));
+    edges[0].available = false;
+    assert_eq!(of(&edges), BTreeMap::from([("weightless".to_owned(), 2000)]));
+    edges[2].available = false;
+    assert_eq!(of(&edges), BTreeMap::from([("failing".to_owned(), 2000)]));
+}
+
+#[test]
+fn who_moves_by_measurement_moves_to_what_is_measured() {
+    let catalog = catalog(world());
+    let mut someone = Someone::at(EU, 1);
+    // Said to be in Europe, and not there: the map has London next.
+    someone.offered = vec![id("us-1"), id("us-2")];
+    someone.measures(&[("us-1", 60.0), ("sa-1", 30.0)]);
+    assert_eq!(someone.regions(&catalog)[0], "sa");
+    // The edge that it has answers nobody there.
+    let mut someone = Someone::at(AU, 1);
+    someone.offered = vec![id("us-1"), id("us-2")];
+    someone.measures(&[("au-1", 20.0)]);
+    assert_eq!(someone.regions(&catalog)[0], "au");
+}
+
+#[test]
+fn after_a_move_the_second_edge_is_apart_again() {
+    let catalog = catalog(world());
+    let mut someone = Someone::at(EU, 1);
+    someone.offered = vec![id("eu-1"), id("uk-1")];
+    someone.measures(&[("eu-1", 40.0), ("uk-1", 20.0), ("uk-2", 20.0)]);
+    let best = someone.best(&catalog);
+    assert!(best[0].starts_with("uk") && best[1].starts_with("eu"), "{best:?}");
 }
 
 #[test]
