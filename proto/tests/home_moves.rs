@@ -175,7 +175,7 @@ fn joins(n: u8) -> FromSession {
         grants: Grants::ANONYMOUS,
         capacity: None,
         token_until: START.unix,
-        region: None,
+        place: None,
     };
     let profile = Profile { identity: None, name: None, metadata: None };
     let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };

@@ -125,7 +125,7 @@ fn announce(n: u8) -> RoomInput {
         grants: Grants::ANONYMOUS,
         capacity: None,
         token_until: START.unix,
-        region: None,
+        place: None,
     };
     let profile = Profile { identity: None, name: None, metadata: None };
     let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };

@@ -179,7 +179,7 @@ fn session(welcomed: bool, policy: Policy, seed: [u8; 32]) -> Session {
         grants: Grants { admin: true, ..Grants::ANONYMOUS },
         capacity: None,
         token_until: Unix::from_secs(1_800_000_000),
-        region: None,
+        place: None,
     };
     let profile = Profile { identity: None, name: None, metadata: None };
     let member =

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix::Addr;
 use bytestring::ByteString;
-use chappe_proto::id::{Attach, Identity, PeerId, Region, RoomKey, SessionId};
+use chappe_proto::id::{Attach, Identity, PeerId, RoomKey, SessionId};
 use chappe_proto::limits;
 use chappe_proto::registry::State;
 use chappe_proto::select::Place;
@@ -132,7 +132,7 @@ fn return_to(
         return Greeting::Gone(GoneReason::Revoked);
     }
     if let Some(session) = node.sessions.get(&token.seat.session).filter(|session| session.connected()) {
-        let place = node.place(&said(token.seat.region.as_deref()), source.ip);
+        let place = node.place(&said(&token.seat), source.ip);
         return ask(session, token.presented(), join.marks, place, socket);
     }
     if !node.admits() {
@@ -140,7 +140,7 @@ fn return_to(
     }
     match rebuild(&state, now, token, join) {
         Some(start) => {
-            let place = node.place(&said(start.member.seat.region.as_deref()), source.ip);
+            let place = node.place(&said(&start.member.seat), source.ip);
             attach(node, Start { place, ..start }, socket)
         }
         None => Greeting::Gone(GoneReason::Unknown),
@@ -186,8 +186,8 @@ fn rebuild(state: &State, now: Now, token: ResumeToken, join: Join) -> Option<St
 }
 
 /// What a token says of where its holder is.
-fn said(region: Option<&Region>) -> Place {
-    Place { region: region.cloned(), coordinates: None }
+fn said(seat: &Seat) -> Place {
+    seat.place.as_deref().cloned().unwrap_or_default()
 }
 
 /// A fresh join.
@@ -224,13 +224,9 @@ fn by_token(state: &State, now: Now, text: &str, join: Join) -> Result<Start, Re
         .ok_or_else(|| Refusal::new(ErrorCode::TokenInvalid, "iss: no such API key"))?;
     let metadata = join.metadata.or_else(|| claims.metadata());
     let until = claims.until();
-    let place = Place { region: claims.region.clone(), coordinates: claims.coordinates };
-    let seat = Seat {
-        capacity: claims.capacity,
-        region: claims.region.map(Box::new),
-        token_until: until,
-        ..seat(grants)
-    };
+    let place = claims.place();
+    let seat =
+        Seat { capacity: claims.capacity, place: place.clone().known(), token_until: until, ..seat(grants) };
     let profile = Profile { identity: claims.sub, name: join.name.or(claims.name), metadata };
     start(state, RoomKey { app: key.app.clone(), room: join.room }, seat, profile)
         .map(|start| Start { place, ..start })
@@ -253,7 +249,7 @@ fn seat(grants: Grants) -> Seat {
         grants,
         capacity: None,
         token_until: chappe_proto::time::Unix::default(),
-        region: None,
+        place: None,
     }
 }
 

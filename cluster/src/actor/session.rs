@@ -298,8 +298,9 @@ impl Actor for SessionActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(limits::MAILBOX);
         let Some(start) = self.start.take() else { return };
-        let mut out = Vec::new();
-        self.machine = Some(Session::new(clock::now(), start, &mut out));
+        let (mut out, place) = (Vec::new(), start.place.clone());
+        let machine = self.machine.insert(Session::new(clock::now(), start, &mut out));
+        self.socket.iter().for_each(|socket| machine.handle_source(socket.ip(), place.clone()));
         self.run(ctx, |_, _, outputs| outputs.append(&mut out));
     }
 }
@@ -330,7 +331,7 @@ impl Handler<Resume> for SessionActor {
         let Some(machine) = &mut self.machine else { return Err(GoneReason::Unknown) };
         let mut announced = Vec::new();
         machine.handle_resume(clock::now(), resume.presented, resume.marks, &mut announced)?;
-        machine.handle_place(resume.place);
+        machine.handle_source(resume.socket.ip(), resume.place);
         if let Some(former) = self.socket.replace(resume.socket) {
             let _ = former.send(ServerFrame::closed(CloseCode::Replaced).text()); // it may not read
             former.close(CloseCode::Replaced);

@@ -174,7 +174,7 @@ fn holder(node: &Node, now: Now, bearer: &HeaderValue, room: Option<RoomName>) -
     if is_revoked(&state, now, &room, session, claims.sub.as_ref()) {
         return Err(Refusal::new(ErrorCode::Banned, "an admin removed you from this room"));
     }
-    let place = Place { region: claims.region, coordinates: claims.coordinates };
+    let place = claims.place();
     Ok(Holder { app: room.app, session, until, place })
 }
 

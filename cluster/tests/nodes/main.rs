@@ -212,7 +212,7 @@ fn member(token_until: Unix) -> Member {
         grants: Grants { create: true, ..Grants::ANONYMOUS },
         capacity: None,
         token_until,
-        region: None,
+        place: None,
     };
     Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None }
 }

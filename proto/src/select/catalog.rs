@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::EdgeStatus;
 use super::draw::draw_of;
 use super::geo::{Coordinates, Point};
@@ -12,12 +14,22 @@ use super::policy::Policy;
 use crate::id::{EdgeId, Region};
 
 /// Where a client is, as far as it is known; nothing of one of which nothing is.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The operator's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<Region>,
     /// On the globe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coordinates: Option<Coordinates>,
+}
+
+impl Place {
+    /// Itself, where anything is known of it.
+    #[must_use]
+    pub fn known(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
 }
 
 /// The edges of one region.

@@ -53,6 +53,8 @@ impl Coordinates {
     }
 }
 
+impl Eq for Coordinates {} // none of them is a NaN
+
 impl TryFrom<(f64, f64)> for Coordinates {
     type Error = NotOnEarth;
     fn try_from((latitude, longitude): (f64, f64)) -> Result<Self, NotOnEarth> {

@@ -107,7 +107,7 @@ impl IceFailures {
 }
 
 /// The network that an address is of: what one host, or one customer, has at least.
-fn network(ip: IpAddr) -> IpAddr {
+pub(crate) fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4((u32::from(v4) & !0xff).into()),
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !(u128::MAX >> 48)).into()),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::json::Json;
 use crate::id::{Attach, Change, Epoch, Generation, Identity, NodeId, PeerId, Region, SessionId};
 use crate::limits;
+use crate::select::Place;
 use crate::time::Unix;
 
 /// What a token allows.
@@ -108,9 +109,33 @@ pub struct Seat {
     pub capacity: Option<u32>,
     /// When the token that it joined with expires.
     pub token_until: Unix,
-    /// Where its token says it is. Boxed, as most have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub region: Option<Box<Region>>,
+    /// Where its token says it is: `region` and `coordinates` among the others. Boxed, as most have none.
+    #[serde(flatten, with = "said")]
+    pub place: Option<Box<Place>>,
+}
+
+impl Seat {
+    /// In which region its token says it is.
+    #[must_use]
+    pub fn region(&self) -> Option<&Region> {
+        self.place.as_ref()?.region.as_ref()
+    }
+}
+
+/// A place among the fields of what it is said of.
+mod said {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Place;
+
+    #[expect(clippy::ref_option, reason = "serde's form")]
+    pub(super) fn serialize<S: Serializer>(place: &Option<Box<Place>>, to: S) -> Result<S::Ok, S::Error> {
+        place.as_deref().unwrap_or(&Place::default()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<Place>>, D::Error> {
+        Place::deserialize(from).map(Place::known)
+    }
 }
 
 /// A peer as its gateway announces it and its room holds it. An announcement is the whole truth
@@ -163,5 +188,49 @@ impl Default for Policy {
             frames_burst: limits::FRAMES_BURST,
             frames_per_sec: limits::FRAMES_PER_SEC,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::Coordinates;
+    use crate::wire;
+
+    /// As releases before wrote it.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Former {
+        peer: PeerId,
+        session: SessionId,
+        grants: Grants,
+        #[serde(default)]
+        capacity: Option<u32>,
+        token_until: Unix,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        region: Option<Box<Region>>,
+    }
+
+    #[test]
+    fn a_place_is_kept_whole_and_former_releases_read_its_region() {
+        let (eu, at) = (Region::new("eu").ok(), Coordinates::new(50.0, 8.5).ok());
+        for (region, coordinates) in [(None, None), (eu.clone(), None), (None, at), (eu, at)] {
+            let place = Place { region: region.clone(), coordinates }.known();
+            let (peer, session) = (PeerId::from_random([1; 15]), SessionId::from_random([2; 15]));
+            let (grants, token_until) = (Grants::ANONYMOUS, Unix::from_secs(5));
+            let seat = Seat { peer, session, grants, capacity: None, token_until, place };
+            let region = region.map(Box::new);
+            let former = Former { peer, session, grants, capacity: None, token_until, region };
+            let bytes = wire::encode(&seat).unwrap();
+            assert_eq!(wire::decode::<Seat>(&bytes, 1000).unwrap(), seat);
+            assert_eq!(wire::decode::<Former>(&bytes, 1000).unwrap(), former);
+            if coordinates.is_none() {
+                assert_eq!(bytes, wire::encode(&former).unwrap());
+            }
+            // Within a member, which has the same fields beside its own.
+            let profile = Profile { identity: None, name: None, metadata: None };
+            let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
+            assert_eq!(wire::decode::<Member>(&wire::encode(&member).unwrap(), 1000).unwrap(), member);
+        }
+        assert_eq!(size_of::<Seat>(), size_of::<Former>());
     }
 }

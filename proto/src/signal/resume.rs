@@ -133,7 +133,7 @@ mod tests {
                 grants: Grants::ANONYMOUS,
                 capacity: None,
                 token_until: Unix::from_secs(50),
-                region: None,
+                place: None,
             },
             identity: None,
             name: Some("Claude".to_owned()),

@@ -9,7 +9,7 @@ use super::json::Json;
 use super::member::Grants;
 use crate::id::{Identity, KeyId, Region, RoomName};
 use crate::limits;
-use crate::select::Coordinates;
+use crate::select::{Coordinates, Place};
 use crate::time::Unix;
 
 /// The audience that a token must name.
@@ -59,6 +59,12 @@ enum Audience {
 }
 
 impl Claims {
+    /// Where its holder is.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { region: self.region.clone(), coordinates: self.coordinates }
+    }
+
     /// Whether the token lets its holder into `room` now.
     ///
     /// # Errors

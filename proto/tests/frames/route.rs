@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytestring::ByteString;
-use chappe_proto::id::{Attach, Change, Epoch, Generation, Identity, NodeId, Shard};
+use chappe_proto::id::{Attach, Change, Epoch, Generation, Identity, NodeId, Region, Shard};
 use chappe_proto::mesh::node::Body;
+use chappe_proto::select::{Coordinates, Place};
 use chappe_proto::signal::code::{ErrorCode, LeaveReason, Refusal};
 use chappe_proto::signal::frame::GoneReason;
 use chappe_proto::signal::json::Json;
@@ -31,11 +32,19 @@ fn member() -> Member {
         grants: Grants::ANONYMOUS,
         capacity: Some(4),
         token_until: Unix::from_secs(5),
-        region: None,
+        place: None,
     };
     let identity = Identity::new("ada").ok();
     let profile = Profile { identity, name: Some("Ada".into()), metadata: Some(json(r#"{"a": 1}"#)) };
     Member { seat, profile, version: 2, attach: Attach(1), away: true, admitted: Some((Epoch(1), Change(2))) }
+}
+
+/// One whose token says where it is.
+fn placed() -> Member {
+    let mut member = member();
+    member.seat.place =
+        Place { region: Region::new("eu").ok(), coordinates: Coordinates::new(50.0, 8.5).ok() }.known();
+    member
 }
 
 pub(crate) fn entry() -> Entry {
@@ -90,6 +99,13 @@ fn to_rooms(all: &mut Samples) {
         RoomInput::Check { n: Change(3), digest: u64::MAX },
         RoomInput::Detach,
         RoomInput::Announce { member: member(), marks, presented, age_ms: 5, attached_ms: 4 },
+        RoomInput::Announce {
+            member: placed(),
+            marks: BTreeMap::new(),
+            presented,
+            age_ms: 5,
+            attached_ms: 4,
+        },
         RoomInput::Leave { peer: peer(1), reason: LeaveReason::Left },
         RoomInput::Signal(signal()),
         RoomInput::Signal(Signal { settled: u64::MAX - 1, ..signal() }),
@@ -106,6 +122,7 @@ fn to_rooms(all: &mut Samples) {
             RoomInput::AtHome { .. } => ".at_home",
             RoomInput::Check { .. } => ".check",
             RoomInput::Detach => ".detach",
+            RoomInput::Announce { member, .. } if member.seat.place.is_some() => ".announce_placed",
             RoomInput::Announce { .. } => ".announce",
             RoomInput::Leave { .. } => ".leave",
             RoomInput::Signal(Signal { settled: 0, .. }) => ".signal",

@@ -13,7 +13,8 @@
 //! `owner stops`, `owner starts [and waits]` (for all nodes), `node N hears`: of the new owner. `node N restarts`. `node N stops`
 //! (an orderly end). `node N forgets NAME`: its session's actor has failed. `link N cut`, `link N
 //! back`: between that node and the owner. `node N sees the link down|up`: it is told so. `owner freezes`,
-//! `owner thaws`: its lease. `NAME is to move MS URL...`, `NAME is to stay`. `room`: what the owner has.
+//! `owner thaws`: its lease. `NAME is to move MS URL...`, `NAME is to stay`.
+//! `NAME comes from IP`: its newest socket does. `room`: what the owner has.
 //!
 //! `@NAME` in JSON is that client's peer id. Sockets that are not a client's newest are `NAME#N`.
 
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use chappe_proto::id::{EdgeId, KeyId, PeerId, Region};
 use chappe_proto::mesh::uplink::{Listener, Secret};
-use chappe_proto::select::{Catalog, EdgeStatus};
+use chappe_proto::select::{Catalog, EdgeStatus, Place};
 use chappe_proto::signal::member::Policy;
 use chappe_proto::turn::Transport;
 use serde_json::{Map, Value, json};
@@ -207,6 +208,12 @@ impl Script {
             ["falls", "silent"] => {
                 self.clients.get_mut(name).unwrap().silent = true;
                 return;
+            }
+            ["comes", "from", ip] => {
+                let (socket, ip) = (self.socket(name), ip.parse().unwrap());
+                return self.cluster.with_socket(socket, |session, _, _, _| {
+                    session.handle_source(ip, Place::default());
+                });
             }
             ["connects"] => {
                 let socket = self.cluster.connect(0);

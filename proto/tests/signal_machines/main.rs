@@ -35,7 +35,7 @@ fn peer(n: u8) -> PeerId {
 
 fn member(n: u8, attach: u64) -> Member {
     let (session, grants) = (SessionId::from_random([n; 15]), Grants::ANONYMOUS);
-    let seat = Seat { peer: peer(n), session, grants, capacity: None, token_until: START.unix, region: None };
+    let seat = Seat { peer: peer(n), session, grants, capacity: None, token_until: START.unix, place: None };
     let profile = Profile { identity: None, name: None, metadata: None };
     Member { seat, profile, version: 0, attach: Attach(attach), away: false, admitted: None }
 }

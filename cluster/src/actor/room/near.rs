@@ -78,6 +78,6 @@ fn people<'a>(room: &'a Room, state: &'a State) -> impl Iterator<Item = &'a Regi
         |region: &&Region| state.nodes().any(|(_, node)| node.region == **region && is_eligible(node));
     let gateway = |entry: &Entry| state.node(entry.gateway.node).map(|node| &node.region);
     room.entries().filter_map(move |entry| {
-        entry.member.seat.region.as_deref().filter(known).or_else(|| gateway(entry).filter(known))
+        entry.member.seat.region().filter(known).or_else(|| gateway(entry).filter(known))
     })
 }

@@ -137,7 +137,7 @@ mod tests {
             grants: Grants { admin: true, ..Grants::ANONYMOUS },
             capacity: None,
             token_until: Unix::from_secs(2_000),
-            region: None,
+            place: None,
         };
         let identity = Some(Identity::new(identity).unwrap());
         let profile = Profile { identity, name: None, metadata: None };

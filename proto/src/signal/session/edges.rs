@@ -1,6 +1,7 @@
 //! Which edges a session's client is offered and asked to measure, and when again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rand_chacha::rand_core::Rng;
@@ -11,6 +12,7 @@ use crate::id::EdgeId;
 use crate::limits;
 use crate::mesh::uplink::Secret;
 use crate::select::ice::IceOffer;
+use crate::select::quarantine::network;
 use crate::select::{Choice, Client, EdgeStatus, Measured, Place, draw_of};
 use crate::time::{Mono, Now};
 
@@ -18,6 +20,8 @@ use crate::time::{Mono, Now};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ways {
     place: Place,
+    /// What its socket came from last.
+    network: Option<IpAddr>,
     measured: Measured,
     /// What it was offered, best first.
     pub(super) offered: Vec<EdgeId>,
@@ -29,6 +33,13 @@ pub(super) struct Ways {
 impl Ways {
     pub(super) fn from(place: Place) -> Self {
         Self { place, ..Self::default() }
+    }
+
+    /// What was measured elsewhere, and what failed there, says nothing here.
+    fn forget(&mut self) {
+        self.measured.forget();
+        self.shunned.clear();
+        self.rounds = 0;
     }
 }
 
@@ -49,13 +60,14 @@ impl Session {
         }
     }
 
-    /// The client is elsewhere than before: what it has measured there says nothing here.
-    pub fn handle_place(&mut self, place: Place) {
-        if self.ways.place != place {
+    /// Where the client is, as far as is known, and the address that its socket comes from: what it measured where it
+    /// was before, or on another network, is forgotten.
+    pub fn handle_source(&mut self, ip: IpAddr, place: Place) {
+        let network = network(ip);
+        let same = self.ways.network.replace(network).is_none_or(|former| former == network);
+        if !same || self.ways.place != place {
             self.ways.place = place;
-            self.ways.measured.forget();
-            self.ways.shunned.clear();
-            self.ways.rounds = 0;
+            self.ways.forget();
         }
     }
 

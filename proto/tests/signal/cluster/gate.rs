@@ -51,7 +51,7 @@ impl Cluster {
                 (grants, claims.sub.clone(), claims.name.clone(), claims.capacity, claims.until())
             }
         };
-        let seat = Seat { peer, session, grants, capacity, token_until, region: None };
+        let seat = Seat { peer, session, grants, capacity, token_until, place: None };
         let profile = Profile { identity, name, metadata: join.metadata };
         let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
         self.start(socket, gateway, member, None);

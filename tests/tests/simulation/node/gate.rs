@@ -135,7 +135,7 @@ impl Node {
             grants,
             capacity: claims.capacity,
             token_until: claims.until(),
-            region: None,
+            place: None,
         };
         let profile = Profile { identity: claims.sub, name: claims.name, metadata: join.metadata };
         let revoked = is_revoked(&self.state, now, &room, seat.session, profile.identity.as_ref());
