@@ -7,6 +7,8 @@ export const AT_ONCE = 3;
 export const PROBE_MS = 3000;
 /** A result is good for this long on the same network. */
 export const KEEP_MS = 5 * 60_000;
+/** What gave no answer is tried again after this. */
+export const RETRY_MS = 60_000;
 /** Edges that are measured: the first few of the node's ranking. */
 export const EDGES_MAX = 8;
 
@@ -29,28 +31,37 @@ export class Probes {
 
   /** The network is another one. */
   forget() {
-    this.#results.clear();
+    this.#results = new Map(); // what is being measured goes with the former
+  }
+
+  /** Those of which nothing is known that is fresh. */
+  due(edges) {
+    const now = this.#env.now();
+    return edges.slice(0, EDGES_MAX).filter(({ edge }) => {
+      const known = this.#results.get(edge);
+      return !known || now - known.at > (known.rttMs === undefined ? RETRY_MS : KEEP_MS);
+    });
   }
 
   /**
-   * Round-trip times in milliseconds by edge, of those that answered.
+   * Round-trip times in milliseconds by edge, of those that were due and have answered: what was measured earlier was
+   * said earlier, and the server counts what it hears as new.
    * @param {{edge: string, urls: string[], probe?: string}[]} edges
    * @returns {Promise<Record<string, number>>}
    */
   async measure(edges) {
-    const due = edges.slice(0, EDGES_MAX).filter(({ edge }) => {
-      const known = this.#results.get(edge);
-      return !known || this.#env.now() - known.at > KEEP_MS;
-    });
+    const [results, due, fresh] = [this.#results, this.due(edges), {}];
+    const { now } = this.#env;
+    for (const { edge } of due) results.set(edge, { at: now() }); // under way: nobody else measures it
     const worker = async () => {
       for (let edge = due.shift(); edge; edge = due.shift()) {
         const rttMs = (await this.#stun(edge)) ?? (await this.#fetch(edge));
-        this.#results.set(edge.edge, { rttMs, at: this.#env.now() });
+        results.set(edge.edge, { rttMs, at: now() });
+        if (rttMs !== undefined) fresh[edge.edge] = rttMs;
       }
     };
     await Promise.all(Array.from({ length: Math.min(AT_ONCE, due.length) }, worker));
-    const known = edges.map(({ edge }) => [edge, this.#results.get(edge)?.rttMs]);
-    return Object.fromEntries(known.filter(([, rttMs]) => rttMs !== undefined));
+    return results === this.#results ? fresh : {};
   }
 
   /** From gathering to the server-reflexive candidate. Without a NAT there is none. */

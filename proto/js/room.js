@@ -240,6 +240,8 @@ export class Room extends Emitter {
       else this.#left(peer.id, 'lost');
     }
     for (const view of frame.roster) this.#joined(view, fresh || rebuilt);
+    // The socket is another one: so may the network be, and what the node knows of us.
+    this.#probes.forget();
     this.#probe(PROBE_AFTER_MS);
   }
 
@@ -348,7 +350,7 @@ export class Room extends Emitter {
     const had = this.hasRelay;
     this.#store(frame);
     if (frame.reason === 'closer' && frame.edges.length > 0) this.#mover.closer(frame.edges[0].edge);
-    if (frame.reason === 'measure' || frame.reason === 'edge_up') this.#probe(PROBE_SOON_MS);
+    if (this.#probes.due(this.#ice.edges).length > 0) this.#probe(PROBE_SOON_MS);
     if (!had && this.hasRelay) for (const peer of this.peers.values()) peer.suspect();
     // A hint: only those restart who really receive nothing.
     if (frame.reason === 'edge_lost') {
@@ -357,7 +359,7 @@ export class Room extends Emitter {
   }
 
   #probe(after) {
-    if (this.#ice.edges.length < 2 || !this.#host) return;
+    if (this.#ice.edges.length === 0 || !this.#host) return;
     this.#clock.clearTimeout(this.#probing);
     this.#probing = this.#clock.setTimeout(async () => {
       const edges = await this.#probes.measure(this.#ice.edges);
