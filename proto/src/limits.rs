@@ -727,6 +727,13 @@ pub const DRAIN_SESSIONS_PER_SEC: u32 = 50;
 /// The least time over which they are spread, and the most.
 pub const DRAIN_SPREAD: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(2)..=Duration::from_secs(600);
+/// Once there is an edge again, sessions that have none are told within this: each at a time of its own, so that not all
+/// of them allocate at once there.
+pub const EDGE_UP_WITHIN: Duration = Duration::from_secs(2);
+/// Sessions that have one are asked to measure again this long after another edge came up: what comes back after an
+/// outage comes within the first of it, and who measures then does not do so in the same moment as all others.
+pub const EDGE_UP_MEASURE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(10)..=Duration::from_secs(60);
 
 // --------------------------------------------------------------------------- where else clients are sent
 

@@ -358,8 +358,8 @@ impl Handler<EdgesChanged> for SessionActor {
         self.run(ctx, |machine, node, out| {
             let (now, world) = (clock::now(), node.world());
             match &changed.0 {
-                News::Up(_) => machine.handle_edges(now, &world, None, out),
-                News::Lost(edge) => machine.handle_edges(now, &world, Some(edge), out),
+                News::Up(_) => machine.handle_edge_up(now),
+                News::Lost(edge) => machine.handle_edge_lost(now, &world, edge, out),
                 News::Draining(edge, within) => machine.handle_draining(now, edge, *within),
             }
         });

@@ -162,6 +162,8 @@ pub struct Session {
     ice_failures: Bucket,
     /// When to tell its client of edges that are being emptied.
     tell_draining_at: Mono,
+    /// When to tell it of edges that came up.
+    tell_up_at: Mono,
     refresh_ice_at: Mono,
     rng: ChaCha12Rng,
 }
@@ -207,6 +209,7 @@ impl Session {
             came_from_elsewhere: rebuilt,
             ice_failures: Bucket::new(limits::ICE_FAILURES_PER_SEC, limits::ICE_FAILURES_BURST),
             tell_draining_at: Mono::NEVER,
+            tell_up_at: Mono::NEVER,
             refresh_ice_at: Mono::NEVER,
             rng,
         }
@@ -285,6 +288,9 @@ impl Session {
         if self.tell_draining_at <= now.mono {
             self.tell_draining(now, world, out);
         }
+        if self.tell_up_at <= now.mono {
+            self.tell_up(now, world, out);
+        }
         let due = |outbox: &Outbox| outbox.resend_at() <= now.mono;
         let due: Vec<PeerId> = self.outboxes.iter().filter(|(_, o)| due(o)).map(|(peer, _)| *peer).collect();
         for peer in due {
@@ -304,7 +310,8 @@ impl Session {
             None => self.away_since + self.forget_after(),
         };
         let resend = self.outboxes.values().map(Outbox::resend_at).min().unwrap_or(Mono::NEVER);
-        socket.min(resend).min(self.refresh_ice_at).min(self.unavailable_at).min(self.tell_draining_at)
+        let edges = self.refresh_ice_at.min(self.tell_draining_at).min(self.tell_up_at);
+        socket.min(resend).min(edges).min(self.unavailable_at)
     }
 
     fn tell_unavailable(&self, out: &mut Vec<Output>) {

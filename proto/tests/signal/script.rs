@@ -307,15 +307,14 @@ impl Script {
         if state == "draining" {
             self.cluster.world.draining.push(edge.clone());
         }
-        let lost = (state == "lost").then(|| edge.clone());
         for node in 0..self.cluster.nodes.len() {
             let peers: Vec<PeerId> = self.cluster.nodes[node].sessions.keys().copied().collect();
             for peer in peers {
                 self.cluster.with_session(node, peer, |session, now, world, out| {
-                    if state == "draining" {
-                        session.handle_draining(now, &edge, Duration::from_secs(10));
-                    } else {
-                        session.handle_edges(now, world, lost.as_ref(), out);
+                    match state {
+                        "up" => session.handle_edge_up(now),
+                        "lost" => session.handle_edge_lost(now, world, &edge, out),
+                        _ => session.handle_draining(now, &edge, Duration::from_secs(10)),
                     }
                 });
             }

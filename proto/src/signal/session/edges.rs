@@ -44,20 +44,43 @@ impl Ways {
 }
 
 impl Session {
-    /// The edges changed; `lost` names one that was there before.
-    pub fn handle_edges(&mut self, now: Now, world: &World, lost: Option<&EdgeId>, out: &mut Vec<Output>) {
-        if self.phase != Phase::Present || self.socket.is_none() {
-            return;
+    /// An edge that was there is lost.
+    pub fn handle_edge_lost(&mut self, now: Now, world: &World, edge: &EdgeId, out: &mut Vec<Output>) {
+        if self.phase == Phase::Present && self.socket.is_some() && self.ways.offered.contains(edge) {
+            self.offer_ice(now, world, IceReason::EdgeLost, Some(edge), out);
         }
-        match lost {
-            Some(edge) if self.ways.offered.contains(edge) => {
-                self.offer_ice(now, world, IceReason::EdgeLost, Some(edge), out);
-            }
-            None if self.ways.offered.is_empty() && !self.chosen(now.mono, world).best.is_empty() => {
-                self.offer_ice(now, world, IceReason::EdgeUp, None, out);
-            }
-            _ => {}
+    }
+
+    /// An edge is there that was not. Who has none is told soon. Who has one may have it for want of a nearer one that
+    /// came back later: it is asked to measure, later still. Each session is told at a time of its own.
+    pub fn handle_edge_up(&mut self, now: Now) {
+        if self.phase == Phase::Present {
+            let (first, last) = (*limits::EDGE_UP_MEASURE.start(), *limits::EDGE_UP_MEASURE.end());
+            let after = match self.ways.offered.is_empty() {
+                true => self.some_of(limits::EDGE_UP_WITHIN),
+                false => first + self.some_of(last - first),
+            };
+            self.tell_up_at = self.tell_up_at.min(now.mono + after);
         }
+    }
+
+    /// It is this client's turn to be told, where that is worth a frame still.
+    pub(super) fn tell_up(&mut self, now: Now, world: &World, out: &mut Vec<Output>) {
+        self.tell_up_at = Mono::NEVER;
+        let choice = self.chosen(now.mono, world);
+        if self.phase != Phase::Present || self.socket.is_none() || choice.best.is_empty() {
+            return; // its next welcome tells it, or the next edge
+        }
+        let reason = match (self.ways.offered.first(), choice.best.first()) {
+            (None, _) => IceReason::EdgeUp,
+            (Some(first), Some(best)) if best.edge.edge != *first => IceReason::Closer,
+            (Some(first), _) if choice.unsure || self.ways.measured.of(now.mono, first).is_none() => {
+                IceReason::Measure
+            }
+            _ => return,
+        };
+        self.ways.rounds = 0;
+        self.offer_ice(now, world, reason, None, out);
     }
 
     /// Where the client is, as far as is known, and the address that its socket comes from: what it measured where it
@@ -153,9 +176,14 @@ impl Session {
     /// at another one, so that not all of them restart ICE at once.
     pub fn handle_draining(&mut self, now: Now, edge: &EdgeId, within: Duration) {
         if self.phase == Phase::Present && self.may_use(edge) {
-            let part = u32::try_from(self.rng.next_u64() >> 48).unwrap_or(0);
-            self.tell_draining_at = self.tell_draining_at.min(now.mono + within / 0x1_0000 * part);
+            let after = self.some_of(within);
+            self.tell_draining_at = self.tell_draining_at.min(now.mono + after);
         }
+    }
+
+    /// A part of that time, drawn by lot.
+    fn some_of(&mut self, time: Duration) -> Duration {
+        time / 0x1_0000 * u32::try_from(self.rng.next_u64() >> 48).unwrap_or(0)
     }
 
     /// It is this client's turn to be told, unless the drain is over or its welcome has told it meanwhile.
