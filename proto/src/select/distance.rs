@@ -66,7 +66,7 @@ impl Catalog {
     ) -> Vec<Near<'a>> {
         let known = client.place.region.is_some() || client.place.coordinates.is_some();
         let region = if known { client.place.region.as_ref() } else { self.own.as_ref() };
-        let rules: Vec<&Rule> = self.policy.rules_for(client.place.region.as_ref(), client.app);
+        let rules: Vec<&Rule> = self.policy.rules_for(region, client.app);
         let near = |(site, measured): (&'a Site, &Option<f64>)| {
             let preferred = match verdict(&rules, &site.region) {
                 Verdict::Denied => return None,

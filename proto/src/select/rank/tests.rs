@@ -228,6 +228,11 @@ fn rules_prefer_and_forbid() {
     assert_eq!(someone.regions(&catalog)[0], "us");
     someone.offered = vec![id("uk-1")];
     assert_eq!(someone.regions(&catalog)[0], "us", "a rule moves who is elsewhere");
+    // Of a client of which nothing is known the node's region counts.
+    let in_eu = Catalog::new(world(), Arc::clone(&catalog.policy), Some(Region::new("eu").unwrap()));
+    let nowhere = Someone { offered: vec![id("uk-1")], ..Someone::default() };
+    assert_eq!(nowhere.regions(&in_eu)[0], "us");
+    assert!(!nowhere.to_measure(&in_eu).contains(&"uk".to_owned()));
     let mut someone = Someone::at(UK, 1);
     someone.app = Some(AppId::new("bank").unwrap());
     assert_eq!(someone.regions(&catalog), ["ap", "ap"]);
