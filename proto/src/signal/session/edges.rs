@@ -12,7 +12,7 @@ use crate::id::EdgeId;
 use crate::limits;
 use crate::mesh::uplink::Secret;
 use crate::select::ice::IceOffer;
-use crate::select::quarantine::network;
+use crate::select::quarantine::{WINDOW, network};
 use crate::select::{Choice, Client, EdgeStatus, Measured, Place, draw_of};
 use crate::time::{Mono, Now};
 
@@ -26,6 +26,8 @@ pub(super) struct Ways {
     /// What it was offered, best first.
     pub(super) offered: Vec<EdgeId>,
     shunned: BTreeSet<EdgeId>,
+    /// Which were said to work, within [`WINDOW`].
+    worked: Vec<(EdgeId, Mono)>,
     /// How often it was asked to measure more since its credentials were renewed.
     rounds: u32,
 }
@@ -39,6 +41,7 @@ impl Ways {
     fn forget(&mut self) {
         self.measured.forget();
         self.shunned.clear();
+        self.worked.clear();
         self.rounds = 0;
     }
 }
@@ -107,8 +110,7 @@ impl Session {
         probes: BTreeMap<EdgeId, f64>,
         out: &mut Vec<Output>,
     ) {
-        let reached = probes.keys().filter(|edge| self.may_use(edge));
-        out.extend(reached.map(|edge| Output::IceReport { edge: edge.clone(), failure: None }));
+        self.report_worked(now, world, probes.keys(), out);
         self.ways.measured.add(now.mono, probes);
         let choice = self.chosen(now.mono, world);
         let (best, unsure) = (choice.best.first().map(|best| best.edge.edge.clone()), choice.unsure);
@@ -116,6 +118,24 @@ impl Session {
             self.offer_ice(now, world, IceReason::Closer, None, out);
         } else if unsure && self.ways.rounds < limits::MEASURE_ROUNDS {
             self.offer_ice(now, world, IceReason::Measure, None, out);
+        }
+    }
+
+    /// Edges that the client has reached: each is said once in the time that a word counts for, however often it says so.
+    fn report_worked<'a>(
+        &mut self,
+        now: Now,
+        world: &World,
+        reached: impl Iterator<Item = &'a EdgeId>,
+        out: &mut Vec<Output>,
+    ) {
+        self.ways.worked.retain(|(_, at)| now.mono.since(*at) < WINDOW);
+        for edge in reached.filter(|edge| world.edges.edge(edge).is_some()) {
+            let said = self.ways.worked.iter().any(|(of, _)| of == edge);
+            if !said && self.may_use(edge) && self.ways.worked.len() < limits::EDGES_HANDED {
+                self.ways.worked.push((edge.clone(), now.mono));
+                out.push(Output::IceReport { edge: edge.clone(), failure: None });
+            }
         }
     }
 
@@ -195,9 +215,19 @@ impl Session {
         }
     }
 
-    /// The client says that ICE did not work over an edge; of one that it was never handed it knows nothing.
-    pub(super) fn ice_failed(&mut self, now: Now, edge: EdgeId, kind: IceFailure, out: &mut Vec<Output>) {
-        if self.may_use(&edge) && self.ice_failures.take(now.mono).is_ok() {
+    /// The client says that ICE did not work over an edge; of one that it was never handed, or that is none, it knows
+    /// nothing.
+    pub(super) fn ice_failed(
+        &mut self,
+        now: Now,
+        world: &World,
+        edge: EdgeId,
+        kind: IceFailure,
+        out: &mut Vec<Output>,
+    ) {
+        let known = world.edges.edge(&edge).is_some();
+        if known && self.may_use(&edge) && self.ice_failures.take(now.mono).is_ok() {
+            self.ways.worked.retain(|(of, _)| *of != edge);
             // It is offered others from now on, while there are any.
             if self.ways.shunned.len() < limits::SHUNNED_MAX {
                 self.ways.shunned.insert(edge.clone());

@@ -41,7 +41,9 @@ impl Cluster {
                         *bound = None;
                     }
                 }
-                session::Output::IceReport { failure: None, .. } => {}
+                session::Output::IceReport { edge, failure: None } => {
+                    self.events.push(format!("edges hear of {peer}: {edge} works"));
+                }
                 session::Output::IceReport { edge, failure: Some(kind) } => {
                     self.events.push(format!("edges hear of {peer}: ice {kind:?} over {edge}"));
                 }
