@@ -213,7 +213,8 @@ impl Node {
         Self::gateways(&state).map(|gateway| gateway.node).filter(|node| *node != self.id).collect()
     }
 
-    /// Where clients reach the nodes, this one's own addresses first.
+    /// Where clients reach the nodes, this one's own addresses first: all of them, as each client is told those near it
+    /// ([`World::nearest_nodes`]).
     pub(crate) fn urls(&self, state: &State) -> Vec<(String, Region)> {
         let up = state.nodes().filter(|(_, node)| node.state == NodeState::Up);
         let (own, others): (Vec<_>, Vec<_>) = up.partition(|(node, _)| *node == self.id);
@@ -221,7 +222,7 @@ impl Node {
         let urls = |node: &chappe_proto::registry::Node| -> Vec<_> {
             told(&node.addresses).map(|url| (url, node.region.clone())).collect()
         };
-        all.flat_map(|(_, node)| urls(node)).take(limits::NODES_TOLD).collect()
+        all.flat_map(|(_, node)| urls(node)).collect()
     }
 
     /// An app's policy as rooms and sessions need it.

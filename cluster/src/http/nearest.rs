@@ -208,11 +208,8 @@ fn answer(node: &Node, now: Now, ip: IpAddr, asked: Place, holder: Option<&Holde
     let choice = world.edges.choose(now.mono, &client);
     let servers = holder.map_or_else(Vec::new, |holder| servers(&world, now, &choice.best, holder));
     let ttl = holder.filter(|_| !servers.is_empty()).map(|holder| good_for(now, holder));
-    let mut nodes: Vec<(f64, &(String, Region))> =
-        world.nodes.iter().map(|at| (world.edges.km(&place, &at.1).unwrap_or(f64::INFINITY), at)).collect();
-    nodes.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    let nodes =
-        nodes.into_iter().map(|(_, (url, region))| NodeAt { url: url.clone(), region: region.clone() });
+    let nodes = world.nearest_nodes(&place, &world.nodes).into_iter();
+    let nodes = nodes.map(|(url, region)| NodeAt { url: url.clone(), region: region.clone() });
     Answer {
         edges: choice.best.iter().map(edge).collect(),
         nodes: nodes.collect(),

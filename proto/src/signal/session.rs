@@ -47,6 +47,21 @@ pub struct World {
     pub nodes: Vec<(String, Region)>,
 }
 
+impl World {
+    /// Of these nodes those that a client at a place is told of: the nearest regions first, those of one region in the
+    /// order given, regions of which nothing is known last.
+    pub fn nearest_nodes<'a>(
+        &self,
+        place: &Place,
+        nodes: impl IntoIterator<Item = &'a (String, Region)>,
+    ) -> Vec<&'a (String, Region)> {
+        let km = |region| self.edges.km(place, region).unwrap_or(f64::INFINITY);
+        let mut nodes: Vec<_> = nodes.into_iter().map(|node| (km(&node.1), node)).collect();
+        nodes.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        nodes.into_iter().take(limits::NODES_TOLD).map(|(_, node)| node).collect()
+    }
+}
+
 /// What a session asks of its shell.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant, reason = "a signal, which most of them are, is as large as a member")]

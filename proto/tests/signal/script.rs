@@ -310,12 +310,10 @@ impl Script {
         for node in 0..self.cluster.nodes.len() {
             let peers: Vec<PeerId> = self.cluster.nodes[node].sessions.keys().copied().collect();
             for peer in peers {
-                self.cluster.with_session(node, peer, |session, now, world, out| {
-                    match state {
-                        "up" => session.handle_edge_up(now),
-                        "lost" => session.handle_edge_lost(now, world, &edge, out),
-                        _ => session.handle_draining(now, &edge, Duration::from_secs(10)),
-                    }
+                self.cluster.with_session(node, peer, |session, now, world, out| match state {
+                    "up" => session.handle_edge_up(now),
+                    "lost" => session.handle_edge_lost(now, world, &edge, out),
+                    _ => session.handle_draining(now, &edge, Duration::from_secs(10)),
                 });
             }
         }

@@ -88,17 +88,13 @@ impl Session {
     /// spread over the others (CLUSTER.md 7). Regions of which nothing is known come last.
     fn nodes(&mut self, world: &World) -> Vec<String> {
         let place = self.place();
-        let mut nodes: Vec<(f64, String)> = shuffled(&world.nodes, &mut self.rng)
-            .into_iter()
-            .map(|(url, region)| (world.edges.km(&place, &region).unwrap_or(f64::INFINITY), url))
-            .collect();
-        nodes.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        nodes.into_iter().map(|(_, url)| url).collect()
+        let nodes = shuffled(&world.nodes, &mut self.rng);
+        world.nearest_nodes(&place, nodes).into_iter().map(|(url, _)| url.clone()).collect()
     }
 }
 
-fn shuffled<T: Clone>(nodes: &[T], rng: &mut impl Rng) -> Vec<T> {
-    let mut nodes = nodes.to_vec();
+fn shuffled<'a, T>(nodes: &'a [T], rng: &mut impl Rng) -> Vec<&'a T> {
+    let mut nodes: Vec<&T> = nodes.iter().collect();
     for last in (1..nodes.len()).rev() {
         let any = rng.next_u64() % (last as u64 + 1);
         nodes.swap(last, usize::try_from(any).unwrap_or(last));
@@ -114,14 +110,29 @@ mod tests {
     use rand_chacha::rand_core::SeedableRng;
 
     use super::*;
+    use crate::id::Region;
+    use crate::select::{Catalog, Place};
 
     #[test]
     fn each_order_of_nodes_comes_up_and_none_is_left_out() {
         let nodes: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
         let mut rng = ChaCha12Rng::from_seed([1; 32]);
-        let orders: BTreeSet<Vec<String>> = (0..100).map(|_| shuffled(&nodes, &mut rng)).collect();
+        let orders: BTreeSet<Vec<&String>> = (0..100).map(|_| shuffled(&nodes, &mut rng)).collect();
         assert_eq!(orders.len(), 6);
         assert!(orders.iter().all(|order| nodes.iter().all(|node| order.contains(node)) && order.len() == 3));
         assert!(shuffled::<String>(&[], &mut rng).is_empty());
+    }
+
+    #[test]
+    fn the_nearest_nodes_are_told_however_many_there_are() {
+        let at = |region: &str| Region::new(region).unwrap();
+        let mut nodes: Vec<(String, Region)> =
+            (0..2 * limits::NODES_TOLD).map(|n| (format!("https://n{n}.example"), at("far"))).collect();
+        nodes.push(("https://near.example".to_owned(), at("near")));
+        let edges = Catalog::new(Vec::new(), std::sync::Arc::default(), Some(at("near")));
+        let world = World { nodes, edges, ..World::default() };
+        let told = world.nearest_nodes(&Place::default(), &world.nodes);
+        assert_eq!((told.len(), told[0].0.as_str()), (limits::NODES_TOLD, "https://near.example"));
+        assert_eq!(told[1].0, "https://n0.example", "the others as they were");
     }
 }
