@@ -11,7 +11,7 @@ use actix::Addr;
 use bytestring::ByteString;
 use chappe_proto::id::{Attach, Identity, PeerId, RoomKey, SessionId};
 use chappe_proto::limits;
-use chappe_proto::registry::State;
+use chappe_proto::registry::{App, State};
 use chappe_proto::select::Place;
 use chappe_proto::signal::code::{ErrorCode, Refusal};
 use chappe_proto::signal::frame::{ClientFrame, GoneReason, Join, ServerFrame};
@@ -82,7 +82,7 @@ pub fn greet(node: &Arc<Node>, source: &Source, text: &str, socket: Socket) -> G
 
 /// A gateway that hears no leader takes nobody in: it may be cut off, and not know who was removed
 /// (CLUSTER.md 4).
-fn without_lease() -> Refusal {
+pub fn without_lease() -> Refusal {
     let message = "this node hears no leader of its cluster; try another node, or this one again";
     Refusal::new(ErrorCode::Unavailable, message).retry_after(limits::BUSY_RETRY + jitter())
 }
@@ -199,14 +199,7 @@ fn admit(node: &Arc<Node>, now: Now, source: &Source, join: Join) -> Result<Star
     };
     let app =
         state.app(&start.room.app).ok_or_else(|| Refusal::new(ErrorCode::TokenInvalid, "no such app"))?;
-    let allowed = &app.policy.origins;
-    if let Some(origin) = &source.origin
-        && !allowed.is_empty()
-        && !allowed.contains(origin)
-    {
-        let message = format!("pages of {origin} may not join rooms of this app");
-        return Err(Refusal::new(ErrorCode::Forbidden, message));
-    }
+    check_origin(app, source.origin.as_deref())?;
     let identity = start.member.profile.identity.as_ref();
     if is_revoked(&state, now, &start.room, start.member.seat.session, identity) {
         return Err(Refusal::new(ErrorCode::Banned, "an admin removed you from this room"));
@@ -214,6 +207,21 @@ fn admit(node: &Arc<Node>, now: Now, source: &Source, join: Join) -> Result<Star
     start.place = node.place(&start.place, source.ip);
     start.seed = clock::random();
     Ok(start)
+}
+
+/// Whether pages of this `Origin` may use an app's tokens; who sends none is no page.
+///
+/// # Errors
+/// `forbidden`, with the origin.
+pub fn check_origin(app: &App, origin: Option<&str>) -> Result<(), Refusal> {
+    let allowed = &app.policy.origins;
+    match origin {
+        Some(origin) if !allowed.is_empty() && !allowed.iter().any(|allowed| allowed == origin) => {
+            let message = format!("pages of {origin} may not join rooms of this app");
+            Err(Refusal::new(ErrorCode::Forbidden, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn by_token(state: &State, now: Now, text: &str, join: Join) -> Result<Start, Refusal> {

@@ -14,6 +14,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use chappe_proto::id::{AppId, Region, RoomKey, RoomName, SessionId};
 use chappe_proto::limits;
+use chappe_proto::registry::State;
 use chappe_proto::select::ice::{credential, stun_urls, turn_urls};
 use chappe_proto::select::{By, Client, Coordinates, Measured, Place, Ranked, draw_of};
 use chappe_proto::signal::code::{ErrorCode, Refusal};
@@ -24,7 +25,7 @@ use ring::digest;
 use serde::{Deserialize, Serialize};
 
 use super::{Shared, get, source};
-use crate::actor::gateway::is_revoked;
+use crate::actor::gateway::{check_origin, is_revoked, without_lease};
 use crate::node::Node;
 use crate::{clock, token};
 
@@ -123,12 +124,20 @@ async fn nearest(request: HttpRequest, shared: web::Data<Shared>) -> HttpRespons
             return refused(StatusCode::BAD_REQUEST, &Refusal::new(ErrorCode::Malformed, message));
         }
     };
-    let bearer = request.headers().get(header::AUTHORIZATION);
-    let holder = match bearer.map(|bearer| holder(node, now, bearer, query.1)).transpose() {
+    let (asked, room) = query;
+    let asks = request.headers().get(header::AUTHORIZATION).map(|bearer| Asks {
+        bearer: bearer.to_str().ok(),
+        origin: request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok()),
+        room,
+    });
+    // Like a join: what this node holds may be behind what was decided of who asks.
+    let admitted =
+        |asks| if node.admits() { holder(&node.registry.state(), now, asks) } else { Err(without_lease()) };
+    let holder = match asks.map(admitted).transpose() {
         Ok(holder) => holder,
         Err(refusal) => return refused(status_of(refusal.code), &refusal),
     };
-    open(StatusCode::OK).json(answer(node, now, ip, query.0, holder.as_ref()))
+    open(StatusCode::OK).json(answer(node, now, ip, asked, holder.as_ref()))
 }
 
 /// Where the question says that one is, and the room that its token is for.
@@ -149,19 +158,26 @@ fn query(text: &str) -> Result<(Place, Option<RoomName>), String> {
 const fn status_of(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::Forbidden | ErrorCode::Banned => StatusCode::FORBIDDEN,
+        ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::UNAUTHORIZED,
     }
 }
 
+/// What comes with a token.
+struct Asks<'a> {
+    bearer: Option<&'a str>,
+    origin: Option<&'a str>,
+    room: Option<RoomName>,
+}
+
 /// Who holds the token, where that would let it into a room.
-fn holder(node: &Node, now: Now, bearer: &HeaderValue, room: Option<RoomName>) -> Result<Holder, Refusal> {
+fn holder(state: &State, now: Now, asks: Asks<'_>) -> Result<Holder, Refusal> {
     let invalid = |why: &str| Refusal::new(ErrorCode::TokenInvalid, why);
-    let text = bearer.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
+    let text = asks.bearer.and_then(|text| text.strip_prefix("Bearer "));
     let text = text.filter(|text| text.len() <= limits::TOKEN_MAX);
     let text = text.ok_or_else(|| invalid("Authorization: `Bearer` and a join token"))?;
-    let state = node.registry.state();
-    let claims = token::verify(text, &state)?;
-    let room = match room {
+    let claims = token::verify(text, state)?;
+    let room = match asks.room {
         Some(room) => room,
         None => claims
             .only_room()
@@ -169,12 +185,14 @@ fn holder(node: &Node, now: Now, bearer: &HeaderValue, room: Option<RoomName>) -
     };
     claims.check(&room, now.unix)?;
     let key = state.key(&claims.iss).ok_or_else(|| invalid("iss: no such API key"))?;
+    let app = state.app(&key.app).ok_or_else(|| invalid("no such app"))?;
+    check_origin(app, asks.origin)?;
     let session = session_of(&key.app, claims.sub.as_ref().map_or(text, |identity| identity.as_str()));
     let (until, room) = (claims.until(), RoomKey { app: key.app.clone(), room });
-    if is_revoked(&state, now, &room, session, claims.sub.as_ref()) {
+    if is_revoked(state, now, &room, session, claims.sub.as_ref()) {
         return Err(Refusal::new(ErrorCode::Banned, "an admin removed you from this room"));
     }
-    let place = claims.place();
+    let place = Place { region: claims.region, coordinates: claims.coordinates };
     Ok(Holder { app: room.app, session, until, place })
 }
 
@@ -192,9 +210,7 @@ fn session_of(app: &AppId, who: &str) -> SessionId {
 
 fn answer(node: &Node, now: Now, ip: IpAddr, asked: Place, holder: Option<&Holder>) -> Answer {
     let world = node.world();
-    let said =
-        if asked == Place::default() { holder.map(|holder| holder.place.clone()) } else { Some(asked) };
-    let place = node.place(&said.unwrap_or_default(), ip);
+    let place = node.place(said(&asked, holder), ip);
     // The same whenever one asks: who has no session is who comes from this address.
     let draw = holder.map_or_else(|| draw_of(&ip.to_string()), |holder| draw_of(&holder.session.to_string()));
     let client = Client {
@@ -217,6 +233,12 @@ fn answer(node: &Node, now: Now, ip: IpAddr, asked: Place, holder: Option<&Holde
         ice_ttl_ms: ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
         region: place.region,
     }
+}
+
+/// A token's word of where its holder is counts before the question's: an app's rules are about it.
+fn said<'a>(asked: &'a Place, holder: Option<&'a Holder>) -> &'a Place {
+    let by_token = holder.map(|holder| &holder.place).filter(|place| **place != Place::default());
+    by_token.unwrap_or(asked)
 }
 
 fn edge(ranked: &Ranked<'_>) -> Edge {
@@ -254,7 +276,55 @@ fn servers(world: &World, now: Now, best: &[Ranked<'_>], holder: &Holder) -> Vec
 
 #[cfg(test)]
 mod tests {
+    use chappe_proto::id::{Index, KeyId};
+    use chappe_proto::mesh::uplink::Secret;
+    use chappe_proto::registry::{AppPolicy, Command, Entry};
+    use chappe_proto::time::Mono;
+    use serde_json::json;
+
     use super::*;
+
+    const SECRET: &[u8] = b"a secret of thirty-two characters";
+
+    /// What somebody with these claims, on a page of that origin, is taken for by an app with pages of one.
+    fn held(claims: &serde_json::Value, origin: Option<&str>) -> Result<Holder, Refusal> {
+        let (app, key, at) = (AppId::new("app").unwrap(), KeyId::from_random([1; 15]), Unix::from_secs(1));
+        let policy = AppPolicy { origins: vec!["https://app.example".to_owned()], ..AppPolicy::default() };
+        let mut state = State::default();
+        for command in [
+            Command::AppAdd { app: app.clone(), name: "App".to_owned(), policy },
+            Command::KeyAdd { app, key, secret: Secret(SECRET.to_vec()) },
+        ] {
+            let index = Index(state.index().0 + 1);
+            state.apply(index, Entry { at, by: None, note: None, command }).accepted().unwrap();
+        }
+        let mut all = json!({"iss": key, "aud": "chappe", "exp": 4_000_000_000_u64, "room": "tower"});
+        all["grants"] = json!(["join"]);
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        let bearer = format!("Bearer {}", token::sign(&all, SECRET).unwrap());
+        let asks = Asks { bearer: Some(&bearer), origin, room: None };
+        holder(&state, Now { mono: Mono::default(), unix: at }, asks)
+    }
+
+    #[test]
+    fn pages_that_may_not_join_are_given_no_credential() {
+        let code = |origin| held(&json!({}), origin).map(|_| ()).map_err(|refusal| refusal.code);
+        assert_eq!((code(None), code(Some("https://app.example"))), (Ok(()), Ok(())));
+        assert_eq!(code(Some("https://other.example")), Err(ErrorCode::Forbidden));
+        assert_eq!(status_of(ErrorCode::Forbidden), StatusCode::FORBIDDEN);
+        assert_eq!(status_of(without_lease().code), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn the_token_says_where_its_holder_is() {
+        let asked = query("region=us").unwrap().0;
+        for claims in [json!({"region": "eu"}), json!({"coordinates": [50.0, 8.5]})] {
+            let holder = held(&claims, None).unwrap();
+            assert_eq!(said(&asked, Some(&holder)), &holder.place);
+        }
+        let holder = held(&json!({}), None).unwrap();
+        assert_eq!((said(&asked, Some(&holder)), said(&asked, None)), (&asked, &asked));
+    }
 
     #[test]
     fn what_is_asked_is_read_or_refused_in_words() {
