@@ -26,8 +26,8 @@ pub(super) struct Ways {
     /// What it was offered, best first.
     pub(super) offered: Vec<EdgeId>,
     shunned: BTreeSet<EdgeId>,
-    /// Which were said to work, within [`WINDOW`].
-    worked: Vec<(EdgeId, Mono)>,
+    /// Of which it was heard whether they work, and when, within [`WINDOW`].
+    said: Vec<(EdgeId, Mono)>,
     /// How often it was asked to measure more since its credentials were renewed.
     rounds: u32,
 }
@@ -41,7 +41,7 @@ impl Ways {
     fn forget(&mut self) {
         self.measured.forget();
         self.shunned.clear();
-        self.worked.clear();
+        self.said.clear();
         self.rounds = 0;
     }
 }
@@ -121,7 +121,8 @@ impl Session {
         }
     }
 
-    /// Edges that the client has reached: each is said once in the time that a word counts for, however often it says so.
+    /// Edges that the client has reached: each is said once in the time that a word counts for, however often it measures,
+    /// and not while a failure counts, which the answer to a Binding request does not refute.
     fn report_worked<'a>(
         &mut self,
         now: Now,
@@ -129,11 +130,11 @@ impl Session {
         reached: impl Iterator<Item = &'a EdgeId>,
         out: &mut Vec<Output>,
     ) {
-        self.ways.worked.retain(|(_, at)| now.mono.since(*at) < WINDOW);
+        self.ways.said.retain(|(_, at)| now.mono.since(*at) < WINDOW);
         for edge in reached.filter(|edge| world.edges.edge(edge).is_some()) {
-            let said = self.ways.worked.iter().any(|(of, _)| of == edge);
-            if !said && self.may_use(edge) && self.ways.worked.len() < limits::EDGES_HANDED {
-                self.ways.worked.push((edge.clone(), now.mono));
+            let said = self.ways.said.iter().any(|(of, _)| of == edge);
+            if !said && self.may_use(edge) && self.ways.said.len() < limits::EDGES_HANDED {
+                self.ways.said.push((edge.clone(), now.mono));
                 out.push(Output::IceReport { edge: edge.clone(), failure: None });
             }
         }
@@ -227,7 +228,10 @@ impl Session {
     ) {
         let known = world.edges.edge(&edge).is_some();
         if known && self.may_use(&edge) && self.ice_failures.take(now.mono).is_ok() {
-            self.ways.worked.retain(|(of, _)| *of != edge);
+            self.ways.said.retain(|(of, _)| *of != edge);
+            if self.ways.said.len() < limits::EDGES_HANDED {
+                self.ways.said.push((edge.clone(), now.mono));
+            }
             // It is offered others from now on, while there are any.
             if self.ways.shunned.len() < limits::SHUNNED_MAX {
                 self.ways.shunned.insert(edge.clone());
