@@ -15,4 +15,5 @@ pub mod signal;
 pub mod stun;
 pub mod time;
 pub mod turn;
+pub mod usage;
 pub mod wire;

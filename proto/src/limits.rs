@@ -756,15 +756,26 @@ pub const USAGE_FRAME: usize = 512;
 pub const USAGE_TURN: usize = 4096;
 /// Users that an edge counts for at a time, those included that have gone and whose last count no node has taken.
 pub const USAGE_USERS_MAX: usize = 2 * ALLOCATIONS_MAX as usize;
-/// Users whose usage a node remembers one by one.
+/// A series of counts ends after this, once all of it is taken; the next one begins at nothing. One of which a part
+/// was said and never answered is said again for as long once more, then that part is believed to have been heard.
+pub const USAGE_SERIES_FOR: Duration = Duration::from_secs(5 * 60);
+/// A node remembers a series for this long after it was heard first: beyond the last word on it, however late. A
+/// user that has relayed nothing for this long is forgotten; its room has what it relayed.
+pub const USAGE_KEPT: Duration = Duration::from_secs(15 * 60);
+/// Users whose usage a node remembers one by one: those of the whole cluster that relay. What more of them relay
+/// is counted for their rooms where these are known.
 pub const USAGE_SESSIONS_MAX: usize = 2 * SESSIONS_MAX;
-/// Counts of one user: one for each edge that it was on, and for each time that it came back there. Older ones are
-/// added up.
-pub const USAGE_SERIES_MAX: usize = 32;
+/// Series that a node remembers, 100 bytes each: some four of a user on one edge, and few users relay for so long.
+/// What a further one says is not counted.
+pub const USAGE_SERIES_MAX: usize = 2 * USAGE_SESSIONS_MAX;
 /// Rooms whose usage a node remembers, those that have ended included.
 pub const USAGE_ROOMS_MAX: usize = 100_000;
-/// A user that has relayed nothing for this long is counted into its room and forgotten.
-pub const USAGE_KEPT: Duration = Duration::from_secs(15 * 60);
+/// A node says of a session of its own that relays which room it is in, again after this: for nodes that are new.
+pub const USAGE_ROOM_TOLD_EVERY: Duration = Duration::from_secs(60);
+/// Bytes of one frame of usage between nodes: it shares its stream with leases.
+pub const USAGE_BYTES: usize = 16 * 1024;
+/// Names and figures in one answer about usage.
+pub const USAGE_PAGE: usize = 1024;
 
 // Certificates by ACME (RFC 8555).
 
@@ -825,6 +836,9 @@ pub const NEAREST_BURST: u32 = 100;
 const _: () = {
     // The longest name and four counts of nine bytes.
     assert!(USAGE_FRAME * (TURN_NAME_MAX + 128) < MESH_FRAME_MAX);
+    assert!(USAGE_PAGE * (TURN_NAME_MAX + 128) < MESH_FRAME_MAX && USAGE_BYTES < CONTROL_FRAME_MAX);
+    // No word on a series comes so late that it has been forgotten.
+    assert!(2 * USAGE_SERIES_FOR.as_secs() + 60 < USAGE_KEPT.as_secs());
     assert!(CREDENTIAL_TTL_MIN.as_secs() < CREDENTIAL_TTL.as_secs());
     assert!(CREDENTIAL_TTL.as_secs() <= CREDENTIAL_TTL_MAX.as_secs());
     assert!(

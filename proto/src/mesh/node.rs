@@ -19,11 +19,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::probe::Outside;
-use super::uplink::{EdgeHello, Health};
+use super::uplink::{EdgeHello, Health, Usage};
 use crate::id::{ClusterId, EdgeId, Epoch, Generation, Index, NodeId, PeerId, RoomKey, SessionId, Shard};
 use crate::registry::{Command, Note, Outcome, RequestId};
 use crate::signal::route::{Direct, Entry, FromRoom, ToRoom};
 use crate::time::Unix;
+use crate::usage::{UsageOf, UsagePage};
 
 /// The ALPN protocol of a link between nodes.
 pub const ALPN: &[u8] = b"chappe-mesh/1";
@@ -188,6 +189,10 @@ pub enum Body {
         /// Which.
         session: SessionId,
     },
+    /// What an edge said to the sender of its users' usage, as it said it.
+    Usage(Vec<Usage>),
+    /// The rooms of sessions that are on the sender, or were lately, and that relay.
+    UsageRooms(Vec<(SessionId, RoomKey)>),
 }
 
 /// An edge as a node that it reports to hears it.
@@ -261,6 +266,14 @@ pub enum Ask {
     },
     /// Of any node: by which authority it is certified, and the edges that report to it.
     Certified,
+    /// Of any node: what it has counted of usage, [`crate::limits::USAGE_PAGE`] parts at most.
+    Usage {
+        /// Whose.
+        of: UsageOf,
+        /// The last part that is known.
+        #[serde(default)]
+        after: Option<String>,
+    },
 }
 
 /// What is answered.
@@ -305,6 +318,13 @@ pub enum Answer {
         node: u64,
         /// Edges.
         edges: Vec<(EdgeId, u64)>,
+    },
+    /// Usage.
+    Usage {
+        /// When the node began to count.
+        since: Unix,
+        /// What it counted.
+        page: UsagePage,
     },
     /// It cannot be answered.
     Failed(Failure),

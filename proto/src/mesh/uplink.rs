@@ -59,7 +59,7 @@ pub enum Up {
     /// same number or another, until it is [taken](Down::UsageTaken): totals are totals, so hearing one twice,
     /// or at two nodes, changes nothing.
     Usage {
-        /// Its number on this uplink, from 1.
+        /// Its number, ever higher in a life of the edge, whichever node it is said to.
         seq: u64,
         /// Each user at most once.
         usage: Vec<Usage>,
@@ -450,8 +450,9 @@ impl Health {
 /// What one user has relayed over an edge, in all of its allocations there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Which count this is: made up at random for a user's first packet, and kept while the edge remembers the
-    /// user. So of two reports with one series the greater is right, and those of different series add up.
+    /// Which count this is: made up at random when it begins, at nothing. A user's next one begins no later than
+    /// twice [`crate::limits::USAGE_SERIES_FOR`] after it. So of two reports with one series the greater is right,
+    /// those of different series add up, and none need be remembered for long.
     pub series: u64,
     /// The signaling session, where the username names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -472,4 +473,30 @@ pub struct Traffic {
     pub packets: u64,
     /// Bytes of payload.
     pub bytes: u64,
+}
+
+impl Traffic {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.saturating_add(other.packets),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+
+    /// What was added since `earlier`; nothing where that is more.
+    #[must_use]
+    pub const fn minus(self, earlier: Self) -> Self {
+        Self {
+            packets: self.packets.saturating_sub(earlier.packets),
+            bytes: self.bytes.saturating_sub(earlier.bytes),
+        }
+    }
+
+    /// The greater of each count.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self { packets: self.packets.max(other.packets), bytes: self.bytes.max(other.bytes) }
+    }
 }

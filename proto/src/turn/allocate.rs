@@ -183,6 +183,7 @@ impl Server {
             relays.set(binding.family, Some(binding.relay));
         }
         let expires = now.mono + std::time::Duration::from_secs(wish.lifetime.into());
+        let usage = self.usage.begin(&request.user);
         let id = self.table.insert(Allocation {
             client: *request.from,
             via: request.via,
@@ -195,6 +196,8 @@ impl Server {
             timer: expires,
             permissions: Permissions::default(),
             channels: Channels::default(),
+            usage,
+            used: crate::usage::Relayed::default(),
             sent: Traffic::default(),
             received: Traffic::default(),
             meters: [Meter::new(now.mono, &self.bandwidth); 2],

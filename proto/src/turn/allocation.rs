@@ -15,6 +15,7 @@ use crate::mesh::uplink::Traffic;
 use crate::stun::attributes::Family;
 use crate::stun::{Code, TransactionId};
 use crate::time::Mono;
+use crate::usage;
 
 /// One allocation, from its accepted request on: its relayed sockets may still be asked for.
 #[derive(Debug)]
@@ -36,6 +37,9 @@ pub(super) struct Allocation {
     pub(super) channels: Channels,
     pub(super) sent: Traffic,
     pub(super) received: Traffic,
+    /// Whom it counts for ([`super::usage`]), and how much of it has been counted.
+    pub(super) usage: Option<u64>,
+    pub(super) used: usage::Relayed,
     /// What it has of the bandwidth, to peers and to the client.
     pub(super) meters: [Meter; 2],
     /// ICMP errors that it is told.
@@ -91,6 +95,14 @@ impl Allocation {
     /// Whether its Allocate has been answered.
     pub(super) const fn is_active(&self) -> bool {
         self.request.pending == 0
+    }
+
+    /// What it has relayed since this was asked before, and whom it counts for; nothing where that is nothing.
+    pub(super) fn used(&mut self) -> Option<(u64, usage::Relayed)> {
+        let now = usage::Relayed { sent: self.sent, received: self.received };
+        let more = now.minus(self.used);
+        self.used = now;
+        Some((self.usage?, more)).filter(|(_, more)| !more.is_none())
     }
 
     /// Installs or refreshes the permission for a peer, and tells its channels; until when.

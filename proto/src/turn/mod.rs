@@ -4,7 +4,7 @@
 //! it sorts what comes in. Then a file for each request (`binding`, `allocate`, `refresh`,
 //! `create_permission`, `channel_bind`), `data` for the hot path, and what they work on: `table` of
 //! `allocation`s with their `permission`s and `channel`s, `relays` with their `ports`, `bandwidth` and the
-//! other `limit`s (`churn` is what ended lately), `realm`s, `credential`s and `nonce`s, the peer `gate`. Who sends a request is found out
+//! other `limit`s (`churn` is what ended lately), `usage` for operators, `realm`s, `credential`s and `nonce`s, the peer `gate`. Who sends a request is found out
 //! in `authenticate`; who is unknown is answered by `unauthenticated`. [`Client`] is the other side, and
 //! `probe` uses it to find out whether a server works.
 
@@ -39,6 +39,7 @@ mod server;
 mod source_rates;
 mod table;
 mod unauthenticated;
+mod usage;
 
 pub use api::*;
 pub use client::{Authentication, Client, ClientEvent, Exchange, Options as ClientOptions, Outcome};

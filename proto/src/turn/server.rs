@@ -22,6 +22,7 @@ use super::realm::Realms;
 use super::relays::Relays;
 use super::source_rates::SourceRates;
 use super::table::{AllocationId, Table};
+use super::usage::Tallies;
 use crate::id::SessionId;
 use crate::limits;
 use crate::mesh::uplink::{Alternate, EdgeChange, EdgeView, RelayRange};
@@ -55,6 +56,7 @@ pub struct Server {
     pub(super) outputs: VecDeque<Output>,
     pub(super) counters: Counters,
     pub(super) limits: LimitLog,
+    pub(super) usage: Tallies,
     pub(super) bandwidth: Bandwidth,
     pub(super) challenges: SourceRates,
     pub(super) bindings: SourceRates,
@@ -79,6 +81,7 @@ impl Server {
             [range(relay.advertised), range(relay.bind)]
         });
         let (table, ports, users, gate, sources) = (hash(), hash(), hash(), hash(), hash());
+        let by_user = users.clone();
         Self {
             quotas,
             classic,
@@ -115,6 +118,7 @@ impl Server {
             outputs: VecDeque::new(),
             counters: Counters::default(),
             limits: LimitLog::default(),
+            usage: Tallies::new(by_user, limits::USAGE_USERS_MAX),
             bandwidth: Bandwidth::new(&quotas),
         }
     }
@@ -332,7 +336,13 @@ impl Server {
     }
 
     pub(super) fn end_allocation(&mut self, now: Now, id: AllocationId, why: EndReason) {
-        let Some(allocation) = self.table.remove(id) else { return };
+        let Some(mut allocation) = self.table.remove(id) else { return };
+        if let Some((tally, more)) = allocation.used() {
+            self.usage.count(tally, more);
+        }
+        if let Some(tally) = allocation.usage {
+            self.usage.end(tally);
+        }
         let relayed = allocation.relays.iter().find_map(|relay| self.relays.addresses(relay));
         for relay in allocation.relays.iter() {
             if self.relays.close(now.mono, relay) {

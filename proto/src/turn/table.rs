@@ -61,6 +61,16 @@ impl Table {
         self.allocations.get_mut(id.index())
     }
 
+    /// Places of allocations: an upper bound of [`Self::at_mut`].
+    pub(super) fn slots(&self) -> usize {
+        self.allocations.capacity()
+    }
+
+    /// The allocation at a place, where there is one.
+    pub(super) fn at_mut(&mut self, place: usize) -> Option<&mut Allocation> {
+        self.allocations.get_mut(place)
+    }
+
     /// Those of a user.
     pub(super) fn of_user(&self, user: &User) -> &[AllocationId] {
         self.users.get(user).map_or(&[], Vec::as_slice)

@@ -1,0 +1,401 @@
+//! What one node has heard of users' usage.
+//!
+//! A series is told for a limited time ([`limits::USAGE_SERIES_FOR`], twice that where its edge hears no answer),
+//! and remembered for longer than that ([`limits::USAGE_KEPT`]); of two words on it the greater one counts. So a
+//! word that comes twice, late, or by way of two nodes adds nothing, and a series that was forgotten does not
+//! come back. What a node has not heard it does not count: of several nodes' figures the greatest is nearest to
+//! the truth, and none is above it.
+//!
+//! Edges know sessions alone. The node where a session is, or was lately, knows its room, and tells the others when
+//! it hears that the session relays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Relayed, UsageOf, UsagePage};
+use crate::id::{AppId, RoomKey, RoomName, SessionId};
+use crate::limits;
+use crate::mesh::uplink::Usage;
+use crate::time::Mono;
+
+/// Who relays.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum User {
+    Session(SessionId),
+    Name(String),
+}
+
+impl User {
+    fn of(usage: &Usage) -> Option<Self> {
+        match (usage.session, &usage.name) {
+            (Some(session), _) => Some(Self::Session(session)),
+            (None, Some(name)) if name.len() <= limits::TURN_NAME_MAX => Some(Self::Name(name.clone())),
+            _ => None,
+        }
+    }
+}
+
+/// One series.
+#[derive(Debug)]
+struct Heard {
+    user: User,
+    relayed: Relayed,
+    first: Mono,
+}
+
+/// One user.
+#[derive(Debug)]
+struct Account {
+    room: Option<RoomKey>,
+    relayed: Relayed,
+    /// When it was heard last that it had relayed.
+    at: Mono,
+    /// When the other nodes were told of its room last.
+    told: Option<Mono>,
+}
+
+#[derive(Debug, Default)]
+struct App {
+    relayed: Relayed,
+    rooms: BTreeMap<RoomName, Room>,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    relayed: Relayed,
+    at: Mono,
+    /// Those of its sessions that have accounts.
+    sessions: BTreeSet<SessionId>,
+}
+
+/// What one node has heard.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    series: BTreeMap<u64, Heard>,
+    users: BTreeMap<User, Account>,
+    apps: BTreeMap<AppId, App>,
+    /// Rooms of all apps.
+    rooms: usize,
+    names: Relayed,
+    total: Relayed,
+    /// Sessions that are on this node or were, their rooms, and when they were seen last.
+    here: BTreeMap<SessionId, (RoomKey, Mono)>,
+    missed: u64,
+}
+
+impl Ledger {
+    /// A session is on this node.
+    pub fn handle_session(&mut self, now: Mono, session: SessionId, room: RoomKey) {
+        self.here.insert(session, (room, now));
+    }
+
+    /// Takes what an edge said, to this node or another. Answers what the other nodes are to be told: the rooms of
+    /// those sessions that are here.
+    pub fn handle_usage(&mut self, now: Mono, usage: &[Usage]) -> Vec<(SessionId, RoomKey)> {
+        let mut tell = Vec::new();
+        for said in usage {
+            let Some(user) = User::of(said) else { continue };
+            let more = self.hear(now, said.series, &user, Relayed::from(said));
+            if more.is_none() {
+                continue;
+            }
+            self.total = self.total.plus(more);
+            match user {
+                User::Session(session) => tell.extend(self.count_session(now, session, more)),
+                User::Name(_) => {
+                    self.names = self.names.plus(more);
+                    if let Some(account) = self.account(now, user) {
+                        account.relayed = account.relayed.plus(more);
+                    }
+                }
+            }
+        }
+        tell
+    }
+
+    /// Another node tells of the rooms of its sessions.
+    pub fn handle_rooms(&mut self, now: Mono, rooms: &[(SessionId, RoomKey)]) {
+        for (session, room) in rooms {
+            self.assign(now, *session, room);
+        }
+    }
+
+    /// Forgets what is old. `is_here` says of a session whether it is on this node still.
+    pub fn handle_timeout(&mut self, now: Mono, is_here: impl Fn(&SessionId) -> bool) {
+        let is_kept = |at: Mono| now.since(at) < limits::USAGE_KEPT;
+        self.series.retain(|_, heard| is_kept(heard.first));
+        let apps = &mut self.apps;
+        self.users.retain(|user, account| {
+            if is_kept(account.at) {
+                return true;
+            }
+            if let (User::Session(session), Some(key)) = (user, &account.room)
+                && let Some(room) = apps.get_mut(&key.app).and_then(|app| app.rooms.get_mut(&key.room))
+            {
+                room.sessions.remove(session);
+            }
+            false
+        });
+        self.here.retain(|session, (_, at)| {
+            if is_here(session) {
+                *at = now;
+            }
+            is_kept(*at)
+        });
+    }
+
+    /// A page of what is asked for: what comes after this name.
+    #[must_use]
+    pub fn page(&self, of: &UsageOf, after: Option<&str>) -> UsagePage {
+        match of {
+            UsageOf::Apps => {
+                let parts = self.apps.iter().map(|(app, account)| (app.to_string(), account.relayed));
+                page(self.total, after, parts)
+            }
+            UsageOf::App(app) => self.apps.get(app).map_or_else(UsagePage::default, |app| {
+                let parts = app.rooms.iter().map(|(room, account)| (room.to_string(), account.relayed));
+                page(app.relayed, after, parts)
+            }),
+            UsageOf::Room(key) => self.room(key).map_or_else(UsagePage::default, |room| {
+                let relayed = |session: &SessionId| {
+                    self.users.get(&User::Session(*session)).map(|account| account.relayed)
+                };
+                let part = |session| Some((SessionId::to_string(session), relayed(session)?));
+                page(room.relayed, after, room.sessions.iter().filter_map(part))
+            }),
+            UsageOf::Names => {
+                let name = |(user, account): (&User, &Account)| match user {
+                    User::Name(name) => Some((name.clone(), account.relayed)),
+                    User::Session(_) => None,
+                };
+                let from = User::Name(after.unwrap_or_default().to_owned());
+                page(self.names, after, self.users.range(from..).filter_map(name))
+            }
+        }
+    }
+
+    /// How often a series was not counted, since there were too many.
+    #[must_use]
+    pub const fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    fn room(&self, key: &RoomKey) -> Option<&Room> {
+        self.apps.get(&key.app)?.rooms.get(&key.room)
+    }
+
+    /// What a word on a series adds.
+    fn hear(&mut self, now: Mono, series: u64, user: &User, said: Relayed) -> Relayed {
+        if let Some(heard) = self.series.get_mut(&series) {
+            // Of two users one is not who it was counted for.
+            if heard.user != *user {
+                return Relayed::default();
+            }
+            let now = heard.relayed.max(said);
+            let more = now.minus(heard.relayed);
+            heard.relayed = now;
+            return more;
+        }
+        if self.series.len() >= limits::USAGE_SERIES_MAX {
+            self.missed += 1;
+            return Relayed::default();
+        }
+        self.series.insert(series, Heard { user: user.clone(), relayed: said, first: now });
+        said
+    }
+
+    /// The account of a user; none where there are too many.
+    fn account(&mut self, now: Mono, user: User) -> Option<&mut Account> {
+        if self.users.len() >= limits::USAGE_SESSIONS_MAX && !self.users.contains_key(&user) {
+            return None;
+        }
+        let new = || Account { room: None, relayed: Relayed::default(), at: now, told: None };
+        let account = self.users.entry(user).or_insert_with(new);
+        account.at = now;
+        Some(account)
+    }
+
+    /// Counts for a session, and for its room where that is known. Answers its room where it is here and the other
+    /// nodes are to be told.
+    fn count_session(&mut self, now: Mono, session: SessionId, more: Relayed) -> Option<(SessionId, RoomKey)> {
+        let here = self.here.get(&session).map(|(room, _)| room.clone());
+        if let Some(room) = &here {
+            self.assign(now, session, room);
+        }
+        let Some(account) = self.account(now, User::Session(session)) else {
+            if let Some(room) = here {
+                self.count_room(now, &room, None, more);
+            }
+            return None;
+        };
+        account.relayed = account.relayed.plus(more);
+        let is_due = |told: Mono| now.since(told) >= limits::USAGE_ROOM_TOLD_EVERY;
+        let tell = here.filter(|_| account.told.is_none_or(is_due));
+        if tell.is_some() {
+            account.told = Some(now);
+        }
+        if let Some(room) = account.room.clone() {
+            self.count_room(now, &room, Some(session), more);
+        }
+        tell.map(|room| (session, room))
+    }
+
+    /// A session is of this room: what it has relayed counts there. It never is of another one.
+    fn assign(&mut self, now: Mono, session: SessionId, room: &RoomKey) {
+        let Some(account) = self.account(now, User::Session(session)) else { return };
+        if account.room.is_none() {
+            account.room = Some(room.clone());
+            let relayed = account.relayed;
+            self.count_room(now, room, Some(session), relayed);
+        }
+    }
+
+    fn count_room(&mut self, now: Mono, key: &RoomKey, session: Option<SessionId>, more: Relayed) {
+        if self.rooms >= limits::USAGE_ROOMS_MAX && self.room(key).is_none() {
+            self.forget_rooms();
+        }
+        let app = self.apps.entry(key.app.clone()).or_default();
+        app.relayed = app.relayed.plus(more);
+        let room = app.rooms.entry(key.room.clone()).or_insert_with(|| {
+            self.rooms += 1;
+            Room::default()
+        });
+        room.relayed = room.relayed.plus(more);
+        room.at = now;
+        room.sessions.extend(session);
+    }
+
+    /// Forgets a part of the rooms, those that relayed the longest ago; their apps keep what they relayed.
+    fn forget_rooms(&mut self) {
+        let at = |app: &App| app.rooms.values().map(|room| room.at).collect::<Vec<_>>();
+        let mut all: Vec<Mono> = self.apps.values().flat_map(at).collect();
+        all.sort_unstable();
+        let Some(last) = all.get(all.len() / 16).copied() else { return };
+        for app in self.apps.values_mut() {
+            app.rooms.retain(|_, room| room.at > last);
+        }
+        self.rooms = self.apps.values().map(|app| app.rooms.len()).sum();
+    }
+}
+
+fn page(relayed: Relayed, after: Option<&str>, parts: impl Iterator<Item = (String, Relayed)>) -> UsagePage {
+    let parts = parts.filter(|(name, _)| after.is_none_or(|after| name.as_str() > after));
+    UsagePage { relayed, parts: parts.take(limits::USAGE_PAGE).collect() }
+}
+
+/// How often [`Ledger::handle_timeout`] is due.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mesh::uplink::Traffic;
+
+    fn at(secs: u64) -> Mono {
+        Mono(Duration::from_secs(secs))
+    }
+
+    fn session(n: u8) -> SessionId {
+        SessionId::from_random([n; 15])
+    }
+
+    fn room(app: &str, room: &str) -> RoomKey {
+        RoomKey { app: AppId::new(app).unwrap(), room: RoomName::new(room).unwrap() }
+    }
+
+    fn relayed(packets: u64) -> Relayed {
+        let sent = Traffic { packets, bytes: 100 * packets };
+        Relayed { sent, received: Traffic::default() }
+    }
+
+    fn usage(series: u64, user: u8, packets: u64) -> Usage {
+        let Relayed { sent, received } = relayed(packets);
+        Usage { series, session: Some(session(user)), name: None, sent, received }
+    }
+
+    fn of(ledger: &Ledger, of: &UsageOf) -> (u64, Vec<(String, u64)>) {
+        let page = ledger.page(of, None);
+        let parts = page.parts.into_iter().map(|(name, relayed)| (name, relayed.sent.packets));
+        (page.relayed.sent.packets, parts.collect())
+    }
+
+    #[test]
+    fn what_is_heard_twice_or_late_counts_once() {
+        let mut ledger = Ledger::default();
+        ledger.handle_session(at(0), session(1), room("a", "r"));
+        let told = ledger.handle_usage(at(1), &[usage(7, 1, 5)]);
+        assert_eq!(told, [(session(1), room("a", "r"))]);
+        assert!(ledger.handle_usage(at(2), &[usage(7, 1, 9)]).is_empty(), "the others know");
+        for late in [5, 9, 0] {
+            ledger.handle_usage(at(3), &[usage(7, 1, late)]);
+        }
+        ledger.handle_usage(at(3), &[usage(7, 2, 50)]); // a series has one user
+        ledger.handle_usage(at(4), &[usage(8, 1, 1)]);
+        assert_eq!(of(&ledger, &UsageOf::Apps), (10, vec![("a".into(), 10)]));
+        assert_eq!(of(&ledger, &UsageOf::App(AppId::new("a").unwrap())), (10, vec![("r".into(), 10)]));
+        assert_eq!(of(&ledger, &UsageOf::Room(room("a", "r"))), (10, vec![(session(1).to_string(), 10)]));
+        let again = at(1) + limits::USAGE_ROOM_TOLD_EVERY;
+        assert_eq!(ledger.handle_usage(again, &[usage(8, 1, 2)]).len(), 1, "who is new here hears of it too");
+    }
+
+    #[test]
+    fn a_room_gets_what_was_relayed_before_it_was_known() {
+        let mut ledger = Ledger::default();
+        ledger.handle_usage(at(1), &[usage(7, 1, 5)]);
+        assert_eq!(of(&ledger, &UsageOf::Apps), (5, vec![]));
+        ledger.handle_rooms(at(2), &[(session(1), room("a", "r")), (session(2), room("a", "s"))]);
+        // A session never is of another room; and what is told of it may come before what it relayed.
+        ledger.handle_rooms(at(2), &[(session(1), room("b", "r"))]);
+        ledger.handle_usage(at(3), &[usage(7, 1, 6), usage(9, 2, 1)]);
+        assert_eq!(of(&ledger, &UsageOf::Apps), (7, vec![("a".into(), 7)]));
+        let rooms = vec![("r".into(), 6), ("s".into(), 1)];
+        assert_eq!(of(&ledger, &UsageOf::App(AppId::new("a").unwrap())), (7, rooms));
+    }
+
+    #[test]
+    fn sessions_are_forgotten_and_rooms_keep_what_they_relayed() {
+        let mut ledger = Ledger::default();
+        ledger.handle_session(at(0), session(1), room("a", "r"));
+        ledger.handle_usage(at(1), &[usage(7, 1, 5)]);
+        let later = at(1) + limits::USAGE_KEPT;
+        ledger.handle_timeout(later - Duration::from_secs(1), |_| true);
+        ledger.handle_usage(later, &[usage(7, 1, 5)]);
+        assert_eq!(of(&ledger, &UsageOf::Room(room("a", "r"))).1.len(), 1);
+        ledger.handle_timeout(later, |_| true);
+        assert_eq!(of(&ledger, &UsageOf::Room(room("a", "r"))), (5, vec![]));
+        assert!(ledger.series.is_empty() && ledger.users.is_empty());
+        // It relays again, in another series, and its node knows it still.
+        assert_eq!(ledger.handle_usage(later, &[usage(8, 1, 2)]).len(), 1);
+        assert_eq!(of(&ledger, &UsageOf::Room(room("a", "r"))), (7, vec![(session(1).to_string(), 2)]));
+        ledger.handle_timeout(later + limits::USAGE_KEPT, |_| false);
+        assert!(ledger.here.is_empty());
+    }
+
+    #[test]
+    fn users_that_are_no_sessions_are_told_by_name_and_by_pages() {
+        let mut ledger = Ledger::default();
+        let name = |n: usize| Usage { session: None, name: Some(format!("{n:05}")), ..usage(n as u64, 0, 1) };
+        let all: Vec<_> = (0..=limits::USAGE_PAGE).map(name).collect();
+        assert!(ledger.handle_usage(at(1), &all).is_empty());
+        ledger.handle_usage(at(1), &[Usage { session: None, name: None, ..usage(1 << 40, 0, 1) }]);
+        let first = ledger.page(&UsageOf::Names, None);
+        assert_eq!((first.relayed, first.parts.len()), (relayed(1025), limits::USAGE_PAGE));
+        let last = ledger.page(&UsageOf::Names, first.parts.last().map(|(name, _)| name.as_str()));
+        assert_eq!(last.parts, [("01024".to_owned(), relayed(1))]);
+        assert_eq!(of(&ledger, &UsageOf::Apps), (1025, vec![]));
+    }
+
+    #[test]
+    fn of_too_many_rooms_the_oldest_go_and_their_app_keeps_what_they_relayed() {
+        let mut ledger = Ledger::default();
+        for n in 0..=limits::USAGE_ROOMS_MAX {
+            let at = at(n as u64 / 1000);
+            ledger.count_room(at, &room("a", &format!("r{n}")), None, relayed(1));
+        }
+        let app = &ledger.apps[&AppId::new("a").unwrap()];
+        assert_eq!(app.relayed, relayed(limits::USAGE_ROOMS_MAX as u64 + 1));
+        assert_eq!(app.rooms.len(), ledger.rooms);
+        assert!(ledger.rooms < limits::USAGE_ROOMS_MAX && ledger.rooms > limits::USAGE_ROOMS_MAX * 9 / 10);
+        assert!(ledger.room(&room("a", "r100000")).is_some() && ledger.room(&room("a", "r0")).is_none());
+    }
+}
