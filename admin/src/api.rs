@@ -20,8 +20,12 @@ async fn overview(_: Operator, mount: Data<Mount>) -> Json<Overview> {
     Json(mount.cluster.overview().await)
 }
 
-fn key(app: &str, room: &str) -> Result<RoomKey, Problem> {
-    let app = AppId::new(app).map_err(|_| Problem::BadName("app: 1 to 64 of A-Z a-z 0-9 -_.~:@"))?;
+pub(crate) fn app_id(app: &str) -> Result<AppId, Problem> {
+    AppId::new(app).map_err(|_| Problem::BadName("app: 1 to 64 of A-Z a-z 0-9 -_.~:@"))
+}
+
+pub(crate) fn key(app: &str, room: &str) -> Result<RoomKey, Problem> {
+    let app = app_id(app)?;
     let room = RoomName::new(room).map_err(|_| Problem::BadName("room: 1 to 128 of A-Z a-z 0-9 -_.~:@"))?;
     Ok(RoomKey { app, room })
 }

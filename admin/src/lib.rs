@@ -13,6 +13,7 @@ mod memory;
 mod problem;
 mod selection;
 mod turn;
+pub mod usage;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -24,10 +25,12 @@ use chappe_proto::id::{AppId, EdgeId, NodeId, PeerId, Region, RoomKey, RoomName}
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::registry::{Note, Refusal};
 use chappe_proto::select::Policy;
+use chappe_proto::usage::{Relayed, UsageOf};
 use serde::Serialize;
 
 pub use cluster::{ClusterReport, Owners};
 pub use control::Control;
+pub use usage::UsageReport;
 
 /// An answer that is waited for on the thread that asks.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -38,6 +41,8 @@ pub trait Cluster: Control {
     fn overview(&self) -> Answer<'_, Overview>;
     /// Who is in a room; none where nobody is.
     fn room(&self, room: RoomKey) -> Answer<'_, Option<Vec<Peer>>>;
+    /// What was relayed, as the nodes that answer have counted it; none for an app that there is not.
+    fn usage(&self, of: UsageOf) -> Answer<'_, Option<UsageReport>>;
     /// Removes a peer, and keeps its identity out with `ban`; committed when it is answered.
     fn kick(&self, room: RoomKey, peer: PeerId, ban: bool) -> Answer<'_, Kicked>;
     /// The long-term users of the relays.
@@ -130,6 +135,8 @@ pub struct Peer {
     pub away: bool,
     /// What it may do.
     pub grants: Vec<&'static str>,
+    /// What it relayed, as far as that is remembered.
+    pub relayed: Relayed,
 }
 
 /// An edge.
@@ -184,6 +191,7 @@ impl Mount {
                 .configure(api::routes)
                 .configure(turn::routes)
                 .configure(selection::routes)
+                .configure(usage::routes)
                 .configure(cluster::routes)
                 .configure(edges::routes),
         );

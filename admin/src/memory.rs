@@ -9,18 +9,21 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
 use actix_web::{App, test};
 use chappe_proto::id::{ClusterId, EdgeId, Generation, Index, InvitationId, NodeId, PeerId, Region, RoomKey};
-use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
+use chappe_proto::mesh::uplink::{PeerPolicy, Secret, Traffic, TurnUser};
 use chappe_proto::registry::profile::ProfileName;
 use chappe_proto::registry::{Command, EdgeState, Entry, NodeState, Note, Refusal, State, Thing};
 use chappe_proto::select::Policy;
 use chappe_proto::time::Unix;
+use chappe_proto::usage::{Relayed, UsageOf};
 use serde_json::Value;
 
 use crate::control::{
     AuthorityStatus, Backup, ClusterStatus, EdgeChange, EdgeIdentity, EdgeReport, Event, Fault, Invitation,
     InvitationStatus, InvitationWish, Member, MemberOwn, MemberRole, NodeChange,
 };
-use crate::{Answer, Changed, Cluster, Control, Kicked, Mount, Overview, Peer, Registry, Unavailable};
+use crate::{
+    Answer, Changed, Cluster, Control, Kicked, Mount, Overview, Peer, Registry, Unavailable, UsageReport,
+};
 
 /// The registry, and the cluster.
 pub(crate) struct Memory(Mutex<State>, pub(crate) Mutex<ClusterStatus>, Mutex<Vec<EdgeReport>>);
@@ -287,6 +290,21 @@ impl Cluster for Memory {
 
     fn room(&self, _: RoomKey) -> Answer<'_, Option<Vec<Peer>>> {
         Box::pin(async { None })
+    }
+
+    fn usage(&self, of: UsageOf) -> Answer<'_, Option<UsageReport>> {
+        let traffic = |packets, bytes| Traffic { packets, bytes };
+        let relayed = Relayed { sent: traffic(1, 100), received: traffic(2, 300) };
+        let (app, name) = match &of {
+            UsageOf::Apps => (None, "dev"),
+            UsageOf::App(app) => (Some(app), "room"),
+            UsageOf::Room(room) => (Some(&room.app), "s_000000000000000000000000"),
+            UsageOf::Names => (None, "ada"),
+        };
+        let there = app.is_none_or(|app| app.as_str() == "dev");
+        let parts = BTreeMap::from([(name.to_owned(), relayed)]);
+        let report = there.then(|| UsageReport { since: Unix::from_secs(1), relayed, parts });
+        Box::pin(async { report })
     }
 
     fn kick(&self, _: RoomKey, _: PeerId, _: bool) -> Answer<'_, Kicked> {

@@ -1,18 +1,22 @@
 //! What the admin API sees and does of this node.
 
 mod control;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chappe_admin::{Answer, Changed, Cluster, Edge, Kicked, Overview, Peer, Registry, Room, Unavailable};
-use chappe_proto::id::{NodeId, PeerId, RoomKey};
+use chappe_admin::{
+    Answer, Changed, Cluster, Edge, Kicked, Overview, Peer, Registry, Room, Unavailable, UsageReport,
+};
+use chappe_proto::id::{NodeId, PeerId, RoomKey, SessionId};
 use chappe_proto::limits;
 use chappe_proto::mesh::node::{Answer as Reply, Ask};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
 use chappe_proto::registry::{Command, Note, State};
 use chappe_proto::select::Policy;
+use chappe_proto::usage::UsageOf;
 use futures_util::future::join_all;
 
 use crate::actor::edges::ListEdges;
@@ -133,7 +137,10 @@ impl Cluster for Admin {
             else {
                 return None;
             };
+            let usage = self.usage_of(&UsageOf::Room(room)).await.unwrap_or_default();
+            let relayed = |session: SessionId| usage.parts.get(&session.to_string()).copied();
             let peer = |entry: chappe_proto::signal::route::Entry| Peer {
+                relayed: relayed(entry.member.seat.session).unwrap_or_default(),
                 peer: entry.member.seat.peer,
                 identity: entry.member.profile.identity.map(|identity| identity.to_string()),
                 name: entry.member.profile.name,
@@ -142,6 +149,10 @@ impl Cluster for Admin {
             };
             Some(entries.into_iter().map(peer).collect())
         })
+    }
+
+    fn usage(&self, of: UsageOf) -> Answer<'_, Option<UsageReport>> {
+        Box::pin(async move { self.usage_of(&of).await })
     }
 
     fn kick(&self, room: RoomKey, peer: PeerId, ban: bool) -> Answer<'_, Kicked> {

@@ -88,6 +88,7 @@ async fn of_node(node: &Arc<Node>, ask: Ask) -> Answer {
             },
             Found::Nowhere => Answer::NotThere,
         },
+        Ask::Usage { of, after } => node.usage.answer(&of, after.as_deref()),
         ask => other(format!("nothing that this release answers: {ask:?}")),
     }
 }

@@ -26,6 +26,7 @@ pub mod start;
 mod starting;
 mod steward;
 pub mod token;
+pub mod usage;
 
 /// This build, as `chappe --version` prints it.
 pub const BUILD: &str = env!("CARGO_PKG_VERSION");

@@ -28,6 +28,7 @@ use crate::geoip::GeoIp;
 use crate::lease::Held;
 use crate::mesh::Mesh;
 use crate::proposals::Proposals;
+use crate::usage::Book;
 
 /// A running node.
 pub struct Node {
@@ -51,6 +52,8 @@ pub struct Node {
     pub rooms: Sites,
     /// The edges that report here.
     pub edges: Addr<EdgesActor>,
+    /// What users have relayed.
+    pub usage: Arc<Book>,
     /// Fresh joins by source address.
     pub joins: Sources,
     /// Resumes by source address.
@@ -85,6 +88,8 @@ pub struct Parts {
     pub mesh: Mesh,
     /// The edges that report here.
     pub edges: Addr<EdgesActor>,
+    /// What users have relayed.
+    pub usage: Arc<Book>,
     /// Where addresses are.
     pub geoip: GeoIp,
 }
@@ -110,6 +115,7 @@ impl Node {
             rooms: Sites::default(),
             away: Mutex::default(),
             edges: parts.edges,
+            usage: parts.usage,
             joins: Sources::new(limits::JOINS_PER_SEC, limits::JOINS_BURST),
             resumes: Sources::new(limits::RESUMES_PER_SEC, limits::RESUMES_BURST),
             nearest: Sources::new(limits::NEAREST_PER_SEC, limits::NEAREST_BURST),

@@ -27,7 +27,7 @@ use crate::keeper::Word;
 use crate::mesh::{Answering, FeedWriter, Handler, Incident, Refusal, Unsent};
 use crate::node::Node;
 use crate::starting::Starting;
-use crate::{answers, feed};
+use crate::{answers, feed, usage};
 
 /// A newcomer's command must be committed within this.
 const COMMIT_WITHIN: Duration = Duration::from_secs(5);
@@ -299,6 +299,8 @@ impl Handler for Router {
             Body::End { session } => {
                 let _ = node.edges.try_send(edges::Direct(Directive::End { session })); // they expire
             }
+            Body::Usage(said) => node.usage.hear(&said, |body| usage::tell(&node, &body)),
+            Body::UsageRooms(rooms) => node.usage.hear_rooms(&rooms),
             _ => tracing::debug!(%from, "a frame that is not for a node"),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chappe_proto::id::Index;
 use chappe_proto::limits::EDGE_COMMANDS;
-use chappe_proto::mesh::uplink::{Alternate, Directive, EdgeChange, EdgeView};
+use chappe_proto::mesh::uplink::{Alternate, Directive, EdgeChange, EdgeView, Usage};
 use mio::Waker;
 
 use crate::stats::Stats;
@@ -28,6 +28,12 @@ pub(crate) enum Command {
     Stats(Reply<Stats>),
     /// A username and password for a probe of this edge, where it has a secret.
     ProbeCredential(Reply<Option<(String, String)>>),
+    /// Read what the next allocations have relayed. Answered with whether those were the last ones.
+    ReadUsage(Reply<bool>),
+    /// What of users' usage is to be said to a node, and its number.
+    OfferUsage(Reply<Option<(u64, Vec<Usage>)>>),
+    /// A node has taken what was offered under this number.
+    UsageTaken(u64, Reply<()>),
     /// Close everything and return.
     Stop,
 }

@@ -93,6 +93,8 @@ impl Edge {
             let mut server = Server::new(turn, seed, now);
             if let Some(view) = &view {
                 server.set_view(now, view);
+            } else {
+                server.count_usage();
             }
             server
         };

@@ -10,6 +10,7 @@ mod frames;
 mod identity;
 mod link;
 mod tls;
+mod usage;
 
 pub(crate) use identity::Identity;
 pub use identity::Keep;
@@ -31,6 +32,7 @@ use self::choose::Nodes;
 use self::done::Done;
 use self::identity::Keeper;
 use self::link::LinkError;
+use self::usage::Teller;
 use crate::clock;
 use crate::command::Handle;
 use crate::health::Health;
@@ -116,6 +118,7 @@ pub(crate) struct Shared {
     asked_at: Cell<Option<Mono>>,
     /// Which node each uplink is with, or on its way to; and whether it has said hello.
     held: RefCell<[Option<(Node, bool)>; UPLINKS]>,
+    teller: Teller,
     /// Nodes, authorities or the certificate are others.
     changed: Notify,
     /// Why the cluster has this edge no more.
@@ -145,6 +148,7 @@ impl Shared {
             done: RefCell::default(),
             asked_at: Cell::default(),
             held: RefCell::default(),
+            teller: Teller::default(),
             changed: Notify::new(),
             removed,
             outside: Rc::default(),

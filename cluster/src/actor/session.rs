@@ -298,6 +298,7 @@ impl Actor for SessionActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(limits::MAILBOX);
         let Some(start) = self.start.take() else { return };
+        self.node.usage.begins(self.id, self.room.clone());
         let (mut out, place) = (Vec::new(), start.place.clone());
         let machine = self.machine.insert(Session::new(clock::now(), start, &mut out));
         self.socket.iter().for_each(|socket| machine.handle_source(socket.ip(), place.clone()));

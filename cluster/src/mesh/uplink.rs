@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix::Addr;
 use chappe_proto::id::{ClusterId, EdgeId, Index, NodeId};
 use chappe_proto::limits;
+use chappe_proto::mesh::node::{Body, Lane};
 use chappe_proto::mesh::uplink::{
     Alternate, Certificate, Down, EdgeHello, GOODBYE, Health, NodeHello, REFUSED, REMOVED, Up,
 };
@@ -25,7 +26,9 @@ use super::pki::{self, Holder};
 use crate::actor::edges::{EdgesActor, LinkEvent, LinkSays, Numbered};
 use crate::clock;
 use crate::consensus::Registry;
+use crate::node::Node;
 use crate::proposals::Proposals;
+use crate::usage::Book;
 
 /// Directives on their way to one uplink's task.
 const WAY: usize = 256;
@@ -75,6 +78,8 @@ pub struct Context {
     pub proposals: Proposals,
     /// Who is told of them.
     pub edges: Addr<EdgesActor>,
+    /// What users have relayed.
+    pub usage: Arc<Book>,
     /// This node.
     pub node: NodeId,
     /// Whose certificates are believed.
@@ -257,7 +262,11 @@ async fn converse(
                         // One that finds the mailbox full is as one that never came.
                         let _ = context.edges.try_send(says(LinkEvent::Probed { number, edge, found }));
                     }
-                    Up::Hello(_) | Up::Applied { .. } | Up::Usage { .. } | Up::Unknown => {}
+                    Up::Usage { seq, usage } => {
+                        context.usage.take(usage, |body| tell_others(mesh, context.node, &told, &body));
+                        frame::write(&mut send, &Down::UsageTaken { seq }).await?;
+                    }
+                    Up::Hello(_) | Up::Applied { .. } | Up::Unknown => {}
                 }
             }
             datagram = connection.read_datagram() => {
@@ -268,6 +277,14 @@ async fn converse(
                 }
             }
         }
+    }
+}
+
+/// Tells every other node.
+fn tell_others(mesh: &Inner, own: NodeId, state: &State, body: &Body) {
+    let others = Node::gateways(state).map(|gateway| gateway.node).filter(|other| *other != own);
+    for other in others {
+        let _ = mesh.send(other, Lane::Control, body.clone()); // it has less
     }
 }
 

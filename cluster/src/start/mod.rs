@@ -29,7 +29,8 @@ use crate::node::{Node, Parts};
 use crate::proposals::{Proposals, Unavailable};
 use crate::router::Router;
 use crate::steward::Steward;
-use crate::{clock, drain, feed, follow, http, keeper, sealing};
+use crate::usage::Book;
+use crate::{clock, drain, feed, follow, http, keeper, sealing, usage};
 use running::Links;
 
 /// A founding node's registry must have a leader, itself, within this of its start.
@@ -65,7 +66,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     router.follow(registry.clone());
     let edges = EdgesActor::default().start();
     let proposals = Proposals::new(me, registry.clone(), mesh.clone());
+    let book = Arc::new(Book::default());
     let context = uplink::Context {
+        usage: Arc::clone(&book),
         proposals: proposals.clone(),
         registry: registry.clone(),
         edges: edges.clone(),
@@ -82,9 +85,15 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
 
     let (edges_of, geoip) = (edges.clone(), config.geoip.clone());
-    let parts =
-        Parts { id: me, registry: registry.clone(), proposals, mesh: mesh.clone(), edges: edges_of, geoip };
-    let node = Node::new(parts);
+    let node = Node::new(Parts {
+        id: me,
+        registry: registry.clone(),
+        proposals,
+        mesh: mesh.clone(),
+        edges: edges_of,
+        usage: book,
+        geoip,
+    });
     node.begin(generation);
     router.serve(&node);
     links.spawn(sealing::run(registry.clone()));
@@ -94,6 +103,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let tasks = vec![
         actix_rt::spawn(follow::run(Arc::clone(&node), Arc::clone(&router))),
         actix_rt::spawn(drain::run(Arc::clone(&node))),
+        actix_rt::spawn(usage::run(Arc::clone(&node))),
     ];
     let over = actix_rt::spawn(life::run(
         Arc::clone(&node),

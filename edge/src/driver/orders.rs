@@ -49,6 +49,12 @@ impl Driver {
                 }
                 Command::Stats(reply) => reply(self.stats()),
                 Command::ProbeCredential(reply) => reply(self.server.probe_credential(now)),
+                Command::ReadUsage(reply) => reply(self.server.read_usage()),
+                Command::OfferUsage(reply) => reply(self.server.offer_usage(now)),
+                Command::UsageTaken(number, reply) => {
+                    self.server.usage_taken(number);
+                    reply(());
+                }
                 Command::Stop => self.stopping = true,
             }
         }

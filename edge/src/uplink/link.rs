@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::identity::LOOK_EVERY;
-use super::{CALM, LAZILY, LinkState, Node, Shared, frames};
+use super::{CALM, LAZILY, LinkState, Node, Shared, frames, usage};
 use crate::clock;
 use crate::command::{Command, Unanswered};
 use crate::probe::outside::Outside;
@@ -158,11 +158,14 @@ async fn talk(
     let up = |rtt_us| shared.health.link(slot, LinkState::Up { address, node: id, rtt_us });
     shared.changed.notify_waiters();
     let (says, said) = mpsc::channel(SAYS);
+    let (takes, taken) = watch::channel(0);
+    let heard = Heard { life, says: &says, takes };
     tokio::select! {
-        error = follow(shared, life, receive, &says) => error,
+        error = follow(shared, &heard, receive) => error,
         error = say(send, said) => error,
         error = report(shared, connection, up) => error,
         error = renew(shared, &says) => error,
+        error = usage::say(shared, slot, &says, taken) => error,
         error = leave(shared, slot, &met, generation) => error,
     }
 }
@@ -194,10 +197,19 @@ async fn say(mut send: SendStream, mut said: mpsc::Receiver<Up>) -> LinkError {
     LinkError::Loop
 }
 
+/// Where that goes which the node says.
+struct Heard<'a> {
+    life: u64,
+    /// Answers.
+    says: &'a mpsc::Sender<Up>,
+    /// The number of the usage that it has taken last.
+    takes: watch::Sender<u64>,
+}
+
 /// Takes what the node says.
-async fn follow(shared: &Shared, life: u64, mut receive: RecvStream, says: &mpsc::Sender<Up>) -> LinkError {
+async fn follow(shared: &Shared, heard: &Heard<'_>, mut receive: RecvStream) -> LinkError {
     loop {
-        if let Err(error) = follow_one(shared, life, &mut receive, says).await {
+        if let Err(error) = follow_one(shared, heard, &mut receive).await {
             return error;
         }
     }
@@ -205,9 +217,8 @@ async fn follow(shared: &Shared, life: u64, mut receive: RecvStream, says: &mpsc
 
 async fn follow_one(
     shared: &Shared,
-    life: u64,
+    Heard { life, says, takes }: &Heard<'_>,
     receive: &mut RecvStream,
-    says: &mpsc::Sender<Up>,
 ) -> Result<(), LinkError> {
     let index = match frames::read(receive).await? {
         Down::Snapshot(view) => {
@@ -227,11 +238,11 @@ async fn follow_one(
         }
         // Not numbered: one that is lost is asked of somebody else.
         Down::Directive { body: Directive::Probe(probe), .. } => {
-            tokio::task::spawn_local(probe_outside(shared.outside.clone(), says.clone(), probe));
+            tokio::task::spawn_local(probe_outside(shared.outside.clone(), (*says).clone(), probe));
             return Ok(());
         }
         Down::Directive { seq, body } => {
-            if shared.done.borrow_mut().begin(life, seq, &body) {
+            if shared.done.borrow_mut().begin(*life, seq, &body) {
                 // Begun, it is done, whatever becomes of this link.
                 let driver = shared.driver.clone();
                 let doing = async move { driver.ask(|reply| Command::Directive(body, reply)).await };
@@ -246,7 +257,11 @@ async fn follow_one(
         Down::Alternates { alternates } => {
             return Ok(shared.driver.ask(|reply| Command::Alternates(alternates, reply)).await?);
         }
-        Down::Hello(_) | Down::UsageTaken { .. } | Down::Unknown => return Ok(()),
+        Down::UsageTaken { seq } => {
+            takes.send_replace(seq);
+            return Ok(());
+        }
+        Down::Hello(_) | Down::Unknown => return Ok(()),
     };
     *shared.applied.borrow_mut() = index;
     says.send(Up::Applied { index }).await.map_err(|_| LinkError::Loop)

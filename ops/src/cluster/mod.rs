@@ -5,6 +5,7 @@ mod drain;
 mod edge;
 mod offline;
 mod show;
+mod usage;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -107,6 +108,8 @@ enum Asked {
         /// A file with what it shall be, in JSON as it is shown.
         file: Option<PathBuf>,
     },
+    /// What edges relayed: for all apps, for the rooms of an app, or for the sessions of a room.
+    Usage(usage::Of),
     /// Write the whole registry into a file. It holds secrets.
     Backup {
         /// The file, which must not be there yet.
@@ -148,6 +151,7 @@ fn ask(api: &mut Api, asked: &Asked, json: bool) -> Result<()> {
         Asked::Drain { node, no_wait } => return drain::drain(api, NodeId(*node), *no_wait, json),
         Asked::Remove { node, no_wait } => return drain::remove(api, NodeId(*node), *no_wait, json),
         Asked::Edges => return edge::list(api, json),
+        Asked::Usage(of) => return usage::run(api, of, json),
         Asked::Edge(verb) => return edge::run(api, verb, json),
         Asked::Resume { node } => {
             api.call("POST", &format!("/nodes/{node}/resume"), &Value::Null)?;

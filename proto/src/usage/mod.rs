@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AppId, RoomKey};
 use crate::mesh::uplink::{Traffic, Usage};
+use crate::wire;
 
 /// Payload that was relayed, both ways.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,4 +78,38 @@ pub struct UsagePage {
     pub relayed: Relayed,
     /// Of what, by name; fewer than [`crate::limits::USAGE_PAGE`] are the last ones.
     pub parts: Vec<(String, Relayed)>,
+}
+
+/// In pieces, each written in so many bytes unless one thing alone is longer.
+#[must_use]
+pub fn pieces<T: Serialize>(all: Vec<T>, most: usize) -> Vec<Vec<T>> {
+    let (mut pieces, mut bytes) = (Vec::<Vec<T>>::new(), 0_usize);
+    for one in all {
+        let len = wire::encode(&one).map_or(0, |bytes| bytes.len());
+        match pieces.last_mut().filter(|_| bytes.saturating_add(len) <= most) {
+            Some(piece) => {
+                piece.push(one);
+                bytes += len;
+            }
+            None => {
+                pieces.push(vec![one]);
+                bytes = len;
+            }
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_short_and_nothing_is_lost() {
+        let text = |len: usize| "x".repeat(len);
+        let all = vec![text(10), text(10), text(200), text(10), text(10), text(10)];
+        let pieces = pieces(all.clone(), 24);
+        assert_eq!(pieces.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 2, 1]);
+        assert_eq!(pieces.concat(), all);
+    }
 }

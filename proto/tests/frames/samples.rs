@@ -18,6 +18,7 @@ use chappe_proto::mesh::uplink::{
 use chappe_proto::registry::{Command, NodeAddresses, Note, Outcome, RequestId};
 use chappe_proto::time::Unix;
 use chappe_proto::turn::Transport;
+use chappe_proto::usage::{Relayed, UsageOf, UsagePage};
 
 use super::Samples;
 
@@ -108,6 +109,26 @@ fn measured_health() -> Health {
     }
 }
 
+fn usage() -> Usage {
+    let (sent, received) = (Traffic { packets: 1, bytes: 2 }, Traffic { packets: 3, bytes: 4 });
+    Usage { series: 1 << 63, session: Some(session()), name: None, sent, received }
+}
+
+fn usage_page() -> UsagePage {
+    let relayed = Relayed { sent: usage().sent, received: usage().received };
+    UsagePage { relayed, parts: vec![("ada".into(), relayed)] }
+}
+
+fn usage_of(all: &mut Samples) {
+    let of = [UsageOf::Apps, UsageOf::App(room().app), UsageOf::Room(room()), UsageOf::Names];
+    for (n, of) in of.into_iter().enumerate() {
+        match of {
+            UsageOf::Apps | UsageOf::App(_) | UsageOf::Room(_) | UsageOf::Names => {}
+        }
+        all.add(format!("usage_of.{n}"), of);
+    }
+}
+
 fn fault() -> Fault {
     Fault { step: Step::Allocate, cause: Cause::Code, code: Some(508), text: "full".into() }
 }
@@ -158,6 +179,7 @@ pub(crate) fn add(all: &mut Samples) {
     bodies(all);
     asks(all);
     answers(all);
+    usage_of(all);
     feed(all);
     joins(all);
     uplinks(all);
@@ -190,6 +212,8 @@ fn body_name(body: &Body) -> &'static str {
         Body::Reaches(_) => "reaches",
         Body::Edges(_) => "edges",
         Body::End { .. } => "end",
+        Body::Usage(_) => "usage",
+        Body::UsageRooms(_) => "usage_rooms",
     }
 }
 
@@ -218,6 +242,8 @@ fn bodies(all: &mut Samples) {
     let health = Some(measured_health());
     parcel(all, ".probed", Body::Edges(vec![EdgeReport { health, rtt_us: Some(1), outside, ..report }]));
     parcel(all, "", Body::End { session: session() });
+    parcel(all, "", Body::Usage(vec![usage()]));
+    parcel(all, "", Body::UsageRooms(vec![(session(), room())]));
 }
 
 fn asks(all: &mut Samples) {
@@ -234,6 +260,7 @@ fn asks(all: &mut Samples) {
         Ask::Kick { room: room(), peer: peer(1), ban: true },
         Ask::Certify { public_key: vec![0, 200] },
         Ask::Certified,
+        Ask::Usage { of: UsageOf::Room(room()), after: Some("s".into()) },
     ];
     for ask in asks {
         let name = match &ask {
@@ -247,6 +274,7 @@ fn asks(all: &mut Samples) {
             Ask::Kick { .. } => "kick",
             Ask::Certify { .. } => "certify",
             Ask::Certified => "certified",
+            Ask::Usage { .. } => "usage",
         };
         all.add(format!("ask.{name}"), ask);
     }
@@ -263,6 +291,7 @@ fn answers(all: &mut Samples) {
         Answer::NotThere,
         Answer::Certificate { certificate: vec![0, 200], authorities: vec![vec![1, 201]] },
         Answer::Certified { node: 2, edges: vec![(EdgeId::new("edge-1").unwrap(), 1)] },
+        Answer::Usage { since: Unix::from_secs(1), page: usage_page() },
         Answer::Failed(Failure::Busy),
     ];
     for answer in answers {
@@ -276,6 +305,7 @@ fn answers(all: &mut Samples) {
             Answer::NotThere => "not_there",
             Answer::Certificate { .. } => "certificate",
             Answer::Certified { .. } => "certified",
+            Answer::Usage { .. } => "usage",
             Answer::Failed(_) => "failed",
         };
         all.add(format!("answer.{name}"), answer);

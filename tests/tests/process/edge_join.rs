@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
 /// `chappe edge` of a data directory.
-struct Edge {
+pub(crate) struct Edge {
     process: Process,
-    udp: SocketAddr,
+    pub(crate) udp: SocketAddr,
 }
 
 fn line(data: &Path, options: &[&str]) -> Vec<String> {
@@ -25,7 +25,7 @@ fn line(data: &Path, options: &[&str]) -> Vec<String> {
 }
 
 impl Edge {
-    fn start(data: &Path, options: &[&str]) -> Self {
+    pub(crate) fn start(data: &Path, options: &[&str]) -> Self {
         let process = Process::start(Command::new(binary()).args(line(data, options)));
         let said = process.stdout.until("stops it.");
         let udp = said.lines().find_map(|line| line.strip_prefix("UDP ")?.split(',').next());
@@ -52,7 +52,7 @@ fn edges(node: &Node) -> Value {
 }
 
 /// Until the edges are so, by name: no event tells of that.
-async fn until_edges(node: &Node, what: &str, holds: impl Fn(&[Value]) -> bool) {
+pub(crate) async fn until_edges(node: &Node, what: &str, holds: impl Fn(&[Value]) -> bool) {
     let there = async || {
         let all = tokio::task::block_in_place(|| edges(node));
         holds(all.as_array().unwrap())
@@ -60,7 +60,7 @@ async fn until_edges(node: &Node, what: &str, holds: impl Fn(&[Value]) -> bool) 
     until(what, WITHIN, there).await;
 }
 
-fn is_up(edge: &Value, name: &str) -> bool {
+pub(crate) fn is_up(edge: &Value, name: &str) -> bool {
     edge["edge"] == name && edge["alive"] == true
 }
 

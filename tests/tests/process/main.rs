@@ -25,4 +25,5 @@ mod signal;
 mod tls;
 mod turn_check;
 mod turn_key;
+mod usage;
 mod users;

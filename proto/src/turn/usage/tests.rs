@@ -42,7 +42,12 @@ enum Step {
     Relay(usize, u64),
     End(usize),
     /// It says what it has, to this node, which may not hear it, or tell only some others of it, or not be heard.
-    Say { to: usize, heard: bool, spread: [bool; NODES], answered: bool },
+    Say {
+        to: usize,
+        heard: bool,
+        spread: [bool; NODES],
+        answered: bool,
+    },
     /// A frame of before comes to this node once more.
     Late(usize, usize),
     Wait(u64),
@@ -158,7 +163,7 @@ fn is_at_most(one: Relayed, other: Relayed) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     /// Whatever is lost, doubled, late or told to several nodes, before and after restarts.
     #[test]
