@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use chappe_proto::id::{Index, NodeId, Region};
 use chappe_proto::limits::UPLINKS;
-use chappe_proto::mesh::uplink::EdgeHello;
+use chappe_proto::mesh::uplink::{EdgeHello, NodeHello};
 use chappe_proto::time::Mono;
 use tokio::sync::{Notify, watch};
 
@@ -185,6 +185,23 @@ impl Shared {
         let held = self.held.borrow();
         let mut others = held.iter().enumerate().filter(|(at, _)| *at != slot);
         others.all(|(_, held)| held.as_ref().is_some_and(|(_, stands)| *stands))
+    }
+
+    /// A node has said who it is. None where another uplink is with it already, by another address.
+    fn meet(&self, slot: usize, node: &Node, hello: NodeHello) -> Option<Node> {
+        let NodeHello { node: id, build, realm, .. } = hello;
+        tracing::info!(address = %node.address, node = %id, build, "uplink up");
+        if realm != self.realm {
+            tracing::warn!(theirs = realm, ours = self.realm, "the node issues credentials of another realm");
+        }
+        let met = Node { id: Some(id), ..node.clone() };
+        self.nodes.borrow_mut().met(node.address, id);
+        if self.is_taken(slot, &met) {
+            return None;
+        }
+        self.hold(slot, Some((met.clone(), true)));
+        self.changed.notify_waiters();
+        Some(met)
     }
 
     fn hold(&self, slot: usize, held: Option<(Node, bool)>) {

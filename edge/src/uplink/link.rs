@@ -143,20 +143,10 @@ async fn talk(
         Ok(Err(error)) => return error,
         Err(_) => return LinkError::Silent,
     };
-    let NodeHello { node: id, build, realm, life } = hello;
-    tracing::info!(address = %node.address, node = %id, build, "uplink up");
-    if realm != shared.realm {
-        tracing::warn!(theirs = realm, ours = shared.realm, "the node issues credentials of another realm");
-    }
-    let met = Node { id: Some(id), ..node.clone() };
-    shared.nodes.borrow_mut().met(node.address, id);
-    if shared.is_taken(slot, &met) {
-        return LinkError::Better; // by another address
-    }
-    shared.hold(slot, Some((met.clone(), true)));
+    let (id, life) = (hello.node, hello.life);
+    let Some(met) = shared.meet(slot, node, hello) else { return LinkError::Better };
     let address = node.address;
     let up = |rtt_us| shared.health.link(slot, LinkState::Up { address, node: id, rtt_us });
-    shared.changed.notify_waiters();
     let (says, said) = mpsc::channel(SAYS);
     let (takes, taken) = watch::channel(0);
     let heard = Heard { life, says: &says, takes };
@@ -294,7 +284,7 @@ fn learn_authorities(shared: &Shared, authorities: &BTreeMap<u64, Certificate>) 
             }
         }
         Err(error) => {
-            tracing::error!(%error, "the cluster's authorities cannot be trusted: the former ones stay")
+            tracing::error!(%error, "the cluster's authorities cannot be trusted: the former ones stay");
         }
     }
 }
