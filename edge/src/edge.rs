@@ -219,9 +219,12 @@ impl Drop for Edge {
     }
 }
 
+/// What the uplinks of an edge of a cluster begin with.
+type Joined = (Vec<uplink::Node>, uplink::Identity, Option<Arc<dyn Keep>>);
+
 /// What the thread beside the loop's does.
 struct Side {
-    uplink: Option<(Vec<uplink::Node>, uplink::Identity, Option<Arc<dyn Keep>>)>,
+    uplink: Option<Joined>,
     probed: Vec<Probed>,
     certificates: Certificates,
     hello: EdgeHello,
