@@ -12,12 +12,13 @@ use chappe_edge::{Config, Edge, Keep, LinkState, Source, Uplink};
 use chappe_proto::id::Region;
 use chappe_proto::id::{Index, NodeId, SessionId};
 use chappe_proto::mesh::uplink::{
-    Certificate, Directive, Down, EdgeChange, EdgeView, NodeAt, REMOVED, Secret, Up,
+    Certificate, Directive, Down, EdgeChange, EdgeView, NodeAt, REMOVED, Secret, Traffic, Up, Usage,
 };
 use chappe_proto::turn::Transport;
 use rustls::pki_types::CertificateDer;
+use support::client::Client;
 use support::node::{Certificates, Server};
-use support::{PATIENCE, listener, standalone, start};
+use support::{PATIENCE, SECRET, listener, loopback, peer, recv, standalone, start};
 
 fn uplinked(certificates: &Certificates, nodes: &[&Server]) -> Config {
     let nodes: Vec<_> = nodes.iter().map(|node| node.address()).collect();
@@ -120,6 +121,54 @@ async fn two_nodes_are_linked_to_and_a_third_replaces_one_that_ends() {
     let (mut third, _) = third_node.accept().await;
     third.greet_as(3).await;
     until(&edge, |status| up(status) == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_users_relay_is_said_to_one_node_or_another_until_it_is_taken() {
+    let certificates = Certificates::new();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let nodes = [(); 2].map(|()| Server::bind(&certificates, any));
+    let edge = start(uplinked(&certificates, &[&nodes[0], &nodes[1]]));
+    let (mut first, _) = nodes[0].accept().await;
+    let (mut second, _) = nodes[1].accept().await;
+    first.greet_as(1).await;
+    second.greet_as(2).await;
+    let secrets = [(1, Secret(SECRET.to_vec()))].into();
+    let view = EdgeView { index: Index(1), secrets, peers: loopback(), ..EdgeView::default() };
+    first.write(&Down::Snapshot(view)).await;
+    assert_eq!(first.read().await, Up::Applied { index: Index(1) });
+
+    let (session, peer) = (SessionId::from_random([9; 15]), peer("127.0.0.1"));
+    let address = peer.local_addr().unwrap();
+    let mut client = tokio::task::block_in_place(|| {
+        let mut client = Client::new(Transport::Udp, listener(&edge, Transport::Udp), SECRET, Some(session));
+        let relayed = client.allocate().unwrap();
+        client.permit(address).unwrap();
+        client.send_to(address, &[7; 100]);
+        recv(&peer);
+        peer.send_to(&[8; 10], relayed).unwrap();
+        client.data();
+        client
+    });
+    let Up::Usage { usage, .. } = first.read().await else { panic!("no usage") };
+    let [Usage { series, session: of, sent, received, .. }] = usage[..] else { panic!("{usage:?}") };
+    let traffic = |packets, bytes| Traffic { packets, bytes };
+    assert_eq!((of, sent, received), (Some(session), traffic(1, 100), traffic(1, 10)));
+
+    // The node dies before it answers; the next one hears the same, and what comes after is of the same count.
+    let [first_node, _second_node] = nodes;
+    drop(first);
+    first_node.close().await;
+    let Up::Usage { seq, usage: again } = second.read().await else { panic!("no usage") };
+    assert_eq!(again, usage);
+    second.write(&Down::UsageTaken { seq }).await;
+    tokio::task::block_in_place(|| {
+        client.send_to(address, &[7; 1]);
+        recv(&peer);
+        client.refresh(0).unwrap();
+    });
+    let Up::Usage { usage, .. } = second.read().await else { panic!("no usage") };
+    assert_eq!(usage, [Usage { series, sent: traffic(2, 101), ..again[0].clone() }]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
