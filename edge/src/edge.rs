@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use chappe_proto::id::Index;
+use chappe_proto::id::{Index, Region};
 use chappe_proto::mesh::uplink::{EdgeHello, EdgeView, Listener, RelayRange};
 use chappe_proto::turn::{self, Server, Transport};
 use mio::{Poll, Waker};
@@ -111,7 +111,7 @@ impl Edge {
             },
             probed,
             certificates,
-            hello: hello.clone(),
+            region: hello.region.clone(),
             realm: config.realm,
             driver: driver.clone(),
             health: health.clone(),
@@ -227,7 +227,7 @@ struct Side {
     uplink: Option<Joined>,
     probed: Vec<Probed>,
     certificates: Certificates,
-    hello: EdgeHello,
+    region: Region,
     realm: String,
     driver: Handle,
     health: Arc<Health>,
@@ -237,13 +237,13 @@ struct Side {
 
 impl Side {
     fn run(self, runtime: &tokio::runtime::Runtime) {
-        let Self { uplink, probed, certificates, hello, realm, driver, health, stopped, removed } = self;
+        let Self { uplink, probed, certificates, region, realm, driver, health, stopped, removed } = self;
         tokio::task::LocalSet::new().block_on(runtime, async {
             let follow = certificates.follow(stopped.clone());
             let probes = probe::run(probed, driver.clone(), health.clone(), stopped.clone());
             match uplink {
                 Some((nodes, identity, keep)) => {
-                    let about = (hello, realm);
+                    let about = (region, realm);
                     let shared = uplink::Shared::new(nodes, (identity, keep), about, driver, health, removed);
                     tokio::join!(follow, probes, uplink::run(shared, stopped));
                 }
@@ -319,6 +319,7 @@ fn hello(config: &Config, bound: &[(Listener, SocketAddr)]) -> EdgeHello {
             .collect(),
         capacity: config.quotas.allocations,
         feed: None,
+        proven: vec![],
     }
 }
 

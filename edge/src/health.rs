@@ -13,6 +13,8 @@ use chappe_proto::select::outside::Verdict;
 use chappe_proto::time::Mono;
 use chappe_proto::wire::{self, WireError};
 
+use tokio::sync::Notify;
+
 use crate::command::{Command, Handle};
 use crate::listener::Certificates;
 use crate::stats::Stats;
@@ -109,6 +111,8 @@ pub(crate) struct Health {
     bandwidth: u64,
     started: Mono,
     known: Mutex<Known>,
+    /// Other listeners fail than before.
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -123,7 +127,22 @@ struct Known {
 
 impl Health {
     pub(crate) fn new(hello: EdgeHello, certificates: Certificates, bandwidth: u64) -> Self {
-        Self { hello, certificates, bandwidth, started: clock::mono(), known: Mutex::default() }
+        // Not before its own probe says so does a secure listener work: it may have no certificate yet.
+        let failed = hello.secure().map(|(_, listener)| listener.clone()).collect();
+        let known = Mutex::new(Known { failed, ..Known::default() });
+        Self { hello, certificates, bandwidth, started: clock::mono(), known, changed: Notify::new() }
+    }
+
+    /// What a node is told first, `feed` being the last feed number in force.
+    pub(crate) fn hello(&self, feed: Option<Index>) -> EdgeHello {
+        let known = self.known();
+        let proven = self.hello.secure().filter(|(_, listener)| !known.failed.contains(listener));
+        EdgeHello { feed, proven: proven.map(|(place, _)| place).collect(), ..self.hello.clone() }
+    }
+
+    /// Ends when listeners begin to fail, or to work.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
@@ -146,7 +165,11 @@ impl Health {
         faults: BTreeMap<u16, Fault>,
     ) {
         let mut known = self.known();
+        let changed = known.failed != failed;
         (known.failed, known.answered, known.faults) = (failed, answered, faults);
+        if changed {
+            self.changed.notify_waiters();
+        }
     }
 
     /// Looks at the figures, which have to be followed for a while before they mean anything.
@@ -245,7 +268,32 @@ fn millis(duration: Duration) -> u64 {
 mod tests {
     use super::*;
     use chappe_proto::mesh::probe::{Cause, Step};
-    use chappe_proto::turn::{Drop, Limit};
+    use chappe_proto::turn::{Drop, Limit, Transport};
+
+    #[test]
+    fn a_secure_listener_fails_until_its_probe_said_that_it_works() {
+        let listener = |transport| Listener { transport, address: ([192, 0, 2, 1], 3478).into(), hostname: None };
+        let hello = EdgeHello {
+            edge: EdgeId::new("e").unwrap(),
+            build: String::new(),
+            region: Region::new("r").unwrap(),
+            coordinates: None,
+            listeners: [Transport::Udp, Transport::Tls, Transport::Dtls].map(listener).into(),
+            relays: vec![],
+            capacity: 1,
+            feed: None,
+            proven: vec![],
+        };
+        let health = Health::new(hello, Certificates::default(), 0);
+        let failed = |health: &Health| health.seen(&Stats::default()).0.failed_listeners;
+        let secure = [Transport::Tls, Transport::Dtls].map(listener);
+        assert_eq!((failed(&health), health.hello(None).proven), (secure.to_vec(), vec![]));
+        health.probed(secure[..1].to_vec(), vec![Some(1), None, Some(1)], BTreeMap::new());
+        let again = health.hello(Some(Index(3)));
+        assert_eq!((again.proven, again.feed), (vec![2], Some(Index(3))), "as it is said after a reconnect");
+        health.probed(vec![], vec![Some(1); 3], BTreeMap::new());
+        assert_eq!((failed(&health), health.hello(None).proven), (vec![], vec![1, 2]));
+    }
 
     #[test]
     fn a_report_fits_a_datagram_and_loses_the_least_first() {

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use chappe_proto::id::{Index, NodeId, Region};
 use chappe_proto::limits::UPLINKS;
-use chappe_proto::mesh::uplink::{EdgeHello, NodeHello};
+use chappe_proto::mesh::uplink::NodeHello;
 use chappe_proto::time::Mono;
 use tokio::sync::{Notify, watch};
 
@@ -107,7 +107,6 @@ pub(crate) struct Shared {
     nodes: RefCell<Nodes>,
     identity: RefCell<Identity>,
     keep: Option<Rc<Keeper>>,
-    hello: EdgeHello,
     realm: String,
     driver: Handle,
     health: Arc<Health>,
@@ -131,16 +130,15 @@ impl Shared {
     pub(crate) fn new(
         nodes: Vec<Node>,
         (identity, keep): (Identity, Option<Arc<dyn Keep>>),
-        (hello, realm): (EdgeHello, String),
+        (region, realm): (Region, String),
         driver: Handle,
         health: Arc<Health>,
         removed: watch::Sender<Option<String>>,
     ) -> Self {
         Self {
-            nodes: RefCell::new(Nodes::new(nodes, hello.region.clone())),
+            nodes: RefCell::new(Nodes::new(nodes, region)),
             identity: RefCell::new(identity),
             keep: keep.map(Keeper::new),
-            hello,
             realm,
             driver,
             health,

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chappe_edge::{Config, Edge, Keep, LinkState, Source, Uplink};
+use chappe_edge::{Config, Edge, Keep, LinkState, ListenAt, Source, Uplink};
 use chappe_proto::id::Region;
 use chappe_proto::id::{Index, NodeId, SessionId};
 use chappe_proto::mesh::uplink::{
@@ -18,6 +18,7 @@ use chappe_proto::turn::Transport;
 use rustls::pki_types::CertificateDer;
 use support::client::Client;
 use support::node::{Certificates, Server};
+use support::tls::Authority;
 use support::{PATIENCE, SECRET, listener, loopback, peer, recv, standalone, start};
 
 fn uplinked(certificates: &Certificates, nodes: &[&Server]) -> Config {
@@ -74,6 +75,25 @@ async fn an_edge_says_who_it_is_takes_the_feed_and_reports_each_second() {
     edge.stop();
     // The edge says goodbye.
     tokio::time::timeout(PATIENCE, link.connection.closed()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_browsers_would_refuse_is_said_to_fail_from_the_first_word_on() {
+    let (certificates, authority) = (Certificates::new(), Authority::new());
+    for trusted in [false, true] {
+        let node = Server::bind(&certificates, "127.0.0.1:0".parse().unwrap());
+        let mut config = uplinked(&certificates, &[&node]);
+        config.listeners.push(ListenAt { trusted, ..authority.listener(Transport::Tls, "127.0.0.1") });
+        let edge = start(config);
+        if trusted {
+            until(&edge, |status| status.health.failed_listeners.is_empty()).await;
+        }
+        let (mut link, hello) = node.accept().await;
+        assert_eq!(hello.proven, if trusted { vec![2] } else { vec![] });
+        link.greet().await;
+        let first = link.health().await;
+        assert_eq!((first.seq, first.failed_listeners.is_empty()), (1, trusted));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -148,6 +148,7 @@ mod tests {
             relays: vec![relay],
             capacity: 1,
             feed: None,
+            proven: vec![],
         });
         assert_eq!(decode::<Up>(&encode(&hello).unwrap(), MESH_FRAME_MAX).unwrap(), hello);
     }

@@ -189,5 +189,6 @@ fn edge_hello(edge: &EdgeId) -> EdgeHello {
         relays: Vec::new(),
         capacity: 1,
         feed: None,
+        proven: vec![],
     }
 }

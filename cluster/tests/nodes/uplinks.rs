@@ -65,6 +65,7 @@ impl Edge {
             relays: Vec::new(),
             capacity: 1,
             feed: None,
+            proven: vec![],
         };
         offer(&mut hello);
         frame::write(&mut send, &Up::Hello(hello)).await.unwrap();

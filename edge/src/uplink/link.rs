@@ -168,8 +168,7 @@ async fn greet(
 ) -> Result<(SendStream, RecvStream, NodeHello), LinkError> {
     let (mut send, mut receive) = connection.open_bi().await?;
     let feed = *shared.applied.borrow();
-    let mut hello = shared.hello.clone();
-    hello.feed = (feed != Index::default()).then_some(feed);
+    let hello = shared.health.hello((feed != Index::default()).then_some(feed));
     frames::write(&mut send, &Up::Hello(hello)).await?;
     match frames::read(&mut receive).await? {
         Down::Hello(hello) => Ok((send, receive, hello)),
@@ -372,6 +371,8 @@ async fn report(shared: &Shared, connection: &Connection, up: impl Fn(u32)) -> L
     loop {
         tokio::select! {
             _ = every.tick() => {}
+            // A listener that begins to fail is told at once, as one that begins to work.
+            () = shared.health.changed() => {}
             error = connection.closed() => return error.into(),
         }
         seq += 1;

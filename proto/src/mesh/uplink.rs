@@ -139,6 +139,29 @@ pub struct EdgeHello {
     /// The last feed number it applied before, from any node.
     #[serde(default)]
     pub feed: Option<Index>,
+    /// Its secure listeners that its own probe found to work by now, by their place: a certificate may be awaited,
+    /// or be one that browsers refuse. Once a [`Health`] has come that one says which fail.
+    #[serde(default)]
+    pub proven: Vec<u16>,
+}
+
+impl EdgeHello {
+    /// Its secure listeners, by their place: they count as failed until its own probe said that they work.
+    pub fn secure(&self) -> impl Iterator<Item = (u16, &Listener)> {
+        (0..).zip(&self.listeners).filter(|(_, listener)| listener.transport.is_secure())
+    }
+
+    /// The listeners that do not work, as far as it has said.
+    #[must_use]
+    pub fn failed<'a>(&'a self, health: Option<&'a Health>) -> Vec<&'a Listener> {
+        match health {
+            Some(health) => health.failed_listeners.iter().collect(),
+            None => {
+                let unproven = self.secure().filter(|(place, _)| !self.proven.contains(place));
+                unproven.map(|(_, listener)| listener).collect()
+            }
+        }
+    }
 }
 
 /// One listener of an edge, as clients reach it.

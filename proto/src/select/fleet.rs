@@ -290,7 +290,7 @@ impl Fleet {
         let signs = Signs { hello, health: health.as_ref(), heard, decided, outside: &outside };
         let unwatched = Watch::default();
         let condition = self.watches.get(&hello.edge).unwrap_or(&unwatched).condition(now, &signs);
-        let failed = health.as_ref().map_or(&[][..], |health| &health.failed_listeners);
+        let failed = hello.failed(health.as_ref());
         let closed = outside.closed(hello);
         let works: Vec<_> = hello.listeners.iter().filter(|it| !failed.contains(it)).cloned().collect();
         let open: Vec<_> = works.iter().filter(|it| !closed.contains(it)).cloned().collect();
@@ -337,6 +337,7 @@ mod tests {
             relays: vec![],
             capacity: 100,
             feed: None,
+            proven: vec![],
         }
     }
 
@@ -396,6 +397,43 @@ mod tests {
         there.handle_timeout(now);
         here.handle_reports(now, NodeId(2), there.reports(now));
         assert!(!available(&here, now), "lost there too");
+    }
+
+    /// As an edge whose certificate is awaited: its UDP listener works, the other two nobody has seen work.
+    fn secure() -> EdgeHello {
+        let mut secure = hello();
+        for transport in [Transport::Tls, Transport::Dtls] {
+            secure.listeners.push(Listener { transport, ..hello().listeners.remove(0) });
+        }
+        secure
+    }
+
+    #[test]
+    fn a_secure_listener_is_handed_out_once_its_edge_has_seen_it_work() {
+        use Transport::{Dtls, Tls, Udp};
+        let now = Now { mono: Mono::default(), unix: Unix::default() };
+        let (mut here, mut there) = (Fleet::default(), Fleet::default());
+        let of = |fleet: &Fleet| {
+            let status = fleet.statuses(now, |_| Decided::Admitted).remove(0);
+            status.listeners.iter().map(|listener| listener.transport).collect::<Vec<_>>()
+        };
+        here.handle_hello(now, 1, secure());
+        assert_eq!(of(&here), [Udp]);
+        there.handle_reports(now, NodeId(2), here.reports(now));
+        assert_eq!(of(&there), [Udp], "at other nodes too");
+        let failed_listeners = secure().listeners.split_off(1);
+        let health = |seq, failed_listeners| Health { seq, failed_listeners, ..Health::default() };
+        here.handle_health(now, 1, &secure().edge, health(1, failed_listeners));
+        assert_eq!(of(&here), [Udp]);
+        here.handle_health(now, 1, &secure().edge, health(2, vec![]));
+        assert_eq!(of(&here), [Udp, Tls, Dtls]);
+
+        // It comes back: what it has seen so far, it says at once.
+        here.handle_hello(now, 2, EdgeHello { proven: vec![1, 9], ..secure() });
+        assert_eq!(of(&here), [Udp, Tls]);
+        here.handle_hello(now, 3, secure());
+        assert_eq!(of(&here), [Udp], "started anew");
+        assert_eq!(turn_urls(&secure().listeners).len(), 2, "and would be handed out");
     }
 
     fn state(fleet: &Fleet, now: Now) -> State {

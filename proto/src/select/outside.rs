@@ -144,6 +144,7 @@ mod tests {
             relays: vec![RelayRange { address: "192.0.2.1".parse().unwrap(), first: 50000, last: 50999 }],
             capacity: 100,
             feed: None,
+            proven: vec![],
         }
     }
 

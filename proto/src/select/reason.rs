@@ -176,8 +176,11 @@ impl fmt::Display for Reason {
                 write!(f, "a listener's certificate ends in {hours} hours: put a new one in its place")
             }
             Self::Listener { listener, fault } => {
-                write!(f, "{} fails the edge's own probe", named(listener))?;
-                fault.as_ref().map_or(Ok(()), |fault| write!(f, ": {fault}"))
+                let listener = named(listener);
+                match fault {
+                    Some(fault) => write!(f, "{listener} fails the edge's own probe: {fault}"),
+                    None => write!(f, "{listener} has not answered the edge's own probe yet"),
+                }
             }
             Self::Outside { listener, fault, probers, certain } => {
                 write!(f, "{} is not reached from outside{}", named(listener), said(probers, *certain))?;

@@ -71,6 +71,7 @@ fn edge_hello() -> EdgeHello {
         relays: vec![RelayRange { address: "192.0.2.1".parse().unwrap(), first: 49152, last: 65535 }],
         capacity: 1000,
         feed: Some(Index(4)),
+        proven: vec![],
     }
 }
 
@@ -444,6 +445,7 @@ fn node_at() -> NodeAt {
 
 fn uplinks(all: &mut Samples) {
     all.add("up.hello", Up::Hello(edge_hello()));
+    all.add("up.hello.proven", Up::Hello(EdgeHello { proven: vec![2], ..edge_hello() }));
     all.add("up.applied", Up::Applied { index: Index(1) });
     all.add("up.done", Up::Done { seq: 2 });
     let edge = EdgeId::new("edge-2").unwrap();

@@ -88,5 +88,6 @@ fn hello(edge: &str, port: u16) -> EdgeHello {
         relays: vec![RelayRange { address, first: port, last: port + 9 }],
         capacity: 100,
         feed: None,
+        proven: vec![],
     }
 }

@@ -21,6 +21,7 @@ fn hello() -> EdgeHello {
         relays: vec![RelayRange { address: "192.0.2.1".parse().unwrap(), first: 50000, last: 50999 }],
         capacity: 100,
         feed: None,
+        proven: vec![],
     }
 }
 
