@@ -20,13 +20,13 @@ use std::time::Duration;
 
 use chappe_proto::id::Index;
 use chappe_proto::time::{Mono, Now};
-use chappe_proto::turn::{FiveTuple, LimitLog, Server};
+use chappe_proto::turn::{FiveTuple, LimitLog, Server, SourceRates};
 use mio::{Events, Poll};
 
 use self::eager::Eager;
 use crate::clock::{self, Clock};
 use crate::command::Command;
-use crate::listener::{Associations, Effects, Epoch, Pipes, Streams, TcpListener, UdpListener};
+use crate::listener::{Associations, Effects, Epoch, Pipes, Streams, TcpListener, UdpListener, http_rates};
 use crate::relay::Relays;
 use crate::stats::{Lag, SocketCounters};
 use crate::token::{Ready, token};
@@ -49,6 +49,8 @@ pub(crate) struct Driver {
     udp: Vec<UdpListener>,
     tcp: Vec<TcpListener>,
     streams: Streams,
+    /// HTTP requests that are answered.
+    http: SourceRates,
     pipes: Pipes,
     associations: Associations,
     /// What came of the last datagram, and of the last message, of an association: kept for their storage.
@@ -104,6 +106,7 @@ impl Driver {
             udp,
             tcp,
             streams: Streams::default(),
+            http: http_rates(),
             pipes: Pipes::default(),
             associations: Associations::new(Epoch { mono, instant })?,
             effects: Default::default(),

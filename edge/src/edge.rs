@@ -320,6 +320,7 @@ fn hello(config: &Config, bound: &[(Listener, SocketAddr)]) -> EdgeHello {
         capacity: config.quotas.allocations,
         feed: None,
         proven: vec![],
+        timed: true,
     }
 }
 

@@ -283,6 +283,7 @@ mod tests {
             capacity: 1,
             feed: None,
             proven: vec![],
+            timed: true,
         };
         let health = Health::new(hello, Certificates::default(), 0);
         let failed = |health: &Health| health.seen(&Stats::default()).0.failed_listeners;

@@ -184,11 +184,15 @@ fn who_dawdles_is_closed() {
     let mut slow = connect(at(&edge));
     let mut mute = authority.connect(at(&edge), HOST, &[]);
     handshake(&mut mute);
-    for stream in [&silent, &slow, &mute.sock] {
+    let [mut head, mut idle] = [(); 2].map(|()| authority.connect(at(&edge), HOST, &["http/1.1"]));
+    head.write_all(b"GET /chappe/probe HTTP/1.1\r\nHost: ").unwrap();
+    idle.write_all(b"GET /chappe/probe HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    for stream in [&silent, &slow, &mute.sock, &head.sock, &idle.sock] {
         stream.set_read_timeout(Some(PATIENCE * 2)).unwrap();
     }
     slow.write_all(&[0x16]).unwrap();
     assert!(is_closed(&mut silent) && is_closed(&mut slow) && is_closed(&mut mute));
+    assert!(is_closed(&mut head) && is_closed(&mut idle), "answered or not");
     until(&edge, |stats| stats.streams == 0);
 }
 

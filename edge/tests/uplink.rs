@@ -89,6 +89,7 @@ async fn what_browsers_would_refuse_is_said_to_fail_from_the_first_word_on() {
             until(&edge, |status| status.health.failed_listeners.is_empty()).await;
         }
         let (mut link, hello) = node.accept().await;
+        assert!(hello.timed);
         assert_eq!(hello.proven, if trusted { vec![2] } else { vec![] });
         link.greet().await;
         let first = link.health().await;

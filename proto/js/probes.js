@@ -16,6 +16,7 @@ const realEnv = () => ({
   RTCPeerConnection: globalThis.RTCPeerConnection,
   fetch: globalThis.fetch?.bind(globalThis),
   now: () => performance.now(),
+  timings: (url) => performance.getEntriesByName(url, 'resource'),
   setTimeout: (f, ms) => setTimeout(f, ms),
   clearTimeout: (id) => clearTimeout(id),
 });
@@ -95,20 +96,36 @@ export class Probes {
 
   /** The second request on a connection that the first has warmed. */
   async #fetch({ probe }) {
-    const { fetch, now, setTimeout, clearTimeout } = this.#env;
+    const { fetch, now, timings, setTimeout, clearTimeout } = this.#env;
     if (!probe || !fetch) return undefined;
     const abort = new AbortController();
     const deadline = setTimeout(() => abort.abort(), PROBE_MS);
+    const init = { cache: 'no-store', credentials: 'omit', redirect: 'error', signal: abort.signal };
+    const get = async () => {
+      const response = await fetch(probe, init);
+      await response.text();
+      if (!response.ok) throw new Error(`${probe}: ${response.status}`);
+    };
     try {
-      const get = () => fetch(probe, { cache: 'no-store', signal: abort.signal }).then((r) => r.text());
       await get();
       const began = now();
       await get();
-      return now() - began;
+      const took = now() - began;
+      return timed(timings?.(probe).at(-1), began) ?? took;
     } catch {
       return undefined;
     } finally {
       clearTimeout(deadline);
     }
   }
+}
+
+/**
+ * From the request to the first byte of the answer, as the browser's network side saw it: without the page's own
+ * delays. Only of a fetch begun since `began`, whose server lets pages see its times (Timing-Allow-Origin).
+ */
+function timed(entry, began) {
+  if (!entry || entry.startTime < began || !(entry.requestStart > 0)) return undefined;
+  const took = entry.responseStart - entry.requestStart;
+  return took > 0 ? took : undefined;
 }

@@ -833,6 +833,18 @@ pub const NEAREST_PER_SEC: u32 = 10;
 /// And at once.
 pub const NEAREST_BURST: u32 = 100;
 
+// --------------------------------------------------------------------- timing fetches of an edge
+
+/// Bytes of the head of an HTTP request that an edge reads: a browser's fetch without cookies has under 1 KB.
+pub const HTTP_HEAD_MAX: usize = 4096;
+/// Requests of one connection that an edge answers: a measurement takes two. The connection itself ends
+/// [`STREAM_MESSAGE_WITHIN`] after it began, and counts as one from which no whole message has come.
+pub const HTTP_REQUESTS_MAX: u32 = 16;
+/// Requests of one source that an edge answers at once: an office behind one NAT, each of its people with two.
+pub const HTTP_BURST_PER_SOURCE: u32 = 512;
+/// The same for long, a second: each takes a few microseconds of the loop that relays media.
+pub const HTTP_PER_SEC_PER_SOURCE: u32 = 50;
+
 const _: () = {
     // The longest name and four counts of nine bytes.
     assert!(USAGE_FRAME * (TURN_NAME_MAX + 128) < MESH_FRAME_MAX);
@@ -920,6 +932,7 @@ const _: () = {
     assert!(ALLOCATION_BANDWIDTH < BANDWIDTH);
     assert!(BANDWIDTH_MIN as u128 / 8 * BANDWIDTH_WINDOW.as_millis() / 1000 >= 1500);
     assert!(STREAM_MEDIA_BYTES > 65_536 + 64);
+    assert!(HTTP_REQUESTS_MAX < HTTP_BURST_PER_SOURCE && HTTP_HEAD_MAX < STREAM_CONTROL_BYTES);
     assert!(HANDSHAKES_BURST_PER_SOURCE < HANDSHAKES_BURST && HANDSHAKES_PER_SEC < HANDSHAKES_BURST);
     assert!(HALF_OPEN_PER_SOURCE < HALF_OPEN_MAX && HALF_OPEN_MAX < STREAMS_MAX && HALF_OPEN_MAX < DTLS_MAX);
     assert!(HALF_OPEN_PER_SOURCE < STREAMS_PER_SOURCE as usize && WEB_PER_SOURCE as usize <= WEB_MAX);

@@ -149,6 +149,7 @@ mod tests {
             capacity: 1,
             feed: None,
             proven: vec![],
+            timed: false,
         });
         assert_eq!(decode::<Up>(&encode(&hello).unwrap(), MESH_FRAME_MAX).unwrap(), hello);
     }

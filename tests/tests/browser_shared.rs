@@ -147,6 +147,13 @@ fn calls_get_through_each_firewall_that_lets_443_out() {
     let (ada, grace) = two.call(&server, "udp", true);
     assert_relayed_over("udp", (&ada, &grace));
     assert_eq!(ada.page.evaluate("`${location.origin} ${isSecureContext}`"), format!("https://{NAME} true"));
+    // Without a NAT STUN tells a page nothing: the SDK has timed a fetch, on a connection that was warm.
+    let probes =
+        "performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/chappe/probe'))";
+    ada.page
+        .until(&format!("{probes}.length > 1 && {probes}.every((it) => it.responseStatus === 204)"), SOON);
+    ada.page.until(&format!("{probes}.at(-1).requestStart > 0"), SOON);
+    ada.page.until(&format!("{probes}.at(-1).connectStart === {probes}.at(-1).connectEnd"), SOON);
     // Signaling is cut while both talk; media is not.
     for call in [&ada, &grace] {
         call.watch();

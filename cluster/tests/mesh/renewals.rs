@@ -190,5 +190,6 @@ fn edge_hello(edge: &EdgeId) -> EdgeHello {
         capacity: 1,
         feed: None,
         proven: vec![],
+        timed: false,
     }
 }

@@ -66,6 +66,7 @@ impl Edge {
             capacity: 1,
             feed: None,
             proven: vec![],
+            timed: false,
         };
         offer(&mut hello);
         frame::write(&mut send, &Up::Hello(hello)).await.unwrap();

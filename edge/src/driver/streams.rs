@@ -89,10 +89,10 @@ impl Driver {
         let Some(stream) = self.streams.get(index) else { return };
         let client = &stream.client();
         if stream.is_half_open()
-            && let Some(backend) = self.tcp.get(stream.listener).and_then(TcpListener::plain_web)
-            && is_web(stream.alpn(), self.inbox.bytes(slot, len))
+            && self.tcp.get(stream.listener).is_some_and(TcpListener::takes_http)
+            && (stream.answered > 0 || is_web(stream.alpn(), self.inbox.bytes(slot, len)))
         {
-            return self.pass_to_web(now, index, backend, Some((slot, len)));
+            return self.http_bytes(now, index, slot, len);
         }
         let mut start = 0;
         loop {

@@ -26,7 +26,7 @@ use crate::error::CertificateError;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// ALPN names of what a TURN listener speaks (RFC 7443 section 3). A client need not name any.
 const STUN: [&[u8]; 2] = [b"stun.turn", b"stun.nat-discovery"];
-/// The ALPN name of HTTP/1.1, which a listener offers that is shared with a plain HTTP server.
+/// The ALPN name of HTTP/1.1: of timing fetches, and of a web server that shares the port.
 pub(crate) const HTTP: &[u8] = b"http/1.1";
 /// The ALPN name of TLS-ALPN-01 challenges (RFC 8737 section 6.2).
 const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -121,8 +121,8 @@ impl Certificate {
         }
     }
 
-    /// What TLS handshakes go by. `web` when HTTP/1.1 is offered besides.
-    pub(crate) fn server(self: &Arc<Self>, web: bool) -> Result<Arc<ServerConfig>, CertificateError> {
+    /// What TLS handshakes go by.
+    pub(crate) fn server(self: &Arc<Self>) -> Result<Arc<ServerConfig>, CertificateError> {
         let refused = |error: rustls::Error| CertificateError::Refused(error.to_string());
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
@@ -130,7 +130,7 @@ impl Certificate {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Resolver(self.clone())));
         let acme = self.acme.is_some().then_some(ACME_TLS);
-        let protocols = STUN.iter().copied().chain(web.then_some(HTTP)).chain(acme);
+        let protocols = STUN.iter().copied().chain([HTTP]).chain(acme);
         config.alpn_protocols = protocols.map(<[u8]>::to_vec).collect();
         config.ticketer = Ticketer::new().map_err(refused)?;
         config.send_tls13_tickets = 1;

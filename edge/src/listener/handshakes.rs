@@ -19,15 +19,19 @@ pub(crate) struct Handshakes {
 
 impl Default for Handshakes {
     fn default() -> Self {
-        // The system's random numbers, which seed the standard library's hashes too.
-        let random = RandomState::new();
-        let seed = std::array::from_fn(|n| random.hash_one(n));
+        let seed = seed();
         let (burst, per_sec) = (HANDSHAKES_BURST_PER_SOURCE, HANDSHAKES_PER_SEC_PER_SOURCE);
         Self {
             sources: SourceRates::new(seed, HANDSHAKE_BUCKETS, burst, per_sec),
             all: SourceRates::new(seed, 1, HANDSHAKES_BURST, HANDSHAKES_PER_SEC),
         }
     }
+}
+
+/// A key that nobody else knows: of the system's random numbers, which seed the standard library's hashes too.
+pub(super) fn seed() -> [u64; 4] {
+    let random = RandomState::new();
+    std::array::from_fn(|n| random.hash_one(n))
 }
 
 impl Handshakes {

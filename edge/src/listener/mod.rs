@@ -21,7 +21,7 @@ pub(crate) use stream::{Got, Overdue, Stream};
 pub(crate) use streams::{Accepted, Streams};
 pub(crate) use tcp::TcpListener;
 pub(crate) use udp::UdpListener;
-pub(crate) use web::{Pipes, Pumped};
+pub(crate) use web::{Pipes, Pumped, http_rates};
 
 use std::io;
 use std::net::SocketAddr;

@@ -104,6 +104,8 @@ pub(crate) struct Stream {
     pub(crate) doomed: bool,
     /// To be looked at at the end of this turn.
     pub(crate) touched: bool,
+    /// HTTP requests that were answered on it: one that has had any is no TURN client's.
+    pub(crate) answered: u32,
 }
 
 /// What reading a stream brought.
@@ -137,6 +139,7 @@ impl Stream {
             heard: now,
             doomed: false,
             touched: false,
+            answered: 0,
         }
     }
 
@@ -222,6 +225,11 @@ impl Stream {
             self.blocked = !self.outgoing.is_empty() || parts.wants_write();
         }
         self.outgoing.take_dropped()
+    }
+
+    /// Whether all that was queued has been written.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.blocked && self.outgoing.is_empty()
     }
 
     /// The stream takes more again. Answers whether something waits for that.

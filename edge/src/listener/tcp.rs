@@ -37,7 +37,7 @@ impl TcpListener {
         let tls = match &listen.certificate {
             Some(files) if transport == Transport::Tls => {
                 let certificate = certificates.get(files, false, listen.acme.as_ref());
-                let server = certificate.and_then(|it| it.server(web.plain.is_some()));
+                let server = certificate.and_then(|it| it.server());
                 Some(server.map_err(refused)?)
             }
             None if transport == Transport::Tls => {
@@ -69,7 +69,12 @@ impl TcpListener {
         self.proxy_from.iter().any(|net| net.contains(&ip.to_canonical()))
     }
 
-    /// Where HTTP goes that comes through TLS.
+    /// Whether HTTP may come, which it does through TLS alone.
+    pub(crate) fn takes_http(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Where HTTP goes that comes through TLS, but for what the edge answers itself.
     pub(crate) fn plain_web(&self) -> Option<Backend> {
         self.web.plain
     }

@@ -188,7 +188,7 @@ mod tests {
         std::fs::write(&files.chain, made.cert.pem()).unwrap();
         std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
         let certificate = Certificates::default().get(&files, false, None).unwrap();
-        Tls::new(certificate.server(false).unwrap()).unwrap()
+        Tls::new(certificate.server().unwrap()).unwrap()
     }
 
     /// A handshake message that says it is of `len` bytes, in records of `piece` bytes each.

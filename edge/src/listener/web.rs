@@ -7,19 +7,26 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use chappe_proto::limits::{
-    STREAM_BURST, WEB_CONNECT_WITHIN, WEB_HALF_CLOSED_FOR, WEB_KEEP_ALIVE, WEB_MAX, WEB_PER_SOURCE,
-    WEB_UNACKED_FOR,
+    HANDSHAKE_BUCKETS, HTTP_BURST_PER_SOURCE, HTTP_PER_SEC_PER_SOURCE, STREAM_BURST, WEB_CONNECT_WITHIN,
+    WEB_HALF_CLOSED_FOR, WEB_KEEP_ALIVE, WEB_MAX, WEB_PER_SOURCE, WEB_UNACKED_FOR,
 };
 use chappe_proto::proxy_protocol;
 use chappe_proto::time::Mono;
-use chappe_proto::turn::{Limit, source};
+use chappe_proto::turn::{Limit, SourceRates, source};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 use socket2::{SockRef, TcpKeepalive};
 
+use super::handshakes::seed;
 use super::stream::Parts;
 use crate::config::Backend;
+
+/// HTTP requests that the edge answers itself, by source: whoever asks has shaken hands, and there are as many
+/// buckets as for that.
+pub(crate) fn http_rates() -> SourceRates {
+    SourceRates::new(seed(), HANDSHAKE_BUCKETS, HTTP_BURST_PER_SOURCE, HTTP_PER_SEC_PER_SOURCE)
+}
 
 /// How much is read at a time, and so how much waits at most each way: nothing is read before the last has
 /// been passed on.

@@ -192,7 +192,8 @@ test('probes: one connection per edge, three at once, kept for five minutes, fet
   }
   let fetched = 0;
   const fetch = () => new Promise((resolve) => {
-    clock.setTimeout(() => resolve({ text: async () => '' }), fetched++ === 0 ? 300 : 77); // the first one is cold
+    // The first one is cold.
+    clock.setTimeout(() => resolve({ ok: true, text: async () => '' }), fetched++ === 0 ? 300 : 77);
   });
   const probes = new Probes({ RTCPeerConnection: Connection, fetch, ...clock });
   const edges = [10, 20, 30, 40, 500, 600].map((ms) => ({ edge: `e${ms}`, urls: [`stun:${ms}`] }));
@@ -219,4 +220,35 @@ test('probes: one connection per edge, three at once, kept for five minutes, fet
   probes.forget();
   await clock.advance(4000);
   assert.deepEqual([await former, await again, made], [{}, {}, 25], 'of another network, and none measured twice');
+});
+
+test('probes: a fetch is timed by the browser where it tells, is answered well, and is given up after three seconds', async () => {
+  const clock = new FakeClock();
+  const entries = [];
+  const timings = (url) => entries.filter(({ name }) => name === url);
+  /** Measures one edge whose answers are `status` after `ms`, of which the browser tells `told`. */
+  const measure = async (ms, { status = 204, told, aborts } = {}) => {
+    const fetch = (name, init) => new Promise((resolve, reject) => {
+      const startTime = clock.now();
+      assert.deepEqual([init.cache, init.credentials, init.redirect], ['no-store', 'omit', 'error']);
+      init.signal.onabort = () => (aborts?.push(clock.now() - startTime), reject(new Error('aborted')));
+      clock.setTimeout(() => {
+        if (told) entries.push({ name, startTime, ...told(startTime) });
+        resolve({ ok: status < 300, status, text: async () => '' });
+      }, ms);
+    });
+    const probes = new Probes({ fetch, timings, ...clock });
+    let result;
+    probes.measure([{ edge: 'e', urls: [], probe: `https://e.example/probe${entries.length}` }]).then((r) => (result = r));
+    await clock.until(() => result);
+    return result.e;
+  };
+  assert.equal(await measure(50), 50);
+  assert.equal(await measure(50, { told: (at) => ({ requestStart: at + 5, responseStart: at + 25 }) }), 20);
+  assert.equal(await measure(50, { told: () => ({ requestStart: 0, responseStart: 0 }) }), 50, 'it may not be seen');
+  assert.equal(await measure(50, { told: () => ({ startTime: -1, requestStart: 1, responseStart: 2 }) }), 50, 'another one');
+  assert.equal(await measure(50, { status: 429 }), undefined);
+  const aborts = [];
+  assert.equal(await measure(5000, { aborts }), undefined);
+  assert.deepEqual(aborts, [3000]);
 });

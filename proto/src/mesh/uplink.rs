@@ -143,6 +143,9 @@ pub struct EdgeHello {
     /// or be one that browsers refuse. Once a [`Health`] has come that one says which fail.
     #[serde(default)]
     pub proven: Vec<u16>,
+    /// Whether its TLS listeners answer [`PROBE_PATH`](crate::http::PROBE_PATH).
+    #[serde(default)]
+    pub timed: bool,
 }
 
 impl EdgeHello {

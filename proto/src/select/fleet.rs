@@ -306,6 +306,7 @@ impl Fleet {
             condition,
             failing: shut,
             uplink_ms: seen.rtt_us.map(|micros| f64::from(micros) / 1000.0),
+            timed: hello.timed,
             ..EdgeStatus::new(hello.edge.clone(), hello.region.clone(), listeners)
         }
     }
@@ -338,6 +339,7 @@ mod tests {
             capacity: 100,
             feed: None,
             proven: vec![],
+            timed: false,
         }
     }
 

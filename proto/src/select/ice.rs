@@ -1,6 +1,7 @@
 //! `iceServers` for one session: URLs of the chosen edges, and a credential that names the session.
 
 use super::EdgeStatus;
+use crate::http::PROBE_PATH;
 use crate::id::SessionId;
 use crate::mesh::uplink::{Listener, Secret};
 use crate::signal::frame::{EdgeOffer, IceServer};
@@ -54,7 +55,7 @@ impl From<&EdgeStatus> for EdgeOffer {
             edge: edge.edge.clone(),
             region: edge.region.clone(),
             urls: stun_urls(&edge.listeners),
-            probe: None,
+            probe: if edge.timed { probe_url(&edge.listeners) } else { None },
         }
     }
 }
@@ -122,6 +123,16 @@ pub fn turn_url(listener: &Listener) -> String {
     format!("{scheme}:{}?transport={transport}", authority(listener))
 }
 
+/// The URL that pages time where STUN tells them nothing: of a TLS listener with a hostname, 443 before others. A
+/// listener whose certificate browsers refuse is none that is handed out.
+#[must_use]
+pub fn probe_url(listeners: &[Listener]) -> Option<String> {
+    let of = |listener: &&Listener| listener.transport == Transport::Tls && listener.hostname.is_some();
+    let listener =
+        listeners.iter().filter(of).min_by_key(|listener| listener.address.port() != PORT_OF_FIREWALLS)?;
+    Some(format!("https://{}{PROBE_PATH}", authority(listener)))
+}
+
 fn stun_url(listener: &Listener) -> Option<String> {
     (listener.transport == Transport::Udp).then(|| format!("stun:{}", authority(listener)))
 }
@@ -182,6 +193,26 @@ mod tests {
             [listener(Tcp, "192.0.2.1:443", None), listener(Tcp, "192.0.2.1:3478", Some("turn.example"))];
         let expected = ["turn:turn.example:3478?transport=tcp", "turn:192.0.2.1:443?transport=tcp"];
         assert_eq!(turn_urls(&named), expected);
+    }
+
+    #[test]
+    fn pages_time_what_has_a_certificate_for_a_name() {
+        use Transport::{Dtls, Tls, Udp};
+        let name = Some("turn.example");
+        let all = [
+            listener(Udp, "192.0.2.1:3478", name),
+            listener(Dtls, "192.0.2.1:5349", name),
+            listener(Tls, "192.0.2.1:8443", None),
+            listener(Tls, "192.0.2.1:5349", name),
+            listener(Tls, "192.0.2.1:443", Some("other.example")),
+        ];
+        assert_eq!(probe_url(&all[..3]), None);
+        assert_eq!(probe_url(&all[..4]).unwrap(), "https://turn.example:5349/chappe/probe");
+        assert_eq!(probe_url(&all).unwrap(), "https://other.example:443/chappe/probe");
+        let (edge, region) = (EdgeId::new("e").unwrap(), Region::new("r").unwrap());
+        let old = EdgeStatus::new(edge, region, all.to_vec());
+        assert_eq!(EdgeOffer::from(&old).probe, None, "a release that answers no HTTP");
+        assert!(EdgeOffer::from(&EdgeStatus { timed: true, ..old }).probe.is_some());
     }
 
     #[test]

@@ -92,6 +92,8 @@ pub struct EdgeStatus {
     /// Whether ICE fails on it ([`quarantine`]), or nobody reaches it from outside ([`outside`]): given to clients only
     /// where there is nothing else.
     pub failing: bool,
+    /// Whether its TLS listeners answer [`PROBE_PATH`](crate::http::PROBE_PATH).
+    pub timed: bool,
 }
 
 impl EdgeStatus {
@@ -111,6 +113,7 @@ impl EdgeStatus {
             condition: Condition { state: condition::State::Up, reasons: Vec::new() },
             uplink_ms: None,
             failing: false,
+            timed: false,
         }
     }
 }

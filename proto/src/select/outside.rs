@@ -145,6 +145,7 @@ mod tests {
             capacity: 100,
             feed: None,
             proven: vec![],
+            timed: false,
         }
     }
 

@@ -49,11 +49,13 @@ pub enum Limit {
     Handshakes,
     /// Bytes that wait for one client's stream: the oldest relayed data is dropped.
     StreamBuffer,
+    /// HTTP requests of one source: 429, and closed.
+    HttpRequests,
 }
 
 impl Limit {
     /// All of them, in the order of [`LimitLog::totals`].
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Allocations,
         Self::AllocationsPerUser,
         Self::AllocationsPerSource,
@@ -71,6 +73,7 @@ impl Limit {
         Self::HalfOpen,
         Self::Handshakes,
         Self::StreamBuffer,
+        Self::HttpRequests,
     ];
 
     /// Its name in figures.
@@ -94,6 +97,7 @@ impl Limit {
             Self::HalfOpen => "half_open",
             Self::Handshakes => "handshakes",
             Self::StreamBuffer => "stream_buffer",
+            Self::HttpRequests => "http_requests",
         }
     }
 
@@ -115,6 +119,7 @@ impl Limit {
             Self::IcmpErrors => "nothing: a peer's network refuses what its client sends",
             Self::Streams => "add an edge: every stream takes a file descriptor",
             Self::StreamsPerSource => "many people share the address, or it is an attack",
+            Self::HttpRequests => "nothing: measurements of many people behind one address, or an attack",
             Self::Handshakes => {
                 "many people share the address (a load balancer? see --proxy-protocol-from), or it is an attack"
             }

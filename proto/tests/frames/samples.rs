@@ -72,6 +72,7 @@ fn edge_hello() -> EdgeHello {
         capacity: 1000,
         feed: Some(Index(4)),
         proven: vec![],
+        timed: false,
     }
 }
 
@@ -446,6 +447,7 @@ fn node_at() -> NodeAt {
 fn uplinks(all: &mut Samples) {
     all.add("up.hello", Up::Hello(edge_hello()));
     all.add("up.hello.proven", Up::Hello(EdgeHello { proven: vec![2], ..edge_hello() }));
+    all.add("up.hello.timed", Up::Hello(EdgeHello { timed: true, ..edge_hello() }));
     all.add("up.applied", Up::Applied { index: Index(1) });
     all.add("up.done", Up::Done { seq: 2 });
     let edge = EdgeId::new("edge-2").unwrap();

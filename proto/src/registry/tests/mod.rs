@@ -89,5 +89,6 @@ fn hello(edge: &str, port: u16) -> EdgeHello {
         capacity: 100,
         feed: None,
         proven: vec![],
+        timed: false,
     }
 }

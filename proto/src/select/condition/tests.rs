@@ -22,6 +22,7 @@ fn hello() -> EdgeHello {
         capacity: 100,
         feed: None,
         proven: vec![],
+        timed: false,
     }
 }
 
