@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use chappe_proto::id::{Index, Region};
 use chappe_proto::mesh::uplink::{EdgeHello, EdgeView, Listener, RelayRange};
@@ -15,16 +14,14 @@ use tokio::sync::watch;
 use crate::command::{Command, Handle};
 use crate::config::{Config, Credentials, ListenAt, Source};
 use crate::driver::Driver;
-use crate::health::{Health, Status};
+use crate::health::Health;
 use crate::listener::{Certificates, TcpListener, UdpListener};
 use crate::probe::{self, Probed};
 use crate::stats::Stats;
+use crate::status::{ANSWER_WITHIN, Observer, Status, Stuck};
 use crate::token::{Ready, token};
 use crate::uplink::Keep;
 use crate::{StartError, relay, uplink};
-
-/// The loop answers a question within this, unless it is stuck.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// A running edge. Dropped, it stops.
 #[derive(Debug)]
@@ -40,11 +37,6 @@ pub struct Edge {
     alone: Option<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
 }
-
-/// An edge that does not answer: its loop is stuck or has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the edge's loop does not answer")]
-pub struct Stuck;
 
 /// Why credentials are not in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -69,12 +61,12 @@ impl Edge {
         }
         let Bound { udp, tcp, all: bound, certificates } = bind(&config)?;
         let hello = hello(&config, &bound);
-        let probed = config.listeners.iter().zip(&bound);
+        let shown = |told: &ListenAt| certificates.known(told.certificate.as_ref()?);
+        let shown: Vec<_> = config.listeners.iter().map(shown).collect();
+        let probed = config.listeners.iter().zip(&bound).zip(&shown);
         let probed = probed
-            .map(|(told, (listener, local))| {
-                let files = told.certificate.as_ref();
-                let certificate = files.and_then(|files| certificates.known(files));
-                Probed::new(told, listener.clone(), *local, certificate)
+            .map(|((told, (listener, local)), certificate)| {
+                Probed::new(told, listener.clone(), *local, certificate.clone())
             })
             .collect::<Result<Vec<Probed>, _>>()
             .map_err(StartError::system("the probe of a listener"))?;
@@ -101,7 +93,8 @@ impl Edge {
         let looped = Driver::new(poll, commands, server, udp, tcp).map_err(StartError::system("polling"))?;
         let (stop, stopped) = watch::channel(false);
         let removed = watch::Sender::new(None);
-        let health = Arc::new(Health::new(hello.clone(), certificates.clone(), config.quotas.bandwidth));
+        let health =
+            Arc::new(Health::new(hello.clone(), certificates.clone(), shown, config.quotas.bandwidth));
         let side = Side {
             uplink: match config.source {
                 Source::Uplink(uplink) => {
@@ -168,21 +161,13 @@ impl Edge {
     /// # Errors
     /// [`Stuck`] when the loop does not answer within two seconds.
     pub fn status(&self) -> Result<Status, Stuck> {
-        let stats = self.stats()?;
-        let (health, condition, rates, uplinks) = self.health.seen(&stats);
-        Ok(Status {
-            edge: self.hello.edge.clone(),
-            region: self.hello.region.clone(),
-            build: self.hello.build.clone(),
-            condition,
-            listeners: self.hello.listeners.clone(),
-            uplinks,
-            applied: stats.applied,
-            streams: stats.streams,
-            capacity: self.hello.capacity,
-            rates,
-            health,
-        })
+        Ok(self.health.status(&self.stats()?))
+    }
+
+    /// Asks it the same from elsewhere, as long as it runs.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        Observer { driver: self.driver.clone(), health: self.health.clone() }
     }
 
     /// Ends when operators have removed the edge from its cluster, with the reason in words: it is not to come back

@@ -1,14 +1,14 @@
 //! How the edge is: what it measures of itself, and what it tells of it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chappe_proto::id::{EdgeId, Index, Region};
+use chappe_proto::id::Index;
 use chappe_proto::limits::UPLINKS;
 use chappe_proto::mesh::probe::Fault;
 use chappe_proto::mesh::uplink::{self, EdgeHello, Listener};
-use chappe_proto::select::condition::{Condition, Decided, Heard, Rates, Signs, Watch};
+use chappe_proto::select::condition::{Decided, Heard, Signs, Watch};
 use chappe_proto::select::outside::Verdict;
 use chappe_proto::time::Mono;
 use chappe_proto::wire::{self, WireError};
@@ -16,8 +16,9 @@ use chappe_proto::wire::{self, WireError};
 use tokio::sync::Notify;
 
 use crate::command::{Command, Handle};
-use crate::listener::Certificates;
+use crate::listener::{Certificate, Certificates};
 use crate::stats::Stats;
+use crate::status::Status;
 use crate::uplink::LinkState;
 use crate::{clock, system};
 
@@ -25,88 +26,13 @@ use crate::{clock, system};
 /// this as its lag.
 const TELL_WITHIN: Duration = Duration::from_millis(500);
 
-/// How an edge is, for its own health page and for operators beside it.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Status {
-    /// Its name.
-    pub edge: EdgeId,
-    /// Where it stands.
-    pub region: Region,
-    /// Its build.
-    pub build: String,
-    /// How it is, as far as it can tell by itself.
-    pub condition: Condition,
-    /// What clients reach it by.
-    pub listeners: Vec<Listener>,
-    /// Its uplinks; none when it stands alone.
-    pub uplinks: Vec<LinkState>,
-    /// The feed number in force.
-    pub applied: Index,
-    /// Allocations that it takes at most.
-    pub capacity: u32,
-    /// TCP streams now.
-    pub streams: u32,
-    /// What it did a second in the last two, once it has run so long.
-    pub rates: Option<Rates>,
-    /// What it reports to nodes.
-    #[serde(flatten)]
-    pub health: uplink::Health,
-}
-
-impl std::fmt::Display for Status {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let state = self.condition.state.name();
-        writeln!(f, "edge {} in {}, {}: {state}", self.edge, self.region, self.build)?;
-        for reason in &self.condition.reasons {
-            writeln!(f, "  {reason}")?;
-        }
-        for (place, listener) in (0..).zip(&self.listeners) {
-            let (name, address) = (listener.transport.name(), listener.address);
-            let answered = self.health.answered_us.get(usize::from(place)).copied().flatten();
-            match (self.health.faults.get(&place), answered) {
-                (Some(_), _) => writeln!(f, "  {name} {address}: FAILS")?,
-                (None, Some(micros)) => writeln!(f, "  {name} {address}: answers in {micros} µs")?,
-                (None, None) => writeln!(f, "  {name} {address}: not asked yet")?,
-            }
-        }
-        for uplink in &self.uplinks {
-            match uplink {
-                LinkState::Connecting { address } => writeln!(f, "  uplink to {address}: connecting")?,
-                LinkState::Up { address, node, rtt_us } => {
-                    writeln!(f, "  uplink to {address}: up, node {node}, round trip {rtt_us} µs")?;
-                }
-                LinkState::Down { address, reason } => {
-                    writeln!(f, "  uplink to {address}: down ({reason})")?;
-                }
-            }
-        }
-        let health = &self.health;
-        writeln!(
-            f,
-            "  {} of {} allocations, {} streams, {} packets sent, {} received",
-            health.allocations, self.capacity, self.streams, health.sent.packets, health.received.packets
-        )?;
-        writeln!(
-            f,
-            "  {} of {} files, {} MiB, {} datagrams dropped by the kernel, longest turn {} µs",
-            health.files,
-            health.files_limit,
-            health.rss >> 20,
-            health.receive_drops,
-            health.loop_lag_us
-        )?;
-        for (limit, count) in &health.limits {
-            writeln!(f, "  limit {limit} met {count} times")?;
-        }
-        Ok(())
-    }
-}
-
 /// What the edge's side thread knows of its health.
 #[derive(Debug)]
 pub(crate) struct Health {
     hello: EdgeHello,
     certificates: Certificates,
+    /// Of each listener, where it has one.
+    shown: Vec<Option<Arc<Certificate>>>,
     /// Bits a second that it relays each way at most; zero is no limit.
     bandwidth: u64,
     started: Mono,
@@ -122,15 +48,23 @@ struct Known {
     answered: Vec<Option<u32>>,
     faults: BTreeMap<u16, Fault>,
     links: [Option<LinkState>; UPLINKS],
+    /// Since when none of them stands.
+    cut_off: Option<Mono>,
     watch: Watch,
 }
 
 impl Health {
-    pub(crate) fn new(hello: EdgeHello, certificates: Certificates, bandwidth: u64) -> Self {
+    pub(crate) fn new(
+        hello: EdgeHello,
+        certificates: Certificates,
+        shown: Vec<Option<Arc<Certificate>>>,
+        bandwidth: u64,
+    ) -> Self {
         // Not before its own probe says so does a secure listener work: it may have no certificate yet.
         let failed = hello.secure().map(|(_, listener)| listener.clone()).collect();
         let known = Mutex::new(Known { failed, ..Known::default() });
-        Self { hello, certificates, bandwidth, started: clock::mono(), known, changed: Notify::new() }
+        let started = clock::mono();
+        Self { hello, certificates, shown, bandwidth, started, known, changed: Notify::new() }
     }
 
     /// What a node is told first, `feed` being the last feed number in force.
@@ -152,9 +86,12 @@ impl Health {
 
     /// Notes how an uplink is.
     pub(crate) fn link(&self, slot: usize, state: LinkState) {
-        if let Some(link) = self.known().links.get_mut(slot) {
+        let mut known = self.known();
+        if let Some(link) = known.links.get_mut(slot) {
             *link = Some(state);
         }
+        let stands = known.links.iter().flatten().any(|link| matches!(link, LinkState::Up { .. }));
+        known.cut_off = if stands { None } else { known.cut_off.or_else(|| Some(clock::mono())) };
     }
 
     /// Notes what the listeners' probes came to.
@@ -178,21 +115,35 @@ impl Health {
         self.known().watch.handle_health(clock::mono(), &self.hello, &report);
     }
 
-    /// A report of these figures, how the edge is, and how its uplinks are.
-    pub(crate) fn seen(&self, stats: &Stats) -> (uplink::Health, Condition, Option<Rates>, Vec<LinkState>) {
+    /// How the edge is, by these figures.
+    pub(crate) fn status(&self, stats: &Stats) -> Status {
         let known = self.known();
-        let report = self.write(0, &known, stats);
+        let (now, hello) = (clock::now(), &self.hello);
+        let health = self.write(0, &known, stats);
         let outside = Verdict::default();
         let signs = Signs {
-            hello: &self.hello,
-            health: Some(&report),
+            hello,
+            health: Some(&health),
             heard: Heard::Yes,
             decided: Decided::Admitted,
             outside: &outside,
         };
-        let condition = known.watch.condition(clock::now(), &signs);
-        let links = known.links.iter().flatten().cloned().collect();
-        (report, condition, known.watch.rates(), links)
+        let until = |shown: &Option<Arc<Certificate>>| shown.as_ref().and_then(|it| it.until());
+        Status {
+            edge: hello.edge.clone(),
+            region: hello.region.clone(),
+            build: hello.build.clone(),
+            condition: known.watch.condition(now, &signs),
+            listeners: hello.listeners.clone(),
+            certificates: self.shown.iter().map(until).collect(),
+            uplinks: known.links.iter().flatten().cloned().collect(),
+            cut_off_ms: known.cut_off.map(|since| millis(now.mono.since(since))),
+            applied: stats.applied,
+            streams: stats.streams,
+            capacity: hello.capacity,
+            rates: known.watch.rates(),
+            health,
+        }
     }
 
     /// The report to send.
@@ -267,12 +218,14 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chappe_proto::id::{EdgeId, Region};
     use chappe_proto::mesh::probe::{Cause, Step};
     use chappe_proto::turn::{Drop, Limit, Transport};
 
     #[test]
     fn a_secure_listener_fails_until_its_probe_said_that_it_works() {
-        let listener = |transport| Listener { transport, address: ([192, 0, 2, 1], 3478).into(), hostname: None };
+        let listener =
+            |transport| Listener { transport, address: ([192, 0, 2, 1], 3478).into(), hostname: None };
         let hello = EdgeHello {
             edge: EdgeId::new("e").unwrap(),
             build: String::new(),
@@ -285,8 +238,8 @@ mod tests {
             proven: vec![],
             timed: true,
         };
-        let health = Health::new(hello, Certificates::default(), 0);
-        let failed = |health: &Health| health.seen(&Stats::default()).0.failed_listeners;
+        let health = Health::new(hello, Certificates::default(), vec![None; 3], 0);
+        let failed = |health: &Health| health.status(&Stats::default()).health.failed_listeners;
         let secure = [Transport::Tls, Transport::Dtls].map(listener);
         assert_eq!((failed(&health), health.hello(None).proven), (secure.to_vec(), vec![]));
         health.probed(secure[..1].to_vec(), vec![Some(1), None, Some(1)], BTreeMap::new());

@@ -22,6 +22,7 @@ mod listener;
 mod probe;
 mod relay;
 mod stats;
+mod status;
 mod system;
 mod token;
 pub mod trust;
@@ -32,8 +33,8 @@ mod uplink;
 pub use config::{
     Acme, AcmeClient, Backend, CertificateFiles, Config, Credentials, ListenAt, Sealed, Source, Web,
 };
-pub use edge::{Edge, NotSet, Stuck};
+pub use edge::{Edge, NotSet};
 pub use error::{CertificateError, StartError};
-pub use health::Status;
 pub use stats::{SocketCounters, Stats};
+pub use status::{Observer, Status, Stuck};
 pub use uplink::{Keep, LinkState, Node, Tls, TlsError, Uplink};

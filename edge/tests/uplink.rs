@@ -113,13 +113,17 @@ async fn an_edge_comes_back_to_a_node_that_restarts_and_says_what_it_has() {
         matches!(status.uplinks[..], [LinkState::Down { .. } | LinkState::Connecting { .. }])
     })
     .await;
-    assert_eq!(edge.status().unwrap().applied, Index(3), "what it has stays in force");
+    let status = edge.status().unwrap();
+    assert_eq!(status.applied, Index(3), "what it has stays in force");
+    assert!(status.cut_off_ms.is_some() && status.to_string().contains("cut off"), "{status}");
 
     let node = Server::bind_again(&certificates, address).await;
     let (mut link, hello) = node.accept().await;
     assert_eq!(hello.feed, Some(Index(3)));
     link.greet().await;
     until(&edge, |status| matches!(status.uplinks[..], [LinkState::Up { .. }])).await;
+    assert_eq!(edge.status().unwrap().cut_off_ms, None);
+    assert_eq!(edge.observer().status().await.unwrap().applied, Index(3));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! `chappe edge`: a relay, of a cluster or by itself.
 #![allow(clippy::print_stdout)]
 
+mod health;
 pub(crate) mod identity;
 mod join;
 mod listeners;
@@ -98,6 +99,8 @@ pub(crate) struct Args {
     /// share. 0 is no limit.
     #[arg(long, value_name = "RATE", default_value = "10g", value_parser = rate)]
     bandwidth: u64,
+    #[command(flatten)]
+    health: health::Options,
 }
 
 /// Bits a second: a number, or one with k, m or g for thousands, millions or billions.
@@ -145,6 +148,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         None => None,
     };
     let awaited = args.listeners.awaited(args.data.as_deref())?;
+    let health = args.health.bind()?;
     let config = |id, region, realm, source| config(args, awaited.as_ref(), id, region, realm, source);
     let mut name = None;
     let (edge, follow) = match &args.data {
@@ -167,12 +171,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             (edge, Some((files, stamps)))
         }
     };
+    let health = health.map(|listener| health::serve(listener, edge.observer())).transpose()?;
     // Its listeners answer challenges by now.
     let acme = awaited.map(Awaited::run).transpose()?;
     // Before the last line is printed: whoever has read it may stop us.
     let stop = runtime.block_on(async { crate::signals::stop() })?;
     for (listener, bound) in edge.listeners() {
         println!("{} {bound}, reached by {}", listener.transport.name(), listener.address);
+    }
+    if let Some(health) = &health {
+        println!("health http://{}/", health.at);
     }
     println!("Ctrl-C stops it.");
     let removed = runtime.block_on(async {
@@ -188,6 +196,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     });
     drop(acme);
+    // Load balancers hear that it stops before its listeners are gone.
+    drop(health);
     edge.stop();
     drop(dir);
     match (removed, name) {

@@ -845,6 +845,13 @@ pub const HTTP_BURST_PER_SOURCE: u32 = 512;
 /// The same for long, a second: each takes a few microseconds of the loop that relays media.
 pub const HTTP_PER_SEC_PER_SOURCE: u32 = 50;
 
+// ------------------------------------------------------------------------------ an edge's health page
+
+/// Connections to it at once: an operator or two, a load balancer, Prometheus.
+pub const HEALTH_CONNECTIONS_MAX: usize = 64;
+/// The head of a request is complete within this, and a connection without one is closed after it.
+pub const HEALTH_REQUEST_WITHIN: Duration = Duration::from_secs(5);
+
 const _: () = {
     // The longest name and four counts of nine bytes.
     assert!(USAGE_FRAME * (TURN_NAME_MAX + 128) < MESH_FRAME_MAX);

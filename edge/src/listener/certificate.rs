@@ -95,7 +95,7 @@ impl Certificate {
     }
 
     /// When the first certificate of its chain ends, where that can be read.
-    fn until(&self) -> Option<Unix> {
+    pub(crate) fn until(&self) -> Option<Unix> {
         let until = |certificate: &CertificateDer<'_>| {
             let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
             u64::try_from(certificate.validity().not_after.timestamp()).ok().map(Unix::from_secs)

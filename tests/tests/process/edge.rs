@@ -8,8 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::turn::password;
-use chappe_tests::process::{Process, binary, run};
+use chappe_tests::http::{get, request};
+use chappe_tests::process::{Process, WITHIN, binary, run, until};
 use chappe_tests::turn::Turn;
+use serde_json::{Value, json};
 
 pub(crate) const SECRET: &str = "correct horse battery staple";
 
@@ -63,6 +65,39 @@ async fn its_secret_opens_it_and_sigterm_ends_it() {
         let refused = Turn::new(edge.udp, &(username.clone(), password)).await.allocate().await;
         assert!(refused.is_err(), "{username} allocates");
     }
+    assert_eq!(edge.process.terminate().code(), Some(0));
+}
+
+#[tokio::test]
+async fn it_tells_people_load_balancers_and_prometheus_how_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    let mut edge = Standalone::with(&["--secret-file", secret.to_str().unwrap(), "--health", "0"]);
+    let said = edge.process.stdout.text();
+    let at = said.lines().find_map(|line| line.strip_prefix("health http://")?.strip_suffix('/'));
+    let at: SocketAddr = at.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
+    assert!(at.ip().is_loopback(), "{at}");
+    let mut turn = Turn::new(edge.udp, &credentials(SECRET, 600)).await;
+    turn.allocate().await.unwrap();
+    let probed = async || {
+        let shown: Value = serde_json::from_str(&get(at, "/health").await).unwrap();
+        let listeners = shown["listeners"].as_array().unwrap();
+        assert_eq!((&shown["edge"], &shown["allocations"]), (&json!("standalone"), &json!(1)));
+        listeners.len() == 2 && listeners.iter().all(|listener| listener["works"] == true)
+    };
+    until("its own probes are answered", WITHIN, probed).await;
+    let page = get(at, "/").await;
+    for words in ["Edge standalone", "1 of 16384", "answers in", "it stands alone", &edge.udp.to_string()] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(get(at, "/metrics").await.lines().any(|line| line == "chappe_edge_allocations 1"));
+    assert!(get(at, "/style.css").await.contains("prefers-color-scheme: dark"));
+    for path in ["/", "/health", "/metrics"] {
+        assert!(!get(at, path).await.contains(SECRET), "{path}");
+        assert_eq!(request(at, "POST", path, None).await.0, 405, "{path}");
+    }
+    assert_eq!(request(at, "GET", "/other", None).await.0, 404);
     assert_eq!(edge.process.terminate().code(), Some(0));
 }
 

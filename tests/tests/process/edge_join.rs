@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use chappe_tests::client::Client;
+use chappe_tests::http::request;
 use chappe_tests::nodes::{Node, no_node};
 use chappe_tests::process::{Process, WITHIN, binary, run, until};
 use chappe_tests::turn::{Turn, credentials};
@@ -17,6 +18,8 @@ use tokio::net::UdpSocket;
 pub(crate) struct Edge {
     process: Process,
     pub(crate) udp: SocketAddr,
+    /// With `--health 0`.
+    health: Option<SocketAddr>,
 }
 
 fn line(data: &Path, options: &[&str]) -> Vec<String> {
@@ -30,7 +33,19 @@ impl Edge {
         let said = process.stdout.until("stops it.");
         let udp = said.lines().find_map(|line| line.strip_prefix("UDP ")?.split(',').next());
         let udp = udp.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
-        Self { process, udp }
+        let health = said.lines().find_map(|line| line.strip_prefix("health http://")?.strip_suffix('/'));
+        let health = health.map(|at| at.parse().unwrap());
+        Self { process, udp, health }
+    }
+
+    /// Until its health page answers this, in this state.
+    async fn until_health(&self, code: u16, state: &str) {
+        let there = async || {
+            let (status, body) = request(self.health.unwrap(), "GET", "/health", None).await;
+            let shown: Value = serde_json::from_str(&body).unwrap();
+            (status, shown["state"].as_str()) == (code, Some(state))
+        };
+        until(state, WITHIN, there).await;
     }
 
     /// It ends by itself: its code, and what it says.
@@ -98,12 +113,21 @@ async fn an_edge_joins_by_a_token_comes_back_without_one_and_is_removed() {
         assert_eq!(edge.process.terminate().code(), Some(0));
     });
     // The token is used up, and not needed any more.
-    let edge = tokio::task::block_in_place(|| Edge::start(&data, &placed));
+    let options = [&placed[..], &["--health", "0"]].concat();
+    let edge = tokio::task::block_in_place(|| Edge::start(&data, &options));
     until_edges(&node, "it is back", |all| all.len() == 1 && is_up(&all[0], "edge-a")).await;
+    edge.until_health(200, "up").await;
     tokio::task::block_in_place(|| {
         assert!(node.told(&["edge", "drain", "edge-a"]).contains("no new allocations"));
         assert_eq!(edges(&node)[0]["state"], "draining");
+    });
+    // Load balancers send it nobody.
+    edge.until_health(503, "draining").await;
+    tokio::task::block_in_place(|| {
         assert!(node.told(&["edge", "resume", "edge-a"]).contains("again"));
+    });
+    edge.until_health(200, "up").await;
+    tokio::task::block_in_place(|| {
         assert!(node.told(&["edge", "weight", "edge-a", "7"]).contains("weight 7"));
         assert_eq!((&edges(&node)[0]["state"], &edges(&node)[0]["weight"]), (&json!("admitted"), &json!(7)));
         assert!(node.refused(&["edge", "forget", "edge-a"]).contains("remove it first"));
