@@ -2,6 +2,7 @@
 //! that it defines: what cannot be said there cannot be done here.
 
 mod api;
+mod apps;
 mod auth;
 mod backup;
 mod cluster;
@@ -23,11 +24,12 @@ use std::sync::Arc;
 use actix_web::web::{self, ServiceConfig};
 use chappe_proto::id::{AppId, EdgeId, NodeId, PeerId, Region, RoomKey, RoomName};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
-use chappe_proto::registry::{Note, Refusal};
+use chappe_proto::registry::{App, AppPolicy, Note, Refusal};
 use chappe_proto::select::Policy;
 use chappe_proto::usage::{Relayed, UsageOf};
 use serde::Serialize;
 
+pub use apps::Shown as ShownApp;
 pub use cluster::{ClusterReport, Owners};
 pub use control::Control;
 pub use usage::UsageReport;
@@ -45,6 +47,10 @@ pub trait Cluster: Control {
     fn usage(&self, of: UsageOf) -> Answer<'_, Option<UsageReport>>;
     /// Removes a peer, and keeps its identity out with `ban`; committed when it is answered.
     fn kick(&self, room: RoomKey, peer: PeerId, ban: bool) -> Answer<'_, Kicked>;
+    /// The apps, by id.
+    fn apps(&self) -> Answer<'_, Result<Vec<(AppId, App)>, Unavailable>>;
+    /// An app's name and policy are these; committed when it is answered.
+    fn app_set(&self, app: AppId, name: String, policy: AppPolicy, note: Note) -> Answer<'_, Changed>;
     /// The long-term users of the relays.
     fn turn_users(&self) -> Answer<'_, Result<Vec<TurnUser>, Unavailable>>;
     /// A long-term user begins, or has other keys; committed when it is answered.
@@ -189,6 +195,7 @@ impl Mount {
         config.service(
             scope
                 .configure(api::routes)
+                .configure(apps::routes)
                 .configure(turn::routes)
                 .configure(selection::routes)
                 .configure(usage::routes)

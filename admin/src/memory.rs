@@ -7,11 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
-use actix_web::{App, test};
-use chappe_proto::id::{ClusterId, EdgeId, Generation, Index, InvitationId, NodeId, PeerId, Region, RoomKey};
+use actix_web::{App as WebApp, test};
+use chappe_proto::id::{
+    AppId, ClusterId, EdgeId, Generation, Index, InvitationId, NodeId, PeerId, Region, RoomKey,
+};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, Traffic, TurnUser};
 use chappe_proto::registry::profile::ProfileName;
-use chappe_proto::registry::{Command, EdgeState, Entry, NodeState, Note, Refusal, State, Thing};
+use chappe_proto::registry::{
+    App, AppPolicy, Command, EdgeState, Entry, NodeState, Note, Refusal, State, Thing,
+};
 use chappe_proto::select::Policy;
 use chappe_proto::time::Unix;
 use chappe_proto::usage::{Relayed, UsageOf};
@@ -271,7 +275,7 @@ impl Memory {
         ask(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn change<'a>(&self, command: Command, note: Note) -> Answer<'a, Changed> {
+    pub(crate) fn change<'a>(&self, command: Command, note: Note) -> Answer<'a, Changed> {
         let outcome = self.with(|state| {
             let entry = Entry { at: Unix::from_secs(1), by: None, note: Some(note), command };
             state.apply(Index(state.index().0 + 1), entry)
@@ -309,6 +313,15 @@ impl Cluster for Memory {
 
     fn kick(&self, _: RoomKey, _: PeerId, _: bool) -> Answer<'_, Kicked> {
         Box::pin(async { Kicked::NotThere })
+    }
+
+    fn apps(&self) -> Answer<'_, Result<Vec<(AppId, App)>, Unavailable>> {
+        let apps = self.with(|state| state.apps().map(|(id, app)| (id.clone(), app.clone())).collect());
+        Box::pin(async { Ok(apps) })
+    }
+
+    fn app_set(&self, app: AppId, name: String, policy: AppPolicy, note: Note) -> Answer<'_, Changed> {
+        self.change(Command::AppSet { app, name, policy }, note)
     }
 
     fn turn_users(&self) -> Answer<'_, Result<Vec<TurnUser>, Unavailable>> {
@@ -371,7 +384,7 @@ pub(crate) async fn bytes(
     body: Value,
 ) -> (StatusCode, Bytes) {
     let mount = Mount::new(Arc::clone(memory) as Arc<dyn Cluster>, Secret(b"right".to_vec()));
-    let app = test::init_service(App::new().configure(|config| mount.configure(config))).await;
+    let app = test::init_service(WebApp::new().configure(|config| mount.configure(config))).await;
     let mut request = test::TestRequest::with_uri(&format!("/admin/api/v1{path}")).method(method);
     request = request.insert_header(("Authorization", "Bearer right"));
     if !body.is_null() {

@@ -10,11 +10,11 @@ use std::time::Duration;
 use chappe_admin::{
     Answer, Changed, Cluster, Edge, Kicked, Overview, Peer, Registry, Room, Unavailable, UsageReport,
 };
-use chappe_proto::id::{NodeId, PeerId, RoomKey, SessionId};
+use chappe_proto::id::{AppId, NodeId, PeerId, RoomKey, SessionId};
 use chappe_proto::limits;
 use chappe_proto::mesh::node::{Answer as Reply, Ask};
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret, TurnUser};
-use chappe_proto::registry::{Command, Note, State};
+use chappe_proto::registry::{App, AppPolicy, Command, Note, State};
 use chappe_proto::select::Policy;
 use chappe_proto::usage::UsageOf;
 use futures_util::future::join_all;
@@ -163,6 +163,17 @@ impl Cluster for Admin {
                 Ok(_) | Err(()) => Kicked::Unavailable,
             }
         })
+    }
+
+    fn apps(&self) -> Answer<'_, Result<Vec<(AppId, App)>, Unavailable>> {
+        Box::pin(async {
+            let state = self.state().await?;
+            Ok(state.apps().map(|(id, app)| (id.clone(), app.clone())).collect())
+        })
+    }
+
+    fn app_set(&self, app: AppId, name: String, policy: AppPolicy, note: Note) -> Answer<'_, Changed> {
+        Box::pin(self.change(Command::AppSet { app, name, policy }, note))
     }
 
     fn turn_users(&self) -> Answer<'_, Result<Vec<TurnUser>, Unavailable>> {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -84,6 +85,8 @@ struct Holder {
     /// What names it at the edges.
     session: SessionId,
     until: Unix,
+    /// How long its app's credentials last.
+    ttl: Duration,
     place: Place,
 }
 
@@ -193,7 +196,8 @@ fn holder(state: &State, now: Now, asks: Asks<'_>) -> Result<Holder, Refusal> {
         return Err(Refusal::new(ErrorCode::Banned, "an admin removed you from this room"));
     }
     let place = Place { region: claims.region, coordinates: claims.coordinates };
-    Ok(Holder { app: room.app, session, until, place })
+    let ttl = state.app(&room.app).map_or(limits::CREDENTIAL_TTL, |app| app.policy.credential_ttl());
+    Ok(Holder { app: room.app, session, until, ttl, place })
 }
 
 /// The name at the edges of an identity of an app, or of a token without one.
@@ -258,8 +262,8 @@ fn edge(ranked: &Ranked<'_>) -> Edge {
     }
 }
 
-fn good_for(now: Now, holder: &Holder) -> std::time::Duration {
-    holder.until.since(now.unix).min(limits::CREDENTIAL_TTL)
+fn good_for(now: Now, holder: &Holder) -> Duration {
+    holder.until.since(now.unix).min(holder.ttl)
 }
 
 fn servers(world: &World, now: Now, best: &[Ranked<'_>], holder: &Holder) -> Vec<IceServer> {

@@ -1,6 +1,7 @@
 //! `chappe cluster`: what operators see and decide of a cluster, by the admin API of any of its nodes.
 #![allow(clippy::print_stdout)]
 
+mod apps;
 mod drain;
 mod edge;
 mod offline;
@@ -16,7 +17,7 @@ use anyhow::{Context, Result};
 use chappe_admin::control::{Event, Invitation};
 use chappe_admin::health::span;
 use chappe_cluster::clock;
-use chappe_proto::id::{EdgeId, NodeId, Region};
+use chappe_proto::id::{AppId, EdgeId, NodeId, Region};
 use serde_json::{Value, json};
 
 use crate::api::{Api, At, segment};
@@ -103,6 +104,15 @@ enum Asked {
     /// See, drain, weigh, remove an edge.
     #[command(subcommand)]
     Edge(edge::Verb),
+    /// The apps: who may join, how long their TURN credentials last.
+    Apps,
+    /// Set how long the TURN credentials of an app last that sessions are given from then on.
+    CredentialTtl {
+        /// The app.
+        app: AppId,
+        /// 4 to 86400; sessions are given a fresh one when three quarters of that have passed.
+        seconds: u64,
+    },
     /// Show where regions and networks are and which edges are for whom, or replace all of it.
     Selection {
         /// A file with what it shall be, in JSON as it is shown.
@@ -152,6 +162,13 @@ fn ask(api: &mut Api, asked: &Asked, json: bool) -> Result<()> {
         Asked::Remove { node, no_wait } => return drain::remove(api, NodeId(*node), *no_wait, json),
         Asked::Edges => return edge::list(api, json),
         Asked::Usage(of) => return usage::run(api, of, json),
+        Asked::Apps => return apps::list(api, json),
+        Asked::CredentialTtl { app, seconds } => {
+            apps::set_credential_ttl(api, app, *seconds)?;
+            said(&format!(
+                "TURN credentials of the app {app} last {seconds} s, in sessions that begin from now on"
+            ))
+        }
         Asked::Edge(verb) => return edge::run(api, verb, json),
         Asked::Resume { node } => {
             api.call("POST", &format!("/nodes/{node}/resume"), &Value::Null)?;

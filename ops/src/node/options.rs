@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use chappe_proto::id::{AppId, Region};
+use chappe_proto::limits;
 use chappe_proto::mesh::join::Token;
 use ipnet::IpNet;
 
@@ -78,6 +79,10 @@ pub(crate) struct Args {
     /// With --found: let anybody join that app's rooms, without a token.
     #[arg(long, env = "CHAPPE_ANONYMOUS")]
     pub(super) anonymous: bool,
+    /// With --found: how long that app's TURN credentials last, in seconds; `chappe cluster credential-ttl` changes it.
+    #[arg(long, value_name = "SECONDS", env = "CHAPPE_CREDENTIAL_TTL",
+          default_value_t = limits::CREDENTIAL_TTL.as_secs(), value_parser = credential_ttl)]
+    pub(super) credential_ttl: u64,
     /// With --found: the realm of the relays' long-term users. It never changes.
     #[arg(long, value_name = "NAME", env = "CHAPPE_REALM", default_value = "chappe")]
     pub(super) realm: String,
@@ -94,6 +99,13 @@ pub(crate) struct Args {
     pub(super) accept_loss: bool,
     #[command(flatten)]
     pub(super) acme: acme::Options,
+}
+
+/// Seconds that a TURN credential may last.
+fn credential_ttl(text: &str) -> Result<u64, String> {
+    let range = limits::CREDENTIAL_TTL_MIN.as_secs()..=limits::CREDENTIAL_TTL_MAX.as_secs();
+    let seconds = text.parse().ok().filter(|seconds| range.contains(seconds));
+    seconds.ok_or_else(|| format!("a number of seconds from {} to {}", range.start(), range.end()))
 }
 
 /// What clients reach a node by: paths are appended.
@@ -230,6 +242,16 @@ mod tests {
             assert!(
                 Line::try_parse_from([&["node"], &bad.split(' ').collect::<Vec<_>>()[..]].concat()).is_err()
             );
+        }
+    }
+
+    #[test]
+    fn credentials_last_for_what_the_registry_takes() {
+        assert_eq!(args("--data d").credential_ttl, 3600);
+        assert_eq!(args("--data d --credential-ttl 10").credential_ttl, 10);
+        for bad in ["3", "86401", "1h"] {
+            let line = Line::try_parse_from(["node", "--data", "d", "--credential-ttl", bad]);
+            assert!(line.unwrap_err().to_string().contains("from 4 to 86400"), "{bad}");
         }
     }
 

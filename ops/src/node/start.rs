@@ -37,7 +37,11 @@ fn is_founding(dir: &Dir) -> bool {
 fn begin(args: &Args, dir: &Dir, begin: &Begin) -> Result<(start::Begin, Region)> {
     Ok(match begin {
         Begin::Found { name, region } => {
-            let policy = AppPolicy { anonymous: args.anonymous, ..AppPolicy::default() };
+            let policy = AppPolicy {
+                anonymous: args.anonymous,
+                credential_ttl_ms: args.credential_ttl.saturating_mul(1000),
+                ..AppPolicy::default()
+            };
             let found = start::Found {
                 name: name.clone(),
                 realm: args.realm.clone(),
