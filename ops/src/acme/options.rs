@@ -15,6 +15,7 @@ pub(crate) const HEADING: &str = "Certificates by ACME";
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)] // its name would be another one's too
 pub(crate) struct Options {
     /// Get the certificate from an authority by ACME (RFC 8555), for this name, which must resolve to this
     /// machine alone; may be repeated. It is renewed by itself, without dropping anyone.

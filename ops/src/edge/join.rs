@@ -20,6 +20,7 @@ const MESH_PORT: u16 = 7900;
 const WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
+#[group(skip)] // its name would be another one's too
 pub(super) struct Options {
     /// Join a cluster by the token that `chappe cluster invite --edge` prints; `@NODE` behind it names further
     /// nodes to ask. Other users of this machine see it: --join-file and CHAPPE_JOIN are better.
