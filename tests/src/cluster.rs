@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::netns::{Lan, Namespace, wait};
 use crate::nodes::free_port;
-use crate::process::{Process, binary};
+use crate::process::{Process, WITHIN, binary};
 use crate::wan::Wan;
 
 /// A debug build on a busy machine is in its cluster within this.
@@ -256,6 +256,23 @@ impl Member {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// `chappe cluster` with these words, asked of it.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn told(&self, words: &[&str]) -> String {
+        let mut command = match &self.host {
+            Some(host) => host.command(binary()),
+            None => std::process::Command::new(binary()),
+        };
+        command.args(["cluster", "--node", &format!("http://{}", self.http), "--token-file"]);
+        let mut process = Process::start(command.arg(self.dir.join("admin-token")).args(words));
+        let status = process.wait(WITHIN);
+        assert!(status.success(), "{words:?}: {}", process.stderr.whole());
+        process.stdout.whole()
     }
 
     /// Asks its admin API.

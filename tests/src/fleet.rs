@@ -1,7 +1,7 @@
 //! A cluster with its edges, spread over three regions: every process on a host of its own.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,32 +43,50 @@ pub struct FleetEdge {
     pub region: &'static str,
     /// Its host.
     pub host: Namespace,
+    /// Allocations that it takes at most, where that is not what edges take by themselves.
+    pub capacity: Option<u32>,
     data: PathBuf,
     token: PathBuf,
     process: Option<Process>,
 }
 
 impl Fleet {
-    /// Starts all of it, or nothing without root's rights.
+    /// A node in each region, and the hosts of four edges; or nothing without root's rights.
     ///
     /// # Panics
     /// When it does not come up.
-    pub fn start() -> Option<Self> {
+    pub fn of_four() -> Option<Self> {
+        Self::found(&REGIONS, &EDGES)
+    }
+
+    /// Starts a node in each of these regions, and makes the hosts of these edges, by name and region; or nothing
+    /// without root's rights.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn found(nodes: &[&str], edges: &[(&'static str, &'static str)]) -> Option<Self> {
         let wan = Wan::new()?;
-        let cluster = Cluster::over(&wan, &REGIONS);
+        let cluster = Cluster::over(&wan, nodes);
         let directory = TempDir::new().expect("a directory for the edges");
-        let edges = EDGES.iter().map(|(name, region)| {
+        let edges = edges.iter().map(|(name, region)| {
             let (host, data) = (wan.host(region), directory.path().join(name));
             let token = directory.path().join(format!("{name}.token"));
-            FleetEdge { name, region, host, data, token, process: None }
+            FleetEdge { name, region, host, data, token, capacity: None, process: None }
         });
-        let mut fleet = Self { edges: edges.collect(), cluster, wan, _directory: directory };
-        for index in 0..fleet.edges.len() {
-            fleet.invite(index);
-            fleet.edges[index].start();
+        Some(Self { edges: edges.collect(), cluster, wan, _directory: directory })
+    }
+
+    /// Starts the edges.
+    ///
+    /// # Panics
+    /// When they do not come up.
+    pub fn launch(&mut self) {
+        for index in 0..self.edges.len() {
+            self.invite(index);
+            self.edges[index].start();
         }
-        fleet.until_offered(&EDGES.map(|(name, _)| name));
-        Some(fleet)
+        let all: Vec<&str> = self.edges.iter().map(|edge| edge.name).collect();
+        self.until_offered(&all);
     }
 
     /// Writes the token by which an edge joins where it is looked for.
@@ -94,7 +112,7 @@ impl Fleet {
                     let all = overview["edges"].as_array().map(Vec::as_slice).unwrap_or_default();
                     let lives =
                         |name: &str| all.iter().any(|edge| edge["edge"] == name && edge["alive"] == true);
-                    EDGES.iter().all(|(name, _)| edges.contains(name) == lives(name))
+                    self.edges.iter().all(|edge| edges.contains(&edge.name) == lives(edge.name))
                 })
                 .then_some(())
         });
@@ -116,6 +134,31 @@ impl Fleet {
         let all = overview["edges"].as_array().expect("edges");
         let alive = all.iter().filter(|edge| edge["alive"] == true);
         alive.filter_map(|edge| edge["allocations"].as_u64()).sum()
+    }
+
+    /// An edge as `chappe cluster edges` has it.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    #[must_use]
+    pub fn seen(&self, edge: &str) -> Value {
+        let all: Value =
+            serde_json::from_str(&self.cluster.nodes[0].told(&["--json", "edges"])).expect("JSON");
+        let all = all.as_array().expect("edges");
+        all.iter().find(|seen| seen["edge"] == edge).unwrap_or_else(|| panic!("no edge {edge}")).clone()
+    }
+
+    /// Waits until a node says that of an edge: its state, as `draining`, and why.
+    ///
+    /// # Panics
+    /// When it does not come to that.
+    pub fn until_said(&self, edge: &str, state: &str, advice: Option<&str>) {
+        wait(&format!("{edge} to be {state}, {advice:?}"), KNOWN_WITHIN, || {
+            let seen = self.seen(edge);
+            let all = seen["advice"].as_array()?;
+            let said = advice.is_none_or(|advice| all.iter().any(|said| said == advice));
+            (seen["condition"]["state"] == state && said).then_some(())
+        });
     }
 
     /// How many bytes an edge has relayed, as a node knows.
@@ -174,6 +217,9 @@ impl FleetEdge {
         command.args(["edge", "--region", self.region, "--listen", &at]);
         command.args(["--min-port", &first, "--max-port", &last, "--data"]).arg(&self.data);
         command.arg("--join-file").arg(&self.token);
+        if let Some(capacity) = self.capacity {
+            command.args(["--capacity", &capacity.to_string()]);
+        }
         let process = Process::start(&mut command);
         assert!(process.stdout.wait_for("stops it.", WITHIN), "{}: {}", self.name, process.stderr.text());
         self.process = Some(process);
@@ -182,6 +228,12 @@ impl FleetEdge {
     /// A firewall before it is closed: only its nodes reach it any more, for which it opened the way itself.
     pub fn firewall(&self) {
         self.host.close(&[(TURN, TURN), RELAYS]);
+    }
+
+    /// Where it serves STUN and TURN.
+    #[must_use]
+    pub fn at(&self) -> SocketAddr {
+        (self.host.address(), TURN).into()
     }
 
     /// `kill -9`.

@@ -149,6 +149,17 @@ impl Namespace {
         std::thread::scope(|scope| scope.spawn(inside).join()).expect("the job in the namespace")
     }
 
+    /// Runs a job in the namespace, to its end, by a runtime of its own.
+    ///
+    /// # Panics
+    /// When the job does.
+    pub fn run<T: Send>(&self, job: impl AsyncFnOnce() -> T + Send) -> T {
+        self.within(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(job())
+        })
+    }
+
     /// Takes another address in the place of its own, as a phone that moves to another network does.
     pub fn readdress(&mut self, last: u8) {
         let [a, b, c, _] = self.address.octets();
@@ -196,6 +207,11 @@ impl Namespace {
         let all = all.join(", ");
         let rules = format!("iifname lo accept\n udp dport {{ {all} }} drop\n tcp dport {{ {all} }} drop");
         self.filter("", &rules);
+    }
+
+    /// The same for UDP alone.
+    pub fn close_udp(&self, port: u16) {
+        self.filter("", &format!("iifname lo accept\n udp dport {port} drop"));
     }
 
     /// Drops all TCP to and from that port of the server: neither side is told.

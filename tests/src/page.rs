@@ -271,6 +271,21 @@ impl CallPage {
         Duration::from_secs_f64(self.page.evaluate("window.watch.gap").as_f64().unwrap_or(0.0) / 1000.0)
     }
 
+    /// Begins to count how often its credentials are refreshed.
+    pub fn count_refreshes(&self) {
+        self.page.evaluate(
+            "(() => {
+                window.refreshes = 0;
+                window.chappe.room.on('ice-servers', ({ reason }) => { window.refreshes += reason === 'expiring'; });
+            })()",
+        );
+    }
+
+    /// How often they were since.
+    pub fn refreshes(&self) -> u64 {
+        self.page.evaluate("window.refreshes").as_u64().expect("a number")
+    }
+
     /// Whether the page has thrown, or was refused one of its files.
     pub fn assert_well(&self) {
         let problems: Vec<String> = self

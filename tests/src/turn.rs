@@ -1,6 +1,6 @@
 //! A TURN client over UDP: the machine of `chappe_proto::turn::Client` and a socket.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use chappe_proto::time::Mono;
@@ -41,12 +41,20 @@ pub fn credentials(welcome: &Value) -> (String, String) {
 }
 
 impl Turn {
-    /// A client of the server at `server`.
+    /// A client of the server at `server`, on its machine.
     ///
     /// # Panics
     /// When there is no free port.
-    pub async fn new(server: SocketAddr, (username, password): &(String, String)) -> Self {
-        let socket = UdpSocket::bind(SocketAddr::new(server.ip(), 0)).await.unwrap();
+    pub async fn new(server: SocketAddr, credentials: &(String, String)) -> Self {
+        Self::from(server.ip(), server, credentials).await
+    }
+
+    /// The same from another address of this machine.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    pub async fn from(own: IpAddr, server: SocketAddr, (username, password): &(String, String)) -> Self {
+        let socket = UdpSocket::bind(SocketAddr::new(own, 0)).await.unwrap();
         socket.connect(server).await.unwrap();
         let mut seed = [7; 32];
         seed[..2].copy_from_slice(&socket.local_addr().unwrap().port().to_be_bytes());

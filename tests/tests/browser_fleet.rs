@@ -4,9 +4,12 @@
 use std::time::Duration;
 
 use chappe_tests::chromium::Browser;
+use chappe_tests::client::ByHand;
 use chappe_tests::fleet::Fleet;
 use chappe_tests::netns::{Namespace, now, turn, wait};
 use chappe_tests::page::{CallPage, Guest};
+use chappe_tests::turn::{Turn, credentials};
+use serde_json::json;
 
 /// Where nodes serve clients.
 const NODES: u16 = 8080;
@@ -18,6 +21,10 @@ const AGAIN: Duration = Duration::from_secs(12);
 const STILL: Duration = Duration::from_secs(2);
 /// A kick takes a second (DESIGN.md section 9); a busy machine has longer. Nothing else would end it this soon.
 const REVOKED: Duration = Duration::from_secs(5);
+/// A credential of the first call lasts this long, and the call more than twice as long.
+const CREDENTIAL_TTL: Duration = Duration::from_secs(8);
+/// Allocations that Grace's edge takes: some more than she has.
+const FEW: u32 = 12;
 /// So much of a call shows that nobody restarted it late: longer than any patience of the SDK.
 const A_WHILE: u64 = 60;
 
@@ -28,17 +35,24 @@ struct Call {
 }
 
 impl Call {
-    /// Ada, in Europe, and Grace, in America, who may kick her.
+    /// Ada, in Europe, and Grace, in America, who may kick her. Nobody says where Grace is; she has found the node
+    /// that is near. In a direct call nobody says where Ada is, who has found the one that is farthest.
     fn start(fleet: &Fleet, ada: &Browser, grace: &Browser, relay: bool) -> Self {
         let room = if relay { "tea" } else { "milk" };
-        let join = |browser, name, region, grants: &[&str]| {
-            let token = fleet.token(room, &[&["--region", region], grants].concat());
+        let join = |browser, name, node, options: &[&str]| {
+            let token = fleet.token(room, options);
             let guest = Guest { name, relay, token: Some(&token) };
-            CallPage::join_at(browser, &fleet.origin(region), room, guest)
+            let page = CallPage::join_at(browser, &fleet.origin(node), room, guest);
+            page.watch();
+            page.count_refreshes();
+            page
         };
         let admin = ["--grant", "join", "--grant", "create", "--grant", "admin"];
         let grace = join(grace, "Grace", "us", &admin);
-        let ada = join(ada, "Ada", "eu", &["--grant", "join"]);
+        let ada = match relay {
+            true => join(ada, "Ada", "eu", &["--grant", "join", "--region", "eu"]),
+            false => join(ada, "Ada", "asia", &["--grant", "join"]),
+        };
         let call = Self { ada, grace };
         call.until_moving();
         call
@@ -94,7 +108,11 @@ impl Call {
 fn calls_over_a_fleet_whose_edges_and_uplinks_fail() {
     let _turn = turn();
     let began = now();
-    let Some(mut fleet) = Fleet::start() else { return };
+    let Some(mut fleet) = Fleet::of_four() else { return };
+    fleet.edge("us-1").capacity = Some(FEW);
+    fleet.launch();
+    let ttl = CREDENTIAL_TTL.as_secs().to_string();
+    let _ = fleet.cluster.nodes[0].told(&["credential-ttl", "default", &ttl]);
     eprintln!("the fleet is up after {:?}", now() - began);
     let (ada_host, grace_host) = (fleet.wan.behind_nat("eu"), fleet.wan.host("us"));
     // Grace's host candidates in the clear: multicast names reach nobody beyond her own network.
@@ -102,16 +120,21 @@ fn calls_over_a_fleet_whose_edges_and_uplinks_fail() {
     let ada_browser = Browser::start(&ada_host.host, &[]);
     let grace_browser = Browser::start(&grace_host, &[clear]);
     let call = Call::start(&fleet, &ada_browser, &grace_browser, true);
-    eprintln!("pictures move after {:?}", now() - began);
+    let moving = now();
+    eprintln!("pictures move after {:?}", moving - began);
 
     everybody_is_on_the_nearest_edge(&fleet, &call);
+    a_drained_edge_is_left_gently(&fleet, &call);
     a_cut_uplink_moves_nobody(&mut fleet, &call);
     a_firewalled_edge_is_left(&mut fleet, &call);
+    a_full_edge_keeps_whom_it_has(&mut fleet, &call);
     an_edge_that_is_killed_is_replaced(&mut fleet, &call);
+    the_call_outlives_its_credentials(&call, now() - moving);
     who_is_kicked_is_relayed_no_longer(&fleet, &call, &ada_host.host);
     call.close();
 
     let call = Call::start(&fleet, &ada_browser, &grace_browser, false);
+    who_has_measured_is_given_the_nearest_edge(&call);
     who_is_kicked_has_no_direct_path_either(&call, &ada_host.host);
     call.close();
     eprintln!("all of it took {:?}", now() - began);
@@ -128,6 +151,73 @@ fn everybody_is_on_the_nearest_edge(fleet: &Fleet, call: &Call) {
         let before = fleet.relayed(&edge);
         wait("its counter to grow", SOON, || (fleet.relayed(&edge) > before + 20_000).then_some(()));
     }
+}
+
+/// By an operator's word: who is on it goes to its neighbour while both work.
+fn a_drained_edge_is_left_gently(fleet: &Fleet, call: &Call) {
+    let (ada, node) = ((&call.ada, "Grace"), &fleet.cluster.nodes[0]);
+    let before = Call::edge(ada.0, ada.1);
+    call.watch();
+    let drained = now();
+    assert!(node.told(&["edge", "drain", &before]).contains("takes no new allocations"));
+    let gap = call.until_moved(ada, &before);
+    eprintln!("{before} drained: left after {:?}, pictures stood still for {gap:?}", now() - drained);
+    assert!(gap < STILL, "{gap:?}");
+    assert_eq!(call.ada.sees("Grace").region.as_deref(), Some("eu"));
+    fleet.until_said(&before, "draining", Some("draining, and empty: it can be stopped"));
+    eprintln!("{before} drained: empty after {:?}", now() - drained);
+    assert_eq!(call.restarts(), 0, "nothing was wrong: {:?} {:?}", call.ada.events(), call.grace.events());
+    assert!(node.told(&["edge", "resume", &before]).contains("again"));
+    fleet.until_said(&before, "up", None);
+}
+
+/// So many allocations that no more are taken: Grace stays, and who comes then is sent elsewhere.
+fn a_full_edge_keeps_whom_it_has(fleet: &mut Fleet, call: &Call) {
+    let before = Call::edge(&call.grace, "Ada");
+    assert_eq!(before, "us-1");
+    let (host, edge, node) = (fleet.wan.host("us"), fleet.edge(&before).at(), fleet.cluster.nodes[0].http);
+    let token = fleet.token("others", &["--region", "us", "--grant", "join", "--grant", "create"]);
+    call.watch();
+    let join = json!({ "room": "others", "token": token });
+    let taken = host.run(async || {
+        let welcome = ByHand::open(node).await.join(join.clone()).await;
+        let mut taken = 0;
+        while Turn::from(host.address().into(), edge, &credentials(&welcome)).await.allocate().await.is_ok() {
+            taken += 1;
+        }
+        taken
+    });
+    assert!((1..FEW).contains(&taken), "{taken}");
+    fleet.until_said(&before, "overloaded", None);
+    let first = host.run(async || {
+        let welcome = ByHand::open(node).await.join(join.clone()).await;
+        welcome["edges"][0]["edge"].as_str().expect("an edge").to_owned()
+    });
+    assert_ne!(first, before);
+    let told = call.grace.sees("Ada").frames;
+    wait("more of the picture", SOON, || (call.grace.sees("Ada").frames > told + A_WHILE).then_some(()));
+    assert_eq!(call.restarts(), 0, "media was well: {:?} {:?}", call.ada.events(), call.grace.events());
+    assert_eq!(Call::edge(&call.grace, "Ada"), before);
+    eprintln!("{before} full: who comes is sent to {first}");
+}
+
+fn the_call_outlives_its_credentials(call: &Call, lasted: Duration) {
+    assert!(lasted > 2 * CREDENTIAL_TTL, "{lasted:?}");
+    let refreshes = call.both().map(|(page, _)| page.refreshes());
+    eprintln!("credentials of {CREDENTIAL_TTL:?} were refreshed {refreshes:?} times in {lasted:?}");
+    assert!(refreshes.iter().all(|times| *times >= 2), "{refreshes:?}");
+}
+
+/// Behind a NAT, where browsers can measure: she had found the node that is farthest, and nobody says where she is.
+fn who_has_measured_is_given_the_nearest_edge(call: &Call) {
+    let offered = || {
+        let events = call.ada.events();
+        let last = events.iter().rfind(|event| event[0] == "ice-servers")?;
+        last[3][0].as_str().map(str::to_owned)
+    };
+    wait("an edge of her own region", SOON, || {
+        offered().is_some_and(|edge| edge.starts_with("eu-")).then_some(())
+    });
 }
 
 /// An edge that no node hears any more goes on relaying the calls that it has, and their people stay there.

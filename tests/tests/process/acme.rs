@@ -221,7 +221,7 @@ fn an_edge_gets_a_certificate_by_tls_and_renews_it_under_its_clients() {
     let node = Node::found(&dir.path().join("node"), "a");
     let identity = dir.path().join("edge");
     let identity = identity.to_str().unwrap();
-    let _ = node.told(&["edge", "one", identity]);
+    let _ = node.told(&["edge", "identity", "one", identity]);
     // Two thirds of it are over.
     let fake = FakeAcme::start(Behaviour { validity: (24, 9), ..Behaviour::default() });
     let asked = options(&fake, dir.path(), "turn.test", "tls-alpn-01");

@@ -16,7 +16,7 @@ use tokio::net::UdpSocket;
 
 /// `chappe edge` of a data directory.
 pub(crate) struct Edge {
-    process: Process,
+    pub(crate) process: Process,
     pub(crate) udp: SocketAddr,
     /// With `--health 0`.
     health: Option<SocketAddr>,
@@ -62,7 +62,7 @@ fn no_edge(data: &Path, options: &[&str]) -> String {
     error
 }
 
-fn edges(node: &Node) -> Value {
+pub(crate) fn edges(node: &Node) -> Value {
     serde_json::from_str(&node.told(&["--json", "edges"])).unwrap()
 }
 
