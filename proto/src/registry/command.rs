@@ -231,7 +231,7 @@ pub enum Command {
         applicant: Vec<u8>,
     },
 
-    /// An edge joins by an invitation, likewise. What it offers it says later, by [`Self::EdgeUp`].
+    /// An edge joins by an invitation, likewise. What it offers it says later, by [`Self::EdgeOffer`].
     EdgeJoin {
         /// Which.
         invitation: InvitationId,
@@ -239,7 +239,7 @@ pub enum Command {
         edge: EdgeId,
         /// Where it stands.
         region: Region,
-        /// A hash of the joiner's public key.
+        /// SHA-256 of the joiner's public key (SubjectPublicKeyInfo in DER), which is the edge's from now on.
         #[serde(with = "serde_bytes")]
         applicant: Vec<u8>,
     },
@@ -299,8 +299,27 @@ pub enum Command {
         moves: Vec<Moves>,
     },
 
-    /// An edge says what it offers. A new one is admitted: its certificate is the admission.
+    /// An edge says what it offers, as releases before [`Self::EdgeOffer`] have it: its certificate alone was the
+    /// admission. This one proposes it no more; it is in their logs.
     EdgeUp(EdgeHello),
+    /// An operator has a key certified for an edge: it is the edge's from now on. Likewise.
+    EdgeEnrol {
+        /// Its name. One that is there is put in its place.
+        edge: EdgeId,
+        /// Where it stands, until it says so itself.
+        region: Region,
+        /// SHA-256 of its public key (SubjectPublicKeyInfo in DER).
+        #[serde(with = "serde_bytes")]
+        key: Vec<u8>,
+    },
+    /// An edge that has enrolled says what it offers. Refused by another key than that which it enrolled by.
+    EdgeOffer {
+        /// What it offers.
+        hello: EdgeHello,
+        /// SHA-256 of the public key in the certificate that it shows.
+        #[serde(with = "serde_bytes")]
+        key: Vec<u8>,
+    },
     /// What an operator decides of an edge.
     EdgeSet {
         /// Which.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::edges::Enrolment;
 use super::{NodeAddresses, Outcome, Refusal, State, Thing};
 use crate::id::{EdgeId, InvitationId, NodeId, Region};
 use crate::limits::{
@@ -218,7 +219,12 @@ impl State {
         held.check(self.now, Joiner::Edge(&edge), &region, &applicant)?;
         let (is_used, is_named) =
             (held.used.is_some(), held.edge.as_ref().is_some_and(|invited| invited.name.is_some()));
-        self.edge_enrol(&edge, region, is_used || is_named)?;
+        let how = match (is_used, is_named) {
+            (true, _) => Enrolment::Again,
+            (_, true) => Enrolment::Named,
+            _ => Enrolment::New,
+        };
+        self.edge_enrol(&edge, region, applicant.clone(), how)?;
         if !is_used && let Some(held) = Arc::make_mut(&mut self.invitations).get_mut(id) {
             held.used = Some(Used { node: None, edge: Some(edge), applicant });
         }

@@ -156,6 +156,9 @@ pub enum Refusal {
     /// The edge or node was removed by an operator.
     #[error("this {0} was removed")]
     Removed(Thing),
+    /// Another key has taken its place.
+    #[error("another key has taken the place of this {0}'s")]
+    OtherKey(Thing),
     /// The thing is still in use.
     #[error("this {0} is still in use")]
     InUse(Thing),

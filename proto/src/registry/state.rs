@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::cow::{Map, Ring};
+use super::edges::Enrolment;
 use super::revocations::Revocations;
 use super::settings::{Timers, Voters};
 use super::users::Users;
@@ -274,6 +275,8 @@ impl State {
             Command::Moving { moves } => self.moving(&moves),
             Command::Moved { moves } => self.moved(&moves),
             Command::EdgeUp(hello) => self.edge_up(hello),
+            Command::EdgeEnrol { edge, region, key } => self.edge_enrol(&edge, region, key, Enrolment::Named),
+            Command::EdgeOffer { hello, key } => self.edge_offer(hello, key),
             Command::EdgeSet { edge, state, weight } => self.edge_set(&edge, state, weight),
             Command::EdgeForget { edge } => self.edge_forget(&edge),
             Command::TurnSecretAdd { number, secret } => self.turn_secret_add(number, secret),
