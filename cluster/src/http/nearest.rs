@@ -196,7 +196,7 @@ fn holder(state: &State, now: Now, asks: Asks<'_>) -> Result<Holder, Refusal> {
         return Err(Refusal::new(ErrorCode::Banned, "an admin removed you from this room"));
     }
     let place = Place { region: claims.region, coordinates: claims.coordinates };
-    let ttl = state.app(&room.app).map_or(limits::CREDENTIAL_TTL, |app| app.policy.credential_ttl());
+    let ttl = app.policy.credential_ttl();
     Ok(Holder { app: room.app, session, until, ttl, place })
 }
 
