@@ -16,7 +16,8 @@ const realEnv = () => ({
   RTCPeerConnection: globalThis.RTCPeerConnection,
   fetch: globalThis.fetch?.bind(globalThis),
   now: () => performance.now(),
-  timings: (url) => performance.getEntriesByName(url, 'resource'),
+  // By the URL as browsers write it: without a port that is the scheme's own.
+  timings: (url) => performance.getEntriesByName(new URL(url).href, 'resource'),
   setTimeout: (f, ms) => setTimeout(f, ms),
   clearTimeout: (id) => clearTimeout(id),
 });
