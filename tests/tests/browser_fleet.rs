@@ -8,6 +8,7 @@ use chappe_tests::client::ByHand;
 use chappe_tests::fleet::Fleet;
 use chappe_tests::netns::{Namespace, now, turn, wait};
 use chappe_tests::page::{CallPage, Guest};
+use chappe_tests::process::until;
 use chappe_tests::turn::{Turn, credentials};
 use serde_json::json;
 
@@ -95,7 +96,7 @@ impl Call {
     /// Waits until the first one's media goes over another edge than that one, and all moves again. The longest
     /// that a picture stood still.
     fn until_moved(&self, (page, other): (&CallPage, &str), from: &str) -> Duration {
-        wait("another edge", SOON, || {
+        wait(&format!("{} to leave {from}", page.name), SOON, || {
             let edge = Self::edge(page, other);
             (!edge.is_empty() && edge != from).then_some(())
         });
@@ -124,13 +125,14 @@ fn calls_over_a_fleet_whose_edges_and_uplinks_fail() {
     eprintln!("pictures move after {:?}", moving - began);
 
     everybody_is_on_the_nearest_edge(&fleet, &call);
-    a_drained_edge_is_left_gently(&fleet, &call);
     a_cut_uplink_moves_nobody(&mut fleet, &call);
     a_firewalled_edge_is_left(&mut fleet, &call);
     a_full_edge_keeps_whom_it_has(&mut fleet, &call);
     an_edge_that_is_killed_is_replaced(&mut fleet, &call);
+    let drained = a_drained_edge_is_left_gently(&fleet, &call);
     the_call_outlives_its_credentials(&call, now() - moving);
     who_is_kicked_is_relayed_no_longer(&fleet, &call, &ada_host.host);
+    a_drained_edge_says_that_it_is_empty(&fleet, &drained);
     call.close();
 
     let call = Call::start(&fleet, &ada_browser, &grace_browser, false);
@@ -144,7 +146,9 @@ fn calls_over_a_fleet_whose_edges_and_uplinks_fail() {
 fn everybody_is_on_the_nearest_edge(fleet: &Fleet, call: &Call) {
     for (page, other) in call.both() {
         let region = if other == "Grace" { "eu" } else { "us" };
-        wait("the nearest edge", SOON, || (page.sees(other).region.as_deref() == Some(region)).then_some(()));
+        wait(&format!("{}'s edge to be of {region}", page.name), SOON, || {
+            (page.sees(other).region.as_deref() == Some(region)).then_some(())
+        });
         let seen = page.sees(other);
         assert_eq!((seen.local.as_deref(), seen.remote.as_deref()), (Some("relay"), Some("relay")));
         let edge = Call::edge(page, other);
@@ -153,22 +157,26 @@ fn everybody_is_on_the_nearest_edge(fleet: &Fleet, call: &Call) {
     }
 }
 
-/// By an operator's word: who is on it goes to its neighbour while both work.
-fn a_drained_edge_is_left_gently(fleet: &Fleet, call: &Call) {
-    let (ada, node) = ((&call.ada, "Grace"), &fleet.cluster.nodes[0]);
-    let before = Call::edge(ada.0, ada.1);
+/// By an operator's word: who is on it goes elsewhere while both work. Which was drained.
+fn a_drained_edge_is_left_gently(fleet: &Fleet, call: &Call) -> String {
+    let before = Call::edge(&call.ada, "Grace");
     call.watch();
     let drained = now();
-    assert!(node.told(&["edge", "drain", &before]).contains("takes no new allocations"));
-    let gap = call.until_moved(ada, &before);
+    let told = fleet.cluster.nodes[0].told(&["edge", "drain", &before]);
+    assert!(told.contains("takes no new allocations"), "{told}");
+    let gap = call.until_moved((&call.ada, "Grace"), &before);
+    let gap = gap.max(call.until_moved((&call.grace, "Ada"), &before));
     eprintln!("{before} drained: left after {:?}, pictures stood still for {gap:?}", now() - drained);
     assert!(gap < STILL, "{gap:?}");
-    assert_eq!(call.ada.sees("Grace").region.as_deref(), Some("eu"));
-    fleet.until_said(&before, "draining", Some("draining, and empty: it can be stopped"));
-    eprintln!("{before} drained: empty after {:?}", now() - drained);
     assert_eq!(call.restarts(), 0, "nothing was wrong: {:?} {:?}", call.ada.events(), call.grace.events());
-    assert!(node.told(&["edge", "resume", &before]).contains("again"));
-    fleet.until_said(&before, "up", None);
+    before
+}
+
+/// Browsers keep what they allocated and use no more for most of a minute; a kick does not.
+fn a_drained_edge_says_that_it_is_empty(fleet: &Fleet, drained: &str) {
+    fleet.until_said(drained, "draining", Some("draining, and empty: it can be stopped"));
+    assert!(fleet.cluster.nodes[0].told(&["edge", "resume", drained]).contains("again"));
+    fleet.until_said(drained, "up", None);
 }
 
 /// So many allocations that no more are taken: Grace stays, and who comes then is sent elsewhere.
@@ -179,26 +187,31 @@ fn a_full_edge_keeps_whom_it_has(fleet: &mut Fleet, call: &Call) {
     let token = fleet.token("others", &["--region", "us", "--grant", "join", "--grant", "create"]);
     call.watch();
     let join = json!({ "room": "others", "token": token });
-    let taken = host.run(async || {
-        let welcome = ByHand::open(node).await.join(join.clone()).await;
+    let (taken, first) = host.run(async || {
+        let mut filler = ByHand::open(node).await;
+        let welcome = filler.join(join.clone()).await;
         let mut taken = 0;
         while Turn::from(host.address().into(), edge, &credentials(&welcome)).await.allocate().await.is_ok() {
             taken += 1;
         }
-        taken
+        let mut first = before.clone();
+        let elsewhere = async || {
+            let welcome = ByHand::open(node).await.join(join.clone()).await;
+            first = welcome["edges"][0]["edge"].as_str().expect("an edge").to_owned();
+            first != before
+        };
+        until("newcomers are sent elsewhere", SOON, elsewhere).await;
+        // Its allocations end with it.
+        filler.say(json!({ "type": "leave" })).await;
+        assert_eq!(filler.hear_a("closed").await["code"], "left");
+        (taken, first)
     });
     assert!((1..FEW).contains(&taken), "{taken}");
-    fleet.until_said(&before, "overloaded", None);
-    let first = host.run(async || {
-        let welcome = ByHand::open(node).await.join(join.clone()).await;
-        welcome["edges"][0]["edge"].as_str().expect("an edge").to_owned()
-    });
-    assert_ne!(first, before);
     let told = call.grace.sees("Ada").frames;
     wait("more of the picture", SOON, || (call.grace.sees("Ada").frames > told + A_WHILE).then_some(()));
     assert_eq!(call.restarts(), 0, "media was well: {:?} {:?}", call.ada.events(), call.grace.events());
     assert_eq!(Call::edge(&call.grace, "Ada"), before);
-    eprintln!("{before} full: who comes is sent to {first}");
+    eprintln!("{before} full after {taken} more allocations: who comes is sent to {first}");
 }
 
 fn the_call_outlives_its_credentials(call: &Call, lasted: Duration) {

@@ -24,6 +24,7 @@ use crate::time::Mono;
 
 /// What a steward asks of its shell.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "there are a few at a time, and none is kept")]
 pub enum Output {
     /// Begin a read-index now; answer by [`Steward::handle_read`].
     Read {

@@ -24,9 +24,12 @@ impl Catalog {
         let mut chosen: Vec<usize> = best.iter().map(|(_, nth)| *nth).collect();
         // What it uses, always: a client that leaves its own edge out comes and goes (Tailscale's #13969).
         let held = client.offered.first().and_then(|edge| self.place_of(edge)).map(|(_, nth)| nth);
-        let is_there_still = |nth: &usize| self.edges.get(*nth).is_some_and(|edge| edge.available);
-        chosen.extend(held.filter(is_there_still).filter(|nth| !chosen.contains(nth)));
         let site_of = |nth: &usize| self.edges.get(*nth).map(|edge| &edge.region);
+        let is_there_still = |nth: &usize| {
+            let allowed = || nears.iter().any(|near| site_of(nth) == Some(&near.site.region));
+            self.edges.get(*nth).is_some_and(|edge| edge.available) && allowed()
+        };
+        chosen.extend(held.filter(is_there_still).filter(|nth| !chosen.contains(nth)));
         let is_there =
             |chosen: &[usize], site: &Site| chosen.iter().any(|nth| site_of(nth) == Some(&site.region));
         let least_measured =

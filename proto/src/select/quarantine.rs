@@ -177,7 +177,7 @@ mod tests {
         let mut failures = IceFailures::default();
         for n in 0..40 {
             failures.handle_report(now, &id("e"), ip(n, 1), n >= 10);
-            failures.handle_report(now, &id("f"), ip(n, 1), n < 7 || n >= 10);
+            failures.handle_report(now, &id("f"), ip(n, 1), !(7..10).contains(&n));
         }
         failures.mark(now, &mut edges);
         assert_eq!(edges.iter().map(|edge| edge.failing).collect::<Vec<_>>(), [true, false, false]);

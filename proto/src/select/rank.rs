@@ -232,8 +232,9 @@ impl Catalog {
         let room = (1.0 - load / capacity) / (1.0 - SHED_FROM);
         let age = match ramp(&edges) {
             grown if grown >= 1.0 => 1.0,
-            // Where all are newcomers, as in a cluster that begins, none is.
-            young => young / nears.iter().map(|near| ramp(&sound(near.site))).fold(young, f64::max),
+            // Where all are newcomers, as in a cluster that begins, none is: what counts is by how much it is newer,
+            // not how many times, which of the first seconds would be many.
+            young => 1.0 - (nears.iter().map(|near| ramp(&sound(near.site))).fold(young, f64::max) - young),
         };
         unit(client.draw, site.hash) <= room.min(age)
     }

@@ -141,7 +141,7 @@ impl fmt::Display for Reason {
             Self::Stopped => f.write_str("it was stopped: start it again"),
             Self::Removed => f.write_str("an operator removed it from the cluster"),
             Self::Draining { allocations: 0 } => f.write_str("draining, and empty: it can be stopped"),
-            Self::Draining { allocations } => write!(f, "draining, {allocations} allocations left"),
+            Self::Draining { allocations: left } => write!(f, "draining, {left} allocations left"),
             Self::Full { allocations, capacity } => write!(
                 f,
                 "{allocations} of {capacity} allocations: add an edge in its region, or raise --capacity"

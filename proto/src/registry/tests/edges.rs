@@ -75,7 +75,7 @@ fn an_invitation_lets_one_edge_join_and_never_a_node() {
         addresses: NodeAddresses::default(),
         applicant: vec![1; 32],
     };
-    assert_eq!(log.says(as_node.clone()), Outcome::Refused(Refusal::IsFor(Thing::Edge)));
+    assert_eq!(log.says(as_node), Outcome::Refused(Refusal::IsFor(Thing::Edge)));
     log.does(join(1, "e1", 1));
     // Its answer was lost: it asks again.
     log.does(join(1, "e1", 1));

@@ -287,8 +287,12 @@ fn those_whose_region_died_are_not_more_than_others_have_room_for() {
 fn a_fleet_of_newcomers_is_no_reason_to_go_far() {
     let mut edges = world();
     edges.iter_mut().for_each(|edge| edge.ramp = 0.05);
-    let (regions, _) = crowd(&catalog(edges), EU);
+    let (regions, _) = crowd(&catalog(edges.clone()), EU);
     assert_eq!(regions["eu"], 2000);
+    // Those elsewhere have come some seconds sooner.
+    edges.iter_mut().filter(|edge| edge.region.as_str() != "eu").for_each(|edge| edge.ramp = 0.08);
+    let (regions, _) = crowd(&catalog(edges), EU);
+    assert!(regions["eu"] > 1900, "{regions:?}");
 }
 
 #[test]

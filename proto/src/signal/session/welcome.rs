@@ -119,7 +119,9 @@ mod tests {
         let mut rng = ChaCha12Rng::from_seed([1; 32]);
         let orders: BTreeSet<Vec<&String>> = (0..100).map(|_| shuffled(&nodes, &mut rng)).collect();
         assert_eq!(orders.len(), 6);
-        assert!(orders.iter().all(|order| nodes.iter().all(|node| order.contains(&node)) && order.len() == 3));
+        assert!(
+            orders.iter().all(|order| nodes.iter().all(|node| order.contains(&node)) && order.len() == 3)
+        );
         assert!(shuffled::<String>(&[], &mut rng).is_empty());
     }
 

@@ -114,6 +114,7 @@ impl World {
         true
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "each is made for this")]
     fn step(&mut self, step: Step) {
         match step {
             Step::Begin(n) if self.held.len() < 8 => {
