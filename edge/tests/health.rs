@@ -62,6 +62,13 @@ async fn it_tells_real_figures_and_allocates_on_each_of_its_listeners() {
     assert!(status.to_string().contains("answers in"), "{status}");
 }
 
+/// When a credential that is made now ends, in seconds since 1970.
+#[allow(clippy::disallowed_methods, reason = "the edge reads the same clock")]
+fn expiry() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    (now + PROBE_CREDENTIAL_TTL).as_secs()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_probes_another_edge_for_a_node() {
     let certificates = Certificates::new();
@@ -73,8 +80,7 @@ async fn it_probes_another_edge_for_a_node() {
     // One where nobody listens.
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     listeners.push(Listener { transport: Transport::Tcp, address: nobody, hostname: None });
-    let expiry = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + PROBE_CREDENTIAL_TTL;
-    let username = format!("{}:{PROBE_USER}", expiry.as_secs());
+    let username = format!("{}:{PROBE_USER}", expiry());
     let probe = |number, relays: Vec<RelayRange>| Probe {
         number,
         edge: EdgeId::new("other").unwrap(),

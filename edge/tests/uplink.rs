@@ -296,7 +296,7 @@ async fn a_certificate_that_is_due_is_made_anew_and_connected_with() {
     let (again, _) = node.accept().await;
     let shown = again.connection.peer_identity().unwrap();
     let shown = shown.downcast::<Vec<CertificateDer<'static>>>().unwrap();
-    assert_eq!(*shown, [fresh.clone()]);
+    assert_eq!(*shown, std::slice::from_ref(&fresh));
     assert_eq!(told.recv_timeout(PATIENCE), Ok(Kept::Certificate(fresh.to_vec())));
 }
 

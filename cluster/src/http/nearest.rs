@@ -140,7 +140,7 @@ async fn nearest(request: HttpRequest, shared: web::Data<Shared>) -> HttpRespons
         Ok(holder) => holder,
         Err(refusal) => return refused(status_of(refusal.code), &refusal),
     };
-    open(StatusCode::OK).json(answer(node, now, ip, asked, holder.as_ref()))
+    open(StatusCode::OK).json(answer(node, now, ip, &asked, holder.as_ref()))
 }
 
 /// Where the question says that one is, and the room that its token is for.
@@ -212,9 +212,9 @@ fn session_of(app: &AppId, who: &str) -> SessionId {
     SessionId::from_random(bytes)
 }
 
-fn answer(node: &Node, now: Now, ip: IpAddr, asked: Place, holder: Option<&Holder>) -> Answer {
+fn answer(node: &Node, now: Now, ip: IpAddr, asked: &Place, holder: Option<&Holder>) -> Answer {
     let world = node.world();
-    let place = node.place(said(&asked, holder), ip);
+    let place = node.place(said(asked, holder), ip);
     // The same whenever one asks: who has no session is who comes from this address.
     let draw = holder.map_or_else(|| draw_of(&ip.to_string()), |holder| draw_of(&holder.session.to_string()));
     let client = Client {

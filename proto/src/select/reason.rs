@@ -129,6 +129,30 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Those of probes from outside.
+    fn fmt_outside(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outside { listener, fault, probers, certain } => {
+                write!(f, "{} is not reached from outside{}", named(listener), said(probers, *certain))?;
+                match fault.is_firewall() {
+                    true => write!(f, ": {}", open(listener)),
+                    false => write!(f, ": {fault}"),
+                }
+            }
+            Self::Relay { relay, probers, certain } => write!(
+                f,
+                "no relay port is reached from outside{}: open UDP from anywhere to {} ports {}-{}",
+                said(probers, *certain),
+                relay.address,
+                relay.first,
+                relay.last
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -182,24 +206,10 @@ impl fmt::Display for Reason {
                     None => write!(f, "{listener} has not answered the edge's own probe yet"),
                 }
             }
-            Self::Outside { listener, fault, probers, certain } => {
-                write!(f, "{} is not reached from outside{}", named(listener), said(probers, *certain))?;
-                match fault.is_firewall() {
-                    true => write!(f, ": {}", open(listener)),
-                    false => write!(f, ": {fault}"),
-                }
-            }
+            Self::Outside { .. } | Self::Relay { .. } => self.fmt_outside(f),
             Self::Quarantine => f.write_str(
                 "ICE fails over it for clients of many networks, who are given others for ten minutes: look whether its \
                  listeners and relay ports are reached from those networks, and its route to them",
-            ),
-            Self::Relay { relay, probers, certain } => write!(
-                f,
-                "no relay port is reached from outside{}: open UDP from anywhere to {} ports {}-{}",
-                said(probers, *certain),
-                relay.address,
-                relay.first,
-                relay.last
             ),
         }
     }

@@ -351,6 +351,7 @@ fn feed(all: &mut Samples) {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "a list")]
 fn joins(all: &mut Samples) {
     let mesh = vec!["192.0.2.7:7000".parse().unwrap()];
     all.add(

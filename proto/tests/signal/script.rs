@@ -183,46 +183,50 @@ impl Script {
             ["leave"] => r#"{"type":"leave"}"#.to_owned(),
             ["ping"] => r#"{"type":"ping"}"#.to_owned(),
             ["ping", t] => format!(r#"{{"type":"ping","t":{t}}}"#),
-            ["overflows"] => {
-                let socket = self.socket(name);
-                return self
-                    .cluster
-                    .with_socket(socket, |session, now, _, out| session.handle_overflow(now, out));
-            }
-            ["speaks", "binary"] => {
-                let socket = self.socket(name);
-                return self
-                    .cluster
-                    .with_socket(socket, |session, now, _, out| session.handle_violation(now, out));
-            }
-            ["is", "to", "move", ms, ref to @ ..] => {
-                let to: Vec<String> = to.iter().map(|url| (*url).to_owned()).collect();
-                let (socket, within) = (self.socket(name), Duration::from_millis(number(ms)));
-                return self.cluster.with_socket(socket, |session, now, _, out| {
-                    session.handle_moving(now, &to, within, out);
-                });
-            }
-            ["is", "to", "stay"] => {
-                return self.cluster.with_socket(self.socket(name), |it, _, _, _| it.handle_staying());
-            }
-            ["falls", "silent"] => {
-                self.clients.get_mut(name).unwrap().silent = true;
-                return;
-            }
-            ["comes", "from", ip] => {
-                let (socket, ip) = (self.socket(name), ip.parse().unwrap());
-                return self.cluster.with_socket(socket, |session, _, _, _| {
-                    session.handle_source(ip, Place::default());
-                });
-            }
             ["connects"] => {
                 let socket = self.cluster.connect(0);
                 self.clients.entry(name.to_owned()).or_default().sockets.push(socket);
                 return;
             }
+            _ if self.befalls(name, &words) => return,
             _ => rest.to_owned(),
         };
         self.say(name, &frame);
+    }
+
+    /// What happens to a client's socket or session; false of anything else.
+    fn befalls(&mut self, name: &str, words: &[&str]) -> bool {
+        match words {
+            ["overflows"] => {
+                let socket = self.socket(name);
+                self.cluster.with_socket(socket, |session, now, _, out| session.handle_overflow(now, out));
+            }
+            ["speaks", "binary"] => {
+                let socket = self.socket(name);
+                self.cluster.with_socket(socket, |session, now, _, out| session.handle_violation(now, out));
+            }
+            ["is", "to", "move", ms, to @ ..] => {
+                let to: Vec<String> = to.iter().map(|url| (*url).to_owned()).collect();
+                let (socket, within) = (self.socket(name), Duration::from_millis(number(ms)));
+                self.cluster.with_socket(socket, |session, now, _, out| {
+                    session.handle_moving(now, &to, within, out);
+                });
+            }
+            ["is", "to", "stay"] => {
+                self.cluster.with_socket(self.socket(name), |it, _, _, _| it.handle_staying());
+            }
+            ["falls", "silent"] => {
+                self.clients.get_mut(name).unwrap().silent = true;
+            }
+            ["comes", "from", ip] => {
+                let (socket, ip) = (self.socket(name), ip.parse().unwrap());
+                self.cluster.with_socket(socket, |session, _, _, _| {
+                    session.handle_source(ip, Place::default());
+                });
+            }
+            _ => return false,
+        }
+        true
     }
 
     fn enter(&mut self, name: &str, words: &[&str], fields: Map<String, Value>) {

@@ -93,7 +93,10 @@ async fn what_is_relayed_is_counted_once_whatever_becomes_of_nodes_and_uplinks()
         let token = nodes[0].invite(&["--edge", "edge-b", "--region", "b"]);
         Edge::start(&tmp.path().join("edge"), &["--join", &token, "--region", "b"])
     });
-    until_edges(&nodes[1], "the edge reports", |all| is_up(&all[0], "edge-b")).await;
+    for node in &nodes[1..] {
+        until_edges(node, "the edge is heard", |all| all.first().is_some_and(|edge| is_up(edge, "edge-b")))
+            .await;
+    }
     // The edge's first uplink is with the node of its region, and so is Ada.
     let mut ada = Client::join(nodes[1].http, json!({ "room": "room", "identity": "ada" })).await;
     let ben = Client::join(nodes[2].http, json!({ "room": "room", "identity": "ben" })).await;
