@@ -13,6 +13,7 @@ use chappe_proto::id::ClusterId;
 use chappe_proto::limits;
 use chappe_proto::registry::{Command, NodeAddresses};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::events::Events;
 pub use crate::life::LifeError;
@@ -79,20 +80,16 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let feeding = links.spawn(feed::follow(registry.clone(), mesh.clone(), cluster));
     let founded = found(&registry, &config, &identity).await?;
     let generation = life::begin(&proposals, me, &listening.addresses, router.removed.subscribe()).await?;
-    if let Some(peers) = config.peers.clone().filter(|peers| registry.state().peers() != peers) {
-        let applied = proposals.propose(Command::PeersSet(peers), COMMIT_WITHIN).await?;
-        applied.outcome.accepted().map_err(LifeError::from)?;
-    }
+    set_peers(&config, &registry, &proposals).await?;
 
-    let (edges_of, geoip) = (edges.clone(), config.geoip.clone());
     let node = Node::new(Parts {
         id: me,
         registry: registry.clone(),
         proposals,
         mesh: mesh.clone(),
-        edges: edges_of,
+        edges: edges.clone(),
         usage: book,
-        geoip,
+        geoip: config.geoip.clone(),
     });
     node.begin(generation);
     router.serve(&node);
@@ -100,11 +97,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let steward = Steward::new(registry, mesh, words.clone(), Arc::clone(&router.events));
     links.spawn(keeper::run(Arc::clone(&node), steward, words, told));
     edges.send(Serve(Arc::clone(&node))).await.map_err(io::Error::other)?;
-    let tasks = vec![
-        actix_rt::spawn(follow::run(Arc::clone(&node), Arc::clone(&router))),
-        actix_rt::spawn(drain::run(Arc::clone(&node))),
-        actix_rt::spawn(usage::run(Arc::clone(&node))),
-    ];
+    let tasks = tasks(&node, &router);
     let over = actix_rt::spawn(life::run(
         Arc::clone(&node),
         listening.addresses.clone(),
@@ -128,6 +121,24 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         },
     )?;
     Ok(Running::new(node, listening, founded, cluster, server, links, ended, over, feeding, tasks))
+}
+
+/// What runs beside the actors.
+fn tasks(node: &Arc<Node>, router: &Arc<Router>) -> Vec<JoinHandle<()>> {
+    vec![
+        actix_rt::spawn(follow::run(Arc::clone(node), Arc::clone(router))),
+        actix_rt::spawn(drain::run(Arc::clone(node))),
+        actix_rt::spawn(usage::run(Arc::clone(node))),
+    ]
+}
+
+/// What peers the node's operator allows and denies is so for the cluster, where it says something.
+async fn set_peers(config: &Config, registry: &Registry, proposals: &Proposals) -> Result<(), StartError> {
+    if let Some(peers) = config.peers.clone().filter(|peers| registry.state().peers() != peers) {
+        let applied = proposals.propose(Command::PeersSet(peers), COMMIT_WITHIN).await?;
+        applied.outcome.accepted().map_err(LifeError::from)?;
+    }
+    Ok(())
 }
 
 /// Where a node is found.

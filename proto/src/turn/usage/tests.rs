@@ -114,9 +114,8 @@ impl World {
         true
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "each is made for this")]
-    fn step(&mut self, step: Step) {
-        match step {
+    fn step(&mut self, step: &Step) {
+        match *step {
             Step::Begin(n) if self.held.len() < 8 => {
                 let number = self.tallies.begin(&user(n)).unwrap();
                 self.held.push(number);
@@ -171,7 +170,7 @@ proptest! {
     fn nothing_is_ever_counted_twice(seed: u8, steps in prop::collection::vec(step(), 0..120)) {
         let mut world = World::new(seed);
         for step in steps {
-            world.step(step);
+            world.step(&step);
             for node in 0..NODES {
                 prop_assert!(is_at_most(world.total(node), world.relayed));
             }
@@ -191,10 +190,10 @@ proptest! {
                     world.say(to, heard, [true; NODES], answered);
                 }
                 Step::Wait(secs) => {
-                    world.step(Step::Wait(secs));
+                    world.step(&Step::Wait(secs));
                     while world.say(0, true, [true; NODES], true) {}
                 }
-                step => world.step(step),
+                step => world.step(&step),
             }
         }
         while world.say(1, true, [true; NODES], true) {}
