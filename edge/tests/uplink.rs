@@ -52,7 +52,8 @@ async fn an_edge_says_who_it_is_takes_the_feed_and_reports_each_second() {
     assert_eq!((hello.relays[0].first, hello.relays[0].last), (49152, 65535));
 
     // Before the node's hello the link is not up.
-    assert!(matches!(edge.status().unwrap().uplinks[..], [LinkState::Connecting { .. }]));
+    let status = edge.status().unwrap();
+    assert!(matches!(status.uplinks[..], [LinkState::Connecting { .. }]), "{status}");
     link.greet().await;
     link.write(&view(5)).await;
     assert_eq!(link.read().await, Up::Applied { index: Index(5) });

@@ -365,6 +365,9 @@ async fn probe_outside(outside: Rc<Outside>, says: mpsc::Sender<Up>, probe: Prob
 
 /// Says how the edge is, until the connection ends.
 async fn report(shared: &Shared, connection: &Connection, up: impl Fn(u32)) -> LinkError {
+    let rtt = || u32::try_from(connection.rtt().as_micros()).unwrap_or(u32::MAX);
+    // The first tick may take its time.
+    up(rtt());
     let mut every = tokio::time::interval(HEALTH_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut seq = 0;
@@ -376,7 +379,7 @@ async fn report(shared: &Shared, connection: &Connection, up: impl Fn(u32)) -> L
             error = connection.closed() => return error.into(),
         }
         seq += 1;
-        up(u32::try_from(connection.rtt().as_micros()).unwrap_or(u32::MAX));
+        up(rtt());
         let health = shared.health.report(seq, &shared.driver).await;
         match health::fitted(health, connection.max_datagram_size().unwrap_or(usize::MAX)) {
             // A datagram that does not fit or get through is replaced by the next.
