@@ -234,7 +234,7 @@ fn an_edge_gets_a_certificate_by_tls_and_renews_it_under_its_clients() {
     assert_ne!(udp, at);
     binding(&mut TcpStream::connect(tcp).unwrap());
     assert!(connect(&fake, "turn.test", at).is_err(), "there is no certificate yet");
-    let told = edge.stderr.until("it has no certificate yet");
+    let told = edge.stderr.until("it has none yet");
     assert!(told.contains("a listener does not answer"), "{told}");
     let mut person =
         Joined::over(&format!("ws://{}/v1/signal", node.http), TcpStream::connect(node.http).unwrap());

@@ -107,7 +107,7 @@ fn listening(status: &Status, now: Unix) -> String {
             Probe::Awaited => ("warn", "not asked yet".to_owned()),
         };
         let until = match seen.until.map(|until| until.checked_sub(now.secs())) {
-            Some(Some(left)) => format!("good for {}", span(left)),
+            Some(Some(left)) => format!("certificate lasts {}", span(left)),
             Some(None) => "certificate has ended".to_owned(),
             None if seen.listener.transport.is_secure() => "no certificate yet".to_owned(),
             None => String::new(),
@@ -260,7 +260,7 @@ mod tests {
             "<dd>8.4 Mbit/s</dd>",
             "<dd>45 MiB of 2.0 GiB</dd>",
             "<td class=\"good\">answers in 0.18 ms</td>",
-            "<td>good for 10 d 0 h</td>",
+            "<td>certificate lasts 10 d 0 h</td>",
             "<td>no certificate yet</td>",
             "<td class=\"warn\">not asked yet</td>",
             "<td class=\"bad\">down: the node is silent</td>",
