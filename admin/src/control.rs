@@ -44,7 +44,7 @@ pub trait Control: Send + Sync + 'static {
     fn edge_set(&self, edge: EdgeId, change: EdgeChange, note: Note) -> Answer<'_, Result<(), Fault>>;
     /// A removed edge is forgotten: its name may come again.
     fn edge_forget(&self, edge: EdgeId, note: Note) -> Answer<'_, Result<(), Fault>>;
-    /// A certificate for an edge's public key (SubjectPublicKeyInfo in DER).
+    /// A certificate for an edge's public key (SubjectPublicKeyInfo in DER), whose name is that key's from now on.
     fn edge_certify(
         &self,
         edge: EdgeId,

@@ -297,15 +297,21 @@ impl Control for Admin {
     ) -> Answer<'_, Result<EdgeIdentity, Fault>> {
         Box::pin(async move {
             let state = self.node.registry.state();
-            if state.edge(&edge).is_some_and(|held| held.state == EdgeState::Removed) {
-                return Err(Fault::Conflict(format!("the edge {edge} was removed")));
-            }
-            self.commit(Command::Note, note).await?;
-            let state = self.node.registry.state();
             let broken = |error: PkiError| Fault::Unavailable(error.to_string());
             let authority = Authority::newest(&state).map_err(broken)?.ok_or(Fault::NotThere("authority"))?;
             let certificate =
-                authority.certify(&Holder::Edge(edge), &public_key, clock::unix()).map_err(broken)?;
+                authority.certify(&Holder::Edge(edge.clone()), &public_key, clock::unix()).map_err(broken)?;
+            let key = pki::key_hash(&certificate).map_err(broken)?;
+            // Until it says where it stands itself.
+            let region = state.node(self.node.id).map(|node| node.region.clone());
+            let region = region.ok_or(Fault::NotThere("node"))?;
+            let enrolled = self.commit(Command::EdgeEnrol { edge: edge.clone(), region, key }, note).await;
+            enrolled.map_err(|fault| match fault {
+                Fault::Refused(registry::Refusal::Removed(_)) => {
+                    Fault::Conflict(format!("the edge {edge} was removed"))
+                }
+                fault => fault,
+            })?;
             let cluster = state.cluster().ok_or(Fault::NotThere("cluster"))?;
             let authorities = state.authorities().all().values();
             let up = state.nodes().filter(|(_, node)| node.state == NodeState::Up);

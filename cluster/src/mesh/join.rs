@@ -12,7 +12,7 @@ use chappe_proto::registry::{self, Command, Invitation, InvitedEdge, Joiner, Out
 use chappe_proto::time::Unix;
 use chappe_proto::wire;
 use quinn::Connection;
-use rcgen::SubjectPublicKeyInfo;
+use rcgen::{PublicKeyData, SubjectPublicKeyInfo};
 use ring::digest::{SHA256, digest};
 
 use super::frame::{self, Frames};
@@ -118,8 +118,12 @@ async fn admit(mesh: &Inner, from: SocketAddr, asked: &Join) -> Result<(Holder, 
         return Err(JoinRefusal::TooOld { build: crate::BUILD.to_owned() });
     }
     // Before the invitation is used up.
-    let key = SubjectPublicKeyInfo::from_der(&asked.public_key);
-    key.map_err(|error| JoinRefusal::Refused(format!("its public key: {error}")))?;
+    let key = SubjectPublicKeyInfo::from_der(&asked.public_key)
+        .map_err(|error| JoinRefusal::Refused(format!("its public key: {error}")))?;
+    // Its hash must be that of the key in the certificate.
+    if key.subject_public_key_info() != asked.public_key {
+        return Err(JoinRefusal::Refused("its public key: not in DER".to_owned()));
+    }
     let (invitation, region, applicant) =
         (asked.invitation, asked.region.clone(), applicant.as_ref().to_vec());
     let command = match edge.clone() {

@@ -19,6 +19,7 @@ use chappe_proto::id::{ClusterId, EdgeId, NodeId};
 use chappe_proto::limits::CERTIFICATE_RENEW_AT;
 use chappe_proto::time::Unix;
 use data_encoding::BASE64;
+use ring::digest::{SHA256, digest};
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use x509_parser::extensions::GeneralName;
@@ -147,6 +148,15 @@ pub fn holder(certificate: &CertificateDer<'_>, cluster: &ClusterId) -> Result<H
         _ => None,
     }
     .ok_or(PkiError::Stranger)
+}
+
+/// SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7): names its key.
+///
+/// # Errors
+/// [`PkiError::Malformed`].
+pub fn key_hash(certificate: &CertificateDer<'_>) -> Result<Vec<u8>, PkiError> {
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| PkiError::Malformed)?;
+    Ok(digest(&SHA256, parsed.public_key().raw).as_ref().to_vec())
 }
 
 /// From when to when a certificate is valid.

@@ -48,8 +48,8 @@ pub(super) enum Verb {
         /// Its name.
         name: EdgeId,
     },
-    /// Free the name of a removed edge for another one. Whoever has the removed one's key and certificate may then
-    /// come back as it, until the certificate ends.
+    /// Free the name of a removed edge for another one. The removed one's key and certificate stay good for nothing: a
+    /// new token lets an edge join by that name.
     Forget {
         /// Its name.
         name: EdgeId,
@@ -57,7 +57,7 @@ pub(super) enum Verb {
     /// Write the files of an edge, for `chappe edge --data` on a machine that reaches no node to join by: a key made
     /// here, and its certificate.
     Identity {
-        /// Its name, which no other edge may have.
+        /// Its name. One that is there is put in its place, and the former one's key is good for nothing then.
         name: EdgeId,
         /// Where its key, its certificate and the nodes' addresses are written.
         dir: PathBuf,

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use chappe_cluster::clock;
-use chappe_cluster::mesh::pki::{Authority, Holder, server_name};
+use chappe_cluster::mesh::pki::{Authority, Holder, key_hash, server_name};
 use chappe_cluster::start::Running;
 use chappe_edge::{Edge, ListenAt, Source, StartError, Tls, Uplink};
+use chappe_proto::id::EdgeId;
+use chappe_proto::registry::Command;
 use chappe_proto::turn::{Quotas, RelayAddress, Transport};
 
 use super::https::Https;
@@ -20,7 +22,7 @@ const EDGE_WITHIN: Duration = Duration::from_secs(10);
 const CAPACITY: u32 = 4096;
 
 /// Starts the nth edge, counted from 0.
-pub(super) fn start(
+pub(super) async fn start(
     args: &Args,
     layout: &Layout,
     nth: usize,
@@ -38,9 +40,9 @@ pub(super) fn start(
     if let Some(https) = https.filter(|_| nth == 0) {
         listeners.push(https.listener()?);
     }
-    match Edge::start(config(args, layout, nth, address, listeners, nodes)?) {
+    match Edge::start(config(args, layout, nth, address, listeners, nodes).await?) {
         Err(StartError::Listener { .. }) if nth > 0 && port > 0 => {
-            Ok(Edge::start(config(args, layout, nth, address, plain(0), nodes)?)?)
+            Ok(Edge::start(config(args, layout, nth, address, plain(0), nodes).await?)?)
         }
         Err(error @ StartError::Listener { transport: Transport::Tls, .. }) => {
             bail!("{error}: --https PORT (0 takes a free one)")
@@ -50,7 +52,7 @@ pub(super) fn start(
     }
 }
 
-fn config(
+async fn config(
     args: &Args,
     layout: &Layout,
     nth: usize,
@@ -72,16 +74,19 @@ fn config(
         realm: REALM.to_owned(),
         classic: false,
         quotas: Quotas { allocations: CAPACITY, ..Quotas::default() },
-        source: Source::Uplink(uplink(nth, &id, nodes)?),
+        source: Source::Uplink(uplink(nth, &id, nodes).await?),
         id,
     })
 }
 
-/// Its certificate, and the nodes: those of its region first.
-fn uplink(nth: usize, id: &chappe_proto::id::EdgeId, nodes: &[Running]) -> Result<Uplink> {
+/// Its certificate, for a key that it enrols by, and the nodes: those of its region first.
+async fn uplink(nth: usize, id: &EdgeId, nodes: &[Running]) -> Result<Uplink> {
     let first = nodes.first().context("no node")?;
     let authority = Authority::newest(&first.node.registry.state())?.context("no authority")?;
     let issued = authority.issue(&Holder::Edge(id.clone()), clock::unix())?;
+    let (key, region) = (key_hash(&issued.certificate)?, layout::region(nth)?);
+    let enrol = Command::EdgeEnrol { edge: id.clone(), region, key };
+    first.node.proposals.propose(enrol, EDGE_WITHIN).await?.outcome.accepted()?;
     let tls = Tls { certificates: issued.chain(), roots: vec![issued.authority], key: issued.key };
     let name = server_name(&first.cluster, None)?.to_str().into_owned();
     let region = layout::region(nth)?;

@@ -176,8 +176,7 @@ pub enum Command {
         /// Whether it is to own none.
         draining: bool,
     },
-    /// A node's process is about to stop: it drains until the next one begins. Not an operator's word, which
-    /// holds beyond that.
+    /// A node's process is about to stop: it drains until the next one begins. An operator's word outlasts that.
     NodeStopping {
         /// Which.
         node: NodeId,
@@ -225,8 +224,7 @@ pub enum Command {
         region: Region,
         /// Where it is reached.
         addresses: NodeAddresses,
-        /// A hash of the joiner's public key ([`crate::limits::APPLICANT_BYTES`]): names it, should its
-        /// answer be lost.
+        /// A hash of the joiner's public key ([`crate::limits::APPLICANT_BYTES`]), by which it may ask again.
         #[serde(with = "serde_bytes")]
         applicant: Vec<u8>,
     },
@@ -299,12 +297,11 @@ pub enum Command {
         moves: Vec<Moves>,
     },
 
-    /// An edge says what it offers, as releases before [`Self::EdgeOffer`] have it: its certificate alone was the
-    /// admission. This one proposes it no more; it is in their logs.
+    /// As [`Self::EdgeOffer`], in logs of earlier releases: by whatever key.
     EdgeUp(EdgeHello),
-    /// An operator has a key certified for an edge: it is the edge's from now on. Likewise.
+    /// An operator has a key certified for an edge: it is the edge's from now on.
     EdgeEnrol {
-        /// Its name. One that is there is put in its place.
+        /// Its name, which may be there.
         edge: EdgeId,
         /// Where it stands, until it says so itself.
         region: Region,

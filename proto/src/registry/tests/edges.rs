@@ -160,3 +160,99 @@ fn an_edge_claims_nothing_that_is_anothers() {
     assert_eq!(log.0.fleet().len(), 1);
     log.does(Command::EdgeUp(hello("e3", 1000)));
 }
+
+fn enrol(name: &str, key: u8) -> Command {
+    Command::EdgeEnrol { edge: EdgeId::new(name).unwrap(), region: region(), key: vec![key; 32] }
+}
+
+fn offer(hello: EdgeHello, key: u8) -> Command {
+    Command::EdgeOffer { hello, key: vec![key; 32] }
+}
+
+#[test]
+fn the_key_that_an_edge_enrolled_by_last_speaks_for_it_alone() {
+    let mut log = Log::with_nodes(1);
+    let edge = EdgeId::new("e1").unwrap();
+    let refused = |log: &mut Log, command, refusal| assert_eq!(log.says(command), Outcome::Refused(refusal));
+    refused(&mut log, offer(hello("e1", 1000), 1), Refusal::Unknown(Thing::Edge));
+    log.does(invite(1, None));
+    log.does(join(1, "e1", 1));
+    log.does(offer(hello("e1", 1000), 1));
+    refused(&mut log, offer(hello("e1", 1000), 2), Refusal::OtherKey(Thing::Edge));
+    // Another machine takes its place: it is as it was, by that one's key.
+    log.does(invite(2, Some("e1")));
+    log.does(join(2, "e1", 2));
+    assert_eq!(log.0.edge(&edge).unwrap().listeners.len(), 1);
+    refused(&mut log, offer(hello("e1", 1000), 1), Refusal::OtherKey(Thing::Edge));
+    log.does(offer(hello("e1", 2000), 2));
+    // The first one does not come back by asking again for the answer to its join.
+    refused(&mut log, join(1, "e1", 1), Refusal::OtherKey(Thing::Edge));
+    log.does(join(2, "e1", 2));
+    // An operator has a key certified, and it stays with what is decided, in a snapshot too.
+    log.does(enrol("e1", 3));
+    log.does(Command::EdgeSet { edge: edge.clone(), state: EdgeState::Draining, weight: 50 });
+    log.0 = State::decode(&log.0.encode().unwrap()).unwrap();
+    refused(&mut log, offer(hello("e1", 2000), 2), Refusal::OtherKey(Thing::Edge));
+    log.does(offer(hello("e1", 3000), 3));
+    // Removed and forgotten, no certificate of its keys lets anybody come back.
+    log.does(Command::EdgeSet { edge: edge.clone(), state: EdgeState::Removed, weight: 50 });
+    refused(&mut log, offer(hello("e1", 3000), 3), Refusal::Removed(Thing::Edge));
+    refused(&mut log, enrol("e1", 4), Refusal::Removed(Thing::Edge));
+    log.does(Command::EdgeForget { edge });
+    refused(&mut log, offer(hello("e1", 3000), 3), Refusal::Unknown(Thing::Edge));
+    refused(&mut log, join(2, "e1", 2), Refusal::Removed(Thing::Edge));
+    log.does(enrol("e1", 4));
+    let short = Command::EdgeEnrol { edge: EdgeId::new("e1").unwrap(), region: region(), key: vec![1] };
+    refused(&mut log, short, Refusal::Invalid(Thing::Applicant));
+}
+
+#[test]
+fn an_edge_of_an_earlier_release_keeps_the_first_key_that_comes() {
+    let mut log = Log::default();
+    log.does(Command::EdgeUp(hello("e1", 1000)));
+    log.does(offer(hello("e1", 1000), 1));
+    assert_eq!(log.says(offer(hello("e1", 1000), 2)), Outcome::Refused(Refusal::OtherKey(Thing::Edge)));
+    log.does(Command::EdgeUp(hello("e1", 2000)));
+    assert_eq!(log.says(offer(hello("e1", 1000), 2)), Outcome::Refused(Refusal::OtherKey(Thing::Edge)));
+}
+
+#[test]
+fn an_edge_listens_where_clients_could_reach_it_and_no_node_is() {
+    let mut log = Log::with_nodes(1);
+    log.does(enrol("e1", 1));
+    log.does(enrol("e2", 2));
+    log.does(offer(hello("e1", 1000), 1));
+    let at = |edge: &str, address: &str| {
+        let mut hello = hello(edge, 7000);
+        hello.listeners[0].address = address.parse().unwrap();
+        offer(hello, 2)
+    };
+    for nowhere in [
+        "0.0.0.0:1",
+        "[::]:1",
+        "169.254.169.254:80",
+        "[fe80::1]:1",
+        "[::ffff:169.254.1.1]:1",
+        "224.0.0.1:1",
+        "[ff02::1]:1",
+        "255.255.255.255:1",
+    ] {
+        let refused = log.says(at("e2", nowhere));
+        assert_eq!(refused, Outcome::Refused(Refusal::Invalid(Thing::Listener)), "{nowhere}");
+    }
+    let mut relays = hello("e2", 7000);
+    relays.relays[0].address = "169.254.169.254".parse().unwrap();
+    assert_eq!(log.says(offer(relays, 2)), Outcome::Refused(Refusal::Invalid(Thing::RelayRange)));
+    // Written otherwise it is another's all the same.
+    let e1 = EdgeId::new("e1").unwrap();
+    let claimed = Outcome::Refused(Refusal::Claimed { thing: Thing::Listener, edge: e1 });
+    assert_eq!(log.says(at("e2", "[::ffff:192.0.2.1]:1000")), claimed);
+    // A node's own place, to which its edges would be sent to look.
+    let addresses = NodeAddresses { mesh: vec!["192.0.2.7:7900".parse().unwrap()], public: Vec::new() };
+    log.does(Command::NodeUp { node: NodeId(1), addresses, build: "test".into(), speaks: 1 });
+    let own = Outcome::Refused(Refusal::Invalid(Thing::Listener));
+    assert_eq!(log.says(at("e2", "[::ffff:192.0.2.7]:7900")), own);
+    log.does(at("e2", "[::ffff:192.0.2.7]:3478"));
+    let held = log.0.edge(&EdgeId::new("e2").unwrap()).unwrap();
+    assert_eq!(held.listeners[0].address, "192.0.2.7:3478".parse().unwrap());
+}

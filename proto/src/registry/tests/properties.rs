@@ -81,6 +81,15 @@ fn some_other_command() -> impl Strategy<Value = Command> {
         (key(), any::<bool>()).prop_map(|(key, disabled)| Command::KeySet { key, disabled }),
         key().prop_map(|key| Command::KeyRemove { key }),
         (edge(), 1u16..60_000).prop_map(|(edge, port)| Command::EdgeUp(hello(edge.as_str(), port))),
+        (edge(), 1u16..60_000, 0u8..3).prop_map(|(edge, port, key)| Command::EdgeOffer {
+            hello: hello(edge.as_str(), port),
+            key: vec![key; 32]
+        }),
+        (edge(), 0u8..3).prop_map(|(edge, key)| Command::EdgeEnrol {
+            edge,
+            region: region(),
+            key: vec![key; 32]
+        }),
         (edge(), state, any::<u16>()).prop_map(|(edge, state, weight)| Command::EdgeSet {
             edge,
             state,
