@@ -43,6 +43,13 @@ pub struct Found {
 }
 
 impl Found {
+    /// One that could not be asked.
+    #[must_use]
+    pub const fn unasked(listener: Listener) -> Self {
+        let fault = Fault { step: Step::Connect, cause: Cause::Local, code: None, text: String::new() };
+        Self { listener, answered_us: None, fault: Some(fault), relay: None }
+    }
+
     /// Whether nothing failed.
     #[must_use]
     pub const fn is_fine(&self) -> bool {
@@ -74,6 +81,14 @@ pub struct Fault {
     /// What the system or a library says of it, at most [`PROBE_TEXT_MAX`](crate::limits::PROBE_TEXT_MAX) bytes.
     #[serde(default)]
     pub text: String,
+}
+
+impl Fault {
+    /// Whether the step could not be made where the prober is: it says nothing of what is probed.
+    #[must_use]
+    pub const fn is_local(&self) -> bool {
+        matches!(self.cause, Cause::Local)
+    }
 }
 
 /// The steps of a probe.
@@ -113,6 +128,9 @@ pub enum Cause {
     Garbage,
     /// The request is refused with a STUN error code.
     Code,
+    /// The prober's own system does not let it ask: it has no such addresses, no way there, or a firewall of its own.
+    /// That says nothing of the listener.
+    Local,
     /// One of a newer release, or of the prober's own system.
     #[serde(other)]
     Other,

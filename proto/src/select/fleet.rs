@@ -100,6 +100,12 @@ impl Fleet {
         let Some(seen) = self.edges.get(edge) else { return };
         found.retain(|found| seen.hello.listeners.contains(&found.listener));
         found.truncate(PROBE_LISTENERS_MAX);
+        // Of what it leaves out it says nothing.
+        for listener in &seen.hello.listeners {
+            if !found.iter().any(|found| found.listener == *listener) {
+                found.push(Found::unasked(listener.clone()));
+            }
+        }
         self.outside.entry(edge.clone()).or_default().handle_found(now.mono, prober, found);
     }
 
@@ -555,6 +561,10 @@ mod tests {
         }
         let odd = here.statuses(now, |_| Decided::Admitted).remove(0);
         assert_eq!((odd.listeners.len(), odd.condition.state), (2, State::Degraded));
+        // What a prober leaves out it says nothing of: as nodes do of DTLS.
+        here.handle_found(now, prober("e2"), &hello.edge, all());
+        here.handle_found(now, prober("e3"), &hello.edge, vec![found(&udp)]);
+        assert_eq!(here.statuses(now, |_| Decided::Admitted)[0].listeners, hello.listeners[1..]);
         // And what was found is true for a while only.
         now = now.after(OUTSIDE_FRESH);
         here.handle_hello(now, 1, hello.clone());

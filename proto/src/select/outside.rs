@@ -1,11 +1,11 @@
 //! What probes from outside found of an edge. One prober may be broken itself: two have to agree, and nobody may
 //! say otherwise, before a listener counts as closed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::reason::Reason;
-use crate::limits::OUTSIDE_FRESH;
+use crate::limits::{OUTSIDE_FRESH, PROBE_TEXT_MAX};
 use crate::mesh::probe::{Fault, Found, Outside, Prober, Step};
 use crate::mesh::uplink::{EdgeHello, Listener, RelayRange};
 use crate::time::Mono;
@@ -17,9 +17,17 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// A prober is done: what failed of what it probed.
+    /// A prober is done: what failed of what it probed, of each listener what it says first.
     pub fn handle_found(&mut self, now: Mono, prober: Prober, found: Vec<Found>) {
-        let failed = found.into_iter().filter(|found| !found.is_fine()).collect();
+        let mut said = BTreeSet::new();
+        let mut failed = Vec::new();
+        for mut found in found {
+            let Listener { transport, address, hostname } = &found.listener;
+            if said.insert((transport.name(), *address, hostname.clone())) && !found.is_fine() {
+                found.fault.iter_mut().for_each(|fault| cut(&mut fault.text));
+                failed.push(found);
+            }
+        }
         self.probers.insert(prober, (now, failed));
     }
 
@@ -62,9 +70,20 @@ impl Verdict {
     /// Whether the last one found a fault that another one has yet to confirm or deny.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        let last = self.probers.values().max_by_key(|(at, _)| *at);
-        let failed = last.is_some_and(|(_, failed)| !failed.is_empty());
-        failed && (self.probers.len() == 1 || self.probers.values().any(|(_, failed)| failed.is_empty()))
+        let Some((_, last)) = self.probers.values().max_by_key(|(at, _)| *at) else { return false };
+        let fault = |found: &Found| found.fault.as_ref().is_some_and(|fault| !fault.is_local());
+        last.iter().filter(|found| fault(found)).any(|failed| {
+            // Those who say something of it, and whether it is a fault.
+            let says = |(_, said): &(Mono, Vec<Found>)| match said
+                .iter()
+                .find(|found| found.listener == failed.listener)
+            {
+                Some(found) if !fault(found) => None,
+                found => Some(found.is_some()),
+            };
+            let said: Vec<bool> = self.probers.values().filter_map(says).collect();
+            said.len() == 1 || said.contains(&false)
+        })
     }
 
     /// Listeners that are closed for certain: nothing comes through to them. One that answers otherwise than it
@@ -93,25 +112,31 @@ impl Verdict {
             // One whose relayed address alone fails answers.
             found.fault.clone().filter(|fault| !matches!(fault.step, Step::Permission | Step::Relay))
         };
+        let said = self.probers.iter().map(|(prober, (_, failed))| (prober, of(failed)));
+        // One that could not ask has no say.
+        let said = said.filter(|(_, fault)| !fault.as_ref().is_some_and(Fault::is_local));
+        let asked = said.clone().count();
         let faults: Vec<(&Prober, Fault)> =
-            self.probers.iter().filter_map(|(prober, (_, failed))| Some((prober, of(failed)?))).collect();
+            said.filter_map(|(prober, fault)| Some((prober, fault?))).collect();
         let fault = faults.first()?.1.clone();
-        let certain = faults.len() >= 2 && faults.len() == self.probers.len();
+        let certain = faults.len() >= 2 && faults.len() == asked;
         let probers = faults.into_iter().map(|(prober, _)| prober.clone()).collect();
         Some(Reason::Outside { listener: listener.clone(), fault, probers, certain })
     }
 
     fn relay(&self, hello: &EdgeHello, relay: &RelayRange) -> Option<Reason> {
         let closed = |found: &Found| {
-            let silent = found.fault.as_ref().is_some_and(|fault| fault.step == Step::Relay);
+            let silent =
+                found.fault.as_ref().is_some_and(|fault| fault.step == Step::Relay && !fault.is_local());
             silent && found.relay.as_ref().is_some_and(|given| relay.contains(given.address))
         };
         let mut asked = 0;
         let mut probers = Vec::new();
         for (prober, (_, failed)) in &self.probers {
             // One that came to no relayed address at all says nothing of it.
-            let came =
-                failed.iter().any(|found| found.relay.is_some()) || failed.len() < hello.listeners.len();
+            let sent =
+                |found: &Found| found.relay.is_some() && !found.fault.as_ref().is_some_and(Fault::is_local);
+            let came = failed.iter().any(sent) || failed.len() < hello.listeners.len();
             asked += usize::from(came);
             if failed.iter().any(closed) {
                 probers.push(prober.clone());
@@ -120,6 +145,16 @@ impl Verdict {
         let certain = probers.len() >= 2 && probers.len() == asked;
         (!probers.is_empty()).then(|| Reason::Relay { relay: relay.clone(), probers, certain })
     }
+}
+
+/// Words that a prober says, for the log: of a bounded length, and no control characters.
+fn cut(text: &mut String) {
+    text.retain(|c| !c.is_control());
+    let mut end = text.len().min(PROBE_TEXT_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
 }
 
 #[cfg(test)]
@@ -227,5 +262,74 @@ mod tests {
         assert!(here.reasons(&hello()).is_empty(), "what it says is older");
         here.handle_timeout(now + Duration::from_secs(3) + OUTSIDE_FRESH);
         assert!(here.told(now).is_empty());
+    }
+
+    #[test]
+    fn one_that_cannot_ask_has_no_say() {
+        let now = Mono::default();
+        let certain = |verdict: &Verdict| match &verdict.reasons(&hello())[..] {
+            [Reason::Outside { probers, certain, .. }] => Some((probers.len(), *certain)),
+            [] => None,
+            other => panic!("{other:?}"),
+        };
+        let local = |listener, step| Found {
+            fault: Some(Fault { step, cause: Cause::Local, code: None, text: String::new() }),
+            ..found(listener, Some(step))
+        };
+        // Without IPv6, say: two of them condemn nobody, and nobody is asked to confirm it.
+        let mut verdict = Verdict::default();
+        for name in ["a", "b"] {
+            let said = vec![local(0, Step::Connect), Found::unasked(hello().listeners.remove(1))];
+            verdict.handle_found(now, prober(name), said);
+        }
+        assert_eq!(certain(&verdict), None);
+        assert!(!verdict.is_open() && verdict.closed(&hello()).is_empty());
+        // Nor do they contradict those who can.
+        verdict.handle_found(now + Duration::from_secs(1), prober("c"), vec![found(0, Some(Step::Binding))]);
+        assert_eq!(certain(&verdict), Some((1, false)));
+        assert!(verdict.is_open());
+        verdict.handle_found(now + Duration::from_secs(2), prober("d"), vec![found(0, Some(Step::Binding))]);
+        assert_eq!(certain(&verdict), Some((2, true)));
+        assert!(!verdict.is_open());
+        // One whose own firewall lets nothing to relayed addresses has been answered.
+        let mut verdict = Verdict::default();
+        for name in ["a", "b"] {
+            verdict.handle_found(now, prober(name), vec![local(0, Step::Relay), local(1, Step::Relay)]);
+        }
+        assert_eq!(certain(&verdict), None);
+        verdict.handle_found(
+            now,
+            prober("c"),
+            vec![found(0, Some(Step::Relay)), found(1, Some(Step::Relay))],
+        );
+        assert!(matches!(&verdict.reasons(&hello())[..], [Reason::Relay { certain: false, .. }]));
+        verdict.handle_found(
+            now,
+            prober("d"),
+            vec![found(0, Some(Step::Relay)), found(1, Some(Step::Relay))],
+        );
+        assert!(matches!(&verdict.reasons(&hello())[..], [Reason::Relay { certain: true, .. }]));
+    }
+
+    #[test]
+    fn the_words_of_a_prober_are_cut_and_what_it_says_first_stands() {
+        let mut long = found(0, Some(Step::Binding));
+        if let Some(fault) = &mut long.fault {
+            fault.text = format!("line\n\x1b[31m{}", "\u{e9}".repeat(PROBE_TEXT_MAX));
+        }
+        let mut verdict = Verdict::default();
+        verdict.handle_found(
+            Mono::default(),
+            prober("a"),
+            vec![long, found(0, Some(Step::Allocate)), found(1, None)],
+        );
+        let told = verdict.told(Mono::default()).remove(0).failed;
+        let fault = told[0].fault.clone().unwrap();
+        assert_eq!((told.len(), fault.step), (1, Step::Binding));
+        assert!(fault.text.starts_with("line[31m\u{e9}") && fault.text.len() <= PROBE_TEXT_MAX, "{fault}");
+        // That it failed later is nothing against what it said first.
+        let twice = vec![found(0, None), found(0, Some(Step::Binding))];
+        verdict.handle_found(Mono::default(), prober("a"), twice);
+        assert!(verdict.reasons(&hello()).is_empty());
     }
 }

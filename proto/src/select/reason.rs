@@ -264,6 +264,7 @@ impl fmt::Display for Fault {
             (Cause::Silent, _) => write!(f, "no answer to {step}")?,
             (Cause::Refused, _) => write!(f, "{step} is refused: nothing listens there")?,
             (Cause::Unreachable, _) => write!(f, "no way there for {step}")?,
+            (Cause::Local, _) => write!(f, "the prober itself cannot make {step}")?,
             (Cause::Certificate, _) => f.write_str("browsers refuse its certificate")?,
             (Cause::Handshake, _) => f.write_str("the TLS or DTLS handshake fails")?,
             (Cause::Garbage, _) => write!(f, "what comes back is no answer to {step}")?,
