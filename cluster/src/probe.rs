@@ -5,12 +5,14 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use chappe_proto::limits::{PROBE_LISTENERS_MAX, PROBE_OUTSIDE_WITHIN};
+use chappe_proto::limits::{PROBE_LISTENERS_AT_ONCE, PROBE_LISTENERS_MAX, PROBE_OUTSIDE_WITHIN};
 use chappe_proto::mesh::probe::{Cause, Found, Probe};
 use chappe_proto::mesh::uplink::Listener;
 use chappe_proto::stun::frame;
 use chappe_proto::time::Mono;
 use chappe_proto::turn::{ProbeOutput, Probing, Reach, Transport};
+use futures_util::stream::{self, StreamExt};
+use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
@@ -65,18 +67,17 @@ impl Link {
     }
 }
 
-/// Probes every listener that a node can, one after the other.
+/// Probes every listener that a node can, some at once.
 pub(crate) async fn run(probe: Probe) -> Vec<Found> {
     let Probe { listeners, relays, username, password, .. } = probe;
     let password = String::from_utf8_lossy(&password.0).into_owned();
-    let mut all = Vec::new();
     let known = listeners.into_iter().filter(|listener| listener.transport != Transport::Dtls);
-    for listener in known.take(PROBE_LISTENERS_MAX) {
+    let asked = known.take(PROBE_LISTENERS_MAX).map(|listener| {
         let reach =
             Reach::Relay { username: username.clone(), password: password.clone(), relays: relays.clone() };
-        all.push(ask(listener, reach).await);
-    }
-    all
+        ask(listener, reach)
+    });
+    stream::iter(asked).buffer_unordered(PROBE_LISTENERS_AT_ONCE).collect().await
 }
 
 async fn ask(listener: Listener, reach: Reach) -> Found {
@@ -97,17 +98,28 @@ async fn ask(listener: Listener, reach: Reach) -> Found {
     }
 }
 
+/// Whether this host's own system does not let it send. What comes back from the way says `HostUnreachable`: Linux
+/// tells a socket nothing else of it.
+fn is_local(error: &io::Error) -> bool {
+    let own = [Errno::AFNOSUPPORT, Errno::MFILE, Errno::NFILE, Errno::NOBUFS];
+    let kinds = matches!(
+        error.kind(),
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable | io::ErrorKind::PermissionDenied
+    );
+    kinds || own.iter().any(|own| error.raw_os_error() == Some(own.raw_os_error()))
+}
+
 fn cause(error: &io::Error) -> Cause {
+    if is_local(error) {
+        return Cause::Local;
+    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::UnexpectedEof => Cause::Refused,
-        io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::AddrNotAvailable
-        | io::ErrorKind::PermissionDenied => Cause::Unreachable,
+        io::ErrorKind::HostUnreachable => Cause::Unreachable,
         io::ErrorKind::TimedOut => Cause::Silent,
         io::ErrorKind::InvalidData => Cause::Garbage,
         _ => Cause::Other,
@@ -142,8 +154,12 @@ async fn converse(probing: &mut Probing, mut link: Link, give_up: Mono) -> io::R
             match output {
                 ProbeOutput::Server(message) => link.send(&message).await?,
                 ProbeOutput::Relay(to, datagram) => {
-                    // What cannot be sent does not come, and that is told.
-                    let _ = peer.send_to(&datagram, to).await;
+                    // What cannot be sent otherwise does not come, and that is told.
+                    if let Err(error) = peer.send_to(&datagram, to).await
+                        && is_local(&error)
+                    {
+                        return Err(error);
+                    }
                 }
             }
         }

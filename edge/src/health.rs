@@ -84,6 +84,11 @@ impl Health {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Those of its hello, of which reports have the places.
+    pub(crate) fn listeners(&self) -> &[Listener] {
+        &self.hello.listeners
+    }
+
     /// Notes how an uplink is.
     pub(crate) fn link(&self, slot: usize, state: LinkState) {
         let mut known = self.known();
@@ -186,24 +191,39 @@ impl Health {
     }
 }
 
-/// A report in at most `max` bytes, if it can be: how often limits were met is left out first, then drops by cause,
-/// then the words of faults. A datagram takes about 1150 bytes where the path's MTU is the least, and they come to
-/// half of that on an edge in trouble.
-pub(crate) fn fitted(mut health: uplink::Health, max: usize) -> Result<Vec<u8>, WireError> {
-    let leave_out: [fn(&mut uplink::Health); 3] = [
-        |health| health.limits.clear(),
-        |health| health.drops.clear(),
-        |health| health.faults.values_mut().for_each(|fault| fault.text.clear()),
+/// A report in at most `max` bytes, where that can be: how often limits were met is left out first, then drops by
+/// cause, then the words of faults, then the `listeners` that failed where their faults have their places, then how
+/// long the others took. A datagram takes about 1150 bytes where the path's MTU is the least, and they come to half
+/// of that on an edge in trouble.
+pub(crate) fn fitted(
+    health: &uplink::Health,
+    listeners: &[Listener],
+    max: usize,
+) -> Result<Option<Vec<u8>>, WireError> {
+    let leave_out: [fn(&mut uplink::Health, &[Listener]); 5] = [
+        |health, _| health.limits.clear(),
+        |health, _| health.drops.clear(),
+        |health, _| health.faults.values_mut().for_each(|fault| fault.text.clear()),
+        |health, listeners| {
+            let uplink::Health { failed_listeners, faults, .. } = health;
+            let placed = faults.keys().filter_map(|place| listeners.get(usize::from(*place)));
+            failed_listeners.retain(|failed| !placed.clone().any(|placed| placed == failed));
+        },
+        |health, _| health.answered_us.clear(),
     ];
-    let mut bytes = wire::encode(&health)?;
-    for shorter in leave_out {
-        if bytes.len() <= max {
-            break;
-        }
-        shorter(&mut health);
-        bytes = wire::encode(&health)?;
+    let mut bytes = wire::encode(health)?;
+    if bytes.len() <= max {
+        return Ok(Some(bytes));
     }
-    Ok(bytes)
+    let mut health = health.clone();
+    for shorter in leave_out {
+        shorter(&mut health, listeners);
+        bytes = wire::encode(&health)?;
+        if bytes.len() <= max {
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
 }
 
 /// In microseconds, as far as they fit.
@@ -218,7 +238,10 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
+
     use chappe_proto::id::{EdgeId, Region};
+    use chappe_proto::limits::EDGE_LISTENERS_MAX;
     use chappe_proto::mesh::probe::{Cause, Step};
     use chappe_proto::turn::{Drop, Limit, Transport};
 
@@ -260,14 +283,42 @@ mod tests {
             ..uplink::Health::default()
         };
         let read = |bytes: &[u8]| wire::decode::<uplink::Health>(bytes, 65_536).unwrap();
-        assert_eq!(read(&fitted(full.clone(), usize::MAX).unwrap()), full);
-        let bytes = fitted(full.clone(), 1150).unwrap();
+        let fitted = |health: &uplink::Health, max| fitted(health, &[], max).unwrap().unwrap();
+        assert_eq!(read(&fitted(&full, usize::MAX)), full);
+        let bytes = fitted(&full, 1150);
         assert!(bytes.len() <= 1150);
         let told = read(&bytes);
         assert_eq!((told.sent, told.faults.len()), (full.sent, 3));
         assert!(told.limits.is_empty());
         full.faults.clear();
         full.limits.clear();
-        assert_eq!(read(&fitted(full.clone(), 1400).unwrap()), full, "without trouble nothing is left out");
+        assert_eq!(read(&fitted(&full, 1400)), full, "without trouble nothing is left out");
+    }
+
+    #[test]
+    fn an_edge_on_which_everything_fails_says_so_in_a_datagram() {
+        let listener = |n: u16| Listener {
+            transport: Transport::Tls,
+            address: SocketAddr::new("2001:db8:1234:5678:9abc:def0:1234:5678".parse().unwrap(), 40_000 + n),
+            hostname: Some(format!("{}.edge.example.net", "h".repeat(100))),
+        };
+        let listeners: Vec<Listener> = (0..).map(listener).take(EDGE_LISTENERS_MAX).collect();
+        let fault =
+            Fault { step: Step::Connect, cause: Cause::Unreachable, code: None, text: "x".repeat(160) };
+        let health = uplink::Health {
+            seq: u64::MAX,
+            uptime_ms: u64::MAX,
+            failed_listeners: listeners.clone(),
+            answered_us: vec![None; listeners.len()],
+            faults: (0..).map(|place| (place, fault.clone())).take(listeners.len()).collect(),
+            ..uplink::Health::default()
+        };
+        let bytes = fitted(&health, &listeners, 1200).unwrap().unwrap();
+        let mut told: uplink::Health = wire::decode(&bytes, 65_536).unwrap();
+        assert!(bytes.len() <= 1200 && told.failed_listeners.is_empty());
+        told.name_failed(&listeners);
+        assert_eq!(told.failed_listeners, listeners);
+        // One of which nothing but its name is known stays named; what is still too long is not cut to lies.
+        assert_eq!(fitted(&health, &[], 1200).unwrap(), None);
     }
 }

@@ -19,6 +19,7 @@ use chappe_proto::mesh::uplink::Listener;
 use chappe_proto::proxy_protocol;
 use chappe_proto::time::Mono;
 use chappe_proto::turn::{ProbeOutput, Probing, Reach, Transport};
+use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::watch;
@@ -108,7 +109,10 @@ pub(crate) async fn run(
             };
             let found = ask(probed, reach, PROBE_WITHIN).await;
             let fault = found.fault.or_else(|| stands.cloned());
-            if let Some(fault) = fault {
+            if let Some(mut fault) = fault {
+                if fault.is_local() {
+                    fault.cause = Cause::Unreachable; // its clients are no better off
+                }
                 if known.is_none() {
                     tracing::error!(address = %probed.to, reason = %fault, "a listener does not answer");
                 }
@@ -160,23 +164,32 @@ fn seed() -> [u8; 32] {
     seed
 }
 
+/// Whether this host's own system does not let it send. What comes back from the way says `HostUnreachable`: Linux
+/// tells a socket nothing else of it.
+fn is_local(error: &io::Error) -> bool {
+    let own = [Errno::AFNOSUPPORT, Errno::MFILE, Errno::NFILE, Errno::NOBUFS];
+    let kinds = matches!(
+        error.kind(),
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable | io::ErrorKind::PermissionDenied
+    );
+    kinds || own.iter().any(|own| error.raw_os_error() == Some(own.raw_os_error()))
+}
+
 fn finish(probing: Probing, error: Option<&io::Error>) -> Found {
     let Some(error) = error else { return probing.finish(None) };
     if let Some(text) = tls::refused(error) {
         return probing.finish(Some((Cause::Certificate, &text)));
     }
     let cause = match error.kind() {
+        _ if is_local(error) => Cause::Local,
         io::ErrorKind::ConnectionRefused
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::UnexpectedEof => Cause::Refused,
-        io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::AddrNotAvailable => Cause::Unreachable,
+        io::ErrorKind::HostUnreachable => Cause::Unreachable,
         io::ErrorKind::TimedOut => Cause::Silent,
         io::ErrorKind::InvalidData => Cause::Handshake,
-        io::ErrorKind::PermissionDenied => Cause::Unreachable, // this host's own firewall
         _ => Cause::Other,
     };
     probing.finish(Some((cause, &error.to_string())))
@@ -228,8 +241,12 @@ async fn converse(probing: &mut Probing, mut link: Link, give_up: Mono) -> io::R
                         peer = Some(UdpSocket::bind(SocketAddr::new(link.local()?.ip(), 0)).await?);
                     }
                     if let Some(socket) = &peer {
-                        // What cannot be sent does not come, and that is told.
-                        let _ = socket.send_to(&datagram, to).await;
+                        // What cannot be sent otherwise does not come, and that is told.
+                        if let Err(error) = socket.send_to(&datagram, to).await
+                            && is_local(&error)
+                        {
+                            return Err(error);
+                        }
                     }
                 }
             }
@@ -273,6 +290,40 @@ mod tests {
         let fault = ask(Transport::Udp, socket.local_addr().unwrap()).await.fault.unwrap();
         assert_eq!((fault.step, fault.cause), (Step::Binding, Cause::Silent), "{fault}");
         assert!(fault.is_firewall());
+    }
+
+    #[tokio::test]
+    async fn what_this_host_cannot_send_is_no_fault_of_the_listeners() {
+        // Nobody may send there unless a socket asks for it (EACCES), or there is no way (ENETUNREACH).
+        let everybody: SocketAddr = "255.255.255.255:3478".parse().unwrap();
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let fault = ask(transport, everybody).await.fault.unwrap();
+            assert!(fault.is_local() && !fault.is_firewall(), "{fault}");
+        }
+    }
+
+    #[tokio::test]
+    async fn silent_listeners_are_waited_for_together() {
+        let (within, begun) = (Duration::from_millis(500), clock::mono());
+        let silent = UdpSocket::bind(ANY).await.unwrap();
+        let address = silent.local_addr().unwrap();
+        let listener = |n: usize| Listener {
+            transport: Transport::Udp,
+            address,
+            hostname: Some(format!("{n}.example.net")),
+        };
+        let probe = chappe_proto::mesh::probe::Probe {
+            number: 1,
+            edge: chappe_proto::id::EdgeId::new("e").unwrap(),
+            listeners: (0..12).map(listener).collect(),
+            relays: Vec::new(),
+            username: "u".into(),
+            password: chappe_proto::mesh::uplink::Secret(b"p".to_vec()),
+        };
+        let local = tokio::task::LocalSet::new();
+        let found = local.run_until(outside::run_within(probe, within)).await;
+        assert!(found.len() == 12 && found.iter().all(|found| found.fault.is_some()));
+        assert!(clock::mono().since(begun) < 6 * within, "one after the other");
     }
 
     #[test]

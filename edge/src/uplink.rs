@@ -4,10 +4,12 @@
 //! replaces one that breaks by one to another node; to a better node it comes back lazily. What they bring goes to
 //! the loop; while there is none the loop goes on with what it has.
 
+mod alternates;
 mod choose;
 mod done;
 mod frames;
 mod identity;
+mod learn;
 mod link;
 mod tls;
 mod usage;
@@ -28,13 +30,14 @@ use chappe_proto::mesh::uplink::NodeHello;
 use chappe_proto::time::Mono;
 use tokio::sync::{Notify, watch};
 
+use self::alternates::Alternates;
 use self::choose::Nodes;
 use self::done::Done;
 use self::identity::Keeper;
 use self::link::LinkError;
 use self::usage::Teller;
 use crate::clock;
-use crate::command::Handle;
+use crate::command::{Command, Handle};
 use crate::health::Health;
 use crate::probe::outside::Outside;
 
@@ -115,6 +118,10 @@ pub(crate) struct Shared {
     done: RefCell<Done>,
     /// When a new certificate was asked for last.
     asked_at: Cell<Option<Mono>>,
+    /// Until when none is asked for.
+    rests_until: Cell<Mono>,
+    /// Where new clients are to go, as each node says.
+    alternates: RefCell<Alternates>,
     /// Which node each uplink is with, or on its way to; and whether it has said hello.
     held: RefCell<[Option<(Node, bool)>; UPLINKS]>,
     teller: Teller,
@@ -145,6 +152,8 @@ impl Shared {
             applied: RefCell::default(),
             done: RefCell::default(),
             asked_at: Cell::default(),
+            rests_until: Cell::default(),
+            alternates: RefCell::default(),
             held: RefCell::default(),
             teller: Teller::default(),
             changed: Notify::new(),
@@ -254,6 +263,11 @@ async fn serve(shared: &Shared, slot: usize, node: Node, stop: &mut watch::Recei
     shared.health.link(slot, LinkState::Connecting { address });
     let error = link::run(shared, slot, &node, stop).await;
     shared.hold(slot, None);
+    let left = shared.alternates.borrow_mut().handle_end(slot);
+    if let Some(alternates) = left {
+        // The loop may have ended.
+        let _ = shared.driver.ask(|reply| Command::Alternates(alternates, reply)).await;
+    }
     match &error {
         LinkError::Stopping => return,
         LinkError::Better | LinkError::Renewed => {

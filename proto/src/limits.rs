@@ -135,6 +135,8 @@ pub const DIRECTIVES_KEPT: Duration = Duration::from_secs(3600);
 pub const UPLINKS_MAX: usize = 1024;
 /// An edge must have said hello within this.
 pub const UPLINK_HELLO_WITHIN: Duration = Duration::from_secs(5);
+/// A frame of what an edge says has so many bytes at most: the longest tells what its users have relayed.
+pub const UPLINK_FRAME_MAX: usize = 512 * 1024;
 /// A QUIC link on which nothing was heard for this long is dead.
 pub const LINK_IDLE: Duration = Duration::from_millis(2500);
 /// Something is said on a link this often at least.
@@ -701,6 +703,10 @@ pub const PROBE_OUTSIDE_WITHIN: Duration = Duration::from_secs(4);
 pub const PROBES_AT_ONCE: usize = 8;
 /// Listeners that one probe asks at most.
 pub const PROBE_LISTENERS_MAX: usize = 32;
+/// Of them so many at once.
+pub const PROBE_LISTENERS_AT_ONCE: usize = 8;
+/// The answer of a prober is waited for so long: every listener may be silent, and the uplinks take their time.
+pub const PROBE_ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// The credential of a probe is good for this long.
 pub const PROBE_CREDENTIAL_TTL: Duration = Duration::from_secs(120);
 /// An edge makes an allocation on each of its own listeners this often.
@@ -854,7 +860,7 @@ pub const HEALTH_REQUEST_WITHIN: Duration = Duration::from_secs(5);
 
 const _: () = {
     // The longest name and four counts of nine bytes.
-    assert!(USAGE_FRAME * (TURN_NAME_MAX + 128) < MESH_FRAME_MAX);
+    assert!(USAGE_FRAME * (TURN_NAME_MAX + 128) < UPLINK_FRAME_MAX && UPLINK_FRAME_MAX <= MESH_FRAME_MAX);
     assert!(USAGE_PAGE * (TURN_NAME_MAX + 128) < MESH_FRAME_MAX && USAGE_BYTES < CONTROL_FRAME_MAX);
     // No word on a series comes so late that it has been forgotten.
     assert!(2 * USAGE_SERIES_FOR.as_secs() + 60 < USAGE_KEPT.as_secs());
@@ -944,7 +950,15 @@ const _: () = {
     assert!(HALF_OPEN_PER_SOURCE < HALF_OPEN_MAX && HALF_OPEN_MAX < STREAMS_MAX && HALF_OPEN_MAX < DTLS_MAX);
     assert!(HALF_OPEN_PER_SOURCE < STREAMS_PER_SOURCE as usize && WEB_PER_SOURCE as usize <= WEB_MAX);
     assert!(PROBE_WITHIN.as_millis() < PROBE_EVERY.as_millis());
-    assert!(PROBE_OUTSIDE_WITHIN.as_millis() < OUTSIDE_EVERY.as_millis());
+    assert!(EDGE_LISTENERS_MAX <= PROBE_LISTENERS_MAX);
+    assert!(
+        PROBE_OUTSIDE_WITHIN.as_millis() * PROBE_LISTENERS_MAX.div_ceil(PROBE_LISTENERS_AT_ONCE) as u128
+            + EDGE_LOST_AFTER.as_millis()
+            < PROBE_ANSWER_WITHIN.as_millis()
+    );
+    assert!(PROBE_ANSWER_WITHIN.as_millis() < OUTSIDE_EVERY.as_millis());
+    // What a prober found of one listener takes less than a kilobyte, and a user's figures.
+    assert!(PROBE_LISTENERS_MAX * (URL_MAX + PROBE_TEXT_MAX + 512) < UPLINK_FRAME_MAX);
     assert!(4 * OUTSIDE_EVERY.as_millis() < OUTSIDE_FRESH.as_millis());
     assert!(EDGE_HIGH_FOR.as_millis() < EDGE_LOW_FOR.as_millis());
     // A header for UNIX sockets, the longest without additions.

@@ -5,7 +5,7 @@ mod message;
 mod probing;
 mod publish;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +50,9 @@ pub struct EdgesActor {
     displaced: Displaced,
     orders: Orders,
     /// Where the new clients of each edge go while it takes none, as its present link is told.
-    alternates: BTreeMap<EdgeId, watch::Sender<Vec<Alternate>>>,
+    alternates: BTreeMap<EdgeId, watch::Sender<Option<Vec<Alternate>>>>,
+    /// Edges whose uplinks come from special-purpose addresses: such ones are probed.
+    inside: BTreeSet<EdgeId>,
     /// How each edge was when the log was told last.
     conditions: BTreeMap<EdgeId, Condition>,
     /// When the other nodes are told again.
@@ -129,9 +131,11 @@ impl Handler<LinkSays> for EdgesActor {
     fn handle(&mut self, says: LinkSays, ctx: &mut Self::Context) {
         let (now, number, edge) = (clock::now(), says.link, says.edge);
         match says.event {
-            LinkEvent::Up { hello, directives, elsewhere } => {
+            LinkEvent::Up { hello, inside, directives, elsewhere } => {
+                self.inside.remove(&edge);
+                self.inside.extend(inside.then(|| edge.clone()));
                 self.alternates.insert(edge.clone(), elsewhere);
-                self.orders.up(edge, number, directives, hello.feed.is_none());
+                self.orders.up(edge, number, directives);
                 self.fleet.handle_hello(now, number, *hello);
                 self.publish_soon(ctx);
             }

@@ -56,11 +56,11 @@ impl Orders {
         self.send();
     }
 
-    /// A directive for one edge now or never: it has no number, and is not kept.
-    pub(crate) fn once(&self, to: &EdgeId, directive: Directive) {
-        if let Some((_, way)) = self.edges.get(to).and_then(|reader| reader.link.as_ref()) {
-            let _ = way.try_send((0, directive)); // a link that takes none now has others to do
-        }
+    /// A directive for one edge now or never: it has no number, and is not kept. Whether its link has taken it:
+    /// one that takes none now has others to do.
+    pub(crate) fn once(&self, to: &EdgeId, directive: Directive) -> bool {
+        let way = self.edges.get(to).and_then(|reader| reader.link.as_ref());
+        way.is_some_and(|(_, way)| way.try_send((0, directive)).is_ok())
     }
 
     /// An edge that has a link and has not done this yet.
@@ -69,13 +69,11 @@ impl Orders {
         self.edges.iter().find(|(_, reader)| is_late(reader)).map(|(edge, _)| edge)
     }
 
-    /// An edge's uplink stands. One that has only begun has nothing that could be ended.
-    pub(crate) fn up(&mut self, edge: EdgeId, link: u64, way: mpsc::Sender<Numbered>, has_begun: bool) {
+    /// An edge's uplink stands. One that has only begun is given all as well: while it was on its way here it may
+    /// have served a session by another node, and of those that it never had it makes nothing.
+    pub(crate) fn up(&mut self, edge: EdgeId, link: u64, way: mpsc::Sender<Numbered>) {
         let fresh = Reader { link: None, sent: 0, done: 0, lost_at: Mono::default() };
         let reader = self.edges.entry(edge).or_insert(fresh);
-        if has_begun {
-            reader.done = self.last;
-        }
         (reader.link, reader.sent) = (Some((link, way)), reader.done);
         self.send();
     }
@@ -158,7 +156,7 @@ mod tests {
     fn what_was_not_done_is_given_anew_and_what_was_done_is_not() {
         let mut orders = Orders::default();
         let (way, mut first) = mpsc::channel(ROOM);
-        orders.up(edge("e"), 1, way, true);
+        orders.up(edge("e"), 1, way);
         for n in 1..=3 {
             orders.add(at(0), end(n));
         }
@@ -167,7 +165,7 @@ mod tests {
         orders.down(at(1), &edge("e"), 1);
         orders.add(at(2), end(4));
         let (way, mut second) = mpsc::channel(ROOM);
-        orders.up(edge("e"), 2, way, false);
+        orders.up(edge("e"), 2, way);
         assert_eq!(given(&mut second), [3, 4]);
         // The end of a link that was replaced is no end of the present one.
         orders.down(at(3), &edge("e"), 1);
@@ -181,15 +179,16 @@ mod tests {
         orders.add(at(0), end(1));
         orders.add(at(10), end(2));
         let (way, mut moved) = mpsc::channel(ROOM);
-        orders.up(edge("moved"), 1, way, false);
+        orders.up(edge("moved"), 1, way);
         assert_eq!(given(&mut moved), [1, 2]);
+        // Nor is one that has only begun spared: it may have met another node before this one.
         let (way, mut new) = mpsc::channel(ROOM);
-        orders.up(edge("new"), 2, way, true);
-        assert_eq!(given(&mut new), [0_u64; 0], "it has begun after them");
+        orders.up(edge("new"), 2, way);
+        assert_eq!(given(&mut new), [1, 2]);
         // What they would end has ended an hour later.
         orders.tick(at(0) + DIRECTIVES_KEPT);
         let (way, mut late) = mpsc::channel(ROOM);
-        orders.up(edge("late"), 3, way, false);
+        orders.up(edge("late"), 3, way);
         assert_eq!(given(&mut late), [2]);
     }
 
@@ -197,7 +196,7 @@ mod tests {
     fn a_slow_link_is_given_the_rest_in_order_as_it_takes_it() {
         let mut orders = Orders::default();
         let (way, mut slow) = mpsc::channel(2);
-        orders.up(edge("e"), 1, way, true);
+        orders.up(edge("e"), 1, way);
         for n in 1..=5 {
             orders.add(at(0), end(n));
         }
@@ -215,14 +214,14 @@ mod tests {
     fn numbers_go_on_where_an_edge_was_forgotten() {
         let mut orders = Orders::default();
         let (way, mut first) = mpsc::channel(ROOM);
-        orders.up(edge("e"), 1, way, true);
+        orders.up(edge("e"), 1, way);
         orders.add(at(0), end(1));
         orders.done(&edge("e"), 1);
         orders.down(at(1), &edge("e"), 1);
         orders.tick(at(2) + DIRECTIVES_KEPT);
         assert_eq!((given(&mut first), orders.edges.len(), orders.kept.len()), (vec![1], 0, 0));
         let (way, mut again) = mpsc::channel(ROOM);
-        orders.up(edge("e"), 2, way, false);
+        orders.up(edge("e"), 2, way);
         orders.add(at(3) + DIRECTIVES_KEPT, end(2));
         assert_eq!(given(&mut again), [2], "or the edge would take it for one that it has done");
     }
@@ -231,14 +230,14 @@ mod tests {
     fn one_for_now_goes_to_its_edge_alone_and_is_not_kept() {
         let mut orders = Orders::default();
         let (way, mut first) = mpsc::channel(ROOM);
-        orders.up(edge("a"), 1, way, true);
+        orders.up(edge("a"), 1, way);
         let (way, mut second) = mpsc::channel(ROOM);
-        orders.up(edge("b"), 2, way, true);
-        orders.once(&edge("b"), end(1));
-        orders.once(&edge("gone"), end(1));
+        orders.up(edge("b"), 2, way);
+        assert!(orders.once(&edge("b"), end(1)));
+        assert!(!orders.once(&edge("gone"), end(1)));
         assert_eq!((given(&mut first), given(&mut second)), (vec![], vec![0]));
         let (way, mut again) = mpsc::channel(ROOM);
-        orders.up(edge("b"), 3, way, false);
+        orders.up(edge("b"), 3, way);
         assert!(given(&mut again).is_empty());
     }
 

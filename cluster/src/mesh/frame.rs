@@ -31,15 +31,26 @@ pub enum FrameError {
 /// # Errors
 /// [`FrameError`]. Not safe to cancel: give it a task of its own.
 pub async fn read<T: DeserializeOwned>(stream: &mut RecvStream) -> Result<T, FrameError> {
+    read_within(stream, MESH_FRAME_MAX).await
+}
+
+/// Reads one frame of at most `max` bytes.
+///
+/// # Errors
+/// [`FrameError`]. Not safe to cancel: give it a task of its own.
+pub(crate) async fn read_within<T: DeserializeOwned>(
+    stream: &mut RecvStream,
+    max: usize,
+) -> Result<T, FrameError> {
     let mut len = [0; 4];
     stream.read_exact(&mut len).await?;
     let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
-    if len > MESH_FRAME_MAX {
-        return Err(WireError::TooLong { len, max: MESH_FRAME_MAX }.into());
+    if len > max {
+        return Err(WireError::TooLong { len, max }.into());
     }
     let mut bytes = vec![0; len];
     stream.read_exact(&mut bytes).await?;
-    Ok(wire::decode(&bytes, MESH_FRAME_MAX)?)
+    Ok(wire::decode(&bytes, max)?)
 }
 
 /// Writes one frame.

@@ -9,12 +9,14 @@ use chappe_proto::id::{ClusterId, EdgeId, Index, NodeId};
 use chappe_proto::limits;
 use chappe_proto::mesh::node::{Body, Lane};
 use chappe_proto::mesh::uplink::{
-    Alternate, Certificate, Down, EdgeHello, GOODBYE, Health, NodeHello, REFUSED, REMOVED, Up,
+    Alternate, Certificate, Down, EdgeHello, GOODBYE, Health, Listener, NodeHello, REFUSED, REMOVED, Up,
 };
 use chappe_proto::registry::{Command, EdgeState, Refusal as Refused, State, Thing};
 use chappe_proto::time::Mono;
+use chappe_proto::turn::is_special;
 use chappe_proto::wire;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
+use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -61,6 +63,13 @@ enum LinkError {
     Nowhere(IpAddr),
     #[error("edge {0} was removed from the cluster")]
     Removed(EdgeId),
+    #[error("no edge {0} is known here: a new token lets it join (chappe cluster invite --edge {0})")]
+    Unknown(EdgeId),
+    #[error(
+        "another machine has taken the place of the edge {0}: its key is another one (chappe cluster invite \
+         --edge {0} lets this one take it back)"
+    )]
+    Replaced(EdgeId),
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
@@ -90,7 +99,7 @@ impl LinkError {
     /// The close code by which the edge knows what to make of it.
     const fn code(&self) -> VarInt {
         match self {
-            Self::Removed(_) => VarInt::from_u32(REMOVED),
+            Self::Removed(_) | Self::Unknown(_) | Self::Replaced(_) => VarInt::from_u32(REMOVED),
             Self::Impostor(..) | Self::Refused(_) | Self::Nowhere(_) => VarInt::from_u32(REFUSED),
             _ => DONE,
         }
@@ -100,7 +109,7 @@ impl LinkError {
 /// Runs an uplink until it ends; `link` numbers it among this process's.
 pub(crate) async fn run(mesh: &Inner, connection: Connection, link: u64, context: Context) {
     let from = connection.remote_address();
-    let edge = peer_of(&connection, &context.cluster);
+    let edge = peer_of(&connection, &context.cluster).map(|(edge, _)| edge);
     if let Err(error) = serve(mesh, &connection, link, context).await {
         tracing::info!(%from, %error, "uplink ended");
         connection.close(error.code(), error.to_string().as_bytes()); // where it is open still
@@ -111,7 +120,7 @@ pub(crate) async fn run(mesh: &Inner, connection: Connection, link: u64, context
 }
 
 async fn serve(mesh: &Inner, connection: &Connection, link: u64, context: Context) -> Result<(), LinkError> {
-    let edge = peer_of(connection, &context.cluster).ok_or(LinkError::NotAnEdge)?;
+    let (edge, key) = peer_of(connection, &context.cluster).ok_or(LinkError::NotAnEdge)?;
     let hello = async {
         let (send, mut recv) = connection.accept_bi().await.map_err(|_| LinkError::NoHello)?;
         match frame::read::<Up>(&mut recv).await? {
@@ -125,18 +134,20 @@ async fn serve(mesh: &Inner, connection: &Connection, link: u64, context: Contex
         return Err(LinkError::Impostor(edge, hello.edge));
     }
     believable(connection, &hello)?;
-    register(&context, &hello).await?;
+    register(&context, &hello, &key).await?;
     let (directives, orders) = mpsc::channel(WAY);
     let says = |event| LinkSays { link, edge: edge.clone(), event };
-    let (elsewhere, alternates) = watch::channel(Vec::new());
-    let up = LinkEvent::Up { hello: Box::new(hello), directives, elsewhere };
+    let (elsewhere, alternates) = watch::channel(None);
+    let peer = Peer { edge: edge.clone(), key, listeners: hello.listeners.clone() };
+    let inside = is_special(connection.remote_address().ip());
+    let up = LinkEvent::Up { hello: Box::new(hello), inside, directives, elsewhere };
     if context.edges.send(says(up)).await.is_err() {
         return Err(LinkError::Stopping);
     }
-    let removal = removed(context.registry.watch(), &edge);
+    let removal = removed(context.registry.watch(), &peer);
     let ended = tokio::select! {
-        ended = converse(mesh, connection, send, recv, &context, &edge, (orders, alternates), &says) => ended,
-        () = removal => Err(LinkError::Removed(edge.clone())),
+        ended = converse(mesh, connection, send, recv, &context, &peer, (orders, alternates), &says) => ended,
+        error = removal => Err(error),
     };
     let goodbye = matches!(
         connection.close_reason(),
@@ -146,22 +157,35 @@ async fn serve(mesh: &Inner, connection: &Connection, link: u64, context: Contex
     ended
 }
 
-/// The edge that a connection's certificate names.
-fn peer_of(connection: &Connection, cluster: &ClusterId) -> Option<EdgeId> {
+/// Who is at the other end.
+struct Peer {
+    edge: EdgeId,
+    /// The hash of its public key.
+    key: Vec<u8>,
+    /// Those of its hello: reports name them by their places.
+    listeners: Vec<Listener>,
+}
+
+/// The edge that a connection's certificate names, and the hash of its key.
+fn peer_of(connection: &Connection, cluster: &ClusterId) -> Option<(EdgeId, Vec<u8>)> {
     let identity = connection.peer_identity()?;
     let chain = identity.downcast_ref::<Vec<CertificateDer<'static>>>()?;
-    match pki::holder(chain.first()?, cluster) {
-        Ok(Holder::Edge(edge)) => Some(edge),
+    let certificate = chain.first()?;
+    match pki::holder(certificate, cluster) {
+        Ok(Holder::Edge(edge)) => Some((edge, pki::key_hash(certificate).ok()?)),
         _ => None,
     }
 }
 
-/// Writes what the edge offers into the registry.
-async fn register(context: &Context, hello: &EdgeHello) -> Result<(), LinkError> {
-    let proposed = context.proposals.propose(Command::EdgeUp(hello.clone()), REGISTER_WITHIN);
+/// Writes what the edge offers into the registry, which knows whose name that is: this node may not have heard yet.
+async fn register(context: &Context, hello: &EdgeHello, key: &[u8]) -> Result<(), LinkError> {
+    let offer = Command::EdgeOffer { hello: hello.clone(), key: key.to_vec() };
+    let proposed = context.proposals.propose(offer, REGISTER_WITHIN);
     let applied = proposed.await.map_err(|error| LinkError::NotNow(error.to_string()))?;
     applied.outcome.accepted().map(drop).map_err(|refusal| match refusal {
         Refused::Removed(Thing::Edge) => LinkError::Removed(hello.edge.clone()),
+        Refused::Unknown(Thing::Edge) => LinkError::Unknown(hello.edge.clone()),
+        Refused::OtherKey(Thing::Edge) => LinkError::Replaced(hello.edge.clone()),
         other => LinkError::Refused(other.to_string()),
     })
 }
@@ -184,19 +208,39 @@ fn believable(connection: &Connection, hello: &EdgeHello) -> Result<(), LinkErro
     }
 }
 
-fn is_removed(state: &State, edge: &EdgeId) -> bool {
-    state.edge(edge).is_none_or(|held| held.state == EdgeState::Removed)
+/// Why an edge is to have no uplink any more.
+fn gone(state: &State, Peer { edge, key, .. }: &Peer) -> Option<LinkError> {
+    match state.edge(edge) {
+        None => Some(LinkError::Unknown(edge.clone())),
+        Some(held) if held.state == EdgeState::Removed => Some(LinkError::Removed(edge.clone())),
+        Some(held) if !held.is_of(key) => Some(LinkError::Replaced(edge.clone())),
+        Some(_) => None,
+    }
 }
 
-/// Ends once the edge is removed, and has had its time to take that. An edge that reads nothing holds up every
-/// write, so this is nothing that the loop itself could watch.
-async fn removed(mut states: watch::Receiver<Arc<State>>, edge: &EdgeId) {
+/// Ends once the edge is removed or another one in its place, and has had its time to take that. An edge that reads
+/// nothing holds up every write, so this is nothing that the loop itself could watch.
+async fn removed(mut states: watch::Receiver<Arc<State>>, peer: &Peer) -> LinkError {
     // It looks at the state that there is first.
-    let stops = states.wait_for(|state| is_removed(state, edge)).await.is_err();
-    if stops {
-        return std::future::pending().await; // the loop says so
-    }
+    let error = states.wait_for(|state| gone(state, peer).is_some()).await.map(|state| gone(&state, peer));
+    let Ok(Some(error)) = error else {
+        return std::future::pending().await; // the node stops: the loop says so
+    };
     tokio::time::sleep(TAKEN_WITHIN).await;
+    error
+}
+
+/// The first frames.
+async fn greet(
+    send: &mut SendStream,
+    (node, life): (NodeId, u64),
+    state: &State,
+    edge: &EdgeId,
+) -> Result<(), FrameError> {
+    let realm = state.cluster().map(|cluster| cluster.realm.clone()).unwrap_or_default();
+    let hello = NodeHello { node, build: crate::BUILD.to_owned(), realm, life };
+    frame::write(send, &Down::Hello(hello)).await?;
+    frame::write(send, &Down::Snapshot(state.edge_view(edge))).await
 }
 
 /// The one loop of an uplink.
@@ -207,16 +251,14 @@ async fn converse(
     mut send: SendStream,
     recv: RecvStream,
     context: &Context,
-    edge: &EdgeId,
-    (mut orders, mut alternates): (mpsc::Receiver<Numbered>, watch::Receiver<Vec<Alternate>>),
+    peer: &Peer,
+    (mut orders, mut alternates): (mpsc::Receiver<Numbered>, watch::Receiver<Option<Vec<Alternate>>>),
     says: &impl Fn(LinkEvent) -> LinkSays,
 ) -> Result<(), LinkError> {
+    let edge = &peer.edge;
     let mut states = context.registry.watch();
     let mut told: Arc<State> = states.borrow_and_update().clone();
-    let realm = told.cluster().map(|cluster| cluster.realm.clone()).unwrap_or_default();
-    let hello = NodeHello { node: context.node, build: crate::BUILD.to_owned(), realm, life: mesh.life };
-    frame::write(&mut send, &Down::Hello(hello)).await?;
-    frame::write(&mut send, &Down::Snapshot(told.edge_view(edge))).await?;
+    greet(&mut send, (context.node, mesh.life), &told, edge).await?;
     let (frames, mut heard) = mpsc::channel(WAY);
     let _reading = Reading(tokio::spawn(read(recv, frames)));
     let mut certified_at = None;
@@ -230,20 +272,24 @@ async fn converse(
                 if changed {
                     frame::write(&mut send, &Down::Delta { index, changes }).await?;
                 }
-                if is_removed(&state, edge) {
+                if let Some(error) = gone(&state, peer) {
                     if changed {
                         taken(&mut heard, index).await;
                     }
-                    return Err(LinkError::Removed(edge.clone()));
+                    return Err(error);
                 }
                 told = state;
             }
             Ok(()) = alternates.changed() => {
-                let alternates = alternates.borrow_and_update().clone();
-                frame::write(&mut send, &Down::Alternates { alternates }).await?;
+                if let Some(alternates) = { alternates.borrow_and_update().clone() } {
+                    frame::write(&mut send, &Down::Alternates { alternates }).await?;
+                }
             }
             order = orders.recv() => {
-                let Some((seq, body)) = order else { return Ok(()) }; // another uplink took over
+                let Some((seq, body)) = order else {
+                    // Another uplink took over: this edge's, or that of another one in its place.
+                    return gone(&context.registry.state(), peer).map_or(Ok(()), Err);
+                };
                 frame::write(&mut send, &Down::Directive { seq, body }).await?;
             }
             said = heard.recv() => {
@@ -254,7 +300,7 @@ async fn converse(
                         done.await.map_err(|_| LinkError::Stopping)?;
                     }
                     Up::Certify { public_key } => {
-                        if let Some(certificate) = certify(mesh, edge, &public_key, &mut certified_at) {
+                        if let Some(certificate) = certify(mesh, peer, &public_key, &mut certified_at) {
                             frame::write(&mut send, &Down::Certified { certificate }).await?;
                         }
                     }
@@ -266,14 +312,16 @@ async fn converse(
                         context.usage.take(usage, |body| tell_others(mesh, context.node, &told, &body));
                         frame::write(&mut send, &Down::UsageTaken { seq }).await?;
                     }
+                    Up::Health(health) => {
+                        let _ = context.edges.try_send(says(reported(*health, connection, peer)));
+                    }
                     Up::Hello(_) | Up::Applied { .. } | Up::Unknown => {}
                 }
             }
             datagram = connection.read_datagram() => {
                 // One that is not read, or that finds the mailbox full, the next one makes good.
                 if let Ok(health) = wire::decode::<Health>(&datagram?, limits::HEALTH_MAX) {
-                    let (health, rtt) = (Box::new(health), connection.rtt());
-                    let _ = context.edges.try_send(says(LinkEvent::Health { health, rtt }));
+                    let _ = context.edges.try_send(says(reported(health, connection, peer)));
                 }
             }
         }
@@ -288,10 +336,20 @@ fn tell_others(mesh: &Inner, own: NodeId, state: &State, body: &Body) {
     }
 }
 
-/// A new certificate for an edge that has shown its present one. Asked too often, or for what is no key, it is told
-/// nothing.
-fn certify(mesh: &Inner, edge: &EdgeId, key: &[u8], last: &mut Option<Mono>) -> Option<Certificate> {
-    let now = clock::mono();
+/// A report, all listeners that failed named in it.
+fn reported(mut health: Health, connection: &Connection, peer: &Peer) -> LinkEvent {
+    health.name_failed(&peer.listeners);
+    LinkEvent::Health { health: Box::new(health), rtt: connection.rtt() }
+}
+
+/// A new certificate for the key of the present one, which the edge has shown: its name is that key's alone. Asked
+/// too often, or for another key, it is told nothing.
+fn certify(mesh: &Inner, peer: &Peer, key: &[u8], last: &mut Option<Mono>) -> Option<Certificate> {
+    let (now, edge) = (clock::mono(), &peer.edge);
+    if digest(&SHA256, key).as_ref() != peer.key {
+        tracing::warn!(%edge, "it asks for a certificate of another key: it gets none");
+        return None;
+    }
     if last.replace(now).is_some_and(|last| now.since(last) < CERTIFY_EVERY) {
         return None;
     }
@@ -327,7 +385,7 @@ impl Drop for Reading {
 
 async fn read(mut recv: RecvStream, frames: mpsc::Sender<Result<Up, FrameError>>) {
     loop {
-        let said = frame::read::<Up>(&mut recv).await;
+        let said = frame::read_within::<Up>(&mut recv, limits::UPLINK_FRAME_MAX).await;
         let over = said.is_err();
         if frames.send(said).await.is_err() || over {
             return;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chappe_cluster::mesh::frame;
-use chappe_cluster::mesh::pki::{self, Authority, Holder, server_name};
+use chappe_cluster::mesh::pki::{self, Authority, Holder, Issued, server_name};
 use chappe_proto::id::EdgeId;
 use chappe_proto::mesh::uplink::{ALPN, Down, EdgeChange, EdgeHello, RelayRange, Up};
 use chappe_proto::registry::EdgeState;
@@ -11,6 +11,7 @@ use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig};
 use rcgen::{KeyPair, PublicKeyData};
 use rustls::pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::*;
 
@@ -20,6 +21,8 @@ struct Edge {
     connection: Connection,
     send: SendStream,
     recv: RecvStream,
+    /// SubjectPublicKeyInfo in DER.
+    public_key: Vec<u8>,
     _endpoint: Endpoint,
 }
 
@@ -42,6 +45,21 @@ impl Edge {
         let name = EdgeId::new(name).unwrap();
         let authority = Authority::newest(&node.node.registry.state()).unwrap().unwrap();
         let issued = authority.issue(&Holder::Edge(name.clone()), clock::unix()).unwrap();
+        let key = pki::key_hash(&issued.certificate).unwrap();
+        let enrol = Command::EdgeEnrol { edge: name.clone(), region: Region::new("here").unwrap(), key };
+        // One that was removed is refused now and at its hello.
+        node.node.proposals.propose(enrol, SOON).await.unwrap();
+        Self::offering_by(node, name, &issued, transport, offer).await
+    }
+
+    /// One that has enrolled, with its certificate.
+    async fn offering_by(
+        node: &Running,
+        name: EdgeId,
+        issued: &Issued,
+        transport: TransportConfig,
+        offer: impl FnOnce(&mut EdgeHello),
+    ) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -70,7 +88,8 @@ impl Edge {
         };
         offer(&mut hello);
         frame::write(&mut send, &Up::Hello(hello)).await.unwrap();
-        Self { name, connection, send, recv, _endpoint: endpoint }
+        let public_key = public_key(&issued.certificate);
+        Self { name, connection, send, recv, public_key, _endpoint: endpoint }
     }
 
     /// One that is let in.
@@ -83,6 +102,9 @@ impl Edge {
     async fn is_let_in(&mut self) {
         assert!(matches!(self.hears().await, Down::Hello(_)));
         assert!(matches!(self.hears().await, Down::Snapshot(_)));
+        // Where new clients would go, though there is nowhere: what another node said may be out of date.
+        let told = self.hears().await;
+        assert!(matches!(told, Down::Alternates { .. } | Down::Delta { .. }), "{told:?}");
     }
 
     async fn hears(&mut self) -> Down {
@@ -116,6 +138,48 @@ impl Edge {
         let command = Command::EdgeSet { edge: self.name.clone(), state, weight: 1 };
         by.node.proposals.propose(command, SOON).await.unwrap().outcome.accepted().unwrap();
     }
+}
+
+/// SubjectPublicKeyInfo in DER.
+fn public_key(certificate: &CertificateDer<'_>) -> Vec<u8> {
+    X509Certificate::from_der(certificate).unwrap().1.public_key().raw.to_vec()
+}
+
+#[actix_rt::test]
+async fn a_key_that_was_replaced_or_forgotten_has_no_uplink() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = found(dir.path()).await;
+    let name = EdgeId::new("one").unwrap();
+    let authority = Authority::newest(&node.node.registry.state()).unwrap().unwrap();
+    let stolen = authority.issue(&Holder::Edge(name.clone()), clock::unix()).unwrap();
+    let by_it = || Edge::offering_by(&node, name.clone(), &stolen, TransportConfig::default(), |_| {});
+    let told = by_it().await.is_cut().await;
+    assert!(told.contains("no edge one is known here"), "{told}");
+    let old = Edge::up(&node, "one").await;
+    let told = by_it().await.is_cut().await;
+    assert!(told.contains("another machine has taken the place of the edge one"), "{told}");
+    // Another machine joins by its name: the old one's uplink ends by itself.
+    let mut new = Edge::up(&node, "one").await;
+    assert!(old.is_cut().await.contains("another machine"));
+    new.set(&node, EdgeState::Draining).await;
+    assert!(new.drains().await, "the new one's goes on");
+    new.set(&node, EdgeState::Removed).await;
+    let forget = Command::EdgeForget { edge: name.clone() };
+    node.node.proposals.propose(forget, SOON).await.unwrap().outcome.accepted().unwrap();
+    assert!(by_it().await.is_cut().await.contains("no edge one is known here"));
+    node.stop().await;
+}
+
+#[actix_rt::test]
+async fn an_edge_that_says_too_much_at_once_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = found(dir.path()).await;
+    let mut edge = Edge::up(&node, "one").await;
+    let long = u32::try_from(chappe_proto::limits::UPLINK_FRAME_MAX + 1).unwrap();
+    edge.send.write_all(&long.to_be_bytes()).await.unwrap();
+    let told = edge.is_cut().await;
+    assert!(told.contains(&long.to_string()), "{told}");
+    node.stop().await;
 }
 
 #[actix_rt::test]
@@ -194,13 +258,22 @@ async fn an_edge_has_its_certificate_made_anew_over_its_uplink() {
     let dir = tempfile::tempdir().unwrap();
     let node = found(dir.path()).await;
     let mut edge = Edge::up(&node, "one").await;
-    let key = KeyPair::generate().unwrap();
-    let public_key = key.subject_public_key_info();
+    // Not for another key, which would be somebody else's.
+    let public_key = KeyPair::generate().unwrap().subject_public_key_info();
+    frame::write(&mut edge.send, &Up::Certify { public_key }).await.unwrap();
+    let public_key = edge.public_key.clone();
     frame::write(&mut edge.send, &Up::Certify { public_key: public_key.clone() }).await.unwrap();
-    let Down::Certified { certificate } = edge.hears().await else { panic!("no certificate") };
+    let certificate = loop {
+        match edge.hears().await {
+            Down::Certified { certificate } => break certificate,
+            Down::Alternates { .. } | Down::Delta { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    };
     let certificate = CertificateDer::from(certificate.0);
     assert_eq!(pki::holder(&certificate, &node.cluster).unwrap(), Holder::Edge(edge.name.clone()));
     let authority = Authority::newest(&node.node.registry.state()).unwrap().unwrap();
     assert!(pki::is_signed_by(&certificate, authority.certificate()));
+    assert_eq!(self::public_key(&certificate), public_key);
     node.stop().await;
 }

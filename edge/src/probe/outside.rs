@@ -2,10 +2,14 @@
 //! edge answers nothing is believed but a relayed address within the ranges that the node told.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use chappe_proto::limits::{PROBE_LISTENERS_MAX, PROBE_OUTSIDE_WITHIN, PROBES_AT_ONCE};
+use chappe_proto::limits::{
+    PROBE_LISTENERS_AT_ONCE, PROBE_LISTENERS_MAX, PROBE_OUTSIDE_WITHIN, PROBES_AT_ONCE,
+};
 use chappe_proto::mesh::probe::{Found, Probe};
 use chappe_proto::turn::Reach;
+use tokio::task::JoinSet;
 
 use super::{Probed, ask};
 
@@ -30,16 +34,29 @@ impl Outside {
     }
 }
 
-/// Probes every listener, one after the other.
+/// Probes every listener, some at once. Within a `LocalSet`.
 pub(crate) async fn run(probe: Probe) -> Vec<Found> {
+    run_within(probe, PROBE_OUTSIDE_WITHIN).await
+}
+
+/// The same, where each is given up after so long.
+pub(super) async fn run_within(probe: Probe, within: Duration) -> Vec<Found> {
     let Probe { listeners, relays, username, password, .. } = probe;
     let password = String::from_utf8_lossy(&password.0).into_owned();
-    let mut all = Vec::new();
+    let (mut all, mut asked) = (Vec::new(), JoinSet::new());
     for listener in listeners.into_iter().take(PROBE_LISTENERS_MAX) {
         let reach =
             Reach::Relay { username: username.clone(), password: password.clone(), relays: relays.clone() };
         let Ok(probed) = Probed::outside(listener) else { continue }; // a hostname that is none
-        all.push(ask(&probed, reach, PROBE_OUTSIDE_WITHIN).await);
+        if asked.len() >= PROBE_LISTENERS_AT_ONCE
+            && let Some(Ok(found)) = asked.join_next().await
+        {
+            all.push(found);
+        }
+        asked.spawn_local(async move { ask(&probed, reach, within).await });
+    }
+    while let Some(found) = asked.join_next().await {
+        all.extend(found.ok());
     }
     all
 }

@@ -72,14 +72,20 @@ impl Identity {
         (now.secs() >= due || !is_current).then(|| self.public_key.clone()).flatten()
     }
 
-    /// A new certificate, if it is one for this edge's key.
-    pub(super) fn renew(&mut self, certificate: Certificate) -> Result<CertificateDer<'static>, TlsError> {
+    /// A new certificate, if it is one for this edge's key; and whether it stands: one that is due itself at once
+    /// is kept, and presented where an uplink is made anew anyway.
+    pub(super) fn renew(
+        &mut self,
+        certificate: Certificate,
+        now: Unix,
+    ) -> Result<(CertificateDer<'static>, bool), TlsError> {
         let certificate = CertificateDer::from(certificate.0);
         let tls = Tls { certificates: vec![certificate.clone()], ..self.tls.clone() };
         self.client = tls.clone().client()?;
         self.tls = tls;
-        self.generation += 1;
-        Ok(certificate)
+        let stands = self.is_due(now).is_none();
+        self.generation += u64::from(stands);
+        Ok((certificate, stands))
     }
 
     /// The authorities are these: whether they were others, and can be trusted.
@@ -129,3 +135,38 @@ impl Keeper {
 
 /// The clock is looked at this often at least: it may be set.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// After a certificate that was due itself at once the next one is asked for this much later.
+pub(super) const RENEW_AGAIN: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_due_at_once_is_kept_and_makes_no_uplink_anew() {
+        let (key, now) = (KeyPair::generate().unwrap(), Unix::from_secs(2_000_000_000));
+        // Its own authority.
+        let certified = |from: u64, to: u64| {
+            let mut params = CertificateParams::new(vec!["edge".to_owned()]).unwrap();
+            let at = |secs| std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
+            (params.not_before, params.not_after) = (at(from).into(), at(to).into());
+            params.self_signed(&key).unwrap().der().clone()
+        };
+        let first = certified(now.secs() - 1000, now.secs() + 10);
+        let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let tls = Tls { certificates: vec![first.clone()], key: private, roots: vec![first] };
+        let mut identity = Identity::new(tls).unwrap();
+        assert!(identity.is_due(now).is_some());
+        // The edge's clock is far ahead of its node's.
+        let behind = certified(now.secs() - 1000, now.secs() + 20);
+        let (kept, stands) = identity.renew(Certificate(behind.to_vec()), now).unwrap();
+        assert_eq!((kept == behind, stands, identity.generation), (true, false, 0));
+        let fine = certified(now.secs() - 10, now.secs() + 1000);
+        let (_, stands) = identity.renew(Certificate(fine.to_vec()), now).unwrap();
+        assert_eq!((stands, identity.generation, identity.is_due(now)), (true, 1, None));
+    }
+}

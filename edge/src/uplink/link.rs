@@ -1,21 +1,18 @@
 //! One connection to one node.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
 use chappe_proto::id::Index;
 use chappe_proto::limits::{EDGE_LOST_AFTER, HEALTH_EVERY};
 use chappe_proto::mesh::probe::Probe;
-use chappe_proto::mesh::uplink::{
-    Certificate, Directive, Down, EdgeChange, GOODBYE, NodeAt, NodeHello, REFUSED, REMOVED, Up,
-};
+use chappe_proto::mesh::uplink::{Directive, Down, EdgeChange, GOODBYE, NodeHello, REFUSED, REMOVED, Up};
 use chappe_proto::wire::WireError;
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::identity::LOOK_EVERY;
+use super::learn::{learn_authorities, learn_nodes, renew, renewed};
 use super::{CALM, LAZILY, LinkState, Node, Shared, frames, usage};
 use crate::clock;
 use crate::command::{Command, Unanswered};
@@ -149,11 +146,11 @@ async fn talk(
     let up = |rtt_us| shared.health.link(slot, LinkState::Up { address, node: id, rtt_us });
     let (says, said) = mpsc::channel(SAYS);
     let (takes, taken) = watch::channel(0);
-    let heard = Heard { life, says: &says, takes };
+    let heard = Heard { slot, life, says: &says, takes };
     tokio::select! {
         error = follow(shared, &heard, receive) => error,
         error = say(send, said) => error,
-        error = report(shared, connection, up) => error,
+        error = report(shared, connection, &says, up) => error,
         error = renew(shared, &says) => error,
         error = usage::say(shared, slot, &says, taken) => error,
         error = leave(shared, slot, &met, generation) => error,
@@ -188,6 +185,7 @@ async fn say(mut send: SendStream, mut said: mpsc::Receiver<Up>) -> LinkError {
 
 /// Where that goes which the node says.
 struct Heard<'a> {
+    slot: usize,
     life: u64,
     /// Answers.
     says: &'a mpsc::Sender<Up>,
@@ -206,7 +204,7 @@ async fn follow(shared: &Shared, heard: &Heard<'_>, mut receive: RecvStream) -> 
 
 async fn follow_one(
     shared: &Shared,
-    Heard { life, says, takes }: &Heard<'_>,
+    Heard { slot, life, says, takes }: &Heard<'_>,
     receive: &mut RecvStream,
 ) -> Result<(), LinkError> {
     let index = match frames::read(receive).await? {
@@ -244,6 +242,7 @@ async fn follow_one(
             return Ok(());
         }
         Down::Alternates { alternates } => {
+            let alternates = shared.alternates.borrow_mut().handle_told(*slot, alternates);
             return Ok(shared.driver.ask(|reply| Command::Alternates(alternates, reply)).await?);
         }
         Down::UsageTaken { seq } => {
@@ -254,72 +253,6 @@ async fn follow_one(
     };
     *shared.applied.borrow_mut() = index;
     says.send(Up::Applied { index }).await.map_err(|_| LinkError::Loop)
-}
-
-/// The cluster's nodes are these.
-fn learn_nodes(shared: &Shared, nodes: &[NodeAt]) {
-    // Of an older release none.
-    if nodes.is_empty() {
-        return;
-    }
-    shared.nodes.borrow_mut().learn(nodes);
-    shared.changed.notify_waiters();
-    let nodes = nodes.to_vec();
-    if let Some(keeper) = shared.keep.clone() {
-        keeper.write("the nodes", move |keep| keep.nodes(&nodes));
-    }
-}
-
-/// The cluster's authorities are these.
-fn learn_authorities(shared: &Shared, authorities: &BTreeMap<u64, Certificate>) {
-    let trusted = shared.identity.borrow_mut().trust(authorities.values());
-    match trusted {
-        Ok(None) => {}
-        Ok(Some(roots)) => {
-            tracing::info!(authorities = roots.len(), "the cluster's authorities are others");
-            shared.changed.notify_waiters();
-            if let Some(keeper) = shared.keep.clone() {
-                keeper.write("the cluster's authorities", move |keep| keep.authorities(&roots));
-            }
-        }
-        Err(error) => {
-            tracing::error!(%error, "the cluster's authorities cannot be trusted: the former ones stay");
-        }
-    }
-}
-
-/// The edge's certificate is this one.
-fn renewed(shared: &Shared, certificate: Certificate) {
-    let taken = shared.identity.borrow_mut().renew(certificate);
-    match taken {
-        Ok(certificate) => {
-            tracing::info!("this edge's certificate is new");
-            shared.changed.notify_waiters();
-            if let Some(keeper) = shared.keep.clone() {
-                keeper.write("the new certificate", move |keep| keep.certificate(&certificate));
-            }
-        }
-        Err(error) => tracing::error!(%error, "the new certificate cannot be used: the former one stays"),
-    }
-}
-
-/// Asks for a new certificate when it is time.
-async fn renew(shared: &Shared, says: &mpsc::Sender<Up>) -> LinkError {
-    loop {
-        let now = clock::mono();
-        let was_asked = shared.asked_at.get().is_some_and(|at| now.since(at) < LOOK_EVERY / 2);
-        let due = if was_asked { None } else { shared.identity.borrow().is_due(clock::wall()) };
-        if let Some(public_key) = due {
-            shared.asked_at.set(Some(now));
-            if says.send(Up::Certify { public_key }).await.is_err() {
-                return LinkError::Loop;
-            }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = shared.changed.notified() => {}
-        }
-    }
 }
 
 /// Until the link is to end though it works: since it was made by a former certificate, or since another node is
@@ -364,10 +297,16 @@ async fn probe_outside(outside: Rc<Outside>, says: mpsc::Sender<Up>, probe: Prob
 }
 
 /// Says how the edge is, until the connection ends.
-async fn report(shared: &Shared, connection: &Connection, up: impl Fn(u32)) -> LinkError {
+async fn report(
+    shared: &Shared,
+    connection: &Connection,
+    says: &mpsc::Sender<Up>,
+    up: impl Fn(u32),
+) -> LinkError {
     let rtt = || u32::try_from(connection.rtt().as_micros()).unwrap_or(u32::MAX);
     // The first tick may take its time.
     up(rtt());
+    let mut is_long = false;
     let mut every = tokio::time::interval(HEALTH_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut seq = 0;
@@ -381,9 +320,18 @@ async fn report(shared: &Shared, connection: &Connection, up: impl Fn(u32)) -> L
         seq += 1;
         up(rtt());
         let health = shared.health.report(seq, &shared.driver).await;
-        match health::fitted(health, connection.max_datagram_size().unwrap_or(usize::MAX)) {
-            // A datagram that does not fit or get through is replaced by the next.
-            Ok(bytes) => {
+        let max = connection.max_datagram_size().unwrap_or(usize::MAX);
+        match health::fitted(&health, shared.health.listeners(), max) {
+            // Over the stream, where there is room for it just now.
+            Ok(None) => {
+                if !is_long {
+                    tracing::error!(max, "health does not fit a datagram: nodes of older releases miss it");
+                }
+                is_long = true;
+                let _ = says.try_send(Up::Health(Box::new(health)));
+            }
+            // A datagram that does not get through is replaced by the next.
+            Ok(Some(bytes)) => {
                 if let Err(error) = connection.send_datagram(bytes.into()) {
                     tracing::debug!(%error, "health not sent");
                 }

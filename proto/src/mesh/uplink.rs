@@ -64,6 +64,8 @@ pub enum Up {
         /// Each user at most once.
         usage: Vec<Usage>,
     },
+    /// A report that no datagram takes.
+    Health(Box<Health>),
     /// The edge's certificate is to be made anew, for this key.
     Certify {
         /// SubjectPublicKeyInfo in DER: the private half stays with the edge.
@@ -418,7 +420,8 @@ pub struct Health {
     pub rss: u64,
     /// The longest that one turn of the driver's loop took in the last second, in microseconds.
     pub loop_lag_us: u32,
-    /// Listeners that did not answer their own probe.
+    /// Listeners that did not answer their own probe; where these make a report too long for a datagram, their
+    /// places in [`Self::faults`] say it alone, and the node [names](Self::name_failed) them.
     #[serde(default)]
     pub failed_listeners: Vec<Listener>,
     /// How often each limit was met.
@@ -466,6 +469,17 @@ pub struct Health {
 }
 
 impl Health {
+    /// Names the listeners that failed, where the report has their places alone: those of [`EdgeHello::listeners`].
+    pub fn name_failed(&mut self, listeners: &[Listener]) {
+        for place in self.faults.keys() {
+            if let Some(listener) = listeners.get(usize::from(*place))
+                && !self.failed_listeners.contains(listener)
+            {
+                self.failed_listeners.push(listener.clone());
+            }
+        }
+    }
+
     /// Whether it has drained, and nobody is left.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::{EdgeId, NodeId, Region};
-use crate::limits::{OUTSIDE_AGAIN, OUTSIDE_EVERY, PROBE_LISTENERS_MAX, PROBE_OUTSIDE_WITHIN};
+use crate::limits::{OUTSIDE_AGAIN, OUTSIDE_EVERY, PROBE_ANSWER_WITHIN};
 use crate::mesh::probe::Prober;
 use crate::time::Mono;
 
@@ -50,10 +50,13 @@ impl Rounds {
     /// The probes that are due, of the edges that report to this `node`.
     pub fn poll(&mut self, now: Mono, node: NodeId, edges: &[Candidate]) -> Vec<Order> {
         self.rounds.retain(|edge, _| edges.iter().any(|candidate| candidate.edge == *edge));
+        // One that comes alone is probed within seconds; the more come at once, the further apart.
+        let is_new = |edge: &&Candidate| self.rounds.get(&edge.edge).is_none_or(|round| round.last.is_none());
+        let new = u32::try_from(edges.iter().filter(is_new).count()).unwrap_or(u32::MAX).clamp(1, APART);
         let mut orders = Vec::new();
         for candidate in edges {
             let spread = spread(&candidate.edge, node);
-            let first = || Round { due: now + OUTSIDE_AGAIN + spread / 8, asked: None, last: None };
+            let first = || Round { due: now + OUTSIDE_AGAIN + spread * new / APART, asked: None, last: None };
             let round = self.rounds.entry(candidate.edge.clone()).or_insert_with(first);
             if round.asked.as_ref().is_some_and(|(_, _, until)| *until <= now) {
                 // Of an older release, overloaded, or lost on the way: the next one is asked.
@@ -70,7 +73,7 @@ impl Rounds {
                 continue;
             }
             self.number += 1;
-            round.asked = Some((self.number, prober.clone(), now + answer_within()));
+            round.asked = Some((self.number, prober.clone(), now + PROBE_ANSWER_WITHIN));
             round.last = Some((prober.clone(), now));
             round.due = now + OUTSIDE_EVERY + spread / 8;
             orders.push(Order { number: self.number, edge: candidate.edge.clone(), prober });
@@ -84,6 +87,17 @@ impl Rounds {
         round.asked.take_if(|(asked, prober, _)| *asked == number && prober == from).is_some()
     }
 
+    /// A probe was not made: it waits for no answer. Another prober is asked soon after `again`, or in its time
+    /// without it.
+    pub fn handle_unasked(&mut self, number: u64, edge: &EdgeId, again: Option<Mono>) {
+        let Some(round) = self.rounds.get_mut(edge) else { return };
+        if round.asked.take_if(|(asked, ..)| *asked == number).is_some()
+            && let Some(again) = again
+        {
+            round.due = round.due.min(again + OUTSIDE_AGAIN);
+        }
+    }
+
     /// Another prober is to say soon whether it is as the last one says
     /// ([`Verdict::is_open`](super::outside::Verdict::is_open)).
     pub fn hasten(&mut self, now: Mono, edge: &EdgeId) {
@@ -93,12 +107,10 @@ impl Rounds {
     }
 }
 
-/// How long the answer of a prober is waited for: every listener in turn may be silent.
-fn answer_within() -> std::time::Duration {
-    PROBE_OUTSIDE_WITHIN * u32::try_from(PROBE_LISTENERS_MAX / 4).unwrap_or(8)
-}
+/// So many edges that come at once are probed over the whole of [`OUTSIDE_EVERY`].
+const APART: u32 = 8;
 
-/// The prober after `last`: edges of other regions, then of the same, then this node where they are fewer than two.
+/// The prober after `last`, which is another one for each edge at first: edges of other regions, then of the same, then this node where they are fewer than two.
 fn next(node: NodeId, of: &Candidate, edges: &[Candidate], last: Option<&Prober>) -> Option<Prober> {
     let mut others: Vec<&Candidate> = edges.iter().filter(|other| other.edge != of.edge).collect();
     others.sort_by_key(|other| (other.region == of.region, spread(&other.edge, node)));
@@ -107,17 +119,23 @@ fn next(node: NodeId, of: &Candidate, edges: &[Candidate], last: Option<&Prober>
     others.truncate(far.max(2));
     let edges = others.iter().map(|other| Prober::Edge(other.edge.clone()));
     let probers: Vec<Prober> = edges.chain((others.len() < 2).then_some(Prober::Node(node))).collect();
-    let at = last.and_then(|last| probers.iter().position(|prober| prober == last));
-    probers.get(at.map_or(0, |at| (at + 1) % probers.len())).cloned()
+    let after = last.and_then(|last| probers.iter().position(|prober| prober == last)).map(|at| at + 1);
+    let first = || usize::from(hash(&of.edge, node));
+    probers.get(after.unwrap_or_else(first) % probers.len()).cloned()
 }
 
-/// Zero to [`OUTSIDE_EVERY`], the same for an edge and a node, so that not all are probed at once (FNV-1a).
+/// Zero to [`OUTSIDE_EVERY`], the same for an edge and a node, so that not all are probed at once.
 fn spread(edge: &EdgeId, node: NodeId) -> std::time::Duration {
+    OUTSIDE_EVERY * u32::from(hash(edge, node)) / u32::from(u16::MAX)
+}
+
+/// A number for an edge and a node (FNV-1a).
+fn hash(edge: &EdgeId, node: NodeId) -> u16 {
     let bytes = edge.as_str().bytes().chain(node.0.to_be_bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    OUTSIDE_EVERY * u32::from((hash >> 48) as u16) / u32::from(u16::MAX)
+    (hash >> 48) as u16
 }
 
 #[cfg(test)]
@@ -198,5 +216,51 @@ mod tests {
             asked.extend(orders.into_iter().filter(|order| order.edge.as_str() == "a").map(|it| it.prober));
         }
         assert!(asked.len() >= 3 && asked[0] != asked[1], "{asked:?}");
+    }
+
+    #[test]
+    fn a_region_is_not_probed_by_the_same_one_all_at_once() {
+        let names: Vec<String> = (0..40).map(|n| format!("edge-{n}")).collect();
+        let far = ["x", "y", "z", "w"].map(|name| (name, "us"));
+        let all: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "eu")).chain(far).collect();
+        let (all, mut rounds) = (edges(&all), Rounds::default());
+        let (mut firsts, mut busiest) = (BTreeMap::<Prober, u32>::new(), 0);
+        for second in 0..=OUTSIDE_EVERY.as_secs() + 4 {
+            let orders = rounds.poll(Mono(Duration::from_secs(second)), NodeId(1), &all);
+            let eu = orders.iter().filter(|order| order.edge.as_str().starts_with("edge"));
+            busiest = busiest.max(eu.clone().count());
+            eu.for_each(|order| *firsts.entry(order.prober.clone()).or_default() += 1);
+        }
+        assert!(firsts.len() == 4 && firsts.values().all(|first| *first >= 4), "{firsts:?}");
+        assert!(busiest <= 8, "{busiest} in one second");
+        // One that comes later alone need not wait for its place among them.
+        let mut more = all.clone();
+        more.extend(edges(&[("late", "eu")]));
+        let begin = OUTSIDE_EVERY.as_secs() + 5;
+        let asked = (begin..begin + 8).any(|second| {
+            let orders = rounds.poll(Mono(Duration::from_secs(second)), NodeId(1), &more);
+            orders.iter().any(|order| order.edge.as_str() == "late")
+        });
+        assert!(asked);
+    }
+
+    #[test]
+    fn one_that_could_not_be_asked_is_not_waited_for() {
+        let all = edges(&[("a", "eu"), ("b", "us"), ("c", "us")]);
+        let mut rounds = Rounds::default();
+        let ask = |rounds: &mut Rounds, from: u64| {
+            (from..from + 60).find_map(|second| {
+                let orders = rounds.poll(Mono(Duration::from_secs(second)), NodeId(1), &all);
+                orders.into_iter().find(|order| order.edge.as_str() == "a").map(|order| (second, order))
+            })
+        };
+        let (at, first) = ask(&mut rounds, 0).unwrap();
+        rounds.handle_unasked(first.number, &first.edge, Some(Mono(Duration::from_secs(at))));
+        assert!(!rounds.handle_probed(first.number, &first.edge, &first.prober));
+        let (then, second) = ask(&mut rounds, at).unwrap();
+        assert!(then - at <= OUTSIDE_AGAIN.as_secs() && second.prober != first.prober);
+        // Where there was nothing to ask it has time.
+        rounds.handle_unasked(second.number, &second.edge, None);
+        assert!(ask(&mut rounds, then).unwrap().0 - then >= OUTSIDE_EVERY.as_secs());
     }
 }

@@ -46,6 +46,7 @@ pub use client::{Authentication, Client, ClientEvent, Exchange, Options as Clien
 pub use config::{BadRealm, Config, Quotas, RelayAddress};
 pub use counters::{AllocationView, Counters, Drop};
 pub use credential::{PROBE_USER, password};
+pub use gate::is_special;
 pub use limit::{Limit, LimitLog};
 pub use probe::{ProbeOutput, Probing, Reach};
 pub use server::Server;

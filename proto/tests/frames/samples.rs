@@ -462,6 +462,10 @@ fn uplinks(all: &mut Samples) {
     let node = NodeHello { node: NodeId(1), build: "0.1.0".into(), realm: "example.org".into(), life: 0 };
     all.add("down.hello", Down::Hello(node.clone()));
     all.add("down.hello.life", Down::Hello(NodeHello { life: 7, ..node }));
+    let fault = Fault { step: Step::Connect, cause: Cause::Local, code: None, text: String::new() };
+    let health =
+        Health { faults: [(300, fault)].into(), answered_us: vec![Some(1), None], ..Health::default() };
+    all.add("up.health", Up::Health(Box::new(health)));
     all.add("up.certify", Up::Certify { public_key: vec![0, 200] });
     all.add("down.certified", Down::Certified { certificate: Certificate(vec![0, 200]) });
     let view = EdgeView { index: Index(7), nodes: vec![node_at()], ..EdgeView::default() };

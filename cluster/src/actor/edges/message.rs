@@ -33,10 +33,12 @@ pub enum LinkEvent {
     Up {
         /// What it offers.
         hello: Box<EdgeHello>,
+        /// Its uplink comes from an address that is nobody's on the Internet: it is a neighbour in a LAN, say.
+        inside: bool,
         /// The way to its uplink's task.
         directives: mpsc::Sender<Numbered>,
         /// The same for where new clients go while the edge takes none.
-        elsewhere: watch::Sender<Vec<Alternate>>,
+        elsewhere: watch::Sender<Option<Vec<Alternate>>>,
     },
     /// A directive has been carried out.
     Done(u64),

@@ -1,13 +1,15 @@
 //! Probes of edges from outside: by other edges, else by this node.
 
+use std::net::IpAddr;
+
 use actix::{Addr, Handler, Message};
 use chappe_proto::id::EdgeId;
 use chappe_proto::limits;
 use chappe_proto::mesh::probe::{Found, Probe, Prober};
-use chappe_proto::mesh::uplink::{Directive, Secret};
+use chappe_proto::mesh::uplink::{Directive, EdgeHello, Listener, RelayRange, Secret};
 use chappe_proto::select::rounds::Order;
 use chappe_proto::time::Now;
-use chappe_proto::turn;
+use chappe_proto::turn::{self, is_special};
 
 use super::EdgesActor;
 use crate::{clock, probe};
@@ -20,18 +22,27 @@ impl EdgesActor {
         let Some(secret) = secret else { return };
         for Order { number, edge, prober } in self.rounds.poll(now.mono, node.id, &self.fleet.candidates()) {
             let Some(hello) = self.fleet.hello(&edge) else { continue };
+            let (listeners, relays) = probed(hello, self.inside.contains(&edge));
+            if listeners.is_empty() {
+                self.rounds.handle_unasked(number, &edge, None);
+                continue;
+            }
             let expiry = now.unix + limits::PROBE_CREDENTIAL_TTL;
             let username = format!("{}:{}", expiry.secs(), turn::PROBE_USER);
             let probe = Probe {
                 number,
-                edge,
-                listeners: hello.listeners.clone(),
-                relays: hello.relays.clone(),
+                edge: edge.clone(),
+                listeners,
+                relays,
                 password: Secret(turn::password(&secret, &username).into_bytes()),
                 username,
             };
             match prober {
-                Prober::Edge(by) => self.orders.once(&by, Directive::Probe(probe)),
+                Prober::Edge(by) => {
+                    if !self.orders.once(&by, Directive::Probe(probe)) {
+                        self.rounds.handle_unasked(number, &edge, Some(now.mono));
+                    }
+                }
                 Prober::Node(_) => {
                     let own = own.clone();
                     actix::spawn(async move {
@@ -57,6 +68,16 @@ impl EdgesActor {
     }
 }
 
+/// What of an edge is probed from outside. An edge says what its addresses are: by those that are nobody's on the
+/// Internet it could have others look into the networks that they stand in, so these are asked only of a neighbour,
+/// whose uplink comes from such an address itself.
+fn probed(hello: &EdgeHello, inside: bool) -> (Vec<Listener>, Vec<RelayRange>) {
+    let asked = |ip: IpAddr| inside || !is_special(ip);
+    let listeners = hello.listeners.iter().filter(|listener| asked(listener.address.ip()));
+    let relays = hello.relays.iter().filter(|range| asked(range.address));
+    (listeners.cloned().collect(), relays.cloned().collect())
+}
+
 /// What this node itself found of an edge.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -74,5 +95,47 @@ impl Handler<Probed> for EdgesActor {
             let by = Prober::Node(node.id);
             self.probed(probed.number, &probed.edge, by, probed.found);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chappe_proto::id::Region;
+    use chappe_proto::turn::Transport;
+
+    use super::*;
+
+    #[test]
+    fn nobody_has_others_look_into_the_networks_that_they_stand_in() {
+        let listener = |address: &str| Listener {
+            transport: Transport::Tcp,
+            address: address.parse().unwrap(),
+            hostname: None,
+        };
+        let range = |address: &str| RelayRange { address: address.parse().unwrap(), first: 1, last: 9 };
+        let hello = EdgeHello {
+            edge: EdgeId::new("e").unwrap(),
+            build: String::new(),
+            region: Region::new("eu").unwrap(),
+            coordinates: None,
+            listeners: [
+                "8.8.8.8:443",
+                "10.0.0.5:22",
+                "[::ffff:192.168.0.1]:80",
+                "[fd00::1]:80",
+                "127.0.0.1:80",
+            ]
+            .map(listener)
+            .into(),
+            relays: ["8.8.8.8", "10.0.0.5"].map(range).into(),
+            capacity: 1,
+            feed: None,
+            proven: Vec::new(),
+            timed: false,
+        };
+        let (listeners, relays) = probed(&hello, false);
+        assert_eq!((listeners, relays), (hello.listeners[..1].to_vec(), hello.relays[..1].to_vec()));
+        // In a LAN they are its neighbours'.
+        assert_eq!(probed(&hello, true), (hello.listeners, hello.relays));
     }
 }

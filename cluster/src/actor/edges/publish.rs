@@ -71,8 +71,8 @@ impl EdgesActor {
         for (edge, told) in &self.alternates {
             let others = catalog.edge(edge).map(|edge| alternates(catalog, edge)).unwrap_or_default();
             told.send_if_modified(|told| {
-                let changed = *told != others;
-                *told = others;
+                let changed = told.as_ref() != Some(&others); // the first one is told even if it is empty
+                *told = Some(others);
                 changed
             });
         }

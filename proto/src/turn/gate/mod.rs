@@ -105,6 +105,12 @@ impl Gate {
     }
 }
 
+/// Whether an address, or an IPv4 address within it, is special-purpose: nobody's on the Internet.
+#[must_use]
+pub fn is_special(ip: IpAddr) -> bool {
+    forms(ip).into_iter().flatten().any(special)
+}
+
 /// Whether a listener may be what is reached at `ip`: an unspecified one listens everywhere, but only
 /// this host's addresses are affected and they are unknown here, so that loopback stands for them.
 fn covers(listener: SocketAddr, ip: IpAddr) -> bool {
