@@ -11,6 +11,7 @@ mod frames;
 mod identity;
 mod learn;
 mod link;
+mod report;
 mod tls;
 mod usage;
 

@@ -17,8 +17,8 @@ pub(crate) enum Exit {
     Removed(anyhow::Error),
     /// The edge was removed from its cluster: 3.
     #[error(
-        "{why}. To come back as who it was: `chappe cluster edge resume {edge}`, and start it again; else it joins \
-         anew, with an empty directory and a token of `chappe cluster invite --edge`"
+        "{why}. Where operators removed it: `chappe cluster edge resume {edge}`, and start it again as who it was; \
+         else it joins anew, with an empty directory and a token of `chappe cluster invite --edge {edge}`"
     )]
     EdgeRemoved {
         /// As the node said it.

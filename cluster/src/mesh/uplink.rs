@@ -63,12 +63,9 @@ enum LinkError {
     Nowhere(IpAddr),
     #[error("edge {0} was removed from the cluster")]
     Removed(EdgeId),
-    #[error("no edge {0} is known here: a new token lets it join (chappe cluster invite --edge {0})")]
+    #[error("no edge {0} is known here: it was forgotten, or has never joined")]
     Unknown(EdgeId),
-    #[error(
-        "another machine has taken the place of the edge {0}: its key is another one (chappe cluster invite \
-         --edge {0} lets this one take it back)"
-    )]
+    #[error("another machine has taken the place of the edge {0}: its key is another one")]
     Replaced(EdgeId),
     #[error(transparent)]
     Frame(#[from] FrameError),
@@ -179,7 +176,7 @@ fn peer_of(connection: &Connection, cluster: &ClusterId) -> Option<(EdgeId, Vec<
 
 /// Writes what the edge offers into the registry, which knows whose name that is: this node may not have heard yet.
 async fn register(context: &Context, hello: &EdgeHello, key: &[u8]) -> Result<(), LinkError> {
-    let offer = Command::EdgeOffer { hello: hello.clone(), key: key.to_vec() };
+    let offer = Command::EdgeOffer { hello: Box::new(hello.clone()), key: key.to_vec() };
     let proposed = context.proposals.propose(offer, REGISTER_WITHIN);
     let applied = proposed.await.map_err(|error| LinkError::NotNow(error.to_string()))?;
     applied.outcome.accepted().map(drop).map_err(|refusal| match refusal {

@@ -13,11 +13,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::learn::{learn_authorities, learn_nodes, renew, renewed};
-use super::{CALM, LAZILY, LinkState, Node, Shared, frames, usage};
+use super::{CALM, LAZILY, LinkState, Node, Shared, frames, report, usage};
 use crate::clock;
 use crate::command::{Command, Unanswered};
+use crate::probe;
 use crate::probe::outside::Outside;
-use crate::{health, probe};
 
 /// Frames on their way to a node: acknowledgements, of which each answers a frame that was read.
 const SAYS: usize = 64;
@@ -150,7 +150,7 @@ async fn talk(
     tokio::select! {
         error = follow(shared, &heard, receive) => error,
         error = say(send, said) => error,
-        error = report(shared, connection, &says, up) => error,
+        error = report::run(shared, connection, &says, up) => error,
         error = renew(shared, &says) => error,
         error = usage::say(shared, slot, &says, taken) => error,
         error = leave(shared, slot, &met, generation) => error,
@@ -293,50 +293,5 @@ async fn probe_outside(outside: Rc<Outside>, says: mpsc::Sender<Up>, probe: Prob
     let found = probe::outside::run(probe).await;
     if says.send(Up::Probed { number, edge, found }).await.is_err() {
         tracing::debug!("what a probe found is not told");
-    }
-}
-
-/// Says how the edge is, until the connection ends.
-async fn report(
-    shared: &Shared,
-    connection: &Connection,
-    says: &mpsc::Sender<Up>,
-    up: impl Fn(u32),
-) -> LinkError {
-    let rtt = || u32::try_from(connection.rtt().as_micros()).unwrap_or(u32::MAX);
-    // The first tick may take its time.
-    up(rtt());
-    let mut is_long = false;
-    let mut every = tokio::time::interval(HEALTH_EVERY);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut seq = 0;
-    loop {
-        tokio::select! {
-            _ = every.tick() => {}
-            // A listener that begins to fail is told at once, as one that begins to work.
-            () = shared.health.changed() => {}
-            error = connection.closed() => return error.into(),
-        }
-        seq += 1;
-        up(rtt());
-        let health = shared.health.report(seq, &shared.driver).await;
-        let max = connection.max_datagram_size().unwrap_or(usize::MAX);
-        match health::fitted(&health, shared.health.listeners(), max) {
-            // Over the stream, where there is room for it just now.
-            Ok(None) => {
-                if !is_long {
-                    tracing::error!(max, "health does not fit a datagram: nodes of older releases miss it");
-                }
-                is_long = true;
-                let _ = says.try_send(Up::Health(Box::new(health)));
-            }
-            // A datagram that does not get through is replaced by the next.
-            Ok(Some(bytes)) => {
-                if let Err(error) = connection.send_datagram(bytes.into()) {
-                    tracing::debug!(%error, "health not sent");
-                }
-            }
-            Err(error) => tracing::error!(%error, "health cannot be written"),
-        }
     }
 }

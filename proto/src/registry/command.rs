@@ -312,7 +312,7 @@ pub enum Command {
     /// An edge that has enrolled says what it offers. Refused by another key than that which it enrolled by.
     EdgeOffer {
         /// What it offers.
-        hello: EdgeHello,
+        hello: Box<EdgeHello>,
         /// SHA-256 of the public key in the certificate that it shows.
         #[serde(with = "serde_bytes")]
         key: Vec<u8>,

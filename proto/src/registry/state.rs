@@ -276,7 +276,7 @@ impl State {
             Command::Moved { moves } => self.moved(&moves),
             Command::EdgeUp(hello) => self.edge_up(hello),
             Command::EdgeEnrol { edge, region, key } => self.edge_enrol(&edge, region, key, Enrolment::Named),
-            Command::EdgeOffer { hello, key } => self.edge_offer(hello, key),
+            Command::EdgeOffer { hello, key } => self.edge_offer(*hello, key),
             Command::EdgeSet { edge, state, weight } => self.edge_set(&edge, state, weight),
             Command::EdgeForget { edge } => self.edge_forget(&edge),
             Command::TurnSecretAdd { number, secret } => self.turn_secret_add(number, secret),

@@ -166,7 +166,7 @@ fn enrol(name: &str, key: u8) -> Command {
 }
 
 fn offer(hello: EdgeHello, key: u8) -> Command {
-    Command::EdgeOffer { hello, key: vec![key; 32] }
+    Command::EdgeOffer { hello: Box::new(hello), key: vec![key; 32] }
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn some_other_command() -> impl Strategy<Value = Command> {
         key().prop_map(|key| Command::KeyRemove { key }),
         (edge(), 1u16..60_000).prop_map(|(edge, port)| Command::EdgeUp(hello(edge.as_str(), port))),
         (edge(), 1u16..60_000, 0u8..3).prop_map(|(edge, port, key)| Command::EdgeOffer {
-            hello: hello(edge.as_str(), port),
+            hello: Box::new(hello(edge.as_str(), port)),
             key: vec![key; 32]
         }),
         (edge(), 0u8..3).prop_map(|(edge, key)| Command::EdgeEnrol {
