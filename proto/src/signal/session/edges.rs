@@ -49,7 +49,7 @@ impl Ways {
 impl Session {
     /// An edge that was there is lost.
     pub fn handle_edge_lost(&mut self, now: Now, world: &World, edge: &EdgeId, out: &mut Vec<Output>) {
-        if self.phase == Phase::Present && self.socket.is_some() && self.ways.offered.contains(edge) {
+        if self.phase == Phase::Present && self.socket.is_some() && self.may_use(edge) {
             self.offer_ice(now, world, IceReason::EdgeLost, Some(edge), out);
         }
     }
