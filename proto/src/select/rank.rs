@@ -32,6 +32,9 @@ pub const SHED_FROM: f64 = 0.8;
 /// what it holds when the largest region died.
 pub const REFUGE: f64 = 0.7;
 
+/// Regions whose growth ([`EdgeStatus::ramp`]) differs by no more than this have come together: half a minute.
+const SAME_AGE: f64 = 0.25;
+
 /// Of two edges one is taken with odds by this power of what each has free. The simulation says why: at 1 a
 /// difference of loads takes a whole life of sessions to go, at 8 it turns over with each report.
 pub const FREE_POWER: i32 = 3;
@@ -233,8 +236,11 @@ impl Catalog {
         let age = match ramp(&edges) {
             grown if grown >= 1.0 => 1.0,
             // Where all are newcomers, as in a cluster that begins, none is: what counts is by how much it is newer,
-            // not how many times, which of the first seconds would be many.
-            young => 1.0 - (nears.iter().map(|near| ramp(&sound(near.site))).fold(young, f64::max) - young),
+            // and not by seconds.
+            young => {
+                let oldest = nears.iter().map(|near| ramp(&sound(near.site))).fold(young, f64::max);
+                if oldest - young <= SAME_AGE { 1.0 } else { 1.0 - (oldest - young) }
+            }
         };
         unit(client.draw, site.hash) <= room.min(age)
     }

@@ -292,7 +292,7 @@ fn a_fleet_of_newcomers_is_no_reason_to_go_far() {
     // Those elsewhere have come some seconds sooner.
     edges.iter_mut().filter(|edge| edge.region.as_str() != "eu").for_each(|edge| edge.ramp = 0.08);
     let (regions, _) = crowd(&catalog(edges), EU);
-    assert!(regions["eu"] > 1900, "{regions:?}");
+    assert_eq!(regions["eu"], 2000);
 }
 
 #[test]
