@@ -6,7 +6,7 @@ use std::time::Duration;
 use chappe_tests::chromium::Browser;
 use chappe_tests::client::ByHand;
 use chappe_tests::fleet::Fleet;
-use chappe_tests::netns::{Namespace, now, turn, wait};
+use chappe_tests::netns::{Namespace, eventually, now, turn, wait};
 use chappe_tests::page::{CallPage, Guest};
 use chappe_tests::process::until;
 use chappe_tests::turn::{Turn, credentials};
@@ -228,9 +228,8 @@ fn who_has_measured_is_given_the_nearest_edge(call: &Call) {
         let last = events.iter().rfind(|event| event[0] == "ice-servers")?;
         last[3][0].as_str().map(str::to_owned)
     };
-    wait("an edge of her own region", SOON, || {
-        offered().is_some_and(|edge| edge.starts_with("eu-")).then_some(())
-    });
+    let own = eventually(SOON, || offered()?.starts_with("eu-").then_some(()));
+    assert!(own.is_some(), "she is not offered an edge of her own region: {:?}", call.ada.events());
 }
 
 /// An edge that no node hears any more goes on relaying the calls that it has, and their people stay there.

