@@ -77,7 +77,7 @@ pub(crate) async fn run(probe: Probe) -> Vec<Found> {
             Reach::Relay { username: username.clone(), password: password.clone(), relays: relays.clone() };
         ask(listener, reach)
     });
-    stream::iter(asked).buffer_unordered(PROBE_LISTENERS_AT_ONCE).collect().await
+    stream::iter(asked).buffered(PROBE_LISTENERS_AT_ONCE).collect().await
 }
 
 async fn ask(listener: Listener, reach: Reach) -> Found {

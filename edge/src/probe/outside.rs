@@ -34,7 +34,7 @@ impl Outside {
     }
 }
 
-/// Probes every listener, some at once. Within a `LocalSet`.
+/// Probes every listener, some at once; what is found is in their order. Within a `LocalSet`.
 pub(crate) async fn run(probe: Probe) -> Vec<Found> {
     run_within(probe, PROBE_OUTSIDE_WITHIN).await
 }
@@ -44,7 +44,7 @@ pub(super) async fn run_within(probe: Probe, within: Duration) -> Vec<Found> {
     let Probe { listeners, relays, username, password, .. } = probe;
     let password = String::from_utf8_lossy(&password.0).into_owned();
     let (mut all, mut asked) = (Vec::new(), JoinSet::new());
-    for listener in listeners.into_iter().take(PROBE_LISTENERS_MAX) {
+    for (place, listener) in listeners.into_iter().take(PROBE_LISTENERS_MAX).enumerate() {
         let reach =
             Reach::Relay { username: username.clone(), password: password.clone(), relays: relays.clone() };
         let Ok(probed) = Probed::outside(listener) else { continue }; // a hostname that is none
@@ -53,10 +53,11 @@ pub(super) async fn run_within(probe: Probe, within: Duration) -> Vec<Found> {
         {
             all.push(found);
         }
-        asked.spawn_local(async move { ask(&probed, reach, within).await });
+        asked.spawn_local(async move { (place, ask(&probed, reach, within).await) });
     }
     while let Some(found) = asked.join_next().await {
         all.extend(found.ok());
     }
-    all
+    all.sort_by_key(|(place, _)| *place);
+    all.into_iter().map(|(_, found)| found).collect()
 }
