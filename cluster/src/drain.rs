@@ -1,4 +1,4 @@
-//! Emptying a node without anybody noticing (CLUSTER.md 11): the leader moves its shards away, and its
+//! Emptying a node without anybody noticing: the leader moves its shards away, and its
 //! clients resume elsewhere before their sockets close. An operator's wish, which can be taken back, or the
 //! first part of a stop.
 

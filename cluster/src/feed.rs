@@ -1,4 +1,4 @@
-//! The registry's feed between nodes (CLUSTER.md 1): served to whoever asks, and followed for as long as
+//! The registry's feed between nodes: served to whoever asks, and followed for as long as
 //! this node's own Raft does not bring the registry here.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The keeper of this node's lease (CLUSTER.md 4): renews it with whoever leads, tells what hangs on it when
+//! The keeper of this node's lease: renews it with whoever leads, tells what hangs on it when
 //! it is lost or held again, and says which shards have been let go. One loop.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,7 +6,7 @@ use chappe_proto::time::Mono;
 
 use crate::clock;
 
-/// This node's lease (CLUSTER.md 4).
+/// This node's lease.
 #[derive(Debug, Default)]
 pub struct Held(AtomicU64);
 

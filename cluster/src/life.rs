@@ -1,4 +1,4 @@
-//! The lives of a node: one begins with each start of its process (CLUSTER.md 3), and another where the
+//! The lives of a node: one begins with each start of its process, and another where the
 //! cluster took it for dead and gave its shards away, though it was only silent for long.
 
 use std::sync::Arc;

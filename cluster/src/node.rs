@@ -145,7 +145,7 @@ impl Node {
         *self.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
     }
 
-    /// Whether it may let clients in: new ones, and sessions that were elsewhere (CLUSTER.md 4).
+    /// Whether it may let clients in: new ones, and sessions that were elsewhere.
     pub(crate) fn admits(&self) -> bool {
         let me = self.gateway();
         rights::admits(&self.registry.state(), me.node, me.generation, self.lease.holds())

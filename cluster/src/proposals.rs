@@ -1,4 +1,4 @@
-//! The way to change and to read the registry, whichever node leads (CLUSTER.md 1: commands reach the leader
+//! The way to change and to read the registry, whichever node leads (commands reach the leader
 //! by the cluster's own request, so that it stamps them).
 
 use std::sync::Arc;

@@ -136,7 +136,7 @@ pub(crate) struct Router {
     keeper: mpsc::Sender<Word>,
     /// Where rooms are started.
     arbiters: Mutex<Vec<ArbiterHandle>>,
-    /// Frames of an epoch that is not applied here yet (CLUSTER.md 3).
+    /// Frames of an epoch that is not applied here yet.
     early: Mutex<Early>,
     /// Frames for rooms that begin.
     starting: Arc<Starting<(RoomKey, Place), ToRoom>>,

@@ -9,7 +9,7 @@ import { RACE_MS, STAGGER_MS, backoff, openFirst } from './socket.js';
 export const ASK_AFTER_MS = 4000;
 /** And is lost when it has not answered within this. */
 export const ANSWER_PING_MS = 2000;
-/** The same after a hint that the network changed (CLIENTS.md, life on real devices). */
+/** The same after a hint that the network changed. */
 export const ANSWER_HINT_MS = 2000;
 /** A join has to be answered within this: given up earlier, it could leave a double of us behind. */
 const ANSWER_JOIN_MS = 10_000;

@@ -1,5 +1,5 @@
 // What getStats says of one connection, read once: which path it takes, how good it is, and whether
-// it has stalled. And the relays that one may use. Nothing here waits for `failed` (CLIENTS.md).
+// it has stalled. And the relays that one may use. Nothing here waits for `failed`.
 
 /** Nothing received for this long where something was flowing: restart. */
 export const STALLED_MS = 2500;
@@ -143,7 +143,7 @@ export class IceServers {
   draining = [];
   #known = new Map(); // edge -> {edge, region, hosts}, also those of earlier frames
 
-  /** Stores; connections that exist are not told (CLIENTS.md: credentials and iceServers). */
+  /** Stores; connections that exist are not told. */
   store({ ice_servers: servers, edges, draining = [] }) {
     this.servers = servers;
     this.edges = edges;

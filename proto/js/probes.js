@@ -1,5 +1,5 @@
 // How far each edge is, measured from a page: STUN through a connection of its own per edge, since
-// several servers in one give one answer, the fastest's; else a timed fetch (CLIENTS.md).
+// several servers in one give one answer, the fastest's; else a timed fetch.
 
 /** Connections that measure at the same time. */
 export const AT_ONCE = 3;

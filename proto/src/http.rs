@@ -1,5 +1,5 @@
 //! The one HTTP request that an edge answers itself: `GET /chappe/probe` inside TLS, which a page times where STUN
-//! tells it nothing (CLIENTS.md, "Measuring edges from a page"). Of HTTP/1.1 (RFC 9112) this reads the head of a
+//! tells it nothing. Of HTTP/1.1 (RFC 9112) this reads the head of a
 //! request without a body, to the letter: what another server on the same connection could read in another way is
 //! refused, and ends the connection.
 

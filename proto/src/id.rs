@@ -120,7 +120,7 @@ number!(
     NodeId(u64)
 );
 number!(
-    /// Counts the starts of a node's process (CLUSTER.md 3).
+    /// Counts the starts of a node's process.
     Generation(u64)
 );
 number!(
@@ -230,7 +230,7 @@ pub struct RoomKey {
 }
 
 impl RoomKey {
-    /// The shard that every node looks for this room in first (CLUSTER.md 10).
+    /// The shard that every node looks for this room in first.
     ///
     /// FNV-1a of app, a zero byte and name: the same on every node and in every release.
     #[must_use]

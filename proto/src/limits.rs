@@ -6,7 +6,7 @@ use std::time::Duration;
 // ---------------------------------------------------------------------------------------- shards
 
 /// Room buckets of a cluster, fixed at bootstrap: enough that a hundred nodes share them within a
-/// few per cent, few enough that the whole table is one small message (CLUSTER.md 10).
+/// few per cent, few enough that the whole table is one small message.
 pub const SHARDS: u16 = 4096;
 
 // ------------------------------------------------------------------------------- frames of clients
@@ -34,10 +34,10 @@ pub const PROBES_MAX: usize = 16;
 
 // -------------------------------------------------------------------------------------- delivery
 
-/// Directed signals unacknowledged per sender and receiver (CLUSTER.md 6): an offer, its answer and
+/// Directed signals unacknowledged per sender and receiver: an offer, its answer and
 /// the trickled candidates of several rounds.
 pub const UNACKED_MAX: usize = 64;
-/// Their payloads together, in bytes (CLUSTER.md 6).
+/// Their payloads together, in bytes.
 pub const UNACKED_BYTES_MAX: usize = 256 * 1024;
 /// Payloads that one session may have unacknowledged, to all receivers together, in bytes.
 pub const SESSION_UNACKED_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -51,7 +51,7 @@ pub const RESEND_AFTER: Duration = Duration::from_millis(1500);
 /// See [`RESEND_AFTER`].
 pub const RESEND_MAX: Duration = Duration::from_secs(12);
 /// An owner that has not taken custody of a directed signal within this is suspected, and signals go around
-/// it (CLUSTER.md 6): well over a round trip between regions, and half of what an owner's death may cost.
+/// it: well over a round trip between regions, and half of what an owner's death may cost.
 pub const CUSTODY_WITHIN: Duration = Duration::from_millis(250);
 /// Sessions are asked no more often than this to say everything again for an owner that is slow to take it.
 pub const SUSPECT_EVERY: Duration = Duration::from_millis(500);
@@ -90,7 +90,7 @@ pub const RATE_RETRY: Duration = Duration::from_millis(250);
 /// A client that goes on after this many refusals in a row is closed.
 pub const RATE_STRIKES: u32 = 200;
 /// How long a resume token is good without a socket: its session's grace, and the time in which a
-/// cluster elects and rebuilds (CLUSTER.md 5 and 8).
+/// cluster elects and rebuilds.
 pub const RESUME_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Joins a source address may make in a burst, and a second for long.
 pub const JOINS_BURST: u32 = 60;
@@ -143,7 +143,7 @@ pub const LINK_IDLE: Duration = Duration::from_millis(2500);
 pub const LINK_KEEP_ALIVE: Duration = Duration::from_millis(700);
 /// An edge says how it is this often.
 pub const HEALTH_EVERY: Duration = Duration::from_secs(1);
-/// An edge not heard for this long is lost (DESIGN.md 6).
+/// An edge not heard for this long is lost.
 pub const EDGE_LOST_AFTER: Duration = Duration::from_secs(3);
 
 // ------------------------------------------------------------------------------------ credentials
@@ -159,7 +159,7 @@ pub const CREDENTIAL_REFRESH_AT: u32 = 75;
 
 // ------------------------------------------------------------------------------------------ TURN
 
-/// TURN URLs of one edge that one credential is handed out with (DESIGN.md 6).
+/// TURN URLs of one edge that one credential is handed out with.
 pub const URLS_PER_EDGE: u32 = 3;
 /// Allocations of one user: one for each URL and each other peer of a room, four times over for
 /// interfaces and for ICE restarts that overlap.
@@ -290,9 +290,9 @@ pub const SNAPSHOT_EVERY_BYTES: usize = 8 * 1024 * 1024;
 pub const LOG_TRAIL: u64 = 1_024;
 /// The whole log, in bytes; beyond it proposals are `busy` until a snapshot has been written.
 pub const LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Free bytes on the disk below which proposals are refused (CLUSTER.md 2).
+/// Free bytes on the disk below which proposals are refused.
 pub const DISK_FREE_MIN: u64 = 64 * 1024 * 1024;
-/// Bytes of one value in sled. CLUSTER.md 2 asks for under 64 KiB, but sled 0.34 writes a leaf of up
+/// Bytes of one value in sled. Under 64 KiB would do, but sled 0.34 writes a leaf of up
 /// to 20 values as one item, and an item over 128 KiB goes to a file that is never synced.
 pub const SLED_VALUE_MAX: usize = 4 * 1024;
 /// How long the certificate of a node or an edge lasts: renewed by itself long before.
@@ -382,7 +382,7 @@ pub const DTLS_COOKIE_LIFE: Duration = Duration::from_secs(60);
 
 // ---------------------------------------------------------------------------- rooms over many nodes
 
-/// A proxy compares its roster with the owner's this often (CLUSTER.md 5).
+/// A proxy compares its roster with the owner's this often.
 pub const ROSTER_CHECK_EVERY: Duration = Duration::from_secs(5);
 /// A new owner shows a peer that only others spoke of as away after this: its own gateway says
 /// within a fraction of it that it is there.
@@ -421,11 +421,11 @@ pub const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 
 /// Events of the cluster that a node remembers for its operators.
 pub const EVENTS_KEPT: usize = 1_000;
-/// A gateway without a lease sends its clients elsewhere after this (CLUSTER.md 4).
+/// A gateway without a lease sends its clients elsewhere after this.
 pub const LEASELESS_FOR: Duration = Duration::from_secs(3);
 /// Over this they are spread.
 pub const LEASELESS_SPREAD: Duration = Duration::from_secs(10);
-/// Over this clients of a node that drains are spread (CLUSTER.md 11).
+/// Over this clients of a node that drains are spread.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 /// Frames that wait on a node for the epoch that they name: those of the moment between two nodes' applying
 /// of one entry.
@@ -506,10 +506,10 @@ pub const INVITATIONS_MAX: usize = 2 * NODES_MAX;
 pub const INVITATION_TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// Bytes of what names a joiner's key: a hash.
 pub const APPLICANT_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
-/// Renewals of a lease whose grants a node waits for: six are sent in its length (CLUSTER.md 4), and what
+/// Renewals of a lease whose grants a node waits for: six are sent in its length, and what
 /// is older is worth nothing.
 pub const RENEWALS_KEPT: usize = 16;
-/// Members of Raft that stand by to vote (CLUSTER.md 1).
+/// Members of Raft that stand by to vote.
 pub const STANDBYS_MAX: usize = 2;
 /// Shards that move together: their rooms admit nobody meanwhile, and their new owners ask every node for
 /// them. A sixteenth of all, so that a node of a small cluster is drained in a few seconds.
@@ -556,7 +556,7 @@ pub const FEED_PIECE: usize = 256 * 1024;
 // ------------------------------------------------------------------------- links between nodes
 
 /// A link between nodes on which nothing was heard for this long is dead: sooner than any lease ends in its
-/// wake (CLUSTER.md 8), and four keep-alives.
+/// wake, and four keep-alives.
 pub const NODE_LINK_IDLE: Duration = Duration::from_millis(1000);
 /// Something is said on such a link this often at least.
 pub const NODE_LINK_KEEP_ALIVE: Duration = Duration::from_millis(250);
@@ -594,8 +594,7 @@ pub const DIALS_AT_ONCE: usize = 4;
 /// A node that does not start because its disk has forgotten something tells the others within this, or ends
 /// without.
 pub const LOSS_TOLD_WITHIN: Duration = Duration::from_secs(3);
-/// Frames that wait for one lane of a link; beyond it the sender is told so, and what is lost is sent again
-/// (CLUSTER.md 6 and 9).
+/// Frames that wait for one lane of a link; beyond it the sender is told so, and what is lost is sent again.
 pub const LANE_FRAMES: usize = 4096;
 /// Their bytes: a new owner is sent the rosters of the largest rooms at once.
 pub const LANE_BYTES: usize = 2 * MESH_FRAME_MAX;

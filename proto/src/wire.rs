@@ -1,7 +1,7 @@
 //! How frames and log entries become bytes: MessagePack maps with named fields.
 //!
 //! Readers skip fields that they do not know and fill absent ones by `#[serde(default)]`, so that
-//! two releases understand each other (CLUSTER.md 1 and 9).
+//! two releases understand each other.
 //!
 //! Frames are enums with an inner tag, whose fields serde reads from a buffer that no longer knows
 //! that it came of a binary format. A type with a form of its own for binary formats (addresses, for

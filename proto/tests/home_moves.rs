@@ -1,5 +1,5 @@
 //! Schedules of rooms that move that once let two shards admit, called live peers gone, or hung: the fewest frames
-//! that show each (CLUSTER.md 10).
+//! that show each.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panic")]
 

@@ -1,4 +1,4 @@
-//! Rooms that are homed away from their anchor's shard (CLUSTER.md 10), frame by frame: two shards never let
+//! Rooms that are homed away from their anchor's shard, frame by frame: two shards never let
 //! people into one room.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panic")]

@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(20);
 const AGAIN: Duration = Duration::from_secs(12);
 /// A picture that nothing has happened to stands still no longer than this: a busy machine's hiccup.
 const STILL: Duration = Duration::from_secs(2);
-/// A kick takes a second (DESIGN.md section 9); a busy machine has longer. Nothing else would end it this soon.
+/// A kick takes a second; a busy machine has longer. Nothing else would end it this soon.
 const REVOKED: Duration = Duration::from_secs(5);
 /// A credential of the first call lasts this long, and the call more than twice as long.
 const CREDENTIAL_TTL: Duration = Duration::from_secs(8);

@@ -61,7 +61,7 @@ pub fn greet(node: &Arc<Node>, source: &Source, text: &str, socket: Socket) -> G
         Ok(_) => return Greeting::Refused(Refusal::new(ErrorCode::NotJoined, "the first frame is `join`")),
         Err(refusal) => return Greeting::Refused(refusal),
     };
-    // Who was here before goes before who is new (CLUSTER.md 7).
+    // Who was here before goes before who is new.
     let sources = if join.resume.is_some() { &node.resumes } else { &node.joins };
     if let Err(wait) = sources.take(now.mono, source.ip) {
         let refusal = Refusal::new(ErrorCode::Busy, "too many joins from this address");
@@ -80,8 +80,7 @@ pub fn greet(node: &Arc<Node>, source: &Source, text: &str, socket: Socket) -> G
     }
 }
 
-/// A gateway that hears no leader takes nobody in: it may be cut off, and not know who was removed
-/// (CLUSTER.md 4).
+/// A gateway that hears no leader takes nobody in: it may be cut off, and not know who was removed.
 pub fn without_lease() -> Refusal {
     let message = "this node hears no leader of its cluster; try another node, or this one again";
     Refusal::new(ErrorCode::Unavailable, message).retry_after(limits::BUSY_RETRY + jitter())
@@ -113,7 +112,7 @@ fn ask(
     Greeting::Resuming(session, Box::pin(answer))
 }
 
-/// A return with a resume token (CLUSTER.md 7).
+/// A return with a resume token.
 fn return_to(
     node: &Arc<Node>,
     now: Now,

@@ -1,5 +1,5 @@
-//! The log, hard state and snapshots in sled, and the order in which they become durable
-//! (CLUSTER.md 2): one sled batch, its flush, `fdatasync` of sled's file (which `flush` leaves out on
+//! The log, hard state and snapshots in sled, and the order in which they become durable:
+//! one sled batch, its flush, `fdatasync` of sled's file (which `flush` leaves out on
 //! Linux), the pledge, its `fdatasync`. Whatever depends on it is sent after that.
 //!
 //! One tree. Keys, numbers big-endian:

@@ -1,4 +1,4 @@
-//! The numbered feed (CLUSTER.md 1): any node serves it, and a node whose Raft is not enough follows one.
+//! The numbered feed: any node serves it, and a node whose Raft is not enough follows one.
 
 use std::sync::Arc;
 

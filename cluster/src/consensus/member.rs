@@ -185,7 +185,7 @@ impl Member {
     /// # Errors
     /// [`FatalError::Snapshot`] for a snapshot that only a newer release understands.
     pub fn handle_message(&mut self, now: Now, message: Message) -> Result<(), FatalError> {
-        // Commands reach the leader by a request of ours, which it stamps: never so (CLUSTER.md 1).
+        // Commands reach the leader by a request of ours, which it stamps: never so.
         if message.to != self.id || message.get_msg_type() == MessageType::MsgPropose {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 //! [`Registry`] is the handle that everything else uses: the locally applied state without a lock's
 //! wait, proposals, linearizable reads. What is decided is decided by a machine, [`member`], which a
 //! simulation drives as well; `driver` is its thread, and only `disk` and `open` touch sled and the
-//! pledge (CLUSTER.md 1 and 2).
+//! pledge.
 //!
 //! Every node has a directory and a machine, which idles while it is in no configuration of Raft. Such
 //! a node follows the feed of another ([`Registry::follow`]), which fills the same state; `published`

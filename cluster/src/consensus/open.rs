@@ -103,7 +103,7 @@ pub enum OpenError {
         asked: NodeId,
     },
     /// The database is older than what this member has promised: writes that were durable are gone.
-    /// It must not vote (CLUSTER.md 2).
+    /// It must not vote.
     #[error(
         "the registry in {dir} has lost data: the disk kept {found} of {pledged} batches. {}",
         if *.alone {

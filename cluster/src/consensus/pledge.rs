@@ -1,5 +1,5 @@
 //! The pledge: what this member has promised, kept outside sled, which may come back older than it
-//! was and look clean (CLUSTER.md 2).
+//! was and look clean.
 //!
 //! One file of two pages. Each batch of the log is followed by a record with its counter in the page
 //! that holds the older one, so that a torn write leaves the last.

@@ -1,7 +1,7 @@
 //! A member's time: when Raft counts a tick, when a leader's heartbeat is due, and how many ticks an
 //! election timeout has.
 //!
-//! Raft keeps its numbers of ticks for life, and profiles differ in how long they are (CLUSTER.md 8). So
+//! Raft keeps its numbers of ticks for life, and profiles differ in how long they are. So
 //! a tick is a fiftieth of the profile's shortest election timeout, 10 ms for `lan`, and heartbeats are
 //! counted here.
 

@@ -152,7 +152,7 @@ pub struct Status {
     /// The term.
     pub term: u64,
     /// It leads and has applied the first entry of its own term, so that it knows everything that was
-    /// committed before: the leader's duties begin here (CLUSTER.md 4).
+    /// committed before: the leader's duties begin here.
     pub in_office: bool,
     /// The leader, where known: by Raft or, where the node follows a feed, by its word.
     pub leader: Option<NodeId>,

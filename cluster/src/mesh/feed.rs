@@ -1,4 +1,4 @@
-//! The registry's feed to a node that is no member of Raft (CLUSTER.md 1): a stream that the follower opens.
+//! The registry's feed to a node that is no member of Raft: a stream that the follower opens.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -91,7 +91,7 @@ pub enum Refusal {
         /// Why, as it was told.
         why: String,
     },
-    /// Its disk has forgotten something, as it says itself: it does not start (CLUSTER.md 2).
+    /// Its disk has forgotten something, as it says itself: it does not start.
     #[error("{}", forgetful(.0))]
     Forgetful(Loss),
     /// It said nothing in time, or something else first.

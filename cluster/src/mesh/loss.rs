@@ -1,4 +1,4 @@
-//! The last word of a node whose disk has forgotten something (CLUSTER.md 2): its process is about to end, and
+//! The last word of a node whose disk has forgotten something: its process is about to end, and
 //! the other nodes tell operators why.
 //!
 //! It connects as for a link, and says of itself in its hello that it wants none. So it is judged like any other:

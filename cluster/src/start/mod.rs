@@ -200,7 +200,7 @@ async fn open(
     events: Arc<Events>,
 ) -> Result<(Registry, consensus::Ended), StartError> {
     let (dir, begun) = (config.dir.join("registry"), config.dir.join("identity/begun"));
-    // A member that has forgotten how it voted may not vote again (CLUSTER.md 2).
+    // A member that has forgotten how it voted may not vote again.
     if begun.exists() && !dir.join("pledge").exists() {
         return Err(StartError::RegistryGone { dir, node: identity.node });
     }

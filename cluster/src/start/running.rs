@@ -117,7 +117,7 @@ impl Running {
         }
     }
 
-    /// Empties the node before it stops (CLUSTER.md 11): `told` hears what is left, until nothing is or
+    /// Empties the node before it stops: `told` hears what is left, until nothing is or
     /// `within` has passed. Its next start serves again, unless an operator has said that it drains.
     pub async fn drain(&self, within: Duration, told: impl FnMut(Left)) {
         drain::before_stop(&self.node, within, told).await;

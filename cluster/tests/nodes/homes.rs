@@ -1,4 +1,4 @@
-//! A room that is homed away from its anchor's shard, on real nodes (CLUSTER.md 10).
+//! A room that is homed away from its anchor's shard, on real nodes.
 
 use std::net::SocketAddr;
 

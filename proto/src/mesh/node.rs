@@ -1,4 +1,4 @@
-//! The mesh: QUIC connections between nodes, one per pair (CLUSTER.md 9). Of two nodes the one with the
+//! The mesh: QUIC connections between nodes, one per pair. Of two nodes the one with the
 //! lower id connects.
 //!
 //! Each side opens one unidirectional stream per [`Lane`], that of [`Lane::Control`] at once and each other
@@ -35,7 +35,7 @@ pub const WIRE: u32 = 1;
 /// The oldest form of these frames that this release reads.
 pub const WIRE_OLDEST: u32 = 1;
 
-/// Streams over which rooms are spread (CLUSTER.md 9): neither one for each room nor one blocking line.
+/// Streams over which rooms are spread: neither one for each room nor one blocking line.
 pub const ROOM_LANES: u8 = 16;
 
 /// What a stream between two nodes is for.
@@ -90,7 +90,7 @@ pub struct Hello {
     pub life: u64,
     /// The newest cluster version that it understands: [`crate::registry::VERSION`].
     pub speaks: u32,
-    /// The nodes that it has links with: through it they are reached by one hop (CLUSTER.md 9).
+    /// The nodes that it has links with: through it they are reached by one hop.
     #[serde(default)]
     pub reaches: Vec<NodeId>,
     /// Its disk has forgotten something: it wants no link, and only says so before its process ends.
@@ -98,7 +98,7 @@ pub struct Hello {
     pub loss: Option<Loss>,
 }
 
-/// What a node's disk has kept of the batches of the registry that it had acknowledged (CLUSTER.md 2); neither
+/// What a node's disk has kept of the batches of the registry that it had acknowledged; neither
 /// is known where the pledge itself is gone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
@@ -135,10 +135,10 @@ pub enum Body {
     ToRoom(ToRoom),
     /// A room's owner to a proxy.
     FromRoom(FromRoom),
-    /// A proxy to another around the room's owner (CLUSTER.md 6).
+    /// A proxy to another around the room's owner.
     Direct(Direct),
 
-    /// To the leader, every L/6 (CLUSTER.md 4).
+    /// To the leader, every L/6.
     Renew {
         /// The sender's life.
         generation: Generation,
@@ -184,7 +184,7 @@ pub enum Body {
     /// The edges that report to the sender, as it last heard them; once a second, and when one comes or
     /// goes. Several frames where they are many.
     Edges(Vec<EdgeReport>),
-    /// A session has left: its allocations end on every edge (DESIGN.md 6).
+    /// A session has left: its allocations end on every edge.
     End {
         /// Which.
         session: SessionId,
@@ -218,7 +218,7 @@ pub struct EdgeReport {
 #[serde(rename_all = "snake_case")]
 #[allow(clippy::large_enum_variant)]
 pub enum Ask {
-    /// Of the leader: commit this (CLUSTER.md 1: by the cluster's own request, so that the leader stamps it).
+    /// Of the leader: commit this (by the cluster's own request, so that the leader stamps it).
     Propose {
         /// What.
         command: Command,
@@ -399,7 +399,7 @@ pub struct NodeStatus {
     pub certificate_until: Option<Unix>,
 }
 
-/// A frame of the feed (CLUSTER.md 1): the whole registry, then each entry in order, numbered by the Raft
+/// A frame of the feed: the whole registry, then each entry in order, numbered by the Raft
 /// index. So a follower applies what members apply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

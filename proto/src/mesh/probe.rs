@@ -1,5 +1,5 @@
 //! Probes of an edge's listeners and relay ports: what is asked, and what was found. An edge probes itself, and
-//! its nodes have other edges probe it from outside (DESIGN.md 6).
+//! its nodes have other edges probe it from outside.
 
 use std::net::SocketAddr;
 

@@ -147,7 +147,7 @@ pub enum Command {
         region: Region,
     },
     /// A node's process has begun: a new generation, and a new epoch for each shard that it still
-    /// owns (CLUSTER.md 3).
+    /// owns.
     NodeUp {
         /// Which.
         node: NodeId,
@@ -242,7 +242,7 @@ pub enum Command {
         applicant: Vec<u8>,
     },
 
-    /// Shards are to be owned in a region, or anywhere (CLUSTER.md 10).
+    /// Shards are to be owned in a region, or anywhere.
     GroupSet {
         /// Where; anywhere without one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -250,7 +250,7 @@ pub enum Command {
         /// Which.
         shards: Vec<Shard>,
     },
-    /// The timers are these (CLUSTER.md 8). Until they have settled, leases are those of the shorter and
+    /// The timers are these. Until they have settled, leases are those of the shorter and
     /// evictions those of the longer.
     ProfileSet {
         /// Which.
@@ -284,7 +284,7 @@ pub enum Command {
         number: u64,
     },
 
-    /// Shards are to move: their owners admit nothing from now on (CLUSTER.md 4). A move to the
+    /// Shards are to move: their owners admit nothing from now on. A move to the
     /// shard's own owner calls off the one before.
     Moving {
         /// Where to, with the epochs now.
@@ -357,8 +357,7 @@ pub enum Command {
         number: u64,
     },
 
-    /// Sessions and their credentials die (DESIGN.md 6), and an identity stays out of a room
-    /// (CLUSTER.md 5).
+    /// Sessions and their credentials die, and an identity stays out of a room.
     Revoke {
         /// The identity's sessions.
         sessions: Vec<SessionId>,

@@ -1,5 +1,4 @@
-//! What an edge follows of the registry: a view, then its changes, numbered by the Raft index
-//! (CLUSTER.md 1).
+//! What an edge follows of the registry: a view, then its changes, numbered by the Raft index.
 
 use std::sync::Arc;
 

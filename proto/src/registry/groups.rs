@@ -1,4 +1,4 @@
-//! Groups of shards: each shard may be owned anywhere, or in one region (CLUSTER.md 10).
+//! Groups of shards: each shard may be owned anywhere, or in one region.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //! beyond what they may have seen ([`HISTORY_GAP`]): the index, so that none takes its own state for a
 //! part of the new history, but gets all of it anew; generations and epochs, so that whatever belongs to
 //! the old one is stale. All nodes are down and begin a new life; rooms are rebuilt of what their
-//! gateways hold (CLUSTER.md 5).
+//! gateways hold.
 
 use std::sync::Arc;
 

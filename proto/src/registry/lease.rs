@@ -1,4 +1,4 @@
-//! A node's lease: its right to admit and to change (CLUSTER.md 4).
+//! A node's lease: its right to admit and to change.
 //!
 //! It runs from the node's own send time of the renewal that was granted, so no delay of a message and no
 //! pause of a process lengthens it; and it counts only once the node has applied what the leader had

@@ -1,6 +1,6 @@
 //! The registry: the state that every node agrees on, replicated by Raft.
 //!
-//! [`State::apply`] is arithmetic (CLUSTER.md 1): it compares and sets, and uses no clock but the
+//! [`State::apply`] is arithmetic: it compares and sets, and uses no clock but the
 //! time that the leader stamped into the entry, no randomness and no order of a hash map. So the same
 //! entries give the same state, byte for byte, on every node and in every release.
 //!

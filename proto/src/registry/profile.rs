@@ -1,4 +1,4 @@
-//! The cluster's timers (CLUSTER.md 8).
+//! The cluster's timers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -106,7 +106,7 @@ impl Profile {
         (from + slot * part, from + (slot + 1) * part)
     }
 
-    /// How often a lease is renewed (CLUSTER.md 4).
+    /// How often a lease is renewed.
     #[must_use]
     pub fn renewal(&self) -> Duration {
         self.lease / 6

@@ -1,4 +1,4 @@
-//! What a node may do in a shard, by the registry that it has applied and its lease (CLUSTER.md 3 and 4).
+//! What a node may do in a shard, by the registry that it has applied and its lease.
 
 use super::{NodeState, State};
 use crate::id::{Generation, NodeId, Shard};

@@ -121,8 +121,7 @@ impl State {
         Ok(Outcome::Done)
     }
 
-    /// Each shard that `node` owns begins a new epoch: what its former process sent is void
-    /// (CLUSTER.md 3).
+    /// Each shard that `node` owns begins a new epoch: what its former process sent is void.
     pub(super) fn raise_epochs_of(&mut self, node: NodeId) {
         if self.shards.iter().any(|shard| shard.owner == Some(node)) {
             for shard in Arc::make_mut(&mut self.shards).iter_mut().filter(|shard| shard.owner == Some(node))

@@ -1,4 +1,4 @@
-//! The leader's duties (CLUSTER.md 1, 4, 8, 11): one machine, begun when this member has applied the first
+//! The leader's duties: one machine, begun when this member has applied the first
 //! entry of its own term, and dropped when it leads no more.
 //!
 //! It grants leases, declares silent nodes gone, moves shards off nodes that drain and onto those that came,

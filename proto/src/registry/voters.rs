@@ -1,4 +1,4 @@
-//! Who votes in Raft and who stands by (CLUSTER.md 1): a plan, one step at a time.
+//! Who votes in Raft and who stands by: a plan, one step at a time.
 //!
 //! Voters are as many as wanted, or as there are nodes for, and an odd number: an even one needs as many
 //! more for its majority and survives no more losses. They are spread over regions, so that the loss of one

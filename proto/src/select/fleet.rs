@@ -1,6 +1,6 @@
 //! What a node knows of the edges, from those that report to it and from the other nodes: who is alive, how loaded,
-//! and what others found of them from outside. An edge reports to two nodes, and those spread what they hear
-//! (DESIGN.md 6). Nothing of it is in the registry but what operators decide.
+//! and what others found of them from outside. An edge reports to two nodes, and those spread what they hear.
+//! Nothing of it is in the registry but what operators decide.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -110,7 +110,7 @@ impl Fleet {
     }
 
     /// Whether this node hears any other node now, or is the only one. While it does not, it calls nobody lost: an
-    /// edge may be heard by those that it does not hear itself (DESIGN.md 6).
+    /// edge may be heard by those that it does not hear itself.
     pub fn handle_touch(&mut self, now: Now, touch: bool) {
         match (touch, self.touch.0) {
             (true, None) => self.touch.0 = Some(now.mono),

@@ -8,7 +8,7 @@ use crate::signal::frame::{EdgeOffer, IceServer};
 use crate::time::Unix;
 use crate::turn::{Transport, password};
 
-/// URLs of one edge at most (DESIGN.md 6): each TURN URL is an allocation of every connection.
+/// URLs of one edge at most: each TURN URL is an allocation of every connection.
 pub const URLS_PER_EDGE: usize = 3;
 
 /// The port that firewalls let out where they let nothing else.

@@ -1,4 +1,4 @@
-//! Which edges for which client (DESIGN.md 6): [`Catalog::choose`].
+//! Which edges for which client: [`Catalog::choose`].
 //!
 //! What a client is given is drawn by its own session's hash from what its node knows at the moment. So it is the
 //! same whenever it is asked again, and of many clients that are told the same no two need choose alike: joins at one
@@ -46,7 +46,7 @@ use self::condition::Condition;
 use crate::id::{EdgeId, Region};
 use crate::mesh::uplink::Listener;
 
-/// Edges handed out to one client at most (DESIGN.md 6): each costs it gathering time and an
+/// Edges handed out to one client at most: each costs it gathering time and an
 /// allocation per transport.
 pub const EDGES_PER_CLIENT: usize = 2;
 
@@ -55,7 +55,7 @@ pub const EDGES_PER_CLIENT: usize = 2;
 pub const MEASURE_MAX: usize = 5;
 
 /// A measured edge is left only for one that is this much nearer, in milliseconds, and under
-/// [`NEARER_RATIO`] of its latency (Tailscale's netcheck; DESIGN.md 6).
+/// [`NEARER_RATIO`] of its latency (Tailscale's netcheck).
 pub const NEARER_MS: f64 = 10.0;
 /// See [`NEARER_MS`].
 pub const NEARER_RATIO: f64 = 2.0 / 3.0;

@@ -96,7 +96,7 @@ pub fn change_frame(change: &RoomChange) -> ServerFrame<'_> {
     }
 }
 
-/// A number for a whole roster, by which owner and proxy notice that theirs differ (CLUSTER.md 5):
+/// A number for a whole roster, by which owner and proxy notice that theirs differ:
 /// the same on every node and in every release.
 #[must_use]
 pub fn digest<'a>(entries: impl Iterator<Item = &'a Entry>) -> u64 {

@@ -1,4 +1,4 @@
-//! In which region a room is homed (CLUSTER.md 10): where most of its people are.
+//! In which region a room is homed: where most of its people are.
 //!
 //! A signal between two people goes by way of the room's owner, so all that are sent take the least time where
 //! the sum of the people's distances to it is least. With regions as the only measure of distance, that is

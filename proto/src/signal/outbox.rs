@@ -1,5 +1,5 @@
-//! What a gateway holds for one sender and one receiver until the receiver's client has it
-//! (CLUSTER.md 6), and the receiving end's mark that saves work.
+//! What a gateway holds for one sender and one receiver until the receiver's client has it,
+//! and the receiving end's mark that saves work.
 
 use std::collections::VecDeque;
 use std::time::Duration;

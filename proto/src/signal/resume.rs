@@ -1,5 +1,5 @@
 //! Resume tokens: what a client brings back after its socket was lost, sealed so that only the
-//! cluster reads it (CLUSTER.md 7).
+//! cluster reads it.
 
 use std::collections::BTreeMap;
 

@@ -37,7 +37,7 @@ pub enum Output {
     Anchor(RoomInput),
 }
 
-/// A kick or a ban to be committed before it is answered (CLUSTER.md 5).
+/// A kick or a ban to be committed before it is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
     /// Who asked, and by which gateway; none where an operator did.

@@ -22,7 +22,7 @@ pub use mesh::{Direct, DirectBody, FromRoom, Held, ProxyInput, Returned, RoomInp
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Since(pub Epoch, pub u64);
 
-/// Where a room is (CLUSTER.md 10).
+/// Where a room is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Home {
     /// The shard.

@@ -1,4 +1,4 @@
-//! A room as one shard has it (CLUSTER.md 10). The shard that its name leads to is its [`anchor`]: whoever
+//! A room as one shard has it. The shard that its name leads to is its [`anchor`]: whoever
 //! owns that runs the room, or says in which shard it is homed. Anywhere else the room is run by the anchor's
 //! [`leave`].
 //!

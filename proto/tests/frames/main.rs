@@ -1,4 +1,4 @@
-//! Frames between processes as earlier releases wrote them are read as what they mean (CLUSTER.md 9).
+//! Frames between processes as earlier releases wrote them are read as what they mean.
 //!
 //! `wire-1.hex` has the bytes of every frame of wire form 1 as they were first written. Of a frame that gains
 //! a field, the sample gets the value that the field has by default, and the line stays; another sample has

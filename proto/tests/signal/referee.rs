@@ -1,4 +1,4 @@
-//! What must hold of everything that all clients sent, took and were told (CLUSTER.md section 6).
+//! What must hold of everything that all clients sent, took and were told.
 //!
 //! For each sender and each receiver:
 //! - the receiver's client takes ids 1, 2, 3 and so on, each once, each with the payload that the

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
-/// A kicked session's relays are dead within this (DESIGN.md section 9).
+/// A kicked session's relays are dead within this.
 const DEAD_WITHIN: Duration = Duration::from_secs(1);
 
 /// A session with an allocation through which data flows.

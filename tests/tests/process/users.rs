@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::credentials::{FILE_WITHIN, allocate, replace};
 use crate::edge::Standalone;
 
-/// What an operator changes is in force on every connected edge within this (DESIGN.md section 9).
+/// What an operator changes is in force on every connected edge within this.
 const WITHIN: Duration = Duration::from_secs(1);
 
 fn pair(name: &str, password: &str) -> (String, String) {

@@ -1,4 +1,4 @@
-//! The links between nodes (CLUSTER.md 9): which of them stand, what gets lost, late, doubled or out of
+//! The links between nodes: which of them stand, what gets lost, late, doubled or out of
 //! order on them, and the hop around one that is cut.
 //!
 //! Mirrors `cluster::mesh`: a direct link where there is one, else one hop through a node that has links

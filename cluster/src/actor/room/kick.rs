@@ -1,4 +1,4 @@
-//! Kicks and bans: committed before they are answered (CLUSTER.md 5).
+//! Kicks and bans: committed before they are answered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub struct Remove {
 }
 
 impl RoomActor {
-    /// Commits a kick or a ban before it is answered (CLUSTER.md 5).
+    /// Commits a kick or a ban before it is answered.
     pub(super) fn revoke(&mut self, revocation: Revocation, ctx: &mut Context<Self>) {
         let committing = self.commit(revocation.clone());
         ctx.spawn(committing.into_actor(self).map(move |committed, actor, ctx| {

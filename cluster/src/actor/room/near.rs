@@ -1,4 +1,4 @@
-//! A room goes where its people are (CLUSTER.md 10).
+//! A room goes where its people are.
 
 use std::time::Duration;
 

@@ -27,7 +27,7 @@ use super::failover::report::Gaps;
 use super::process;
 use super::report::{aligned, progress};
 
-/// What a figure must not exceed (DESIGN.md section 9), by the beginning of its row.
+/// What a figure must not exceed, by the beginning of its row.
 const REACH: [(&str, Duration); 3] = [
     ("an edge killed", Duration::from_secs(8)),
     ("an edge firewalled", Duration::from_secs(8)),

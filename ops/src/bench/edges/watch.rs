@@ -1,4 +1,4 @@
-//! When a client restarts ICE: the rules of the browser SDK (`proto/js/ice.js`, CLIENTS.md).
+//! When a client restarts ICE: the rules of the browser SDK (`proto/js/ice.js`).
 
 use std::time::Duration;
 

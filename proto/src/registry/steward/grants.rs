@@ -1,5 +1,5 @@
 //! Leases, granted: only after a read-index that was begun after the renewal had come in completes, so by
-//! one that still led then; and never to a node whose removal is proposed and not applied (CLUSTER.md 4).
+//! one that still led then; and never to a node whose removal is proposed and not applied.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Planned moves (CLUSTER.md 4): `Moving`, from whose application the old owner admits nothing, then `Moved`
+//! Planned moves: `Moving`, from whose application the old owner admits nothing, then `Moved`
 //! when it says `released`, or T later.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Random schedules of leases, evictions and moves (CLUSTER.md 4): delays, losses, pauses, crashes, members
+//! Random schedules of leases, evictions and moves: delays, losses, pauses, crashes, members
 //! that apply late, leaders that do not know that they lead no more. At no instant may two nodes admit in one
 //! shard. Raft is a log that whoever leads now appends to; a read completes where its reader still led when
 //! a majority had answered.

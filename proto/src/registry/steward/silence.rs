@@ -1,4 +1,4 @@
-//! Who is gone (CLUSTER.md 4): a node whose last grant was sent T ago, and of which nothing is heard.
+//! Who is gone: a node whose last grant was sent T ago, and of which nothing is heard.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Around an owner that does not answer (CLUSTER.md 6): which signals it has not taken custody of, and the
+//! Around an owner that does not answer: which signals it has not taken custody of, and the
 //! straight way from gateway to gateway.
 //!
 //! No signal is copied here: the sender's session holds each until it is acknowledged, and says all of them

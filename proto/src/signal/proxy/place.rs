@@ -55,7 +55,7 @@ impl Proxy {
         Entry { age_ms: began.map_or(0, |began| began.age_ms(now.mono)), ..entry.clone() }
     }
 
-    /// What is said of where the room is (CLUSTER.md 10). True where that is all of the frame.
+    /// What is said of where the room is. True where that is all of the frame.
     pub(super) fn handle_home(&mut self, now: Now, frame: &FromRoom, out: &mut Vec<Output>) -> bool {
         let (here, place) = (frame.shard == self.shard, (frame.shard, frame.epoch));
         match frame.body {

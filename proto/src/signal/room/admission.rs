@@ -108,7 +108,7 @@ impl Room {
     }
 
     /// A session that is present says how it is now. Of two gateways the one has the peer that was
-    /// shown the newer token (CLUSTER.md 5 and 7); of the same token, which means that a welcome was
+    /// shown the newer token; of the same token, which means that a welcome was
     /// lost, the one that was shown it last.
     fn refresh(
         &mut self,

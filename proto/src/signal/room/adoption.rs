@@ -1,4 +1,4 @@
-//! What a new owner learns of the former one's room from the gateways that attach (CLUSTER.md 5).
+//! What a new owner learns of the former one's room from the gateways that attach.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

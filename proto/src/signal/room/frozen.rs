@@ -1,4 +1,4 @@
-//! A room whose owner holds no lease, or whose shard is moving (CLUSTER.md 4): it goes on relaying directed
+//! A room whose owner holds no lease, or whose shard is moving: it goes on relaying directed
 //! signals and acknowledgements among the peers it has, and nothing else happens in it.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! Kicks and bans: committed to the registry before they are answered (CLUSTER.md 5).
+//! Kicks and bans: committed to the registry before they are answered.
 
 use std::time::Duration;
 

@@ -277,7 +277,7 @@ pub enum ProxyInput {
     /// A directed signal for a session of this gateway.
     Signal(Signal),
     /// The owner has a signal of a session of this gateway, and passed it on or waits for its receiver
-    /// (CLUSTER.md 6: custody).
+    /// (custody).
     Taken {
         /// The sender.
         from: PeerId,
@@ -317,7 +317,7 @@ pub enum ProxyInput {
     },
 }
 
-/// What one gateway's proxy says to another's around the room's owner (CLUSTER.md 6), which has not taken
+/// What one gateway's proxy says to another's around the room's owner, which has not taken
 /// custody in time or cannot be reached. Taken only where the receiving proxy's own roster has the sender at
 /// the gateway that speaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

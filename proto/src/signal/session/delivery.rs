@@ -1,4 +1,4 @@
-//! Signals and broadcasts of a session, out and in (CLUSTER.md 6).
+//! Signals and broadcasts of a session, out and in.
 
 use super::super::code::{ErrorCode, Refusal};
 use super::super::frame::{ServerFrame, UndeliveredReason};

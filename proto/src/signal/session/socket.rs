@@ -81,7 +81,7 @@ impl Session {
         self.close(now, CloseCode::Shutdown, out);
     }
 
-    /// The node wants to be rid of the session: it drains, or holds no lease (CLUSTER.md 4 and 11). The
+    /// The node wants to be rid of the session: it drains, or holds no lease. The
     /// client is to resume at one of these URLs of other nodes, in the order given (where there are none,
     /// at another that it knows), and keeps its socket until that has worked. The session goes on as before;
     /// where the node stops, its shell ends `within` by [`Self::handle_shutdown`], after which the client

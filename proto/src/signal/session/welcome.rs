@@ -85,7 +85,7 @@ impl Session {
 
 impl Session {
     /// The nearest nodes first: those of one region in another order for each session, so that those of a lost node
-    /// spread over the others (CLUSTER.md 7). Regions of which nothing is known come last.
+    /// spread over the others. Regions of which nothing is known come last.
     fn nodes(&mut self, world: &World) -> Vec<String> {
         let place = self.place();
         let nodes = shuffled(&world.nodes, &mut self.rng);

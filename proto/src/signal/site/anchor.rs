@@ -1,4 +1,4 @@
-//! What the owner of a room's anchor knows of where the room is (CLUSTER.md 10), and says of it.
+//! What the owner of a room's anchor knows of where the room is, and says of it.
 
 use std::collections::BTreeSet;
 

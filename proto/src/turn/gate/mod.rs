@@ -1,5 +1,5 @@
 //! The peer gate: the one place that says whom a client may exchange data with. CreatePermission,
-//! ChannelBind, Send and inbound data all ask it (DESIGN.md section 6, RFC 8656 section 21.4).
+//! ChannelBind, Send and inbound data all ask it (RFC 8656 section 21.4).
 
 mod special;
 #[cfg(test)]

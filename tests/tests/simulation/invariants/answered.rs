@@ -1,4 +1,4 @@
-//! A new owner lets nobody new in before every live gateway has said what it holds (CLUSTER.md 5).
+//! A new owner lets nobody new in before every live gateway has said what it holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 

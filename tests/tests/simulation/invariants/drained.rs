@@ -1,4 +1,4 @@
-//! A node that drains is rid of its clients in time (CLUSTER.md 11): none has its socket there for longer than
+//! A node that drains is rid of its clients in time: none has its socket there for longer than
 //! it takes to ask each, to wait, and to close it.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! One owner admits, removes and changes in a room: in one shard, under one epoch one life of one node, and once
-//! an epoch has changed anything, none before it ever does again (CLUSTER.md 3 and 4). Of a room that moves the
-//! later home alone does (CLUSTER.md 10).
+//! an epoch has changed anything, none before it ever does again. Of a room that moves the
+//! later home alone does.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! Whoever was in a room and comes back within its grace is let in again, though its gateway and the room's owner
-//! both died (CLUSTER.md 7): it hears `resumed` or `rebuilt`, and never that it is unknown.
+//! both died: it hears `resumed` or `rebuilt`, and never that it is unknown.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

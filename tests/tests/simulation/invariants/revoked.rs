@@ -1,5 +1,5 @@
 //! The revoked never return: once a kick or a ban has been answered, no owner lets that session or that
-//! identity in, and in the end nobody whom the registry names is in any room (CLUSTER.md 5).
+//! identity in, and in the end nobody whom the registry names is in any room.
 
 use std::collections::{BTreeMap, BTreeSet};
 

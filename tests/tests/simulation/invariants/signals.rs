@@ -1,4 +1,4 @@
-//! Directed signals arrive once and in order, as the clients saw them (CLUSTER.md section 6).
+//! Directed signals arrive once and in order, as the clients saw them.
 //!
 //! For each sender and each receiver:
 //! - the receiver's client takes ids 1, 2, 3 and so on, each once, each with the payload that the

@@ -77,7 +77,7 @@ impl Node {
         self.propose(env, command, Purpose::Up, Duration::MAX);
     }
 
-    /// Commits a kick or a ban before it is answered (CLUSTER.md 5).
+    /// Commits a kick or a ban before it is answered.
     pub(super) fn revoke(&mut self, env: &mut Env, at: At, revocation: Revocation) {
         let now = self.now(env).unix;
         let banned = revocation.identity.clone().filter(|_| revocation.identity_until > now);

@@ -19,7 +19,7 @@ use crate::breaks::Break;
 use crate::dice::ms;
 use crate::env::{Env, index_of};
 
-/// A gateway that has had no lease for so long sends its clients elsewhere (CLUSTER.md 4).
+/// A gateway that has had no lease for so long sends its clients elsewhere.
 const SEND_AWAY_AFTER: Duration = ms(3000);
 const SEND_AWAY_WITHIN: Duration = ms(1000);
 /// Released shards are said again until they have moved.
