@@ -1,4 +1,5 @@
 //! Edges of a fleet whose ports somebody has closed, or whose nodes it cannot reach, each on a host of its own.
+#![allow(clippy::print_stderr, reason = "what was measured")]
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
