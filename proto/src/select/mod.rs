@@ -2,9 +2,9 @@
 //!
 //! What a client is given is drawn by its own session's hash from what its node knows at the moment. So it is the
 //! same whenever it is asked again, and of many clients that are told the same no two need choose alike: joins at one
-//! region spread over its edges although load reports are a second old. What is not spread by this alone: when a large
-//! region dies, all its clients choose by the reports of the moment before, and their next region can be given more
-//! than it holds (`chappe bench select` says how much).
+//! region spread over its edges although load reports are a second old. When a large
+//! region dies, all its clients choose by the reports of the moment before: each is sent as far down its own list as the
+//! others fill it up ([`displaced`]).
 //!
 //! [`policy`] is what operators decide, [`geo`] distances, [`measured`] what a client has measured, [`catalog`]
 //! the edges by region and where a client is, `distance` how far it
