@@ -6,7 +6,7 @@ use std::time::Duration;
 use chappe_tests::chromium::Browser;
 use chappe_tests::client::ByHand;
 use chappe_tests::fleet::Fleet;
-use chappe_tests::netns::{Namespace, now, turn, wait};
+use chappe_tests::netns::{Namespace, eventually, now, turn, wait};
 use chappe_tests::page::{CallPage, Guest};
 use chappe_tests::process::until;
 use chappe_tests::turn::{Turn, credentials};
@@ -117,9 +117,11 @@ fn calls_over_a_fleet_whose_edges_and_uplinks_fail() {
     let clear = "--disable-features=WebRtcHideLocalIpsWithMdns";
     let ada_browser = Browser::start(&ada_host.host, &[]);
     let grace_browser = Browser::start(&grace_host, &[clear]);
+    who_has_measured_is_given_the_nearest_edge(&fleet, &ada_browser);
+    let joins = now();
     let call = Call::start(&fleet, &ada_browser, &grace_browser, true);
     let moving = now();
-    eprintln!("pictures move after {:?}", moving - began);
+    eprintln!("pictures move after {:?}", moving - joins);
 
     everybody_is_on_the_nearest_edge(&fleet, &call);
     a_cut_uplink_moves_nobody(&mut fleet, &call);
@@ -136,6 +138,26 @@ fn calls_over_a_fleet_whose_edges_and_uplinks_fail() {
     who_is_kicked_has_no_direct_path_either(&call, &ada_host.host);
     call.close();
     eprintln!("all of it took {:?}", now() - began);
+}
+
+/// Behind a NAT, where browsers can measure: she has found the node that is farthest, and nobody says where she is.
+/// While no edge is newer than others, which would be a reason to send her on.
+fn who_has_measured_is_given_the_nearest_edge(fleet: &Fleet, browser: &Browser) {
+    let joins = now();
+    let token = fleet.token("milk", &["--grant", "join", "--grant", "create"]);
+    let guest = Guest { name: "Mary", relay: false, token: Some(&token) };
+    let mary = CallPage::join_at(browser, &fleet.origin("asia"), "milk", guest);
+    mary.watch();
+    let offered = || {
+        let events = mary.events();
+        let last = events.iter().rfind(|event| event[0] == "ice-servers")?;
+        last[3][0].as_str().map(str::to_owned)
+    };
+    let own = eventually(SOON, || offered().filter(|edge| edge.starts_with("eu-")));
+    assert!(own.is_some(), "she is not offered an edge of her own region: {:?}", mary.events());
+    eprintln!("{own:?} is offered first, {:?} after the join at the farthest node", now() - joins);
+    mary.assert_well();
+    mary.page.close();
 }
 
 /// With NAT and without; and the two edges reach each other, relay to relay.

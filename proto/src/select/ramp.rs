@@ -16,8 +16,10 @@ pub const RAMP: Duration = Duration::from_secs(120);
 /// Its part at first, of what it is given later. At none nothing would show.
 pub const RAMP_FROM: f64 = 0.05;
 
-/// What a node that has just begun hears for the first time was there before: nobody is a newcomer to it.
-const BEGUN: Duration = Duration::from_secs(15);
+/// What a node that has just begun hears for the first time was there before: nobody is a newcomer to it. As long as the
+/// edges of a new cluster take to be started one after the other: were some of them there before and the rest not, the
+/// regions of the rest would be given a twentieth of their part.
+const BEGUN: Duration = Duration::from_secs(60);
 
 /// Since when each edge is there, as one node sees it.
 #[derive(Debug, Clone, Default)]
@@ -46,10 +48,28 @@ fn ramp(age: Duration) -> f64 {
     (RAMP_FROM + (1.0 - RAMP_FROM) * age.as_secs_f64() / RAMP.as_secs_f64()).min(1.0)
 }
 
+/// How long an edge takes to grow from one part to another.
+pub(super) fn grows_within(from: f64, to: f64) -> Duration {
+    RAMP.mul_f64(((to - from) / (1.0 - RAMP_FROM)).clamp(0.0, 1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::Region;
+
+    #[test]
+    fn whoever_comes_within_a_node_s_first_minute_is_no_newcomer() {
+        let edge =
+            |name: &str| EdgeStatus::new(EdgeId::new(name).unwrap(), Region::new("r").unwrap(), vec![]);
+        let (mut newcomers, mut edges) = (Newcomers::default(), Vec::new());
+        for (secs, name) in [(0, "a"), (14, "b"), (16, "c"), (59, "d"), (61, "e")] {
+            edges.push(edge(name));
+            newcomers.mark(Mono(Duration::from_secs(1000 + secs)), &mut edges);
+        }
+        let grown: Vec<bool> = edges.iter().map(|edge| edge.ramp >= 1.0).collect();
+        assert_eq!(grown, [true, true, true, true, false]);
+    }
 
     #[test]
     fn who_comes_later_or_comes_back_begins_small() {

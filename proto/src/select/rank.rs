@@ -10,10 +10,12 @@
 //! 5. The second edge is one of the next region, where that costs little, so that one failure does not take both.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::catalog::{Catalog, Place, Site};
 use super::distance::Near;
 use super::draw::{draw_of, unit, weighted};
+use super::ramp::grows_within;
 use super::standing::Standing;
 use super::{EDGES_PER_CLIENT, EdgeStatus, Measured, clearly_nearer};
 use crate::id::{AppId, EdgeId};
@@ -91,6 +93,8 @@ pub struct Choice<'a> {
     pub measure: Vec<&'a EdgeStatus>,
     /// Whether one of `measure` is of a region that could be nearer, and was not measured.
     pub unsure: bool,
+    /// When a nearer region takes it too, of those that send it on only since their edges are new.
+    pub later: Option<Duration>,
 }
 
 /// What an edge must be at least.
@@ -112,6 +116,16 @@ enum Kept<'a> {
     Leaves(Vec<Near<'a>>),
 }
 
+/// Of those who come to a region the part that it takes, 0 to 1.
+struct Part {
+    /// As it fills up; above 1 where it is far from that.
+    by_room: f64,
+    /// As its edges are newer than others.
+    by_age: f64,
+    /// How far its oldest edge has grown ([`EdgeStatus::ramp`]).
+    grown: f64,
+}
+
 impl Catalog {
     /// The edges for a client.
     #[must_use]
@@ -128,13 +142,15 @@ impl Catalog {
         let mut best = vec![first];
         best.extend(self.second(now, client, &nears, first));
         best.truncate(EDGES_PER_CLIENT);
+        let nearer = nears.iter().take_while(|near| near.site.region != first.0.site.region);
+        let later = nearer.filter_map(|near| self.takes_later(client, &nears, near.site)).min();
         let (measure, unsure) = self.to_measure(client, &nears, &best, &measured, &belief);
         let status = |(near, nth): &(Near<'_>, usize)| {
             let edge = self.edges.get(*nth)?;
             let own = client.measured.of(now, &edge.edge);
             Some(Ranked { edge, ms: own.unwrap_or(near.ms), by: near.by })
         };
-        Choice { best: best.iter().filter_map(status).collect(), measure, unsure }
+        Choice { best: best.iter().filter_map(status).collect(), measure, unsure, later }
     }
 
     /// The edge to use: the present one, the nearest that takes the client, or whatever there is, the soundest first.
@@ -219,6 +235,20 @@ impl Catalog {
     /// Whether a region takes this client, or sends it on since it fills up, or since its edges are newer than
     /// those of `nears`.
     fn takes(&self, client: &Client<'_>, nears: &[Near<'_>], site: &Site) -> bool {
+        let part = self.part(client, nears, site);
+        part.is_some_and(|part| unit(client.draw, site.hash) <= part.by_room.min(part.by_age))
+    }
+
+    /// After how long a region takes a client that it sends on only since its edges are new: each at another time,
+    /// since each has drawn another lot.
+    fn takes_later(&self, client: &Client<'_>, nears: &[Near<'_>], site: &Site) -> Option<Duration> {
+        let (part, lot) = (self.part(client, nears, site)?, unit(client.draw, site.hash));
+        // Once the others have grown up.
+        (part.by_age < lot && lot <= part.by_room).then(|| grows_within(part.grown, lot.min(1.0 - SAME_AGE)))
+    }
+
+    /// Which part of those who come a region takes; nothing without a sound edge.
+    fn part(&self, client: &Client<'_>, nears: &[Near<'_>], site: &Site) -> Option<Part> {
         let sound = |site: &Site| {
             let edges = site.edges.iter().filter_map(|nth| self.edges.get(*nth));
             edges.filter(|edge| self.is_sound(client, edge)).collect::<Vec<_>>()
@@ -230,19 +260,19 @@ impl Catalog {
             (load + edge.load.clamp(0.0, 1.0) * capacity, all + capacity)
         });
         if capacity <= 0.0 {
-            return false;
+            return None;
         }
-        let room = (1.0 - load / capacity) / (1.0 - SHED_FROM);
-        let age = match ramp(&edges) {
-            grown if grown >= 1.0 => 1.0,
-            // Where all are newcomers, as in a cluster that begins, none is: what counts is by how much it is newer,
-            // and not by seconds.
-            young => {
-                let oldest = nears.iter().map(|near| ramp(&sound(near.site))).fold(young, f64::max);
-                if oldest - young <= SAME_AGE { 1.0 } else { 1.0 - (oldest - young) }
-            }
+        let by_room = (1.0 - load / capacity) / (1.0 - SHED_FROM);
+        let grown = ramp(&edges);
+        // Where all are newcomers, as in a cluster that begins, none is: what counts is by how much it is newer,
+        // and not by seconds.
+        let by_age = if grown >= 1.0 {
+            1.0
+        } else {
+            let oldest = nears.iter().map(|near| ramp(&sound(near.site))).fold(grown, f64::max);
+            if oldest - grown <= SAME_AGE { 1.0 } else { 1.0 - (oldest - grown) }
         };
-        unit(client.draw, site.hash) <= room.min(age)
+        Some(Part { by_room, by_age, grown })
     }
 
     /// The edge of one of those who have to go elsewhere at once: regions are filled in the order that is theirs,

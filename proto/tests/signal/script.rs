@@ -302,7 +302,8 @@ impl Script {
         };
         let (region, listeners) = (Region::new(region).unwrap(), vec![listener]);
         edges.push(EdgeStatus {
-            available: state == "up",
+            available: matches!(state, "up" | "young" | "grown"),
+            ramp: if state == "young" { 0.05 } else { 1.0 },
             ..EdgeStatus::new(edge.clone(), region, listeners)
         });
         self.cluster.world.edges = Catalog::new(edges, Arc::default(), None);
@@ -316,6 +317,7 @@ impl Script {
             for peer in peers {
                 self.cluster.with_session(node, peer, |session, now, world, out| match state {
                     "up" => session.handle_edge_up(now),
+                    "young" | "grown" => {} // it was there, and nobody is told
                     "lost" => session.handle_edge_lost(now, world, &edge, out),
                     _ => session.handle_draining(now, &edge, Duration::from_secs(10)),
                 });

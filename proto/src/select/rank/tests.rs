@@ -364,6 +364,36 @@ fn a_region_of_newcomers_is_given_few_at_first() {
 }
 
 #[test]
+fn who_is_sent_on_for_a_regions_age_alone_is_told_when_it_takes_them_too() {
+    let of_age = |secs: f64, load: f64| {
+        let mut edges = world();
+        let ramp = (0.05 + 0.95 * secs / 120.0).min(1.0);
+        edges.iter_mut().take(2).for_each(|edge| (edge.ramp, edge.load) = (ramp, load));
+        catalog(edges)
+    };
+    let mut waits = Vec::new();
+    for n in 0..1000 {
+        let mut someone = Someone::at(EU, n);
+        someone.offered = vec![id("us-1")];
+        someone.measures(&[("us-1", 90.0), ("eu-1", 5.0)]);
+        let choice = of_age(0.0, 0.0).choose(NOW, &someone.client()).later;
+        let Some(wait) = choice else {
+            assert_eq!(someone.regions(&of_age(0.0, 0.0))[0], "eu");
+            continue;
+        };
+        let at = |secs: f64| someone.regions(&of_age(wait.as_secs_f64() + secs, 0.0))[0].clone();
+        assert_eq!((at(-0.1).as_str(), at(0.1).as_str()), ("us", "eu"), "{wait:?}");
+        assert_eq!(of_age(wait.as_secs_f64() + 0.1, 0.0).choose(NOW, &someone.client()).later, None);
+        assert_eq!(of_age(0.0, 1.0).choose(NOW, &someone.client()).later, None, "it is full");
+        waits.push(wait);
+    }
+    assert!(waits.len() > 900, "{} of 1000", waits.len());
+    // Not all at once, but for those for whom the region is as good as grown up.
+    let soon = waits.iter().filter(|wait| wait.as_secs() < 44).count();
+    assert!((300..420).contains(&soon), "{soon} of {} in the first half", waits.len());
+}
+
+#[test]
 fn failing_edges_are_the_last_resort() {
     let mut edges = world();
     edges.iter_mut().take(2).for_each(|edge| edge.failing = true);

@@ -71,6 +71,7 @@ impl Session {
     pub(super) fn tell_up(&mut self, now: Now, world: &World, out: &mut Vec<Output>) {
         self.tell_up_at = Mono::NEVER;
         let choice = self.chosen(now.mono, world);
+        self.tell_later(now, choice.later);
         if self.phase != Phase::Present || self.socket.is_none() || choice.best.is_empty() {
             return; // its next welcome tells it, or the next edge
         }
@@ -84,6 +85,15 @@ impl Session {
         };
         self.ways.rounds = 0;
         self.offer_ice(now, world, reason, None, out);
+    }
+
+    /// A nearer region whose edges are new takes this client too after that long: it is told then, since nothing else
+    /// would tell it before its credentials are renewed.
+    fn tell_later(&mut self, now: Now, later: Option<Duration>) {
+        if let Some(later) = later {
+            let after = later + self.some_of(limits::EDGE_UP_WITHIN);
+            self.tell_up_at = self.tell_up_at.min(now.mono + after);
+        }
     }
 
     /// Where the client is, as far as is known, and the address that its socket comes from: what it measured where it
@@ -114,6 +124,7 @@ impl Session {
         self.ways.measured.add(now.mono, probes);
         let choice = self.chosen(now.mono, world);
         let (best, unsure) = (choice.best.first().map(|best| best.edge.edge.clone()), choice.unsure);
+        self.tell_later(now, choice.later);
         if best.is_some() && best.as_ref() != self.ways.offered.first() {
             self.offer_ice(now, world, IceReason::Closer, None, out);
         } else if unsure && self.ways.rounds < limits::MEASURE_ROUNDS {
@@ -165,6 +176,7 @@ impl Session {
         let best: Vec<&EdgeStatus> = choice.best.iter().map(|best| best.edge).collect();
         let session = self.member.seat.session;
         let offer = IceOffer::new(&best, &choice.measure, secret, session, now.unix + ttl);
+        self.tell_later(now, choice.later);
         self.ways.rounds += u32::from(choice.unsure);
         self.ways.offered = best.iter().map(|edge| edge.edge.clone()).collect();
         self.remember_handed();
