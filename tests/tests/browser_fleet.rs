@@ -15,6 +15,9 @@ use serde_json::json;
 /// Where nodes serve clients.
 const NODES: u16 = 8080;
 const SOON: Duration = Duration::from_secs(20);
+/// A connection that was begun over a farther edge, since a busy machine's first round trips misled the node, is drawn to
+/// the nearest one within a minute (the SDK's `CLOSER_MS`).
+const DRAWN: Duration = Duration::from_secs(90);
 /// Media is to flow again within 8 s of an edge's end; a busy machine has half as much again. Who waits for an ICE
 /// agent to call the path failed takes 15 s and more.
 const AGAIN: Duration = Duration::from_secs(12);
@@ -164,9 +167,8 @@ fn who_has_measured_is_given_the_nearest_edge(fleet: &Fleet, browser: &Browser) 
 fn everybody_is_on_the_nearest_edge(fleet: &Fleet, call: &Call) {
     for (page, other) in call.both() {
         let region = if other == "Grace" { "eu" } else { "us" };
-        wait(&format!("{}'s edge to be of {region}", page.name), SOON, || {
-            (page.sees(other).region.as_deref() == Some(region)).then_some(())
-        });
+        let near = eventually(DRAWN, || (page.sees(other).region.as_deref() == Some(region)).then_some(()));
+        assert!(near.is_some(), "{}'s edge is not of {region}: {:?}", page.name, page.events());
         let seen = page.sees(other);
         assert_eq!((seen.local.as_deref(), seen.remote.as_deref()), (Some("relay"), Some("relay")));
         let edge = Call::edge(page, other);
@@ -301,7 +303,8 @@ fn who_is_kicked_is_relayed_no_longer(fleet: &Fleet, call: &Call, host: &Namespa
     let stood = kick_the_unreachable(call, host);
     eprintln!("a kicked one's relayed picture stood still {stood:?} after the kick");
     // Her page does not know, and goes on refreshing hers.
-    wait("no allocation to be left on any edge", SOON, || (fleet.allocations() == 0).then_some(()));
+    let none = eventually(SOON, || (fleet.allocations() == 0).then_some(()));
+    assert!(none.is_some(), "allocations are left:\n{}", fleet.cluster.nodes[0].told(&["edges"]));
     host.heal();
     call.ada.page.until("document.getElementById('over-title').textContent === 'You were removed'", SOON);
 }
