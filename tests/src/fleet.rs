@@ -124,16 +124,16 @@ impl Fleet {
         self.cluster.nodes.iter().filter_map(|node| Some(node.host.as_ref()?.address())).collect()
     }
 
-    /// How many allocations all edges have together that are alive, as a node knows.
+    /// How many allocations all edges but one have together that are alive, as a node knows.
     ///
     /// # Panics
     /// When the node does not say.
     #[must_use]
-    pub fn allocations(&self) -> u64 {
+    pub fn allocations(&self, without: &str) -> u64 {
         let overview = self.cluster.nodes[0].call("GET", "/overview", &Value::Null);
         let all = overview["edges"].as_array().expect("edges");
-        let alive = all.iter().filter(|edge| edge["alive"] == true);
-        alive.filter_map(|edge| edge["allocations"].as_u64()).sum()
+        let counts = |edge: &&Value| edge["alive"] == true && edge["edge"] != without;
+        all.iter().filter(counts).filter_map(|edge| edge["allocations"].as_u64()).sum()
     }
 
     /// An edge as `chappe cluster edges` has it.

@@ -130,11 +130,11 @@ fn calls_over_a_fleet_whose_edges_and_uplinks_fail() {
     a_cut_uplink_moves_nobody(&mut fleet, &call);
     a_full_edge_keeps_whom_it_has(&mut fleet, &call);
     // From here on a restart may have taken either to an edge of another region.
-    a_firewalled_edge_is_left(&mut fleet, &call);
+    let firewalled = a_firewalled_edge_is_left(&mut fleet, &call);
     an_edge_that_is_killed_is_replaced(&mut fleet, &call);
     let drained = a_drained_edge_is_left_gently(&fleet, &call);
     the_call_outlives_its_credentials(&call, now() - moving);
-    who_is_kicked_is_relayed_no_longer(&fleet, &call, &ada_host.host);
+    who_is_kicked_is_relayed_no_longer(&fleet, &call, &ada_host.host, &firewalled);
     a_drained_edge_says_that_it_is_empty(&fleet, &drained);
     call.close();
 
@@ -266,10 +266,11 @@ fn a_cut_uplink_moves_nobody(fleet: &mut Fleet, call: &Call) {
     fleet.until_offered(&["eu-1", "eu-2", "us-1", "asia-1"]);
 }
 
-fn a_firewalled_edge_is_left(fleet: &mut Fleet, call: &Call) {
+fn a_firewalled_edge_is_left(fleet: &mut Fleet, call: &Call) -> String {
     let before =
         another_edge_serves(call, (&call.ada, "Grace"), "firewalled", |edge| fleet.edge(edge).firewall());
     fleet.edge(&before).host.heal();
+    before
 }
 
 fn an_edge_that_is_killed_is_replaced(fleet: &mut Fleet, call: &Call) {
@@ -302,12 +303,14 @@ fn kick_the_unreachable(call: &Call, host: &Namespace) -> Duration {
     stood
 }
 
-fn who_is_kicked_is_relayed_no_longer(fleet: &Fleet, call: &Call, host: &Namespace) {
-    assert!(fleet.allocations() >= 2);
+/// What Grace gave up while an edge was `firewalled` it has not heard of: that ends by itself, in ten minutes.
+fn who_is_kicked_is_relayed_no_longer(fleet: &Fleet, call: &Call, host: &Namespace, firewalled: &str) {
+    let allocations = || fleet.allocations(firewalled);
+    assert!(allocations() >= 2);
     let stood = kick_the_unreachable(call, host);
     eprintln!("a kicked one's relayed picture stood still {stood:?} after the kick");
     // Her page does not know, and goes on refreshing hers.
-    let none = eventually(SOON, || (fleet.allocations() == 0).then_some(()));
+    let none = eventually(SOON, || (allocations() == 0).then_some(()));
     assert!(none.is_some(), "allocations are left:\n{}", fleet.cluster.nodes[0].told(&["edges"]));
     host.heal();
     call.ada.page.until("document.getElementById('over-title').textContent === 'You were removed'", SOON);
