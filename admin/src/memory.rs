@@ -1,45 +1,71 @@
 //! A cluster of nothing but a registry in memory, for tests. What is decided of its members is done at
 //! once.
 
+mod access;
+mod apps;
+mod connection;
+mod hooks;
+pub(crate) mod live;
+pub(crate) mod rooms;
+mod turn;
+
 use std::collections::BTreeMap;
 use std::io::{Seek, Write};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
 use actix_web::{App as WebApp, test};
-use chappe_proto::id::{
-    AppId, ClusterId, EdgeId, Generation, Index, InvitationId, NodeId, PeerId, Region, RoomKey,
-};
-use chappe_proto::mesh::uplink::{PeerPolicy, Secret, Traffic, TurnUser};
+use chappe_proto::id::{AppId, ClusterId, EdgeId, Generation, Index, InvitationId, NodeId, Region};
+use chappe_proto::mesh::uplink::{Secret, Traffic};
 use chappe_proto::registry::profile::ProfileName;
 use chappe_proto::registry::{
     App, AppPolicy, Command, EdgeState, Entry, NodeState, Note, Refusal, State, Thing,
 };
 use chappe_proto::select::Policy;
-use chappe_proto::time::Unix;
+use chappe_proto::time::{Mono, Now, Unix};
 use chappe_proto::usage::{Relayed, UsageOf};
 use serde_json::Value;
 
+use crate::cluster::turn::Allocation;
 use crate::control::{
     AuthorityStatus, Backup, ClusterStatus, EdgeChange, EdgeIdentity, EdgeReport, Event, Fault, Invitation,
     InvitationStatus, InvitationWish, Member, MemberOwn, MemberRole, NodeChange,
 };
-use crate::{
-    Answer, Changed, Cluster, Control, Kicked, Mount, Overview, Peer, Registry, Unavailable, UsageReport,
-};
+use crate::{Answer, Changed, Cluster, Control, Mount, Overview, Registry, Unavailable, UsageReport};
 
 /// The registry, and the cluster.
-pub(crate) struct Memory(Mutex<State>, pub(crate) Mutex<ClusterStatus>, Mutex<Vec<EdgeReport>>);
+pub(crate) struct Memory {
+    state: Mutex<State>,
+    members: Mutex<ClusterStatus>,
+    edges: Mutex<Vec<EdgeReport>>,
+    /// What both clocks say.
+    now: Mutex<Now>,
+    allocations: Mutex<Vec<Allocation>>,
+    running: Mutex<rooms::Running>,
+    events: Mutex<Vec<Event>>,
+    pub(crate) live: live::Live,
+}
 
 impl Default for Memory {
     fn default() -> Self {
-        Self(Mutex::default(), Mutex::new(three_nodes()), Mutex::new(vec![an_edge()]))
+        let joined = Event { at: Unix::from_secs(1), node: Some(NodeId(3)), text: "joined".to_owned() };
+        Self {
+            state: Mutex::default(),
+            members: Mutex::new(three_nodes()),
+            edges: Mutex::new(vec![an_edge()]),
+            now: Mutex::new(Now { mono: Mono(Duration::from_secs(1_000)), unix: Unix::from_secs(1) }),
+            allocations: Mutex::default(),
+            running: Mutex::default(),
+            events: Mutex::new(vec![joined]),
+            live: live::Live::default(),
+        }
     }
 }
 
 /// One that is well.
-fn an_edge() -> EdgeReport {
+pub(crate) fn an_edge() -> EdgeReport {
     EdgeReport {
         edge: EdgeId::new("edge-eu").unwrap(),
         region: Region::new("eu").unwrap(),
@@ -108,7 +134,12 @@ type Done<T> = Result<T, Fault>;
 impl Memory {
     /// Asks the cluster.
     pub(crate) fn members<T>(&self, ask: impl FnOnce(&mut ClusterStatus) -> T) -> T {
-        ask(&mut self.1.lock().unwrap_or_else(PoisonError::into_inner))
+        ask(&mut self.members.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Something happens to the cluster.
+    pub(crate) fn happened(&self, events: impl IntoIterator<Item = Event>) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).extend(events);
     }
 
     /// Carries a decision out and keeps its note, where a majority of the voters is reached.
@@ -211,12 +242,12 @@ impl Control for Memory {
     }
 
     fn edges(&self) -> Answer<'_, Vec<EdgeReport>> {
-        Box::pin(async { self.2.lock().unwrap_or_else(PoisonError::into_inner).clone() })
+        Box::pin(async { self.edges.lock().unwrap_or_else(PoisonError::into_inner).clone() })
     }
 
     fn edge_set(&self, edge: EdgeId, change: EdgeChange, note: Note) -> Answer<'_, Done<()>> {
         self.decide(note, |_| {
-            let mut edges = self.2.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut edges = self.edges.lock().unwrap_or_else(PoisonError::into_inner);
             let held = edges.iter_mut().find(|held| held.edge == edge).ok_or(Fault::NotThere("edge"))?;
             held.state = change.state.unwrap_or(held.state);
             held.weight = change.weight.unwrap_or(held.weight);
@@ -226,7 +257,7 @@ impl Control for Memory {
 
     fn edge_forget(&self, edge: EdgeId, note: Note) -> Answer<'_, Done<()>> {
         self.decide(note, |_| {
-            self.2.lock().unwrap_or_else(PoisonError::into_inner).retain(|held| held.edge != edge);
+            self.edges.lock().unwrap_or_else(PoisonError::into_inner).retain(|held| held.edge != edge);
             Ok(())
         })
     }
@@ -259,8 +290,8 @@ impl Control for Memory {
     }
 
     fn events(&self) -> Answer<'_, Vec<Event>> {
-        let event = Event { at: Unix::from_secs(1), node: Some(NodeId(3)), text: "joined".to_owned() };
-        Box::pin(async { vec![event] })
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Box::pin(async { events })
     }
 }
 
@@ -272,15 +303,25 @@ pub(crate) fn backup_bytes() -> Vec<u8> {
 impl Memory {
     /// Asks the state.
     pub(crate) fn with<T>(&self, ask: impl FnOnce(&mut State) -> T) -> T {
-        ask(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        ask(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Commits a change.
+    pub(crate) fn commit(&self, command: Command, note: Note) -> Done<()> {
+        let at = self.time().unix;
+        let outcome = self.with(|state| {
+            let entry = Entry { at, by: None, note: Some(note), command };
+            state.apply(Index(state.index().0 + 1), entry)
+        });
+        Ok(outcome.accepted().map(drop)?)
     }
 
     pub(crate) fn change<'a>(&self, command: Command, note: Note) -> Answer<'a, Changed> {
-        let outcome = self.with(|state| {
-            let entry = Entry { at: Unix::from_secs(1), by: None, note: Some(note), command };
-            state.apply(Index(state.index().0 + 1), entry)
-        });
-        let changed = outcome.accepted().map_or_else(Changed::Refused, |_| Changed::Done);
+        let changed = match self.commit(command, note) {
+            Ok(()) => Changed::Done,
+            Err(Fault::Refused(refusal)) => Changed::Refused(refusal),
+            Err(_) => Changed::Unavailable,
+        };
         Box::pin(async { changed })
     }
 }
@@ -288,12 +329,9 @@ impl Memory {
 impl Cluster for Memory {
     fn overview(&self) -> Answer<'_, Overview> {
         let registry = Registry { term: 1, applied: 2, leads: true };
-        let overview = Overview { build: "x", sessions: 0, rooms: vec![], edges: vec![], registry };
+        let overview =
+            Overview { build: "x", sessions: 0, rooms: 0, peers: 0, counts: vec![], edges: vec![], registry };
         Box::pin(async move { overview })
-    }
-
-    fn room(&self, _: RoomKey) -> Answer<'_, Option<Vec<Peer>>> {
-        Box::pin(async { None })
     }
 
     fn usage(&self, of: UsageOf) -> Answer<'_, Option<UsageReport>> {
@@ -303,16 +341,12 @@ impl Cluster for Memory {
             UsageOf::Apps => (None, "dev"),
             UsageOf::App(app) => (Some(app), "room"),
             UsageOf::Room(room) => (Some(&room.app), "s_000000000000000000000000"),
-            UsageOf::Names => (None, "ada"),
+            UsageOf::Names | UsageOf::Session(_) => (None, "ada"),
         };
         let there = app.is_none_or(|app| app.as_str() == "dev");
         let parts = BTreeMap::from([(name.to_owned(), relayed)]);
         let report = there.then(|| UsageReport { since: Unix::from_secs(1), relayed, parts });
         Box::pin(async { report })
-    }
-
-    fn kick(&self, _: RoomKey, _: PeerId, _: bool) -> Answer<'_, Kicked> {
-        Box::pin(async { Kicked::NotThere })
     }
 
     fn apps(&self) -> Answer<'_, Result<Vec<(AppId, App)>, Unavailable>> {
@@ -324,48 +358,6 @@ impl Cluster for Memory {
         self.change(Command::AppSet { app, name, policy }, note)
     }
 
-    fn turn_users(&self) -> Answer<'_, Result<Vec<TurnUser>, Unavailable>> {
-        let users = self.with(|state| state.turn_users().collect());
-        Box::pin(async { Ok(users) })
-    }
-
-    fn turn_user_set(&self, user: TurnUser, note: Note) -> Answer<'_, Changed> {
-        self.change(Command::TurnUserSet(user), note)
-    }
-
-    fn turn_user_remove(&self, realm: String, name: String, note: Note) -> Answer<'_, Changed> {
-        self.change(Command::TurnUserRemove { realm, name }, note)
-    }
-
-    fn turn_origins(&self) -> Answer<'_, Result<BTreeMap<String, String>, Unavailable>> {
-        let origins = self.with(|state| state.turn_origins().clone());
-        Box::pin(async { Ok(origins) })
-    }
-
-    fn turn_origins_set(&self, origins: BTreeMap<String, String>, note: Note) -> Answer<'_, Changed> {
-        self.change(Command::TurnOriginsSet { origins }, note)
-    }
-
-    fn turn_secret_add(&self, secret: Secret, note: Note) -> Answer<'_, Changed> {
-        let (held, number) = self.with(|state| {
-            let secrets = state.turn_secrets();
-            (secrets.all().values().any(|held| *held == secret), secrets.next())
-        });
-        if held {
-            return Box::pin(async { Changed::Done });
-        }
-        self.change(Command::TurnSecretAdd { number, secret }, note)
-    }
-
-    fn turn_peers(&self) -> Answer<'_, Result<PeerPolicy, Unavailable>> {
-        let peers = self.with(|state| state.peers().clone());
-        Box::pin(async { Ok(peers) })
-    }
-
-    fn turn_peers_set(&self, peers: PeerPolicy, note: Note) -> Answer<'_, Changed> {
-        self.change(Command::PeersSet(peers), note)
-    }
-
     fn selection(&self) -> Answer<'_, Result<Policy, Unavailable>> {
         let policy = self.with(|state| state.selection().as_ref().clone());
         Box::pin(async { Ok(policy) })
@@ -374,6 +366,15 @@ impl Cluster for Memory {
     fn selection_set(&self, policy: Policy, note: Note) -> Answer<'_, Changed> {
         self.change(Command::SelectionSet(policy), note)
     }
+}
+
+/// One with the app `dev`, whose rooms are those of [`rooms`].
+pub(crate) async fn with_dev() -> Arc<Memory> {
+    let memory = Arc::new(Memory::default());
+    let (app, name) = (AppId::new("dev").unwrap(), "Dev".to_owned());
+    let note = Note { who: "test".to_owned(), what: "founded".to_owned(), from: String::new() };
+    drop(memory.change(Command::AppAdd { app, name, policy: AppPolicy::default() }, note).await);
+    memory
 }
 
 /// Asks the API of a cluster in memory, as its operator.

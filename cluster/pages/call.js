@@ -7,7 +7,7 @@ import { NONE, PATTERN, screen as pickScreen, spread } from './media.js';
 import { rememberRoom } from './names.js';
 import { people } from './people.js';
 import { Tiles, setIcon } from './tiles.js';
-import { nameOf, noRelay, noteOf, pathWords, qualityWords, whyClosed, whyNot } from './words.js';
+import { nameOf, noRelay, noteOf, operatorSays, pathWords, qualityWords, whyClosed, whyNot, withheldWords } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
@@ -139,10 +139,23 @@ function wire() {
   });
   for (const type of ['track', 'track-removed', 'connection', 'relay', 'quality']) room.on(type, ({ peer }) => showPeer(peer));
   room.on('peer-updated', (peer) => showPeer(peer));
+  banner('withheld', withheldWords([]));
+  room.on('withheld', (withheld) => banner('withheld', withheldWords(withheld)));
+  room.on('broadcast', ({ from, payload }) => {
+    const text = !from && operatorSays(payload);
+    if (!text) return;
+    banner('operator', text);
+    clearTimeout(operatorShown);
+    operatorShown = setTimeout(() => banner('operator', ''), OPERATOR_SHOWN_MS);
+  });
   room.on('no-relay', () => banner('relay', noRelay(relayOnly)));
   room.on('ice-servers', () => banner('relay', !room.hasRelay && noRelay(relayOnly)));
   room.on('error', (error) => console.warn(error));
 }
+
+/** An operator's word to all stays this long. */
+const OPERATOR_SHOWN_MS = 60_000;
+let operatorShown;
 
 const banners = new Map();
 
@@ -150,7 +163,7 @@ const banners = new Map();
 function banner(key, text, button) {
   if (text) banners.set(key, { text, button });
   else banners.delete(key);
-  const [first] = ['state', 'sound', 'relay'].map((k) => banners.get(k)).filter(Boolean);
+  const [first] = ['state', 'withheld', 'operator', 'sound', 'relay'].map((k) => banners.get(k)).filter(Boolean);
   $('banner').hidden = !first;
   $('banner').replaceChildren(...(first ? [first.text, ...(first.button ? [first.button] : [])] : []));
 }

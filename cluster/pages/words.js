@@ -6,6 +6,7 @@ export function nameOf(peer) {
 
 export function noteOf(peer) {
   if (peer.away) return 'reconnecting';
+  if (peer.withheld.includes('publish')) return 'muted by an admin';
   if (peer.connectionState === 'connecting' || peer.connectionState === 'new') return 'connecting';
   if (peer.connectionState === 'disconnected' || peer.connectionState === 'failed') return 'interrupted';
   return '';
@@ -37,8 +38,9 @@ const WHY = {
   replaced: ['You are here from elsewhere', 'The same place was taken by another tab or window.'],
   kicked: ['You were removed', 'Somebody in charge of this room has removed you.'],
   banned: ['You may not come in', 'Somebody in charge of this room has closed it to you.'],
-  room_closed: ['The room was closed', 'Everybody had to leave.'],
+  room_closed: ['The room is closed', 'Its time is over, or somebody in charge of it has closed it for everybody.'],
   room_full: ['The room is full', 'Nobody else fits in. Try again when somebody has left.'],
+  locked: ['The room is locked', 'Nobody new comes in. Ask somebody who is inside to have it opened.'],
   no_room: ['There is no such room', 'The address may be mistyped, or the room is closed.'],
   timeout: ['Nobody answers', 'The server cannot be reached. Is this device online?'],
   token_missing: ['An invitation is needed', 'This server lets nobody in without one. Open the whole address that you were given.'],
@@ -50,6 +52,18 @@ const WHY = {
 export function whyClosed(error) {
   const [title, text] = WHY[error.code] ?? ['The call is over', `The server said: ${error.message}`];
   return { title, text };
+}
+
+/** What was taken away from oneself. */
+export function withheldWords(withheld) {
+  return withheld.includes('publish')
+    && 'Somebody in charge of this room has muted you: nobody hears or sees you until they give that back.';
+}
+
+/** An operator's word to all: a text, or an object with one; of anything else there is nothing to show. */
+export function operatorSays(payload) {
+  const text = typeof payload === 'string' ? payload : payload?.text;
+  return typeof text === 'string' && text.trim() ? `The operator says: ${text}` : '';
 }
 
 /** That there is no relay. */

@@ -4,14 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use chappe_proto::id::{NodeId, RoomKey};
+use chappe_proto::hooks::queue::Resent;
+use chappe_proto::id::{EdgeId, NodeId, RoomKey, SessionId};
 use chappe_proto::limits;
+use chappe_proto::mesh::allocations::{EdgeAnswer, EdgeAsk};
 use chappe_proto::mesh::node::{Answer, Ask, Failure, NodeStatus};
-use futures_util::future::join_all;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
-use crate::actor::edges::Reporting;
-use crate::actor::room::{CountPeers, ListPeers, Remove, RoomActor, WhereIs};
+use crate::actor::edges::{Reporting, WayTo};
+use crate::actor::room::{Decide, Decided, ListPeers, Remove, RoomActor, See, Signals, Unwatched, WhereIs};
+use crate::actor::session::Details;
+use crate::actor::sites::Meant;
 use crate::consensus::{Proposal, ProposeError, ReadError, Registry, Role};
+use crate::mesh::uplink::Asked;
 use crate::node::Node;
 
 /// What is asked of a room's home must be answered within this: less than whoever asked waits.
@@ -70,8 +77,32 @@ async fn propose(registry: &Registry, proposal: Proposal) -> Answer {
 async fn of_node(node: &Arc<Node>, ask: Ask) -> Answer {
     match ask {
         Ask::Status => Answer::Status(status(node).await),
-        Ask::Rooms => Answer::Rooms(rooms(node, None).await),
-        Ask::RoomsAfter { room } => Answer::Rooms(rooms(node, Some(room)).await),
+        Ask::Rooms => Answer::Rooms(node.rooms.page(&Meant::default(), None, limits::ROOMS_PAGE)),
+        Ask::RoomsAfter { room } => {
+            Answer::Rooms(node.rooms.page(&Meant::default(), Some(&room), limits::ROOMS_PAGE))
+        }
+        Ask::RoomsLike { app, text, after, limit } => {
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(limits::ROOMS_PAGE);
+            let meant = Meant { app, text: text.map(|text| text.to_lowercase()) };
+            Answer::Rooms(node.rooms.page(&meant, after.as_ref(), limit))
+        }
+        Ask::RoomsNamed { rooms } => {
+            let here = rooms.into_iter().take(limits::ROOMS_PAGE);
+            Answer::Rooms(here.filter_map(|room| Some((room.clone(), node.rooms.counted(&room)?))).collect())
+        }
+        Ask::RoomCounts => Answer::RoomCounts(node.rooms.counts()),
+        Ask::Room { ref room } => match find(node, room).await {
+            Found::Here(room) => Answer::Room(room.send(See).await.ok().flatten()),
+            Found::There(owner) => pass_on(node, owner, ask).await,
+            Found::Nowhere => Answer::Room(None),
+        },
+        Ask::Close { ref room } => decide(node, &room.clone(), Decide::Close, ask).await,
+        Ask::Tell { ref room, ref payload } => {
+            decide(node, &room.clone(), Decide::Tell(payload.clone()), ask).await
+        }
+        Ask::Mute { ref room, peer, muting } => {
+            decide(node, &room.clone(), Decide::Mute(peer, muting), ask).await
+        }
         Ask::Peers { ref room } => match find(node, room).await {
             Found::Here(room) => Answer::Peers(room.send(ListPeers).await.ok()),
             Found::There(owner) => pass_on(node, owner, ask).await,
@@ -88,8 +119,72 @@ async fn of_node(node: &Arc<Node>, ask: Ask) -> Answer {
             },
             Found::Nowhere => Answer::NotThere,
         },
+        Ask::Watch { ref room, .. } => watch(node, &room.clone(), ask).await,
+        Ask::Session { session, plain } => details(node, &session, plain).await,
         Ask::Usage { of, after } => node.usage.answer(&of, after.as_deref()),
+        Ask::Edge { edge, ask } => of_edge(node, edge, ask).await,
+        Ask::Deliveries { hook, wanted } => Answer::Deliveries(node.hooks.deliveries(hook, &wanted)),
+        Ask::Resend { hook, event } => match node.hooks.resend(hook, event) {
+            Resent::Done => Answer::Done,
+            Resent::Unknown => Answer::NotThere,
+            Resent::Full => Answer::Failed(Failure::Busy),
+        },
         ask => other(format!("nothing that this release answers: {ask:?}")),
+    }
+}
+
+/// Asks an edge that reports here.
+async fn of_edge(node: &Node, edge: EdgeId, ask: EdgeAsk) -> Answer {
+    let Ok(Some(way)) = node.edges.send(WayTo(edge)).await else { return Answer::NotThere };
+    let (reply, answered) = oneshot::channel();
+    match way.try_send(Asked { ask, reply }) {
+        Ok(()) => {}
+        Err(TrySendError::Full(_)) => return Answer::Edge(EdgeAnswer::Busy),
+        Err(TrySendError::Closed(_)) => return Answer::NotThere,
+    }
+    match timeout(limits::EDGE_ASK_WITHIN, answered).await {
+        Ok(Ok(answer)) => Answer::Edge(answer),
+        Ok(Err(_)) => Answer::NotThere, // its uplink has ended
+        Err(_) => other("the edge does not answer in time"),
+    }
+}
+
+/// An operator does something in a room, here or where it is homed.
+async fn decide(node: &Arc<Node>, room: &RoomKey, decide: Decide, ask: Ask) -> Answer {
+    match find(node, room).await {
+        Found::There(owner) => pass_on(node, owner, ask).await,
+        Found::Here(room) => match room.send(decide).await {
+            Ok(Decided::Done) => Answer::Done,
+            Ok(Decided::NotThere) => Answer::NotThere,
+            Ok(Decided::NotNow) | Err(_) => other("the room's owner is waiting for the cluster"),
+        },
+        Found::Nowhere => Answer::NotThere,
+    }
+}
+
+/// How a session is whose gateway this node is.
+async fn details(node: &Node, session: &SessionId, plain: bool) -> Answer {
+    let Some(session) = node.sessions.get(session) else { return Answer::NotThere };
+    session.send(Details { plain }).await.ok().flatten().map_or(Answer::NotThere, Answer::Session)
+}
+
+/// What passed in a room, here or where it is homed.
+async fn watch(node: &Arc<Node>, room: &RoomKey, ask: Ask) -> Answer {
+    match find(node, room).await {
+        Found::There(owner) => pass_on(node, owner, ask).await,
+        Found::Here(room) => watched(&room, ask).await,
+        Found::Nowhere => Answer::NotThere,
+    }
+}
+
+/// What passed in a room that is here.
+async fn watched(room: &Addr<RoomActor>, ask: Ask) -> Answer {
+    let Ask::Watch { after, filter, limit, plain, .. } = ask else { return Answer::NotThere };
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    match room.send(Signals { after, filter, limit, plain }).await {
+        Ok(Ok(page)) => Answer::Watched(page),
+        Ok(Err(Unwatched::Full)) => Answer::Failed(Failure::Busy),
+        Ok(Err(Unwatched::NotHere)) | Err(_) => Answer::NotThere,
     }
 }
 
@@ -122,29 +217,6 @@ async fn pass_on(node: &Arc<Node>, owner: NodeId, ask: Ask) -> Answer {
     match node.mesh.request(owner, ask, PASSED_ON_WITHIN).await {
         Ok(answer) => answer,
         Err(error) => other(error),
-    }
-}
-
-/// The first rooms behind `after`, by name, and how many are in each.
-async fn rooms(node: &Node, mut after: Option<RoomKey>) -> Vec<(RoomKey, u32)> {
-    let mut rooms = Vec::new();
-    loop {
-        let room_for = limits::ROOMS_PAGE - rooms.len();
-        let page = node.rooms.page(after.as_ref(), room_for);
-        let last = page.len() < room_for;
-        let counts =
-            page.iter().map(|(_, here)| join_all(here.iter().map(|(_, room)| room.send(CountPeers))));
-        let counts = join_all(counts).await;
-        after = page.last().map(|(key, _)| key.clone());
-        for ((key, _), counts) in page.into_iter().zip(counts) {
-            // One whose anchor alone is here is another node's to tell.
-            if let Some(peers) = counts.into_iter().find_map(|count| count.ok().flatten()) {
-                rooms.push((key, peers));
-            }
-        }
-        if last || rooms.len() >= limits::ROOMS_PAGE {
-            return rooms;
-        }
     }
 }
 

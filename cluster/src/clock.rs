@@ -23,6 +23,12 @@ pub fn unix() -> Unix {
     Unix(read(ClockId::Realtime))
 }
 
+/// Processor time that this process has used.
+#[must_use]
+pub fn cpu() -> Duration {
+    read(ClockId::ProcessCPUTime)
+}
+
 /// Both clocks, now.
 #[must_use]
 pub fn now() -> Now {

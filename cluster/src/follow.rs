@@ -71,6 +71,12 @@ fn changed(node: &Arc<Node>, known: &State, state: &State) {
             moving.insert(shard);
         }
     }
+    // First: who joins a moment later is judged by what is known by then, whatever else changed.
+    for key in state.rooms_decided_since(known) {
+        for (_, room) in node.rooms.of(key) {
+            tell(&room, Change::Rules);
+        }
+    }
     let lost = lost(known, state);
     if touched.is_empty() && lost.is_empty() && moving.is_empty() {
         return;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use actix::Addr;
-use chappe_proto::id::{AppId, Epoch, Generation, NodeId, Region, RoomKey, SessionId, Shard};
+use chappe_proto::id::{Epoch, Generation, NodeId, Region, RoomKey, SessionId, Shard};
 use chappe_proto::limits;
 use chappe_proto::registry::{NodeAddresses, NodeState, State, rights};
 use chappe_proto::select::Place;
@@ -19,12 +19,16 @@ use chappe_proto::time::Mono;
 use crate::actor::directory::Directory;
 use crate::actor::edges::EdgesActor;
 use crate::actor::proxy::ProxyActor;
+use crate::actor::room::Watches;
 use crate::actor::session::SessionActor;
 use crate::actor::sites::Sites;
 use crate::actor::sources::Sources;
 use crate::clock;
 use crate::consensus::Registry;
+use crate::counts::Counts;
 use crate::geoip::GeoIp;
+use crate::history::Figures;
+use crate::hooks::Hooks;
 use crate::lease::Held;
 use crate::mesh::Mesh;
 use crate::proposals::Proposals;
@@ -54,6 +58,12 @@ pub struct Node {
     pub edges: Addr<EdgesActor>,
     /// What users have relayed.
     pub usage: Arc<Book>,
+    /// Its figures over the last hours.
+    pub history: Figures,
+    /// What its sessions have done.
+    pub counts: Counts,
+    /// Rooms that operators watch.
+    pub watches: Watches,
     /// Fresh joins by source address.
     pub joins: Sources,
     /// Resumes by source address.
@@ -62,6 +72,8 @@ pub struct Node {
     pub nearest: Sources,
     /// Where addresses are, by the operator's database.
     pub geoip: GeoIp,
+    /// What webhooks are told.
+    pub hooks: Hooks,
     /// The proxies that follow a room away from its anchor's shard, and where.
     away: Mutex<HashMap<RoomKey, Shard>>,
     world: RwLock<Arc<World>>,
@@ -92,6 +104,8 @@ pub struct Parts {
     pub usage: Arc<Book>,
     /// Where addresses are.
     pub geoip: GeoIp,
+    /// What webhooks are told.
+    pub hooks: Hooks,
 }
 
 impl Node {
@@ -116,10 +130,14 @@ impl Node {
             away: Mutex::default(),
             edges: parts.edges,
             usage: parts.usage,
+            history: Figures::default(),
+            counts: Counts::default(),
+            watches: Watches::default(),
             joins: Sources::new(limits::JOINS_PER_SEC, limits::JOINS_BURST),
             resumes: Sources::new(limits::RESUMES_PER_SEC, limits::RESUMES_BURST),
             nearest: Sources::new(limits::NEAREST_PER_SEC, limits::NEAREST_BURST),
             geoip: parts.geoip,
+            hooks: parts.hooks,
             world: RwLock::default(),
             owned: RwLock::new(vec![(Epoch(0), Mono::NEVER); usize::from(limits::SHARDS)]),
         })
@@ -231,10 +249,10 @@ impl Node {
         all.flat_map(|(_, node)| urls(node)).collect()
     }
 
-    /// An app's policy as rooms and sessions need it.
+    /// An app's policy as a room and its sessions need it, with what is decided of the room.
     #[must_use]
-    pub fn policy(state: &State, app: &AppId) -> Option<Policy> {
-        let policy = &state.app(app)?.policy;
+    pub fn policy(state: &State, room: &RoomKey) -> Option<Policy> {
+        let policy = &state.app(&room.app)?.policy;
         Some(Policy {
             anonymous: policy.anonymous,
             capacity: policy.capacity,
@@ -242,6 +260,7 @@ impl Node {
             credential_ttl: policy.credential_ttl(),
             frames_burst: policy.frames_burst,
             frames_per_sec: policy.frames_per_sec,
+            rules: state.rules(room),
         })
     }
 

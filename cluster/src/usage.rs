@@ -1,5 +1,6 @@
 //! Usage: what this node has heard of it, told on to the other nodes.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chappe_proto::id::{RoomKey, SessionId};
@@ -7,7 +8,7 @@ use chappe_proto::limits::{USAGE_BYTES, USAGE_FRAME};
 use chappe_proto::mesh::node::{Answer, Body, Lane};
 use chappe_proto::mesh::uplink::Usage;
 use chappe_proto::time::Unix;
-use chappe_proto::usage::{Ledger, SWEEP_EVERY, UsageOf, pieces};
+use chappe_proto::usage::{Ledger, Relayed, SWEEP_EVERY, UsageOf, pieces};
 
 use crate::clock;
 use crate::node::Node;
@@ -58,6 +59,16 @@ impl Book {
         self.lock().handle_rooms(clock::mono(), rooms);
     }
 
+    /// The room of a session that relays, as far as it is known here.
+    pub(crate) fn room_of(&self, session: &SessionId) -> Option<RoomKey> {
+        self.lock().room_of(session).cloned()
+    }
+
+    /// Its first parts by name.
+    pub(crate) fn parts(&self, of: &UsageOf) -> BTreeMap<String, Relayed> {
+        self.lock().page(of, None).parts.into_iter().collect()
+    }
+
     /// A page of it.
     pub(crate) fn answer(&self, of: &UsageOf, after: Option<&str>) -> Answer {
         Answer::Usage { since: self.since, page: self.lock().page(of, after) }
@@ -78,7 +89,9 @@ pub(crate) async fn run(node: Arc<Node>) {
         actix_rt::time::sleep(SWEEP_EVERY).await;
         let now = {
             let mut ledger = node.usage.lock();
-            ledger.handle_timeout(clock::mono(), |session| node.sessions.has(session));
+            let state = node.registry.state();
+            let is_issued = |session: &_| state.issued(session).is_some();
+            ledger.handle_timeout(clock::mono(), |session| node.sessions.has(session), is_issued);
             ledger.missed()
         };
         if now > missed {

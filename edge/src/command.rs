@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chappe_proto::id::Index;
 use chappe_proto::limits::EDGE_COMMANDS;
+use chappe_proto::mesh::allocations::{AllocationFilter, AllocationReport};
 use chappe_proto::mesh::uplink::{Alternate, Directive, EdgeChange, EdgeView, Usage};
 use mio::Waker;
 
@@ -34,6 +35,28 @@ pub(crate) enum Command {
     OfferUsage(Reply<Option<(u64, Vec<Usage>)>>),
     /// A node has taken what was offered under this number.
     UsageTaken(u64, Reply<()>),
+    /// The next of these allocations from a place on, and where to go on.
+    Allocations {
+        /// Which.
+        filter: Arc<AllocationFilter>,
+        /// The place.
+        from: u32,
+        /// So many at most.
+        limit: usize,
+        /// Some of them, and where to go on; nothing after the last ones.
+        reply: Reply<(Vec<AllocationReport>, Option<u32>)>,
+    },
+    /// End the allocation of this number. Answered with whether there was one.
+    Close(u64, Reply<bool>),
+    /// End the next of these allocations from a place on. Answered with how many, and where to go on.
+    CloseSome {
+        /// Which.
+        filter: Arc<AllocationFilter>,
+        /// The place.
+        from: u32,
+        /// How many, and where to go on; nothing after the last ones.
+        reply: Reply<(u32, Option<u32>)>,
+    },
     /// Close everything and return.
     Stop,
 }

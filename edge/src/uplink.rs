@@ -5,6 +5,7 @@
 //! the loop; while there is none the loop goes on with what it has.
 
 mod alternates;
+mod asks;
 mod choose;
 mod done;
 mod frames;
@@ -32,6 +33,7 @@ use chappe_proto::time::Mono;
 use tokio::sync::{Notify, watch};
 
 use self::alternates::Alternates;
+use self::asks::Asks;
 use self::choose::Nodes;
 use self::done::Done;
 use self::identity::Keeper;
@@ -126,6 +128,7 @@ pub(crate) struct Shared {
     /// Which node each uplink is with, or on its way to; and whether it has said hello.
     held: RefCell<[Option<(Node, bool)>; UPLINKS]>,
     teller: Teller,
+    asks: Asks,
     /// Nodes, authorities or the certificate are others.
     changed: Notify,
     /// Why the cluster has this edge no more.
@@ -157,6 +160,7 @@ impl Shared {
             alternates: RefCell::default(),
             held: RefCell::default(),
             teller: Teller::default(),
+            asks: Asks::default(),
             changed: Notify::new(),
             removed,
             outside: Rc::default(),

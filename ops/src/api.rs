@@ -8,6 +8,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use anyhow::{Context, Result, anyhow, bail};
+use chappe_proto::limits::PAGE_ITEMS_MAX;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -33,6 +34,11 @@ pub(crate) struct At {
 }
 
 impl At {
+    /// The node that is asked.
+    pub(crate) fn url(&self) -> &str {
+        &self.node
+    }
+
     /// Nothing is connected yet.
     pub(crate) fn open(&self) -> Result<Api> {
         let token = fs::read_to_string(&self.token_file).with_context(|| {
@@ -159,6 +165,23 @@ impl Api {
         match self.ask(method, path, body)? {
             (200..300, answer) => Ok(answer),
             (status, answer) => Err(failed(&self.host, status, &answer)),
+        }
+    }
+
+    /// Asks for a list, page after page: the items of all of them, as a JSON array.
+    pub(crate) fn list(&mut self, path: &str) -> Result<Value> {
+        let mut items = Vec::new();
+        let mut after = String::new();
+        loop {
+            let mut page =
+                self.call("GET", &format!("{path}?limit={PAGE_ITEMS_MAX}{after}"), &Value::Null)?;
+            if let Some(more) = page["items"].as_array_mut() {
+                items.append(more);
+            }
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => return Ok(items.into()),
+            }
         }
     }
 

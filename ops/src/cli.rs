@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, cluster, dev, edge, node, token, turn};
+use crate::{admin, bench, cluster, dev, edge, node, token, turn};
 
 /// A WebRTC signaling cluster with edge relays, in one binary.
 #[derive(Debug, Parser)]
@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Node(Box<node::Args>),
     /// See a cluster and decide about its members.
     Cluster(Box<cluster::Args>),
+    /// Decide who may operate a cluster.
+    Admin(admin::Args),
     /// Run a relay of a cluster, or by itself.
     Edge(Box<edge::Args>),
     /// Measure what a relayed packet and a signal cost.

@@ -1,6 +1,7 @@
 //! `chappe`: a WebRTC signaling cluster with edge relays, in one binary.
 
 mod acme;
+mod admin;
 mod api;
 mod bench;
 mod bind;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         cli::Command::Dev(args) => dev::run(&args, cli.log.as_deref()),
         cli::Command::Cluster(args) => cluster::run(&args),
+        cli::Command::Admin(args) => admin::run(&args),
         cli::Command::Edge(args) => edge::run(&args),
         cli::Command::Bench(args) => bench::run(&args),
         cli::Command::Node(args) => node::run(&args),

@@ -5,7 +5,7 @@ export type RoomState = 'connecting' | 'connected' | 'reconnecting' | 'disconnec
 /** Why something failed. The first three lines are PROTOCOL.md's (sections 3 and 8), the rest the SDK's own. */
 export type ErrorCode =
   | 'malformed' | 'unknown_type' | 'too_large' | 'not_joined' | 'already_joined' | 'token_missing' | 'token_invalid'
-  | 'token_expired' | 'forbidden' | 'banned' | 'room_full' | 'no_room' | 'bad_id' | 'bad_peer' | 'busy' | 'rate_limited'
+  | 'token_expired' | 'forbidden' | 'banned' | 'room_full' | 'locked' | 'no_room' | 'bad_id' | 'bad_peer' | 'busy' | 'rate_limited'
   | 'unavailable' | 'internal' | 'left' | 'replaced' | 'kicked' | 'room_closed' | 'protocol' | 'rate' | 'gone' | 'unknown'
   /** `getToken` failed. */
   | 'token_failed'
@@ -49,12 +49,17 @@ export interface ConnectOptions {
   timeoutMs?: number;
 }
 
+/** A grant that can be taken away and given back: sending media, broadcasting. */
+export type Withheld = 'publish' | 'broadcast';
+
 export interface Me {
   readonly id: string;
   readonly identity?: string;
   readonly name?: string;
   readonly metadata?: any;
   readonly grants: ('join' | 'create' | 'admin' | 'hidden' | 'broadcast')[];
+  /** Of what one may do, what was taken away for now. */
+  readonly withheld: Withheld[];
 }
 
 export interface Path {
@@ -104,6 +109,8 @@ export interface Peer {
   readonly metadata?: any;
   /** Its socket is lost; it may yet return, and its media may well go on. */
   readonly away: boolean;
+  /** What was taken away from it for now. */
+  readonly withheld: Withheld[];
   readonly connectionState: RTCPeerConnectionState | 'none';
   readonly streams: Map<string, MediaStream>;
   readonly tracks: MediaStreamTrack[];
@@ -120,14 +127,17 @@ export interface RoomEvents {
   closed: (reason: ChappeError) => void;
   'peer-joined': (peer: Peer) => void;
   'peer-left': (peer: Peer, reason: 'left' | 'lost' | 'replaced' | 'kicked' | 'banned' | 'closed' | string) => void;
-  'peer-updated': (peer: Peer, change: 'away' | 'back' | 'metadata') => void;
+  'peer-updated': (peer: Peer, change: 'away' | 'back' | 'metadata' | 'withheld') => void;
+  /** What is taken away from oneself now. Without `publish` nobody is sent one's tracks, until it is given back. */
+  withheld: (withheld: Withheld[]) => void;
   /** One's own name or metadata, as all see it now. */
   updated: (me: Me) => void;
   track: (event: { peer: Peer; track: MediaStreamTrack; stream?: MediaStream; streams: MediaStream[]; receiver: RTCRtpReceiver; transceiver: RTCRtpTransceiver }) => void;
   'track-removed': (event: { peer: Peer; track: MediaStreamTrack; stream: MediaStream }) => void;
   /** A signal of the application's own kind, once and in order. `peer` is undefined for one who has left or is hidden. */
   signal: (event: { from: string; peer?: Peer; kind: string; payload: any }) => void;
-  broadcast: (event: { from: string; peer?: Peer; payload: any; n: number }) => void;
+  /** Without `from` it is an operator's word to all. */
+  broadcast: (event: { from?: string; peer?: Peer; payload: any; n: number }) => void;
   /** So many broadcasts were missed. */
   gap: (missed: number) => void;
   connection: (event: { peer: Peer; state: RTCPeerConnectionState }) => void;
@@ -165,6 +175,8 @@ export class Room extends Emitter<RoomEvents> {
   /** Whether a relay is there to use. */
   readonly hasRelay: boolean;
   readonly published: MediaStreamTrack[];
+  /** Whether sending media was taken away: what is published goes to nobody until it is given back. */
+  readonly muted: boolean;
   readonly signalingRttMs?: number;
   /** For a room made with `new`; `connect` has done it. */
   join(): Promise<this>;
@@ -176,6 +188,9 @@ export class Room extends Emitter<RoomEvents> {
   broadcast(payload: unknown): void;
   update(fields: { name?: string; metadata?: unknown }): void;
   kick(peer: Peer | string, options?: { ban?: boolean }): Promise<void>;
+  /** Needs the grant `admin`; `publish` unless said otherwise. All see it as `peer-updated`. */
+  mute(peer: Peer | string, options?: { grants?: Withheld[] }): void;
+  unmute(peer: Peer | string, options?: { grants?: Withheld[] }): void;
   path(peer: Peer | string): Path | undefined;
   stats(): Promise<Map<string, Stats | undefined>>;
   leave(): void;

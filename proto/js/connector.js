@@ -325,6 +325,7 @@ export class Connector {
     this.#reset();
     if (reason === 'revoked') return this.end(new ChappeError('kicked'));
     if (reason === 'replaced') return this.end(new ChappeError('replaced'));
+    if (reason === 'closed') return this.end(new ChappeError('room_closed'));
     const attempt = this.#trying;
     const token = await this.#token(attempt);
     if (this.#trying === attempt && attempt.link === link) this.#sendJoin(link, token);

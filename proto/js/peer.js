@@ -18,6 +18,8 @@ const QUALITY_MS = 4000;
 export class Peer extends Emitter {
   /** Away: its socket is lost, and it may yet return. */
   away = false;
+  /** Grants that were taken away from it: `publish`, `broadcast`. */
+  withheld = [];
   /** Its media, by stream id. */
   streams = new Map();
   /** `{kind: 'direct' | 'relay', protocol, own, url, edge, region, rttMs}` (`own`: the relay is this side's) once connected. */
@@ -64,11 +66,14 @@ export class Peer extends Emitter {
   }
 
   /** What others see of it now. */
-  see({ identity, name, metadata, away }) {
+  see({ identity, name, metadata, away, withheld }) {
     if (identity !== undefined) this.identity = identity;
     this.name = name ?? undefined;
     this.metadata = metadata ?? undefined;
-    if (away !== undefined) this.away = away;
+    if (away !== undefined) {
+      this.away = away; // a whole view: one from whom nothing is withheld says nothing of it
+      this.withheld = withheld ?? [];
+    }
   }
 
   /** RTCPeerConnection.connectionState, or `none`. */

@@ -26,7 +26,7 @@ export class Room extends Emitter {
   state = 'connecting';
   /** Why it is disconnected: a ChappeError. */
   reason = undefined;
-  /** Oneself: `{id, identity, name, metadata, grants}`, once joined. */
+  /** Oneself: `{id, identity, name, metadata, grants, withheld}`, once joined. */
   me = null;
   /** Everybody else, by id. */
   peers = new Map();
@@ -112,6 +112,11 @@ export class Room extends Emitter {
 
   // ------------------------------------------------------------------ media
 
+  /** Whether sending media was taken away: what is published goes to nobody until it is given back. */
+  get muted() {
+    return this.me?.withheld.includes('publish') ?? false;
+  }
+
   /** Shows a track, or all of a stream, to everybody. */
   publish(media) {
     const tracks = media.getTracks ? media.getTracks().map((track) => [track, media]) : [[media, undefined]];
@@ -119,7 +124,7 @@ export class Room extends Emitter {
       if (this.#published.has(track)) continue;
       const streams = stream ? [stream] : [];
       this.#published.set(track, streams);
-      for (const { pair } of this.peers.values()) pair?.addTrack(track, streams);
+      if (!this.muted) for (const { pair } of this.peers.values()) pair?.addTrack(track, streams);
     }
   }
 
@@ -177,6 +182,16 @@ export class Room extends Emitter {
     });
   }
 
+  /** Takes grants of a peer away, `publish` unless said otherwise; needs the grant `admin`. All see it. */
+  mute(peer, { grants } = {}) {
+    this.#signaling.say({ type: 'mute', peer: peer.id ?? peer, grants });
+  }
+
+  /** Gives them back. */
+  unmute(peer, { grants } = {}) {
+    this.#signaling.say({ type: 'unmute', peer: peer.id ?? peer, grants });
+  }
+
   /** Leaves for good. Published tracks go on: they are the application's. */
   leave() {
     this.#signaling.leave();
@@ -228,7 +243,9 @@ export class Room extends Emitter {
 
   #welcome(frame, fresh) {
     const { name, metadata } = this.#options;
-    this.me = { id: frame.peer, identity: frame.identity, grants: frame.grants, name: this.me?.name ?? name, metadata: this.me?.metadata ?? metadata };
+    const withheld = this.me?.withheld ?? [];
+    this.me = { id: frame.peer, identity: frame.identity, grants: frame.grants, withheld, name: this.me?.name ?? name, metadata: this.me?.metadata ?? metadata };
+    this.#withhold(frame.withheld ?? []);
     this.limits = frame.limits;
     this.#store({ ...frame, reason: 'welcome' });
     const rebuilt = frame.type === 'rebuilt';
@@ -245,6 +262,21 @@ export class Room extends Emitter {
     this.#probe(PROBE_AFTER_MS);
   }
 
+  /** What is taken away from oneself: tracks leave every connection, and come back with the grant. */
+  #withhold(withheld) {
+    const before = this.me.withheld;
+    if (before.length === withheld.length && withheld.every((grant) => before.includes(grant))) return;
+    const was = this.muted;
+    this.me.withheld = withheld;
+    for (const { pair } of was === this.muted ? [] : this.peers.values()) {
+      for (const [track, streams] of this.#published) {
+        if (this.muted) pair?.removeTrack(track);
+        else pair?.addTrack(track, streams);
+      }
+    }
+    this.emit('withheld', withheld);
+  }
+
   #missing(peer, grace) {
     if (!peer.away) this.#updated({ peer: peer.id, change: 'away' });
     this.#clock.clearTimeout(this.#graces.get(peer.id));
@@ -259,7 +291,7 @@ export class Room extends Emitter {
       this.#graces.delete(view.peer);
       const { away } = known;
       known.see(view);
-      this.emit('peer-updated', known, away && !known.away ? 'back' : 'metadata');
+      this.emit('peer-updated', known, away && !known.away ? 'back' : 'metadata'); // and perhaps what is withheld
       return;
     }
     const peer = new Peer(view, this.#host);
@@ -292,9 +324,12 @@ export class Room extends Emitter {
     for (const settle of [...this.#kicks.values()]) settle(new ChappeError(reason));
   }
 
-  #updated({ peer: id, change, name, metadata }) {
+  #updated({ peer: id, change, name, metadata, withheld }) {
     const peer = this.peers.get(id);
-    if (change === 'metadata') {
+    if (change === 'withheld') {
+      if (id === this.me?.id) this.#withhold(withheld);
+      if (peer) peer.withheld = withheld;
+    } else if (change === 'metadata') {
       if (id === this.me?.id) {
         Object.assign(this.me, { name, metadata });
         this.emit('updated', this.me);
@@ -389,7 +424,7 @@ export class Room extends Emitter {
       configuration,
       createConnection: () => create(configuration()),
       newId: () => Array.from({ length: 16 }, () => Math.floor(random() * 16).toString(16)).join(''),
-      tracks: () => [...this.#published].map(([track, streams]) => ({ track, streams })),
+      tracks: () => (this.muted ? [] : [...this.#published].map(([track, streams]) => ({ track, streams }))),
       // A connection's own signals: when they cannot arrive, the peer is gone or the session is.
       send: (to, kind, payload, connection) => this.#signaling.signal(to, kind, payload, connection).catch(() => {}),
       signaling: () => this.state === 'connected',

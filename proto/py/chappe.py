@@ -244,6 +244,10 @@ class Room:
         """Removes a peer; needs the grant `admin`."""
         await self._say(type="kick", peer=peer, ban=ban)
 
+    async def mute(self, peer, grants=("publish",), on=True):
+        """Takes grants of a peer away, of `publish` and `broadcast`, or gives them back; needs the grant `admin`."""
+        await self._say(type="mute" if on else "unmute", peer=peer, grants=list(grants))
+
     async def ice(self):
         """Asks for fresh `ice_servers`."""
         await self._say(type="ice")
@@ -404,8 +408,8 @@ class Room:
         for box in self._outboxes.values():
             box.settle(float("inf"), Undelivered("gone", "the session was lost"))
         self._forget()
-        if reason in ("revoked", "replaced"):
-            raise Closed({"revoked": "kicked"}.get(reason, reason))
+        if reason in ("revoked", "replaced", "closed"):
+            raise Closed({"revoked": "kicked", "closed": "room_closed"}.get(reason, reason))
 
     async def _serve(self, url, socket, welcome):
         """One socket from its welcome to its end."""
@@ -520,7 +524,9 @@ class Room:
             self._left_mark(frame["peer"])
         elif kind == "peer_updated" and frame["peer"] in self.peers:
             peer = self.peers[frame["peer"]]
-            if frame["change"] == "metadata":
+            if frame["change"] == "withheld":
+                peer["withheld"] = frame["withheld"]
+            elif frame["change"] == "metadata":
                 peer.update({k: frame.get(k) for k in ("name", "metadata")})
             else:
                 peer["away"] = frame["change"] == "away"

@@ -99,6 +99,28 @@ random_id!(
     InvitationId, "i_"
 );
 
+random_id!(
+    /// A one-time link for an operator. Its secret is in the link alone, the registry holds a hash.
+    LinkId, "l_"
+);
+random_id!(
+    /// An operator's login at the console. Its secret is in the browser's cookie alone.
+    LoginId, "lo_"
+);
+random_id!(
+    /// An access token for a program. Its secret is in the token alone.
+    AccessTokenId, "at_"
+);
+random_id!(
+    /// A webhook of an app.
+    HookId, "w_"
+);
+
+random_id!(
+    /// An event that webhooks are told of: the same on every node that tells of it, and with every attempt.
+    EventId, "e_"
+);
+
 /// Defines a counter or a small number with a name.
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
@@ -144,6 +166,71 @@ number!(
     /// A position in the registry: the Raft index of the last applied entry.
     Index(u64)
 );
+
+/// Who operates: 1 to 64 of `a-z 0-9 . _ - + @`, so that no two differ by case alone and none needs quoting.
+/// A new one is none of [`Self::RESERVED`]; those that exist are read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct OperatorName(std::sync::Arc<str>);
+
+impl OperatorName {
+    /// The longest such name, in bytes: an address of mail, mostly.
+    pub const MAX: usize = 64;
+
+    /// What a path means otherwise (RFC 3986, section 5.2.4, takes dots out of it), and what the audit log calls who
+    /// has the cluster's own token.
+    pub const RESERVED: [&str; 4] = [".", "..", "links", "operator"];
+
+    /// Checks the text.
+    ///
+    /// # Errors
+    /// When it is empty, longer than [`Self::MAX`] bytes, holds anything else, or is one of [`Self::RESERVED`].
+    pub fn new(text: &str) -> Result<Self, BadId> {
+        let name = Self::read(text)?;
+        if name.is_reserved() { Err(BadId("OperatorName")) } else { Ok(name) }
+    }
+
+    /// Whether nobody new may be called so.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        Self::RESERVED.contains(&self.as_str())
+    }
+
+    /// What may be there, of a time when nothing was reserved.
+    fn read(text: &str) -> Result<Self, BadId> {
+        let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-+@".contains(&b);
+        if text.is_empty() || text.len() > Self::MAX || !text.bytes().all(fine) {
+            return Err(BadId("OperatorName"));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for OperatorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for OperatorName {
+    type Err = BadId;
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        Self::new(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for OperatorName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
+        Self::read(&text).map_err(de::Error::custom)
+    }
+}
 
 /// Defines a name that an operator or an app chose: a bounded, printable text.
 macro_rules! name {
@@ -270,6 +357,17 @@ mod tests {
             assert!(RoomName::new(bad).is_err(), "{bad:?}");
         }
         assert!(RoomName::new("stand-up_2.0~x:y@z").is_ok());
+    }
+
+    #[test]
+    fn operators_have_no_reserved_names_but_those_that_exist_are_read() {
+        for reserved in OperatorName::RESERVED {
+            assert!(OperatorName::new(reserved).is_err() && reserved.parse::<OperatorName>().is_err());
+            let read: OperatorName = serde_json::from_str(&format!("{reserved:?}")).unwrap();
+            assert!(read.is_reserved());
+        }
+        assert!(OperatorName::new("operators").is_ok() && OperatorName::new("...").is_ok());
+        assert!(serde_json::from_str::<OperatorName>("\"A b\"").is_err());
     }
 
     #[test]

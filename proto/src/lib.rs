@@ -5,8 +5,10 @@
 //! [`time::Now`] and bytes (or frames), takes its seed at construction, and returns what is to be
 //! done as data. The shells in `edge` and `cluster` do it.
 
+pub mod hooks;
 pub mod http;
 pub mod id;
+pub mod inspect;
 pub mod limits;
 pub mod mesh;
 pub mod proxy_protocol;

@@ -111,6 +111,30 @@ pub const JOINS_PER_SEC: u32 = 10;
 pub const ROOM_CAPACITY: usize = 16;
 /// The most that either may say.
 pub const ROOM_CAPACITY_MAX: usize = 10_000;
+/// Rooms of a cluster of which something is decided beforehand: every node holds all of them.
+pub const ROOM_POLICIES_MAX: usize = 50_000;
+/// Bytes that all of them take in the registry: 50,000 with names and metadata of 200 bytes. Who keeps more with a room
+/// keeps fewer rooms.
+pub const ROOM_POLICIES_BYTES: usize = 16 * 1024 * 1024;
+/// Rooms of one app of which something is decided: a fifth, so that one tenant leaves the others theirs.
+pub const ROOM_POLICIES_PER_APP: usize = ROOM_POLICIES_MAX / 5;
+/// And bytes that they take: a quarter.
+pub const ROOM_POLICIES_BYTES_PER_APP: usize = ROOM_POLICIES_BYTES / 4;
+/// Bytes that one takes beside its names and its metadata: the fields' names, a region, and numbers.
+pub const ROOM_POLICY_BYTES: usize = 128;
+/// The furthest that a room's expiry may lie ahead: what is to stay for longer has none.
+pub const ROOM_EXPIRES_MAX: Duration = Duration::from_secs(366 * 86_400);
+/// An expired room keeps people out for this long, as long as a token for it may well last; then it is forgotten.
+pub const ROOM_EXPIRED_KEPT: Duration = Duration::from_secs(86_400);
+/// Rooms in one page of the list that operators are shown.
+pub const ROOMS_LISTED: usize = 200;
+/// Rooms that nodes are asked for one page at most, to find those that a filter lets through: beyond it the page is
+/// shorter, and its cursor goes on from there.
+pub const ROOMS_LOOKED_AT: usize = 16 * ROOMS_LISTED;
+/// How long a join token that an operator signs lets people in, unless said otherwise.
+pub const TOKEN_TTL: Duration = Duration::from_secs(3600);
+/// And at most: who is to come for longer is given another.
+pub const TOKEN_TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// Rooms that one node runs.
 pub const ROOMS_MAX: usize = 200_000;
 /// Sessions that one node holds.
@@ -156,6 +180,17 @@ pub const CREDENTIAL_TTL_MIN: Duration = Duration::from_secs(4);
 pub const CREDENTIAL_TTL_MAX: Duration = RESUME_TTL;
 /// Fresh `ice_servers` are sent when this part of a credential's life has passed, in per cent.
 pub const CREDENTIAL_REFRESH_AT: u32 = 75;
+/// How long the credential of a connection test lasts: longer than testing [`CONNECTION_TEST_EDGES`] takes where
+/// nothing answers, and so short that nobody needs to revoke it.
+pub const CONNECTION_TEST_TTL: Duration = Duration::from_secs(300);
+/// Edges that one connection test tries: each takes a browser some seconds, and somebody waits for the end.
+pub const CONNECTION_TEST_EDGES: usize = 32;
+/// URLs of each of them that it tries: STUN and three transports on both families, and one more.
+pub const CONNECTION_TEST_URLS: usize = 8;
+/// Nodes whose signaling one connection test tries.
+pub const CONNECTION_TEST_NODES: usize = 32;
+/// URLs of each of them that it tries.
+pub const CONNECTION_TEST_NODE_URLS: usize = 3;
 
 // ------------------------------------------------------------------------------------------ TURN
 
@@ -265,8 +300,15 @@ pub const REVOKE_AT_ONCE: usize = 16;
 pub const PEER_PREFIXES_MAX: usize = 256;
 /// Audit entries kept in the replicated state; older ones are on the voters' disks.
 pub const AUDIT_MAX: usize = 10_000;
-/// The longest of the three texts of an audit entry, in bytes.
+/// Of those, lines of apps' API keys: half, so that 5,000 are the operators' whatever the apps do.
+pub const AUDIT_KEYS_MAX: usize = AUDIT_MAX / 2;
+/// And lines of one app's keys: ten busy apps before one has fewer.
+pub const AUDIT_APP_MAX: usize = AUDIT_KEYS_MAX / 10;
+/// The longest of the three texts of an audit entry, in bytes. A line may say behind it how many had none.
 pub const AUDIT_TEXT_MAX: usize = 256;
+/// The longest text of what was there before, or is after, in a line of the audit log, in bytes: an app's policy
+/// with a few origins. With it the log, full, is under 20 MiB.
+pub const AUDIT_VALUE_MAX: usize = 512;
 /// Requests whose outcome is remembered, so that one sent again is not carried out again: what a
 /// cluster proposes within a few elections.
 pub const REQUESTS_REMEMBERED: usize = 1_024;
@@ -490,6 +532,76 @@ pub const ICMP_ERROR_EVERY: Duration = Duration::from_millis(100);
 pub const ICMP_BURST: usize = 16;
 /// A limit that is met again and again is told this often, with how often it was met.
 pub const LIMIT_TOLD_EVERY: Duration = Duration::from_secs(10);
+
+// ------------------------------------------------------------------------------------------- operators
+
+/// Operators of a cluster: each node holds all of them in memory.
+pub const OPERATORS_MAX: usize = 1_000;
+/// The longest hash of a password, as a PHC string: argon2id with 16 bytes of salt and 32 of hash takes 97.
+pub const PASSWORD_HASH_MAX: usize = 256;
+/// The shortest password, in characters (OWASP ASVS 5.0, 6.2.1),
+pub const PASSWORD_MIN: usize = 8;
+/// what is advised (likewise),
+pub const PASSWORD_ADVISED: usize = 15;
+/// and the longest: 64 must be taken (ASVS 5.0, 6.2.9), and more than this is no password but a load.
+pub const PASSWORD_MAX: usize = 128;
+/// One-time links that nobody has used yet: whoever invites a thousand waits for some to come.
+pub const LINKS_MAX: usize = 1_000;
+/// How long a link is good unless said otherwise: until the next working day.
+pub const LINK_TTL: Duration = Duration::from_secs(86_400);
+/// The longest that it may be: it is worth as much as a password.
+pub const LINK_TTL_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// Logins of one operator: a few browsers and machines. The one seen longest ago ends when one more comes.
+pub const LOGINS_PER_OPERATOR: usize = 16;
+/// A login ends when it was not used for this long (ASVS 5.0, 7.3.1),
+pub const LOGIN_IDLE: Duration = Duration::from_secs(3_600);
+/// and this long after it began in any case (ASVS 5.0, 7.3.2): a working day.
+pub const LOGIN_FOR: Duration = Duration::from_secs(12 * 3_600);
+/// That a login is used is written into the registry this often at most: an entry for each of a thousand
+/// operators is under two a second.
+pub const LOGIN_SEEN_EVERY: Duration = Duration::from_secs(600);
+/// The longest `User-Agent` that is kept of a login, in bytes: what names browser and system is in front.
+pub const LOGIN_AGENT_MAX: usize = 128;
+/// The longest text of a login's address, in bytes: IPv6 takes 45.
+pub const LOGIN_FROM_MAX: usize = 64;
+/// A browser from which somebody has logged in is known for so long after.
+pub const DEVICE_COOKIE_FOR: Duration = Duration::from_secs(180 * 86_400);
+/// Wrong passwords of one source at one account at once: more than a person tries who knows it,
+pub const GUESSES_BURST: u32 = 5;
+/// and one in this time for long: 480 a day, which finds no password of eight characters.
+pub const GUESSES_EVERY: Duration = Duration::from_secs(180);
+/// Those of one source at whatever accounts at once: an office behind one address,
+pub const GUESSES_SOURCE_BURST: u32 = 30;
+/// and one in this time for long.
+pub const GUESSES_SOURCE_EVERY: Duration = Duration::from_secs(30);
+/// Those at one account of all who are not known there at once,
+pub const GUESSES_ACCOUNT_BURST: u32 = 30;
+/// and one in this time for long.
+pub const GUESSES_ACCOUNT_EVERY: Duration = Duration::from_secs(10);
+/// So far ahead they may queue: a browser waits that long and longer for an answer.
+pub const GUESSES_ACCOUNT_QUEUE: Duration = Duration::from_secs(10);
+/// Those of a browser that is known there at once: as many as a person tries who half knows it,
+pub const GUESSES_DEVICE_BURST: u32 = 10;
+/// and one in this time for long.
+pub const GUESSES_DEVICE_EVERY: Duration = Duration::from_secs(60);
+/// Sources, accounts, pairs of them, and browsers that are counted, of each: under 2 MB together.
+pub const GUESSES_TABLE_MAX: usize = 4_096;
+/// Passwords of strangers that are hashed at once on a node: each takes a core for 50 ms, and 46 MiB.
+pub const HASHES_OF_STRANGERS: usize = 2;
+/// Those of browsers that are known, and new ones.
+pub const HASHES_OF_KNOWN: usize = 2;
+/// Strangers that wait for it: two seconds' worth, and more are told to come again.
+pub const HASHES_WAITING: usize = 64;
+/// Access tokens for programs, of all operators.
+pub const ACCESS_TOKENS_MAX: usize = 1_000;
+/// The longest label of one, in bytes.
+pub const ACCESS_TOKEN_LABEL_MAX: usize = 128;
+/// How long one is good unless said otherwise,
+pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(90 * 86_400);
+/// and at most: what nobody renews within a year nobody remembers.
+pub const ACCESS_TOKEN_TTL_MAX: Duration = Duration::from_secs(366 * 86_400);
+/// Bytes of a hash (SHA-256) of what links, cookies and tokens hold.
+pub const ACCESS_HASH_BYTES: usize = 32;
 
 // ---------------------------------------------------------------------------------- members and leases
 
@@ -751,6 +863,84 @@ pub const REDIRECTS_BURST: u32 = 16;
 /// See [`REDIRECTS_BURST`].
 pub const REDIRECTS_PER_SEC: u32 = 1;
 
+// ---------------------------------------------------------------------------- what operators see live
+
+/// Streams of server-sent events on one node: each holds a connection and asks the cluster now and then. Some twenty
+/// operators with a few pages open each.
+pub const EVENT_STREAMS_MAX: usize = 256;
+/// Of them, those of one operator: a browser opens six connections to a host (HTTP/1.1), and there may be two browsers.
+pub const EVENT_STREAMS_PER_OPERATOR: usize = 12;
+/// Events of one stream that wait for its client: whoever finds them waits too.
+pub const EVENT_QUEUE: usize = 16;
+/// A stream that has nothing to say says so after this: a proxy between closes what is silent for 60 s (nginx), and a
+/// client that has gone is noticed by what cannot be written.
+pub const EVENT_TOLD_EVERY: Duration = Duration::from_secs(15);
+/// A stream ends after this and its client comes back, as one who must be allowed anew.
+pub const EVENT_STREAM_FOR: Duration = Duration::from_secs(5 * 60);
+/// A browser comes back after this.
+pub const EVENT_RETRY: Duration = Duration::from_secs(2);
+/// A room is watched for so long after the last question: a page asks twice a second, and survives a move of the room.
+pub const WATCH_FOR: Duration = Duration::from_secs(10);
+/// Rooms that are watched on one node at a time: what more are asked for is refused.
+pub const WATCHES_MAX: usize = 64;
+/// What a watch holds: of a room of ten, in which everybody offers to everybody, all of its beginning.
+pub const WATCH_ENTRIES: usize = 2_000;
+/// The same in bytes: some hundred offers of six cameras; 256 MB on a node whose watches are all full.
+pub const WATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Pairs of peers of which a watch knows the last signal. What more of them say again is shown again.
+pub const WATCH_PAIRS_MAX: usize = 16 * 1024;
+/// What passed, in one answer.
+pub const SIGNALS_PAGE: usize = 500;
+/// The same in bytes, and the one that goes over it.
+pub const SIGNALS_PAGE_BYTES: usize = 512 * 1024;
+/// An open page asks for what passed this often: as fast as eyes follow, and long before a watch ends.
+pub const SIGNALS_EVERY: Duration = Duration::from_millis(500);
+/// A node samples its figures this often.
+pub const HISTORY_EVERY: Duration = Duration::from_secs(10);
+/// Of each figure: steps of so many seconds, so many of them. An hour, six hours, two days.
+pub const HISTORY_LEVELS: [(u64, usize); 3] = [(10, 360), (60, 360), (300, 576)];
+/// Figures of a node: 52 KB each, 27 MB in all.
+pub const HISTORY_SERIES_MAX: usize = 512;
+/// Apps and edges that have figures of their own: those that relay most; the others are one more.
+pub const HISTORY_TOP: usize = 50;
+/// Points in one answer: as many as are seen on a wide page.
+pub const HISTORY_POINTS_MAX: usize = 720;
+/// What a client calls itself (`User-Agent`), in bytes: browsers' are some 150.
+pub const AGENT_MAX: usize = 256;
+/// Media sections of an SDP that are shown: a call of six cameras has twelve.
+pub const SHOWN_MEDIA_MAX: usize = 32;
+/// Codecs of a section: Chromium offers some fifteen for video.
+pub const SHOWN_CODECS_MAX: usize = 32;
+/// Candidates of a section.
+pub const SHOWN_CANDIDATES_MAX: usize = 32;
+/// Names in a payload of an app's own kind, and candidates in one payload.
+pub const SHOWN_KEYS_MAX: usize = 32;
+/// Bytes of a text that is looked for.
+pub const SHOWN_TEXT_MAX: usize = 256;
+/// The longest id of an event: a browser says it in a header.
+pub const EVENT_ID_MAX: usize = 64;
+
+// ---------------------------------------------------------------------------- what programs ask for
+
+/// Items of a page of a list unless asked otherwise: a screen or two.
+pub const PAGE_ITEMS: usize = 100;
+/// And at most: an item takes a few kilobytes at most, so that a page is some megabytes.
+pub const PAGE_ITEMS_MAX: usize = 1000;
+/// The longest cursor, in characters: the longest key is an app, a room and a time, in JSON and base64.
+pub const PAGE_CURSOR_MAX: usize = 512;
+/// An answer is kept so long for the repeats of its idempotency key: longer than a program or a queue tries again.
+pub const IDEMPOTENCY_FOR: Duration = Duration::from_secs(24 * 3600);
+/// One that holds a secret that is told once: longer than a client that lost its connection takes to try again.
+pub const IDEMPOTENCY_SECRET_FOR: Duration = Duration::from_secs(10 * 60);
+/// The longest idempotency key, in bytes: a UUID takes 36.
+pub const IDEMPOTENCY_KEY_MAX: usize = 128;
+/// Keys that a node remembers.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 4096;
+/// Of them, those of one who asks: nobody drives out the others' by making many.
+pub const IDEMPOTENCY_KEYS_PER_OPERATOR: usize = 1024;
+/// The longest answer that is kept, in bytes; 16 MB in all keys. One that is longer is made anew for a repeat.
+pub const IDEMPOTENCY_ANSWER_MAX: usize = 4096;
+
 // ------------------------------------------------------------------------------------------- usage
 
 /// An edge says what its users have relayed this often.
@@ -857,6 +1047,123 @@ pub const HEALTH_CONNECTIONS_MAX: usize = 64;
 /// The head of a request is complete within this, and a connection without one is closed after it.
 pub const HEALTH_REQUEST_WITHIN: Duration = Duration::from_secs(5);
 
+// ------------------------------------------------------------------- allocations, for operators
+
+/// Places of allocations that an edge's loop looks at in one turn for who lists or closes them: some 100 µs, as
+/// [`USAGE_TURN`].
+pub const ALLOCATIONS_TURN: u32 = 4096;
+/// Allocations in one answer of an edge: a line each, with the longest name under a kilobyte.
+pub const ALLOCATIONS_PAGE: usize = 256;
+/// Sessions that one question for allocations may name: those of a large room.
+pub const ALLOCATION_SESSIONS_MAX: usize = 1024;
+/// Questions of nodes that an edge works at, at a time, and that a node has under way with one edge: operators are
+/// few, and each asks again when it is told that there are more.
+pub const EDGE_ASKS: usize = 4;
+/// An edge must have answered within this: it asks its loop a few times, which relays meanwhile.
+pub const EDGE_ASK_WITHIN: Duration = Duration::from_secs(1);
+
+// ------------------------------------------------------------------------------- issued credentials
+
+/// The longest life of a credential that an operator or an app's server issues. Whoever holds it relays at the
+/// operator's cost, so it is no key for ever: a device that needs one for longer is given the next one. Every edge
+/// remembers the revocation of one for so long.
+pub const ISSUED_TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
+/// Issued credentials that are kept until they expire, the revoked ones too: their revocations are a tenth of
+/// [`REVOKED_MAX`] at most.
+pub const ISSUED_MAX: usize = 10_000;
+/// Of them those of one app: no app takes the place of the others.
+pub const ISSUED_PER_APP: usize = 2_000;
+/// The longest label of one, in bytes of UTF-8.
+pub const ISSUED_LABEL_MAX: usize = 128;
+/// Edges that one may name for its URLs.
+pub const ISSUED_EDGES_MAX: usize = 16;
+/// Edges whose URLs one is given at most: browsers slow down with more than a few servers.
+pub const ISSUED_SERVERS_MAX: usize = 8;
+/// The shortest overlap of two shared secrets that may be asked for without force: what sessions were handed out
+/// by the old one lasts so long.
+pub const SECRET_OVERLAP: Duration = CREDENTIAL_TTL_MAX;
+
+const _: () = {
+    assert!(ALLOCATIONS_PAGE * (TURN_NAME_MAX + TURN_REALM_MAX + 512) < UPLINK_FRAME_MAX);
+    assert!(ALLOCATION_SESSIONS_MAX * 32 + 1024 < CONTROL_FRAME_MAX);
+    assert!(CREDENTIAL_TTL_MAX.as_secs() <= ISSUED_TTL_MAX.as_secs());
+    assert!(ISSUED_MAX * 10 <= REVOKED_MAX && ISSUED_PER_APP < ISSUED_MAX);
+    assert!(ISSUED_LABEL_MAX <= AUDIT_TEXT_MAX / 2);
+};
+// -------------------------------------------------------------------------------------- webhooks
+
+/// Webhooks of one app: a handful of servers, with a test and a production form of each.
+pub const HOOKS_PER_APP: usize = 16;
+/// Webhooks of a cluster: each node holds all of them, and what lately happened to each.
+pub const HOOKS_MAX: usize = 1_000;
+/// The longest URL of a webhook, in bytes: some receivers have their own key in it.
+pub const HOOK_URL_MAX: usize = 1024;
+/// The longest label of a webhook, in bytes.
+pub const HOOK_LABEL_MAX: usize = 128;
+/// The fewest and the most bytes of a webhook's secret, as Standard Webhooks 1.0 has it.
+pub const HOOK_SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+/// Secrets of a webhook that sign at a time: the new one and the one before.
+pub const HOOK_SECRETS: usize = 2;
+/// The first wait between two attempts: that of Standard Webhooks 1.0. It doubles up to [`HOOK_RETRY_MAX`].
+pub const HOOK_RETRY_FIRST: Duration = Duration::from_secs(5);
+/// The longest wait between two attempts: an endpoint that is back has missed no more than an hour.
+pub const HOOK_RETRY_MAX: Duration = Duration::from_secs(3600);
+/// An event that was not taken for this long is given up: whoever was away for a day asks who is there.
+pub const HOOK_RETRY_FOR: Duration = Duration::from_secs(24 * 3600);
+/// So many attempts in a row that failed, of whichever rooms, and the endpoint is taken to be away: one request at
+/// a time is sent until one is taken.
+pub const HOOK_FAILING_AFTER: u32 = 3;
+/// The longest wait between two such requests. Shorter than [`HOOK_RETRY_MAX`], since one event that an endpoint
+/// cannot take must not keep the others away for an hour.
+pub const HOOK_PROBE_MAX: Duration = Duration::from_secs(300);
+/// A request, from the name's resolution to the end of what is read of the answer.
+pub const HOOK_WITHIN: Duration = Duration::from_secs(10);
+/// Requests of one webhook at a time, each of another room.
+pub const HOOK_IN_FLIGHT: usize = 8;
+/// Requests of a node at a time.
+pub const HOOKS_IN_FLIGHT: usize = 64;
+/// Events that wait for one webhook on one node: twenty minutes of a busy app.
+pub const HOOK_QUEUE_MAX: usize = 10_000;
+/// Their bodies, in bytes.
+pub const HOOK_QUEUE_BYTES: usize = 16 * 1024 * 1024;
+/// Bodies that wait on one node for all webhooks, in bytes.
+pub const HOOKS_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Deliveries of one webhook that are remembered on one node when they are over.
+pub const HOOK_LOG_MAX: usize = 100;
+/// Their bodies, in bytes: of [`HOOKS_MAX`] webhooks together no more than waits.
+pub const HOOK_LOG_BYTES: usize = 64 * 1024;
+/// Attempts that are remembered of a delivery: the last ones.
+pub const HOOK_ATTEMPTS_KEPT: usize = 8;
+/// Bytes of an answer that are read, and kept to be looked at.
+pub const HOOK_ANSWER_MAX: usize = 256;
+/// Bytes of the words on an attempt that came to no answer.
+pub const HOOK_FAULT_MAX: usize = 256;
+/// Deliveries in one answer about them.
+pub const HOOK_PAGE: usize = 100;
+/// Tests of webhooks that one node makes at a time.
+pub const HOOK_TESTS_MAX: usize = 8;
+/// Addresses of an endpoint's name that are tried.
+pub const HOOK_ADDRESSES_MAX: usize = 4;
+
+const _: () = {
+    assert!(HOOK_LOG_BYTES * HOOKS_MAX <= HOOKS_QUEUE_BYTES && HOOK_QUEUE_BYTES < HOOKS_QUEUE_BYTES);
+    assert!(HOOKS_PER_APP <= HOOKS_MAX && HOOK_IN_FLIGHT < HOOKS_IN_FLIGHT && HOOK_FAILING_AFTER > 0);
+    assert!(HOOK_RETRY_FIRST.as_secs() < HOOK_PROBE_MAX.as_secs());
+    assert!(HOOK_PROBE_MAX.as_secs() < HOOK_RETRY_MAX.as_secs());
+    assert!(HOOK_RETRY_MAX.as_secs() < HOOK_RETRY_FOR.as_secs());
+    assert!(HOOK_WITHIN.as_secs() > 0 && HOOK_PAGE <= HOOK_LOG_MAX);
+    // The body of an event holds a name and metadata, and ids; its delivery the words on attempts.
+    assert!(
+        HOOK_PAGE
+            * (METADATA_MAX
+                + NAME_MAX
+                + 1024
+                + HOOK_ATTEMPTS_KEPT * (HOOK_ANSWER_MAX * 3 + HOOK_FAULT_MAX + 64))
+            < MESH_FRAME_MAX
+    );
+    assert!(HOOK_URL_MAX + HOOK_LABEL_MAX + 4096 < ENTRY_MAX);
+};
+
 const _: () = {
     // The longest name and four counts of nine bytes.
     assert!(USAGE_FRAME * (TURN_NAME_MAX + 128) < UPLINK_FRAME_MAX && UPLINK_FRAME_MAX <= MESH_FRAME_MAX);
@@ -905,6 +1212,8 @@ const _: () = {
     assert!(2 * HOME_LEAVE.as_millis() <= GRACE_MAX.as_millis());
     assert!(GRACE_MAX.as_millis() < RESUME_TTL.as_millis());
     assert!(ROOM_CAPACITY <= ROOM_CAPACITY_MAX);
+    // A room's policy is one entry; a page of rooms is asked for with one more.
+    assert!(METADATA_MAX + AUDIT_TEXT_MAX + 2048 < ENTRY_MAX && ROOMS_LISTED < ROOMS_PAGE);
     assert!(HEALTH_EVERY.as_millis() * 3 <= EDGE_LOST_AFTER.as_millis());
     assert!(CREDENTIAL_REFRESH_AT < 100);
     assert!(ALLOCATIONS_PER_USER < ALLOCATIONS_PER_SOURCE);
@@ -962,6 +1271,15 @@ const _: () = {
     assert!(EDGE_HIGH_FOR.as_millis() < EDGE_LOW_FOR.as_millis());
     // A header for UNIX sockets, the longest without additions.
     assert!(PROXY_HEADER_MAX >= 16 + 216);
+    assert!(
+        EVENT_STREAMS_PER_OPERATOR < EVENT_STREAMS_MAX && EVENT_RETRY.as_secs() < EVENT_TOLD_EVERY.as_secs()
+    );
+    assert!(EVENT_TOLD_EVERY.as_secs() * 4 <= 60 && EVENT_TOLD_EVERY.as_secs() < EVENT_STREAM_FOR.as_secs());
+    assert!(PAGE_ITEMS <= PAGE_ITEMS_MAX && IDEMPOTENCY_KEYS_PER_OPERATOR < IDEMPOTENCY_KEYS_MAX);
+    assert!(IDEMPOTENCY_SECRET_FOR.as_secs() < IDEMPOTENCY_FOR.as_secs());
+    assert!(WATCH_FOR.as_millis() >= 10 * SIGNALS_EVERY.as_millis() && SIGNALS_PAGE <= WATCH_ENTRIES);
+    assert!(SIGNALS_PAGE_BYTES + CLIENT_FRAME_MAX < MESH_FRAME_MAX && PAYLOAD_MAX < WATCH_BYTES);
+    assert!(HISTORY_LEVELS[0].0 == HISTORY_EVERY.as_secs() && HISTORY_LEVELS[2].1 <= HISTORY_POINTS_MAX);
     assert!(NODE_LINK_KEEP_ALIVE.as_millis() * 4 <= NODE_LINK_IDLE.as_millis());
     assert!(NODE_LINK_IDLE.as_millis() < LINK_IDLE.as_millis());
     assert!(LINK_STREAM_WINDOW as u64 * LINK_STREAMS as u64 <= LINK_WINDOW as u64);

@@ -10,7 +10,7 @@ use chappe_proto::id::{
     AppId, Attach, Change, Epoch, Generation, Identity, NodeId, PeerId, RoomKey, RoomName, SessionId, Shard,
 };
 use chappe_proto::signal::code::ErrorCode;
-use chappe_proto::signal::member::{Gateway, Grants, Member, Policy, Profile, Seat};
+use chappe_proto::signal::member::{Gateway, Grants, Member, Policy, Profile, Rules, Seat, Withheld};
 use chappe_proto::signal::proxy::{self, Proxy};
 use chappe_proto::signal::room::Output;
 use chappe_proto::signal::route::{
@@ -38,7 +38,15 @@ fn at(ms: u64) -> Now {
 fn view<R>(now: Now, epoch: u64, step: impl FnOnce(View<'_>) -> R) -> R {
     let live = || vec![gateway(1), gateway(2)];
     let epoch = |_| Epoch(epoch);
-    step(View { now, full: true, epoch: &epoch, live: &live, lost: &|_| false, revoked: &|_, _| false })
+    step(View {
+        now,
+        full: true,
+        epoch: &epoch,
+        live: &live,
+        lost: &|_| false,
+        revoked: &|_, _| false,
+        rules: Rules::default(),
+    })
 }
 
 fn site(now: Now, shard: Shard, epoch: u64, settled: bool) -> Site {
@@ -178,7 +186,15 @@ fn joins(n: u8) -> FromSession {
         place: None,
     };
     let profile = Profile { identity: None, name: None, metadata: None };
-    let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
+    let member = Member {
+        seat,
+        profile,
+        version: 0,
+        attach: Attach(1),
+        away: false,
+        admitted: None,
+        withheld: Withheld::NONE,
+    };
     FromSession::Announce { member, marks: BTreeMap::new(), presented: Attach(0), age: Duration::ZERO }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chappe_proto::id::{Attach, Change, Epoch, Generation, NodeId, PeerId, SessionId, Shard};
 use chappe_proto::signal::frame::GoneReason;
-use chappe_proto::signal::member::{Gateway, Grants, Member, Policy, Profile, Seat};
+use chappe_proto::signal::member::{Gateway, Grants, Member, Policy, Profile, Rules, Seat, Withheld};
 use chappe_proto::signal::proxy::{self, Proxy};
 use chappe_proto::signal::room::Output;
 use chappe_proto::signal::route::{FromRoom, Home, ProxyInput, RoomChange, RoomInput, Since};
@@ -114,7 +114,15 @@ fn with_view<T>(now: Now, step: impl FnOnce(View<'_>) -> T) -> T {
 
 fn with_lost<T>(now: Now, lost: bool, step: impl FnOnce(View<'_>) -> T) -> T {
     let live = || vec![gateway(1), gateway(2)];
-    step(View { now, full: true, epoch: &|_| Epoch(3), live: &live, lost: &|_| lost, revoked: &|_, _| false })
+    step(View {
+        now,
+        full: true,
+        epoch: &|_| Epoch(3),
+        live: &live,
+        lost: &|_| lost,
+        revoked: &|_, _| false,
+        rules: Rules::default(),
+    })
 }
 
 fn announce(n: u8) -> RoomInput {
@@ -128,7 +136,15 @@ fn announce(n: u8) -> RoomInput {
         place: None,
     };
     let profile = Profile { identity: None, name: None, metadata: None };
-    let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
+    let member = Member {
+        seat,
+        profile,
+        version: 0,
+        attach: Attach(1),
+        away: false,
+        admitted: None,
+        withheld: Withheld::NONE,
+    };
     RoomInput::Announce { member, marks: BTreeMap::new(), presented: Attach(0), age_ms: 0, attached_ms: 0 }
 }
 

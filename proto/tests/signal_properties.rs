@@ -16,7 +16,7 @@ use chappe_proto::limits;
 use chappe_proto::select::Place;
 use chappe_proto::signal::code::{CloseCode, ErrorCode};
 use chappe_proto::signal::frame::ClientFrame;
-use chappe_proto::signal::member::{Grants, Member, Policy, Profile, Seat};
+use chappe_proto::signal::member::{Grants, Member, Policy, Profile, Seat, Withheld};
 use chappe_proto::signal::route::{Content, Signal, ToSession};
 use chappe_proto::signal::session::{Output, Session, Start, World};
 use chappe_proto::time::{Mono, Now, Unix};
@@ -182,14 +182,22 @@ fn session(welcomed: bool, policy: Policy, seed: [u8; 32]) -> Session {
         place: None,
     };
     let profile = Profile { identity: None, name: None, metadata: None };
-    let member =
-        Member { seat, profile: profile.clone(), version: 0, attach: Attach(1), away: false, admitted: None };
+    let member = Member {
+        seat,
+        profile: profile.clone(),
+        version: 0,
+        attach: Attach(1),
+        away: false,
+        admitted: None,
+        withheld: Withheld::NONE,
+    };
     let room = RoomKey { app: AppId::new("dev").unwrap(), room: RoomName::new("tower").unwrap() };
     let start = Start { room, member, policy, place: Place::default(), rebuilt: None, seed };
     let mut out = Vec::new();
     let mut session = Session::new(START, start, &mut out);
     if welcomed {
         let admitted = ToSession::Admitted {
+            withheld: Withheld::NONE,
             attach: Attach(1),
             at: (Epoch(1), Change(1)),
             profile: (profile, 0),

@@ -83,6 +83,7 @@ transcripts! {
     direct
     frozen
     moving
+    decided
 }
 
 /// Every transcript is run.

@@ -80,10 +80,23 @@ impl Browser {
     }
 
     /// Opens a window of that size.
-    pub fn page(&self, url: &str, (width, height): (u32, u32)) -> Page {
+    pub fn page(&self, url: &str, size: (u32, u32)) -> Page {
+        self.window(url, size, &json!({}))
+    }
+
+    /// Opens a window that shares no cookie and no storage with any other, as a person at another browser.
+    pub fn private_page(&self, url: &str, size: (u32, u32)) -> Page {
+        let made = self.link.call(None, "Target.createBrowserContext", &json!({})).expect("a context");
+        self.window(url, size, &made)
+    }
+
+    fn window(&self, url: &str, (width, height): (u32, u32), context: &Value) -> Page {
         let call = |method, parameters: &Value| self.link.call(None, method, parameters).expect(method);
         // Blank at first, so that nothing that the page says is missed.
-        let wanted = json!({ "url": "about:blank", "newWindow": true, "width": width, "height": height });
+        let mut wanted = json!({ "url": "about:blank", "newWindow": true, "width": width, "height": height });
+        if let Some(id) = context.get("browserContextId") {
+            wanted["browserContextId"] = id.clone();
+        }
         let target = call("Target.createTarget", &wanted)["targetId"].clone();
         let attached = call("Target.attachToTarget", &json!({ "targetId": target, "flatten": true }));
         let session = attached["sessionId"].as_str().expect("a session").to_owned();

@@ -68,6 +68,27 @@ impl<'a> LanServer<'a> {
         Self::start_at(namespace, Ipv4Addr::LOCALHOST, &[])
     }
 
+    /// The same of three nodes and two edges.
+    pub fn start_cluster_on_loopback(namespace: &'a Namespace) -> Self {
+        Self::start_at(namespace, Ipv4Addr::LOCALHOST, &["--nodes", "3", "--edges", "2"])
+    }
+
+    /// The one-time link for the console's first owner, as it is printed.
+    pub fn owner_link(&self) -> String {
+        let text = self.process.stdout.until("once, for its first owner");
+        let line = text.lines().find(|line| line.ends_with("once, for its first owner"));
+        line.and_then(|line| line.split_whitespace().nth(1)).expect("a link").to_owned()
+    }
+
+    /// Where its nodes' pages are.
+    pub fn nodes(&self) -> Vec<String> {
+        let text = self.process.stdout.until("stops it.");
+        let nodes = text.lines().filter(|line| line.trim_start().starts_with("node "));
+        let origin =
+            |line: &str| line.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned);
+        nodes.filter_map(origin).map(|url| url.trim_end_matches('/').to_owned()).collect()
+    }
+
     fn start_at(namespace: &'a Namespace, address: Ipv4Addr, options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let directory = TempDir::new().expect("a directory for its data");
@@ -100,11 +121,15 @@ impl<'a> LanServer<'a> {
         token.trim().to_owned()
     }
 
+    /// What opens its admin API.
+    pub fn admin_token(&self) -> String {
+        let file = self.directory.path().join("data/admin-token");
+        fs::read_to_string(file).expect("the admin token").trim().to_owned()
+    }
+
     /// `GET /admin/api/v1/overview`.
     pub fn overview(&self) -> Value {
-        let token =
-            fs::read_to_string(self.directory.path().join("data/admin-token")).expect("the admin token");
-        let header = format!("Authorization: Bearer {}\r\n", token.trim());
+        let header = format!("Authorization: Bearer {}\r\n", self.admin_token());
         self.get("/admin/api/v1/overview", &header).expect("an overview")
     }
 
@@ -156,18 +181,10 @@ impl Drop for LanServer<'_> {
 
 fn spawn(namespace: &Namespace, options: &[String], directory: &TempDir) -> Process {
     let mut command = namespace.command(process::binary());
-    command.args([
-        "dev",
-        "--nodes",
-        "1",
-        "--edges",
-        "1",
-        "--http",
-        &HTTP.to_string(),
-        "--turn",
-        &TURN.to_string(),
-        "--data",
-    ]);
-    command.arg(directory.path().join("data")).args(options);
+    command.args(["dev", "--http", &HTTP.to_string(), "--turn", &TURN.to_string()]);
+    if !options.iter().any(|option| option == "--nodes") {
+        command.args(["--nodes", "1", "--edges", "1"]);
+    }
+    command.arg("--data").arg(directory.path().join("data")).args(options);
     Process::start(&mut command)
 }

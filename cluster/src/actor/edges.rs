@@ -24,14 +24,15 @@ use chappe_proto::select::rounds::Rounds;
 use chappe_proto::select::standing::Told;
 use chappe_proto::signal::frame::IceFailure;
 use chappe_proto::time::Mono;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 pub use self::message::{
-    Direct, Elsewhere, IceReport, LinkEvent, LinkSays, ListEdges, RegistryChanged, Reporting, Stop,
+    Direct, Elsewhere, IceReport, LinkEvent, LinkSays, ListEdges, RegistryChanged, Reporting, Stop, WayTo,
 };
 pub use super::orders::Numbered;
 use super::orders::Orders;
 use crate::clock;
+use crate::mesh::uplink::Asked;
 use crate::node::Node;
 
 /// What is heard of edges is published within this: many say something at once, and all of it is one change.
@@ -51,6 +52,8 @@ pub struct EdgesActor {
     orders: Orders,
     /// Where the new clients of each edge go while it takes none, as its present link is told.
     alternates: BTreeMap<EdgeId, watch::Sender<Option<Vec<Alternate>>>>,
+    /// The ways to the edges that report here, with the numbers of their uplinks.
+    asks: BTreeMap<EdgeId, (u64, mpsc::Sender<Asked>)>,
     /// Edges whose uplinks come from special-purpose addresses: such ones are probed.
     inside: BTreeSet<EdgeId>,
     /// How each edge was when the log was told last.
@@ -131,7 +134,8 @@ impl Handler<LinkSays> for EdgesActor {
     fn handle(&mut self, says: LinkSays, ctx: &mut Self::Context) {
         let (now, number, edge) = (clock::now(), says.link, says.edge);
         match says.event {
-            LinkEvent::Up { hello, inside, directives, elsewhere } => {
+            LinkEvent::Up { hello, inside, directives, elsewhere, asks } => {
+                self.asks.insert(edge.clone(), (number, asks));
                 self.inside.remove(&edge);
                 self.inside.extend(inside.then(|| edge.clone()));
                 self.alternates.insert(edge.clone(), elsewhere);
@@ -149,6 +153,9 @@ impl Handler<LinkSays> for EdgesActor {
             LinkEvent::Done(seq) => self.orders.done(&edge, seq),
             LinkEvent::Down { goodbye } => {
                 self.orders.down(now.mono, &edge, number);
+                if self.asks.get(&edge).is_some_and(|(link, _)| *link == number) {
+                    self.asks.remove(&edge);
+                }
                 self.fleet.handle_end(number, &edge, goodbye);
                 self.publish_soon(ctx);
             }
@@ -211,6 +218,14 @@ impl Handler<ListEdges> for EdgesActor {
 
     fn handle(&mut self, _: ListEdges, _: &mut Self::Context) -> Self::Result {
         self.fleet.edges().into_values().collect()
+    }
+}
+
+impl Handler<WayTo> for EdgesActor {
+    type Result = Option<mpsc::Sender<Asked>>;
+
+    fn handle(&mut self, to: WayTo, _: &mut Self::Context) -> Self::Result {
+        self.asks.get(&to.0).map(|(_, way)| way.clone())
     }
 }
 

@@ -15,7 +15,7 @@ use chappe_proto::registry::{App, State};
 use chappe_proto::select::Place;
 use chappe_proto::signal::code::{ErrorCode, Refusal};
 use chappe_proto::signal::frame::{ClientFrame, GoneReason, Join, ServerFrame};
-use chappe_proto::signal::member::{Grants, Member, Profile, Seat};
+use chappe_proto::signal::member::{Grants, Member, Profile, Seat, Withheld};
 use chappe_proto::signal::resume::{OpenError, Presented, ResumeToken};
 use chappe_proto::signal::session::{Rebuilt, Start};
 use chappe_proto::time::Now;
@@ -33,6 +33,8 @@ pub struct Source {
     pub ip: IpAddr,
     /// The `Origin` that a browser sent.
     pub origin: Option<String>,
+    /// What the client calls itself, cut to [`limits::AGENT_MAX`].
+    pub agent: Option<Arc<str>>,
 }
 
 /// The answer of an existing session to a resume.
@@ -166,7 +168,7 @@ fn open(state: &State, now: Now, text: &str) -> Result<ResumeToken, Box<Greeting
 /// A session that every node has forgotten, made anew from its token: the same peer, its counters
 /// and marks being its client's.
 fn rebuild(state: &State, now: Now, token: ResumeToken, join: Join) -> Option<Start> {
-    let policy = Node::policy(state, &token.room.app)?;
+    let policy = Node::policy(state, &token.room)?;
     let presented = token.presented();
     // What its client says now counts more than what the room still holds, and that more than the token.
     let says = join.name.is_some() || join.metadata.is_some();
@@ -177,6 +179,7 @@ fn rebuild(state: &State, now: Now, token: ResumeToken, join: Join) -> Option<St
         attach: Attach(presented.attach.0 + 1),
         away: false,
         admitted: Some(token.admitted),
+        withheld: token.withheld,
         seat: token.seat,
     };
     let rebuilt = Some(Rebuilt { presented, marks: join.marks });
@@ -262,8 +265,16 @@ fn seat(grants: Grants) -> Seat {
 
 fn start(state: &State, room: RoomKey, seat: Seat, profile: Profile) -> Result<Start, Refusal> {
     let unknown = || Refusal::new(ErrorCode::TokenInvalid, "no such app");
-    let policy = Node::policy(state, &room.app).ok_or_else(unknown)?;
-    let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
+    let policy = Node::policy(state, &room).ok_or_else(unknown)?;
+    let member = Member {
+        seat,
+        profile,
+        version: 0,
+        attach: Attach(1),
+        away: false,
+        admitted: None,
+        withheld: Withheld::NONE,
+    };
     Ok(Start { room, member, policy, place: Place::default(), rebuilt: None, seed: [0; 32] })
 }
 

@@ -1,9 +1,13 @@
-//! The actor of a room, on the owner of the shard that it is in. What is asked of it is in [`asked`], kicks and
-//! bans in [`kick`], where it should be in [`near`].
+//! The actor of a room, on the owner of the shard that it is in. What is asked of it is in [`asked`], what
+//! operators do in it in [`decided`], kicks and bans in [`kick`], where it should be in [`near`], what webhooks are
+//! told of it in [`tap`], what an operator sees pass in [`watched`].
 
 mod asked;
+mod decided;
 mod kick;
 mod near;
+mod tap;
+mod watched;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,17 +15,20 @@ use std::time::Duration;
 
 use actix::dev::SendError;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use chappe_proto::hooks::tap::Tap;
 use chappe_proto::id::{Identity, NodeId, RoomKey, SessionId, Shard};
 use chappe_proto::limits;
 use chappe_proto::registry::State;
 use chappe_proto::registry::rights::{Right, is_over, right};
 use chappe_proto::signal::member::Gateway;
-use chappe_proto::signal::room::Output;
+use chappe_proto::signal::room::{Output, Room};
 use chappe_proto::signal::route::{FromRoom, ProxyInput, RoomInput, ToRoom};
 use chappe_proto::signal::site::{Plan, Site, View};
 
-pub use asked::{CountPeers, ListPeers, WhereIs};
+pub use asked::{ListPeers, See, WhereIs};
+pub use decided::{Decide, Decided};
 pub use kick::Remove;
+pub use watched::{Signals, Unwatched, Watches};
 
 use self::near::Watch;
 use super::gateway::is_revoked;
@@ -55,6 +62,8 @@ pub enum Change {
     GatewayLost(Gateway),
     /// The shard of its anchor, where it is not that itself, has another owner.
     Anchor,
+    /// Something else is decided of it.
+    Rules,
 }
 
 /// The owner of the room's anchor speaks to a site elsewhere: where the room is, or asking who knows that.
@@ -82,10 +91,14 @@ pub struct RoomActor {
     machine: Option<Site>,
     /// Its leave, as the node's other actors know it.
     leave: Option<Leave>,
+    /// How many are in it, as the node's lists know it; none where it is elsewhere.
+    counted: Option<u32>,
     proxies: HashMap<Gateway, Arc<Addr<ProxyActor>>>,
     behind: HashSet<Gateway>,
     timer: Timer,
     watch: Watch,
+    tap: Tap,
+    watched: Option<Box<watched::Watched>>,
     lingering: bool,
     /// Kicks and bans whose answers are owed: the actor does not stop before.
     committing: usize,
@@ -115,10 +128,13 @@ impl RoomActor {
                     place,
                     machine: None,
                     leave: None,
+                    counted: None,
                     proxies: HashMap::new(),
                     behind: HashSet::new(),
                     timer: Timer::default(),
                     watch: Watch::new(false),
+                    tap: Tap::default(),
+                    watched: None,
                     lingering: false,
                     committing: 0,
                     over: false,
@@ -149,12 +165,20 @@ impl RoomActor {
         let done = self.with_view(state, |view| step(&mut machine, view, &mut out));
         let (poll, over, idle) = (machine.poll_timeout(now), machine.is_over(), machine.is_idle());
         let leave = machine.leave();
+        let count = |room: &Room| u32::try_from(room.len()).unwrap_or(u32::MAX);
+        let counted = machine.room().map(count);
+        self.see(now, &machine, &out);
         self.machine = Some(machine);
         let late = leave != self.leave && self.publish(leave, state);
+        if counted != self.counted {
+            self.counted = counted;
+            self.node.rooms.set_counted(&self.key, self.place, counted);
+        }
         for output in out {
             match output {
                 Output::To(gateway, body) => self.tell(gateway, body, ctx),
                 Output::All(body) => {
+                    self.tell_hooks(state, &body);
                     let all: Vec<Gateway> = self.machine.iter().flat_map(Site::gateways).collect();
                     for gateway in all {
                         self.tell(gateway, body.clone(), ctx);
@@ -165,8 +189,9 @@ impl RoomActor {
                 Output::Anchor(input) => self.ask_anchor(state, input),
             }
         }
+        self.forget_if_away();
         let look = self.go_near(state, ctx);
-        self.timer.arm(poll.min(look), ctx, Self::fire);
+        self.timer.arm(poll.min(look).min(self.watched_until()), ctx, Self::fire);
         if late {
             self.run(ctx, Site::give_back);
         }
@@ -203,7 +228,8 @@ impl RoomActor {
         let live = || Node::gateways(state).collect();
         let lost = |within| state.lost_any_within(now.unix, within);
         let full = may(&self.node, state, self.place) == Right::Full;
-        step(View { now, full, epoch: &epoch, live: &live, lost: &lost, revoked: &revoked })
+        let rules = state.rules(&self.key);
+        step(View { now, full, epoch: &epoch, live: &live, lost: &lost, revoked: &revoked, rules })
     }
 
     /// To the owner of the room's anchor; what is lost is said again.
@@ -286,6 +312,7 @@ impl RoomActor {
         if is_over(&state, from.node, from.generation) {
             return; // it would be held here for ever: that it ended has been said, or is about to be
         }
+        self.hear(from, &input);
         self.run_under(&state, ctx, |machine, view, out| machine.handle(view, from, input, out));
     }
 
@@ -311,7 +338,7 @@ impl Actor for RoomActor {
         // In the directory by now: of what changes after this state it is told.
         let (state, place) = (self.node.registry.state(), self.place);
         let Some(policy) =
-            Node::policy(&state, &self.key.app).filter(|_| may(&self.node, &state, place) != Right::None)
+            Node::policy(&state, &self.key).filter(|_| may(&self.node, &state, place) != Right::None)
         else {
             return self.stop(ctx);
         };
@@ -346,7 +373,7 @@ impl Handler<Change> for RoomActor {
 
     fn handle(&mut self, change: Change, ctx: &mut Self::Context) {
         match change {
-            Change::Lease | Change::Moving => {
+            Change::Lease | Change::Moving | Change::Rules => {
                 self.run(ctx, |machine, view, out| machine.run(view, out, |_, _| ()));
             }
             Change::Over => self.stop(ctx),

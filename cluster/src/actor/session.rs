@@ -9,7 +9,10 @@ use actix::dev::SendError;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use bytestring::ByteString;
 use chappe_proto::id::{PeerId, RoomKey, SessionId};
+use chappe_proto::inspect::SessionDetails;
+use chappe_proto::inspect::session::shown_address;
 use chappe_proto::limits;
+use chappe_proto::mesh::uplink::Traffic;
 use chappe_proto::select::Place;
 use chappe_proto::select::standing::News;
 use chappe_proto::signal::code::CloseCode;
@@ -91,6 +94,14 @@ pub struct Moving {
 #[rtype(result = "()")]
 pub struct Staying;
 
+/// How is the session? None where it has not begun, or has ended.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Option<Box<SessionDetails>>")]
+pub struct Details {
+    /// Whether its address is told whole.
+    pub plain: bool,
+}
+
 /// This node begins another life: the session ends here, and its client resumes.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
@@ -148,6 +159,8 @@ pub struct SessionActor {
     retrying: bool,
     missed: Arc<AtomicBool>,
     timer: Timer,
+    /// What its client was told.
+    told: Traffic,
 }
 
 impl SessionActor {
@@ -169,6 +182,7 @@ impl SessionActor {
                 retrying: false,
                 missed: Arc::default(),
                 timer: Timer::default(),
+                told: Traffic::default(),
             }
             .start()
         });
@@ -190,7 +204,9 @@ impl SessionActor {
         if self.missed.swap(false, Ordering::Relaxed) {
             machine.handle_overflow(clock::now(), &mut out);
         }
+        let before = machine.counts();
         step(&mut machine, &self.node, &mut out);
+        self.node.counts.add(machine.counts().minus(before));
         // Carrying one out may bring others: a full socket makes the machine let go of it.
         while !out.is_empty() {
             for output in std::mem::take(&mut out) {
@@ -210,6 +226,7 @@ impl SessionActor {
     ) {
         match output {
             Output::Text(text) => {
+                self.told = self.told.plus(Traffic { packets: 1, bytes: text.len() as u64 });
                 let full = self.socket.take_if(|socket| socket.send(text).is_err());
                 if let Some(full) = full {
                     full.close(CloseCode::Slow);
@@ -299,6 +316,7 @@ impl Actor for SessionActor {
         ctx.set_mailbox_capacity(limits::MAILBOX);
         let Some(start) = self.start.take() else { return };
         self.node.usage.begins(self.id, self.room.clone());
+        self.node.counts.joined();
         let (mut out, place) = (Vec::new(), start.place.clone());
         let machine = self.machine.insert(Session::new(clock::now(), start, &mut out));
         self.socket.iter().for_each(|socket| machine.handle_source(socket.ip(), place.clone()));
@@ -398,5 +416,20 @@ impl Handler<Over> for SessionActor {
         self.run(ctx, |machine, _, out| machine.handle_shutdown(clock::now(), out));
         self.node.sessions.remove(&self.id, &ctx.address());
         ctx.stop(); // its proxy ends too: nobody is told that it left
+    }
+}
+
+impl Handler<Details> for SessionActor {
+    type Result = Option<Box<SessionDetails>>;
+
+    fn handle(&mut self, asked: Details, _: &mut Self::Context) -> Self::Result {
+        let machine = self.machine.as_ref()?;
+        let socket = self.socket.as_ref();
+        Some(Box::new(SessionDetails {
+            address: socket.map(|socket| shown_address(socket.ip(), asked.plain)),
+            agent: socket.and_then(Socket::agent).map(str::to_owned),
+            told: self.told,
+            ..machine.details(clock::now(), self.node.id)
+        }))
     }
 }

@@ -1,11 +1,11 @@
 //! The rooms that this node runs, each in one shard under one epoch: of a room that moves between two shards of
 //! this node there are two for a moment.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::Addr;
-use chappe_proto::id::{Epoch, RoomKey, Shard};
+use chappe_proto::id::{AppId, Epoch, RoomKey, Shard};
 use chappe_proto::signal::route::Home;
 use chappe_proto::time::Mono;
 
@@ -24,6 +24,33 @@ struct Entry {
     place: Place,
     room: Arc<Addr<RoomActor>>,
     leave: Option<Leave>,
+    /// How many are in the room, where it is here.
+    counted: Option<u32>,
+}
+
+impl Entry {
+    /// How many are in the room, where this actor runs it and somebody is.
+    fn peers(&self) -> Option<u32> {
+        self.counted.filter(|peers| *peers > 0 && self.room.connected())
+    }
+}
+
+/// Which rooms are meant.
+#[derive(Debug, Clone, Default)]
+pub struct Meant {
+    /// Of this app alone.
+    pub app: Option<AppId>,
+    /// With this in their names, in lower case.
+    pub text: Option<String>,
+}
+
+impl Meant {
+    /// Whether one is.
+    #[must_use]
+    pub fn is(&self, key: &RoomKey) -> bool {
+        self.app.as_ref().is_none_or(|app| *app == key.app)
+            && self.text.as_ref().is_none_or(|text| key.room.as_str().to_lowercase().contains(text))
+    }
 }
 
 type Here = Vec<Entry>;
@@ -61,7 +88,7 @@ impl Sites {
         let room = Arc::new(start());
         let here = all.entry(key.clone()).or_default();
         here.retain(|entry| entry.place != place);
-        here.push(Entry { place, room: Arc::clone(&room), leave: None });
+        here.push(Entry { place, room: Arc::clone(&room), leave: None, counted: None });
         Some(room)
     }
 
@@ -90,6 +117,34 @@ impl Sites {
         }
     }
 
+    /// So many are in the room in a place; none where it is elsewhere.
+    pub fn set_counted(&self, key: &RoomKey, place: Place, counted: Option<u32>) {
+        let mut all = self.lock();
+        let entry = all.get_mut(key).and_then(|here| here.iter_mut().find(|entry| entry.place == place));
+        if let Some(entry) = entry {
+            entry.counted = counted;
+        }
+    }
+
+    /// How many are in a room, where it is here.
+    pub fn counted(&self, key: &RoomKey) -> Option<u32> {
+        self.lock().get(key)?.iter().find_map(Entry::peers)
+    }
+
+    /// Of each app: how many rooms run here, and how many are in them.
+    pub fn counts(&self) -> Vec<(AppId, u32, u32)> {
+        let all = self.lock();
+        let mut counts: BTreeMap<&AppId, (u32, u32)> = BTreeMap::new();
+        for (key, here) in all.iter() {
+            if let Some(peers) = here.iter().find_map(Entry::peers) {
+                let (rooms, people) = counts.entry(&key.app).or_default();
+                *rooms += 1;
+                *people = people.saturating_add(peers);
+            }
+        }
+        counts.into_iter().map(|(app, (rooms, people))| (app.clone(), rooms, people)).collect()
+    }
+
     /// The home of a room, where it is on this node.
     pub fn home(&self, key: &RoomKey, now: Mono) -> Option<Home> {
         let all = self.lock();
@@ -106,11 +161,14 @@ impl Sites {
         all.iter().flat_map(each).collect()
     }
 
-    /// The first rooms behind `after` by name, as many as `max`.
-    pub fn page(&self, after: Option<&RoomKey>, max: usize) -> Vec<(RoomKey, Found)> {
+    /// The first rooms behind `after` by name, as many as `max` of those that are meant, and how many are in each.
+    pub fn page(&self, meant: &Meant, after: Option<&RoomKey>, max: usize) -> Vec<(RoomKey, u32)> {
         let all = self.lock();
-        let page = first(all.keys(), after, max);
-        page.into_iter().filter_map(|key| Some((key.clone(), actors(all.get(key)?)))).collect()
+        // One whose anchor alone is here is another node's to tell.
+        let runs = |(_, here): &(&RoomKey, &Here)| here.iter().any(|entry| entry.peers().is_some());
+        let keys = all.iter().filter(runs).map(|(key, _)| key).filter(|key| meant.is(key));
+        let page = first(keys, after, max).into_iter();
+        page.filter_map(|key| Some((key.clone(), all.get(key)?.iter().find_map(Entry::peers)?))).collect()
     }
 
     /// How many rooms.

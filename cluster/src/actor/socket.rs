@@ -58,6 +58,7 @@ struct Queue {
 pub struct Socket {
     number: u64,
     ip: IpAddr,
+    agent: Option<Arc<str>>,
     pump: Addr<Pump>,
     queue: Arc<Queue>,
     cutter: Weak<Cutter>,
@@ -76,6 +77,11 @@ impl Socket {
     /// The client's address.
     pub const fn ip(&self) -> IpAddr {
         self.ip
+    }
+
+    /// What the client calls itself.
+    pub fn agent(&self) -> Option<&str> {
+        self.agent.as_deref()
     }
 
     /// Enqueues a text.
@@ -264,6 +270,7 @@ impl Pump {
         let socket = Socket {
             number: self.number,
             ip: self.source.ip,
+            agent: self.source.agent.clone(),
             pump: ctx.address(),
             queue: Arc::clone(&self.queue),
             cutter: self.cutter.as_ref().map(Arc::downgrade).unwrap_or_default(),
@@ -283,6 +290,7 @@ impl Pump {
             Greeting::Gone(reason) => self.tell(&ServerFrame::Gone { reason }, ctx),
             Greeting::Answered(frame) => ctx.text(frame),
             Greeting::Refused(refusal) => {
+                self.node.counts.refused(refusal.code);
                 self.tell(&ServerFrame::Error(&refusal), ctx);
                 self.refusals += 1;
                 self.put_off = refusal.code.passes();

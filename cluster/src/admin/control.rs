@@ -32,7 +32,7 @@ use crate::mesh::pki::{self, Authority, Holder, PkiError};
 const TRANSFER_WITHIN: Duration = Duration::from_secs(5);
 
 impl Admin {
-    async fn commit(&self, command: Command, note: Note) -> Result<Outcome, Fault> {
+    pub(super) async fn commit(&self, command: Command, note: Note) -> Result<Outcome, Fault> {
         let proposal = Proposal { note: Some(note), ..command.into() };
         let proposed = self.node.proposals.propose(proposal, REGISTRY_WITHIN).await;
         let applied = proposed.map_err(|missing| Fault::Unavailable(missing.to_string()))?;
@@ -40,7 +40,7 @@ impl Admin {
     }
 
     /// What each node says of itself, of those that answer.
-    async fn said(&self, nodes: impl Iterator<Item = NodeId>) -> BTreeMap<NodeId, NodeStatus> {
+    pub(super) async fn said(&self, nodes: impl Iterator<Item = NodeId>) -> BTreeMap<NodeId, NodeStatus> {
         let ask = async |node| {
             let answer = self.node.mesh.request(node, Ask::Status, NODE_WITHIN).await;
             match answer {

@@ -42,7 +42,7 @@ impl Admin {
         let app = match of {
             UsageOf::App(app) => Some(app),
             UsageOf::Room(room) => Some(&room.app),
-            UsageOf::Apps | UsageOf::Names => None,
+            UsageOf::Apps | UsageOf::Names | UsageOf::Session(_) => None,
         };
         if app.is_some_and(|app| state.app(app).is_none()) {
             return None;

@@ -4,6 +4,8 @@ use actix_web::http::header;
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse};
 
+use chappe_admin::fingerprint;
+
 use super::get;
 
 /// Nothing inline, nothing from elsewhere; media from the page's own streams (and `stun:`, `turn:`
@@ -41,6 +43,7 @@ static ASSETS: &[Asset] = assets![
     "/" = "../../pages/index.html" as "text/html; charset=utf-8",
     "/assets/call.html" = "../../pages/call.html" as "text/html; charset=utf-8",
     "/phone" = "../../pages/phone.html" as "text/html; charset=utf-8",
+    "/assets/tokens.css" = "../../../admin/ui/tokens.css" as "text/css; charset=utf-8",
     "/assets/base.css" = "../../pages/base.css" as "text/css; charset=utf-8",
     "/assets/call.css" = "../../pages/call.css" as "text/css; charset=utf-8",
     "/assets/home.css" = "../../pages/home.css" as "text/css; charset=utf-8",
@@ -111,12 +114,6 @@ fn answer(request: &HttpRequest, asset: &Asset) -> HttpResponse {
         return response.finish();
     }
     response.content_type(asset.kind).body(asset.bytes)
-}
-
-/// FNV-1a: tells one build's file from another's, no more.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 #[cfg(test)]

@@ -131,6 +131,8 @@ fn http<T: 'static>(
         })
         .client_request_timeout(REQUEST_WITHIN)
         .client_disconnect_timeout(CLOSED_WITHIN)
+        // Who has closed a page reads no more of its stream of events, which would be kept until it is written to.
+        .h1_allow_half_closed(false)
         .on_connect_ext(move |connection: &T, data| {
             data.insert(secured);
             on_connect(connection, data);

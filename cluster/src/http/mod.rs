@@ -15,6 +15,7 @@ use actix_web::dev::Server;
 use actix_web::http::header;
 use actix_web::{App, HttpRequest, HttpResponse, Route, guard, middleware, web};
 use chappe_proto::http::PROBE_PATH;
+use chappe_proto::limits::AGENT_MAX;
 use ipnet::IpNet;
 
 use crate::actor::gateway::Source;
@@ -160,10 +161,12 @@ async fn signal(
     body: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let origin = request.headers().get("origin").and_then(|origin| origin.to_str().ok());
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let (origin, agent) = (header("origin"), header("user-agent"));
     let source = Source {
         ip: source::client_ip(&request, &shared.trusted_proxies),
         origin: origin.map(str::to_owned),
+        agent: agent.map(|agent| agent[..agent.floor_char_boundary(AGENT_MAX)].into()),
     };
     socket::upgrade(&shared.node, source, &request, body)
 }

@@ -29,6 +29,11 @@ pub fn client_ip(request: &HttpRequest, trusted: &[IpNet]) -> IpAddr {
     resolve(peer, &forwarded.collect::<Vec<_>>().join(","), trusted)
 }
 
+/// Where a request of the admin API comes from.
+pub fn asker(request: &HttpRequest, trusted: &[IpNet]) -> chappe_admin::Asker {
+    chappe_admin::Asker { ip: client_ip(request, trusted), secure: is_secure(request, trusted) }
+}
+
 fn resolve(peer: IpAddr, forwarded: &str, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
     let mut client = peer.to_canonical();

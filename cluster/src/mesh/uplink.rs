@@ -1,5 +1,7 @@
 //! The node's end of uplinks: accepts edges, feeds them from the registry, hears how they are.
 
+mod asks;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +33,8 @@ use crate::consensus::Registry;
 use crate::node::Node;
 use crate::proposals::Proposals;
 use crate::usage::Book;
+pub use asks::Asked;
+use asks::Pending;
 
 /// Directives on their way to one uplink's task.
 const WAY: usize = 256;
@@ -135,15 +139,16 @@ async fn serve(mesh: &Inner, connection: &Connection, link: u64, context: Contex
     let (directives, orders) = mpsc::channel(WAY);
     let says = |event| LinkSays { link, edge: edge.clone(), event };
     let (elsewhere, alternates) = watch::channel(None);
+    let (asks, asked) = mpsc::channel(limits::EDGE_ASKS);
     let peer = Peer { edge: edge.clone(), key, listeners: hello.listeners.clone() };
     let inside = is_special(connection.remote_address().ip());
-    let up = LinkEvent::Up { hello: Box::new(hello), inside, directives, elsewhere };
+    let up = LinkEvent::Up { hello: Box::new(hello), inside, directives, elsewhere, asks };
     if context.edges.send(says(up)).await.is_err() {
         return Err(LinkError::Stopping);
     }
     let removal = removed(context.registry.watch(), &peer);
     let ended = tokio::select! {
-        ended = converse(mesh, connection, send, recv, &context, &peer, (orders, alternates), &says) => ended,
+        ended = converse(mesh, connection, send, recv, &context, &peer, Ways { orders, alternates, asked }, &says) => ended,
         error = removal => Err(error),
     };
     let goodbye = matches!(
@@ -240,6 +245,13 @@ async fn greet(
     frame::write(send, &Down::Snapshot(state.edge_view(edge))).await
 }
 
+/// What comes from this node for the edge.
+struct Ways {
+    orders: mpsc::Receiver<Numbered>,
+    alternates: watch::Receiver<Option<Vec<Alternate>>>,
+    asked: mpsc::Receiver<Asked>,
+}
+
 /// The one loop of an uplink.
 #[expect(clippy::too_many_arguments, reason = "the parts of one connection, and whom they serve")]
 async fn converse(
@@ -249,7 +261,7 @@ async fn converse(
     recv: RecvStream,
     context: &Context,
     peer: &Peer,
-    (mut orders, mut alternates): (mpsc::Receiver<Numbered>, watch::Receiver<Option<Vec<Alternate>>>),
+    mut ways: Ways,
     says: &impl Fn(LinkEvent) -> LinkSays,
 ) -> Result<(), LinkError> {
     let edge = &peer.edge;
@@ -258,31 +270,26 @@ async fn converse(
     greet(&mut send, (context.node, mesh.life), &told, edge).await?;
     let (frames, mut heard) = mpsc::channel(WAY);
     let _reading = Reading(tokio::spawn(read(recv, frames)));
-    let mut certified_at = None;
+    let (mut certified_at, mut pending) = (None, Pending::default());
     loop {
         tokio::select! {
             changed = states.changed() => {
                 changed.map_err(|_| LinkError::Stopping)?;
                 let state = states.borrow_and_update().clone();
-                let changes = State::edge_changes(&told, &state, edge);
-                let (index, changed) = (state.index(), !changes.is_empty());
-                if changed {
-                    frame::write(&mut send, &Down::Delta { index, changes }).await?;
-                }
-                if let Some(error) = gone(&state, peer) {
-                    if changed {
-                        taken(&mut heard, index).await;
-                    }
-                    return Err(error);
-                }
+                tell(&mut send, &mut heard, (&told, &state), peer).await?;
                 told = state;
             }
-            Ok(()) = alternates.changed() => {
-                if let Some(alternates) = { alternates.borrow_and_update().clone() } {
+            Ok(()) = ways.alternates.changed() => {
+                if let Some(alternates) = { ways.alternates.borrow_and_update().clone() } {
                     frame::write(&mut send, &Down::Alternates { alternates }).await?;
                 }
             }
-            order = orders.recv() => {
+            Some(asked) = ways.asked.recv() => {
+                if let Some(frame) = pending.begin(asked) {
+                    frame::write(&mut send, &frame).await?;
+                }
+            }
+            order = ways.orders.recv() => {
                 let Some((seq, body)) = order else {
                     // Another uplink took over: this edge's, or that of another one in its place.
                     return gone(&context.registry.state(), peer).map_or(Ok(()), Err);
@@ -312,6 +319,7 @@ async fn converse(
                     Up::Health(health) => {
                         let _ = context.edges.try_send(says(reported(*health, connection, peer)));
                     }
+                    Up::Answer { number, body } => pending.end(number, body),
                     Up::Hello(_) | Up::Applied { .. } | Up::Unknown => {}
                 }
             }
@@ -323,6 +331,25 @@ async fn converse(
             }
         }
     }
+}
+
+/// What has changed between two states. Where the edge is gone by it that is its last word.
+async fn tell(
+    send: &mut SendStream,
+    heard: &mut mpsc::Receiver<Result<Up, FrameError>>,
+    (told, state): (&State, &State),
+    peer: &Peer,
+) -> Result<(), LinkError> {
+    let changes = State::edge_changes(told, state, &peer.edge);
+    let (index, changed) = (state.index(), !changes.is_empty());
+    if changed {
+        frame::write(send, &Down::Delta { index, changes }).await?;
+    }
+    let Some(error) = gone(state, peer) else { return Ok(()) };
+    if changed {
+        taken(heard, index).await;
+    }
+    Err(error)
 }
 
 /// Tells every other node.

@@ -43,6 +43,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Where addresses are, by the operator's database.
     pub geoip: GeoIp,
+    /// Special-purpose addresses, and the cluster's own, that webhooks' requests may go to.
+    pub hooks_allow: Vec<IpNet>,
     /// HTTP worker threads.
     pub workers: usize,
     /// A bound socket that other nodes and edges connect to.
@@ -118,6 +120,9 @@ pub enum StartError {
     /// A certificate cannot be made.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// TLS of this node's own requests cannot be made.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
     /// A thread cannot be started, or a listener not used.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -11,7 +11,9 @@ use std::time::Duration;
 use actix::Actor;
 use chappe_proto::id::ClusterId;
 use chappe_proto::limits;
+use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::registry::{Command, NodeAddresses};
+use ipnet::IpNet;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -23,6 +25,7 @@ pub use running::{Failed, Running};
 use crate::actor::edges::{EdgesActor, Serve};
 use crate::admin::Admin;
 use crate::consensus::{self, BootstrapError, Founding, Registry, Role};
+use crate::hooks::Hooks;
 use crate::life;
 use crate::mesh::identity::{Identity, IdentityDir};
 use crate::mesh::{Mesh, join_cluster, uplink};
@@ -31,7 +34,7 @@ use crate::proposals::{Proposals, Unavailable};
 use crate::router::Router;
 use crate::steward::Steward;
 use crate::usage::Book;
-use crate::{clock, drain, feed, follow, http, keeper, sealing, usage};
+use crate::{clock, drain, feed, fetch, follow, history, hooks, http, keeper, sealing, usage};
 use running::Links;
 
 /// A founding node's registry must have a leader, itself, within this of its start.
@@ -90,6 +93,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         edges: edges.clone(),
         usage: book,
         geoip: config.geoip.clone(),
+        hooks: Hooks::new(fetch::web_roots(), config.hooks_allow.clone())?,
     });
     node.begin(generation);
     router.serve(&node);
@@ -98,15 +102,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     links.spawn(keeper::run(Arc::clone(&node), steward, words, told));
     edges.send(Serve(Arc::clone(&node))).await.map_err(io::Error::other)?;
     let tasks = tasks(&node, &router);
-    let over = actix_rt::spawn(life::run(
-        Arc::clone(&node),
-        listening.addresses.clone(),
-        router.removed.subscribe(),
-    ));
+    let life = life::run(Arc::clone(&node), listening.addresses.clone(), router.removed.subscribe());
+    let over = actix_rt::spawn(life);
     leased(&node).await;
 
     let admin = Admin { node: Arc::clone(&node), events: Arc::clone(&router.events) };
-    let admin = chappe_admin::Mount::new(Arc::new(admin), config.admin_token);
+    let admin = mount(admin, config.admin_token, config.trusted_proxies.clone());
     let server = http::serve(
         Arc::clone(&node),
         http::Config {
@@ -123,12 +124,20 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     Ok(Running::new(node, listening, founded, cluster, server, links, ended, over, feeding, tasks))
 }
 
+/// The admin API, which knows where its requests come from.
+fn mount(admin: Admin, token: Secret, trusted: Vec<IpNet>) -> chappe_admin::Mount {
+    chappe_admin::Mount::new(Arc::new(admin), token)
+        .asked_by(move |request| http::source::asker(request, &trusted))
+}
+
 /// What runs beside the actors.
 fn tasks(node: &Arc<Node>, router: &Arc<Router>) -> Vec<JoinHandle<()>> {
     vec![
         actix_rt::spawn(follow::run(Arc::clone(node), Arc::clone(router))),
         actix_rt::spawn(drain::run(Arc::clone(node))),
         actix_rt::spawn(usage::run(Arc::clone(node))),
+        actix_rt::spawn(hooks::run(Arc::clone(node))),
+        actix_rt::spawn(history::run(Arc::clone(node))),
     ]
 }
 

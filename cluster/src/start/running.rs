@@ -20,6 +20,8 @@ use crate::drain::{self, Left};
 use crate::life::LifeError;
 use crate::node::Node;
 
+/// What webhooks are to be told, and their endpoints take, is told within this, before a node stops.
+const TELL_WITHIN: Duration = Duration::from_secs(5);
 /// Another leader must be there within this, before one that stops goes on without.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(3);
 
@@ -156,6 +158,8 @@ impl Running {
     pub async fn stop(mut self) {
         self.over.abort();
         self.dismiss().await;
+        // What is told of their leaving included; an endpoint that is away is not waited for.
+        let _ = tokio::time::timeout(TELL_WITHIN, self.node.hooks.quiet()).await;
         self.hand_over().await;
         self.node.mesh.stop().await;
         let _ = self.node.edges.send(edges::Stop).await; // it has ended already

@@ -22,7 +22,7 @@ use chappe_proto::mesh::join::Token;
 use chappe_proto::mesh::node::{Body, Lane};
 use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::registry::{AppPolicy, Command, Refusal, State};
-use chappe_proto::signal::member::{Gateway, Grants, Member, Profile, Seat};
+use chappe_proto::signal::member::{Gateway, Grants, Member, Profile, Seat, Withheld};
 use chappe_proto::signal::route::{RoomInput, ToRoom};
 use chappe_proto::time::Unix;
 
@@ -41,6 +41,7 @@ fn config(dir: &Path, begin: Begin) -> Config {
         behind: None,
         public: Vec::new(),
         trusted_proxies: Vec::new(),
+        hooks_allow: Vec::new(),
         geoip: GeoIp::default(),
         workers: 1,
         mesh: UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
@@ -214,7 +215,15 @@ fn member(token_until: Unix) -> Member {
         token_until,
         place: None,
     };
-    Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None }
+    Member {
+        seat,
+        profile,
+        version: 0,
+        attach: Attach(1),
+        away: false,
+        admitted: None,
+        withheld: Withheld::NONE,
+    }
 }
 
 #[actix_rt::test]

@@ -55,6 +55,19 @@ impl Driver {
                     self.server.usage_taken(number);
                     reply(());
                 }
+                Command::Allocations { filter, from, limit, reply } => {
+                    reply(self.server.page(now, &filter, from, limit));
+                }
+                Command::Close(number, reply) => {
+                    let closed = self.server.close(now, number);
+                    self.outputs(now);
+                    reply(closed);
+                }
+                Command::CloseSome { filter, from, reply } => {
+                    let closed = self.server.close_some(now, &filter, from);
+                    self.outputs(now);
+                    reply(closed);
+                }
                 Command::Stop => self.stopping = true,
             }
         }

@@ -249,6 +249,11 @@ async fn follow_one(
             takes.send_replace(seq);
             return Ok(());
         }
+        Down::Ask { number, body } => {
+            let (asks, driver) = (shared.asks.clone(), shared.driver.clone());
+            tokio::task::spawn_local(asks.answer(driver, (*says).clone(), number, body));
+            return Ok(());
+        }
         Down::Hello(_) | Down::Unknown => return Ok(()),
     };
     *shared.applied.borrow_mut() = index;

@@ -104,7 +104,7 @@ pub(super) fn run(api: &mut Api, verb: &Verb, json: bool) -> Result<()> {
 
 /// All edges in a line each.
 pub(super) fn list(api: &mut Api, json: bool) -> Result<()> {
-    let answer = api.call("GET", "/edges", &Value::Null)?;
+    let answer = api.list("/edges")?;
     if json {
         println!("{answer}");
         return Ok(());

@@ -1,6 +1,7 @@
 //! `chappe cluster`: what operators see and decide of a cluster, by the admin API of any of its nodes.
 #![allow(clippy::print_stdout)]
 
+mod allocations;
 mod apps;
 mod drain;
 mod edge;
@@ -120,6 +121,8 @@ enum Asked {
     },
     /// What edges relayed: for all apps, for the rooms of an app, or for the sessions of a room.
     Usage(usage::Of),
+    /// What edges relay now, and for whom.
+    Allocations(allocations::Of),
     /// Write the whole registry into a file. It holds secrets.
     Backup {
         /// The file, which must not be there yet.
@@ -162,6 +165,7 @@ fn ask(api: &mut Api, asked: &Asked, json: bool) -> Result<()> {
         Asked::Remove { node, no_wait } => return drain::remove(api, NodeId(*node), *no_wait, json),
         Asked::Edges => return edge::list(api, json),
         Asked::Usage(of) => return usage::run(api, of, json),
+        Asked::Allocations(of) => return allocations::run(api, of, json),
         Asked::Apps => return apps::list(api, json),
         Asked::CredentialTtl { app, seconds } => {
             apps::set_credential_ttl(api, app, *seconds)?;
@@ -219,7 +223,7 @@ fn ask(api: &mut Api, asked: &Asked, json: bool) -> Result<()> {
 }
 
 fn events(api: &mut Api, json: bool) -> Result<()> {
-    let answer = api.call("GET", "/cluster/events", &Value::Null)?;
+    let answer = api.list("/cluster/events")?;
     if json {
         println!("{answer}");
         return Ok(());

@@ -31,7 +31,7 @@ pub(super) fn status(api: &mut Api, json: bool) -> Result<()> {
 /// Everything that is known of each member.
 pub(super) fn members(api: &mut Api, json: bool) -> Result<()> {
     if json {
-        println!("{}", api.call("GET", "/nodes", &Value::Null)?);
+        println!("{}", api.list("/nodes")?);
         return Ok(());
     }
     let report = report(api)?;

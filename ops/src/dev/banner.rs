@@ -43,7 +43,7 @@ fn bold(text: &str) -> String {
 }
 
 /// Where to go, what was started, how to stop.
-pub(super) fn print(shown: &Shown, dir: &Dir, https: Option<&Https>) {
+pub(super) fn print(shown: &Shown, dir: &Dir, https: Option<&Https>, owner: Option<&str>) {
     let first = shown.nodes.first().map(|node| node.http.as_slice()).unwrap_or_default();
     // The last one is loopback where the LAN is served too: a secure context without a certificate.
     let here = first.last().map(|address| format!("http://{address}/")).unwrap_or_default();
@@ -52,6 +52,11 @@ pub(super) fn print(shown: &Shown, dir: &Dir, https: Option<&Https>) {
         Some((https, Some(_))) => phones(first, https),
         Some((https, None)) => println!("  {}  with the certificate that you gave\n", bold(&https.url())),
         None => {}
+    }
+    let console = format!("{here}admin");
+    match owner {
+        Some(link) => println!("  console   {}  once, for its first owner\n", bold(link)),
+        None => println!("  console   {}\n", bold(&console)),
     }
     for node in &shown.nodes {
         let http = node.http.last().map(|address| format!("http://{address}/")).unwrap_or_default();

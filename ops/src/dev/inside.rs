@@ -15,7 +15,7 @@ use super::banner::{self, Shown, ShownEdge, ShownNode};
 use super::https::Https;
 use super::lan::Lan;
 use super::layout::{self, Layout};
-use super::{APP, Args, edge, node};
+use super::{APP, Args, edge, node, owner};
 use crate::files::Dir;
 use crate::{keys, signals};
 
@@ -35,7 +35,9 @@ pub(super) async fn serve(args: &Args, dir: &Dir, layout: &Layout) -> Result<()>
     keys::keep(dir, first, &AppId::new(APP)?)?;
     // Before the banner: whoever has read it may stop us.
     let stop = signals::stop()?;
-    banner::print(&shown(&nodes, &edges)?, dir, https.as_ref());
+    let shown = shown(&nodes, &edges)?;
+    let owner = owner::link(dir, &shown, https.as_ref()).await;
+    banner::print(&shown, dir, https.as_ref(), owner.as_deref());
 
     let stopped = {
         let failed = select_all(nodes.iter_mut().map(|node| Box::pin(node.failed())));

@@ -9,6 +9,7 @@ mod lan;
 mod lan_ca;
 mod layout;
 mod node;
+mod owner;
 mod processes;
 
 use std::net::IpAddr;

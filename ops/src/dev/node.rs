@@ -106,6 +106,8 @@ impl Plan<'_> {
             public: Vec::new(),
             trusted_proxies: self.args.trusted_proxy.clone(),
             geoip: GeoIp::default(),
+            // Webhooks of whoever develops with it are on the same machine.
+            hooks_allow: vec!["127.0.0.0/8".parse()?, "::1/128".parse()?],
             workers: self.args.workers,
             mesh: bind::udp(self.layout.mesh[nth], "--data OTHER-DIRECTORY")?,
             advertise: Vec::new(),

@@ -1,7 +1,7 @@
 //! The options of `chappe node`, and what is wrong with them.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -73,6 +73,10 @@ pub(crate) struct Args {
     /// given edges near them; read again when it changes.
     #[arg(long, value_name = "FILE", env = "CHAPPE_GEOIP")]
     pub(super) geoip: Option<PathBuf>,
+    /// Private, special-purpose or own addresses that webhooks may be at, as 10.1.0.0/16; may be repeated. No others
+    /// of those are reached.
+    #[arg(long, value_name = "CIDR", env = "CHAPPE_HOOKS_ALLOW", value_delimiter = ',', value_parser = network)]
+    pub(super) hooks_allow: Vec<IpNet>,
     /// With --found: the app that the cluster begins with; its API key is written to api-key.json.
     #[arg(long, value_name = "ID", env = "CHAPPE_APP", default_value = "default")]
     pub(super) app: AppId,
@@ -106,6 +110,15 @@ fn credential_ttl(text: &str) -> Result<u64, String> {
     let range = limits::CREDENTIAL_TTL_MIN.as_secs()..=limits::CREDENTIAL_TTL_MAX.as_secs();
     let seconds = text.parse().ok().filter(|seconds| range.contains(seconds));
     seconds.ok_or_else(|| format!("a number of seconds from {} to {}", range.start(), range.end()))
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse().map(|ip: IpAddr| IpNet::from(ip)).ok();
+    text.parse()
+        .ok()
+        .or_else(one)
+        .ok_or_else(|| format!("{text:?} is no network: 10.1.0.0/16, or one address"))
 }
 
 /// What clients reach a node by: paths are appended.

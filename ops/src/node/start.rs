@@ -108,6 +108,7 @@ pub(super) async fn node(args: &Args, dir: &Dir, begin: &Begin) -> Result<(Runni
         public: args.public.clone(),
         trusted_proxies: args.trusted_proxy.clone(),
         geoip: args.geoip.clone().map(GeoIp::follow).transpose()?.unwrap_or_default(),
+        hooks_allow: args.hooks_allow.clone(),
         workers: args.workers,
         mesh: bind::udp(args.mesh, "--mesh IP:PORT")?,
         advertise,

@@ -1,6 +1,7 @@
 //! `chappe turn`: what an operator of relays needs besides the relay.
 
 mod check;
+mod credential;
 mod import;
 pub(crate) mod key;
 
@@ -20,6 +21,8 @@ enum Command {
     Key(key::Args),
     /// Take users, secrets, origins and peers over from coturn.
     Import(import::Args),
+    /// Issue credentials to whoever joins no room, list and revoke them.
+    Credential(credential::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -27,5 +30,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Command::Check(args) => check::run(args),
         Command::Key(args) => key::run(args),
         Command::Import(args) => import::run(args),
+        Command::Credential(args) => credential::run(args),
     }
 }

@@ -232,7 +232,8 @@ export class FakeNode {
     if (frame.type === 'join') return this.#join(pipe, frame);
     if (pipe.session?.pipe !== pipe) return undefined;
     const handler = { signal: this.#signal, ack: this.#ack, broadcast: this.#broadcast, leave: this.#leave,
-      ping: this.#ping, update: this.#update, kick: this.#kick, ice: this.#ice }[frame.type];
+      ping: this.#ping, update: this.#update, kick: this.#kick, ice: this.#ice,
+      mute: this.#mute, unmute: this.#mute }[frame.type];
     return handler?.call(this, pipe.session, frame);
   }
 
@@ -268,7 +269,7 @@ export class FakeNode {
     cluster.tokens.set(resume, session);
     pipe.down({
       type: frame.resume ? this.resumeAs : 'welcome', session: session.session, resume, peer: session.peer,
-      room: session.room, identity: session.identity, grants: ['join', 'create', 'broadcast'],
+      room: session.room, identity: session.identity, grants: ['join', 'create', 'broadcast'], withheld: session.withheld,
       roster: cluster.others(session).map(view), broadcasts: cluster.broadcasts ?? 0,
       ice_servers: cluster.iceServers, ice_ttl_ms: 3600000, edges: cluster.edges, nodes: cluster.nodeUrls, limits: cluster.limits,
     });
@@ -336,6 +337,15 @@ export class FakeNode {
     if (other) this.end(other, 'kicked', 4011);
   }
 
+  #mute(session, { type, peer, grants = ['publish'] }) {
+    const muted = this.cluster.sessions.get(peer);
+    const others = (muted.withheld ?? []).filter((grant) => !grants.includes(grant));
+    muted.withheld = type === 'mute' ? [...others, ...grants] : others;
+    for (const one of [muted, ...this.cluster.others(muted)]) {
+      one.pipe?.down({ type: 'peer_updated', peer, change: 'withheld', withheld: muted.withheld });
+    }
+  }
+
   #leave(session) {
     this.end(session, 'left', 1000);
   }
@@ -357,6 +367,6 @@ export class FakeNode {
   }
 }
 
-function view({ peer, name, metadata, identity, pipe }) {
-  return { peer, identity, name, metadata, away: pipe === null };
+function view({ peer, name, metadata, identity, pipe, withheld }) {
+  return { peer, identity, name, metadata, away: pipe === null, withheld };
 }

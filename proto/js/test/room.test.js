@@ -404,6 +404,47 @@ test('kick: resolves when it is done, rejects when it may not be', async () => {
   await refused;
 });
 
+test('mute: tracks leave every connection, and come back with the grant', async () => {
+  const { clock, enter, pc, bound, network } = world();
+  const [ada, ben] = [await enter(), await enter({ show: 'ben' })];
+  await clock.advance(1000);
+  const shown = (a, b) => pc(a, b).remoteDescription.tracks;
+  assert.deepEqual([shown(ada, ben), ben.muted], [['ben'], false]);
+  const told = [];
+  ben.on('withheld', (withheld) => told.push(withheld));
+  ada.mute(ben.me.id);
+  await clock.advance(1000);
+  assert.deepEqual([shown(ada, ben), ben.muted, told], [[], true, [['publish']]]);
+  assert.deepEqual(ada.peers.get(ben.me.id).withheld, ['publish']);
+  assert.deepEqual(ada.said('peer-updated').at(-1).slice(2), ['withheld']);
+  assert.equal(ben.published.length, 1, 'it is the application\'s still');
+  // Nobody who comes later is sent it, nor what is published meanwhile; and a return does not give it back.
+  const cleo = await enter();
+  ben.publish({ id: 'late' });
+  network.reset();
+  await clock.advance(3000);
+  assert.deepEqual([shown(cleo, ben), shown(ada, ben), ben.muted], [[], [], true]);
+  assert.deepEqual(cleo.peers.get(ben.me.id).withheld, ['publish']);
+  ada.mute(ben.me.id, { grants: ['broadcast'] });
+  ada.unmute(ben.me.id);
+  await clock.advance(1000);
+  assert.deepEqual(shown(ada, ben).sort(), ['ben', 'late']);
+  assert.deepEqual(shown(cleo, ben).sort(), ['ben', 'late']);
+  assert.deepEqual([told.at(-1), ben.me.withheld, ada.peers.get(ben.me.id).withheld], [['broadcast'], ['broadcast'], ['broadcast']]);
+  bound(ada, ben);
+  for (const room of [ada, ben, cleo]) assert.deepEqual(room.said('error'), []);
+});
+
+test('an operator\'s word to all is nobody\'s', async () => {
+  const { clock, enter, session } = world();
+  const ada = await enter();
+  const heard = [];
+  ada.on('broadcast', (event) => heard.push(event));
+  session(ada).pipe.down({ type: 'broadcast', n: 1, payload: { text: 'ten minutes left' } });
+  await clock.advance(50);
+  assert.deepEqual(heard, [{ from: undefined, peer: undefined, payload: { text: 'ten minutes left' }, n: 1 }]);
+});
+
 test('pagehide says goodbye; a page that is brought back joins again', async () => {
   const { clock, enter, cluster } = world();
   const document = Object.assign(new EventTarget(), { visibilityState: 'visible' });

@@ -484,7 +484,7 @@ test('gone: joins again by itself, with a fresh token', async () => {
   assert.equal(ben.of('signal').at(-1).payload, 'anew');
 });
 
-for (const [reason, code] of [['revoked', 'kicked'], ['replaced', 'replaced']]) {
+for (const [reason, code] of [['revoked', 'kicked'], ['replaced', 'replaced'], ['closed', 'room_closed']]) {
   test(`gone, ${reason}: stays away`, async () => {
     const { clock, network, a, joined } = world();
     const ada = await joined();

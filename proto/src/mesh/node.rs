@@ -18,10 +18,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::allocations::{EdgeAnswer, EdgeAsk};
 use super::probe::Outside;
 use super::uplink::{EdgeHello, Health, Usage};
-use crate::id::{ClusterId, EdgeId, Epoch, Generation, Index, NodeId, PeerId, RoomKey, SessionId, Shard};
+use crate::hooks::record::{DeliveryPage, Wanted};
+use crate::id::{
+    AppId, ClusterId, EdgeId, Epoch, EventId, Generation, HookId, Index, NodeId, PeerId, RoomKey, SessionId,
+    Shard,
+};
+use crate::inspect::{Filter, SessionDetails, SignalsPage};
 use crate::registry::{Command, Note, Outcome, RequestId};
+use crate::signal::json::Json;
+use crate::signal::member::Muting;
 use crate::signal::route::{Direct, Entry, FromRoom, ToRoom};
 use crate::time::Unix;
 use crate::usage::{UsageOf, UsagePage};
@@ -274,6 +282,111 @@ pub enum Ask {
         #[serde(default)]
         after: Option<String>,
     },
+    /// Of a node that an edge reports to: ask the edge this, and pass its answer on.
+    Edge {
+        /// Which.
+        edge: EdgeId,
+        /// What.
+        ask: EdgeAsk,
+    },
+    /// Of any node: what it has sent and is to send to a webhook.
+    Deliveries {
+        /// Which.
+        hook: HookId,
+        /// Which deliveries.
+        wanted: Wanted,
+    },
+    /// Of any node: an event is to be sent to a webhook again.
+    Resend {
+        /// To which.
+        hook: HookId,
+        /// Which event.
+        event: EventId,
+    },
+    /// Of any node: the next of the rooms that it runs, by name, of those that are meant.
+    RoomsLike {
+        /// Of this app alone.
+        #[serde(default)]
+        app: Option<AppId>,
+        /// With this in their names, in whatever case.
+        #[serde(default)]
+        text: Option<String>,
+        /// The last one that is known.
+        #[serde(default)]
+        after: Option<RoomKey>,
+        /// So many at most, and [`crate::limits::ROOMS_PAGE`].
+        limit: u32,
+    },
+    /// Of any node: which of these rooms it runs, [`crate::limits::ROOMS_PAGE`] of them at most.
+    RoomsNamed {
+        /// Which.
+        rooms: Vec<RoomKey>,
+    },
+    /// Of any node: how many rooms of each app it runs, and how many are in them.
+    RoomCounts,
+    /// Of a room's owner: where it runs and who is in it.
+    Room {
+        /// Which room.
+        room: RoomKey,
+    },
+    /// Of a room's owner: an operator closes it.
+    Close {
+        /// Which room.
+        room: RoomKey,
+    },
+    /// Of a room's owner: an operator's word to all who are in it.
+    Tell {
+        /// In which room.
+        room: RoomKey,
+        /// What.
+        payload: Json,
+    },
+    /// Of a room's owner: an operator takes grants of a peer away, or gives them back.
+    Mute {
+        /// In which room.
+        room: RoomKey,
+        /// Whose.
+        peer: PeerId,
+        /// Which.
+        muting: Muting,
+    },
+    /// Of a room's owner: what passed in it. The room is watched for [`crate::limits::WATCH_FOR`] from then on.
+    Watch {
+        /// Which room.
+        room: RoomKey,
+        /// The last number that is known, 0 for none.
+        #[serde(default)]
+        after: u64,
+        /// Which of it.
+        #[serde(default)]
+        filter: Filter,
+        /// As many at most, up to [`crate::limits::SIGNALS_PAGE`].
+        #[serde(default)]
+        limit: u32,
+        /// Whether all is shown.
+        #[serde(default)]
+        plain: bool,
+    },
+    /// Of a session's gateway: how it is.
+    Session {
+        /// Which session.
+        session: SessionId,
+        /// Whether its address is told whole.
+        #[serde(default)]
+        plain: bool,
+    },
+}
+
+/// A room as its owner has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoomSeen {
+    /// Who runs it.
+    pub node: NodeId,
+    /// Everybody in it.
+    pub roster: Vec<Entry>,
+    /// The number of its last broadcast.
+    #[serde(default)]
+    pub broadcasts: u64,
 }
 
 /// What is answered.
@@ -326,6 +439,18 @@ pub enum Answer {
         /// What it counted.
         page: UsagePage,
     },
+    /// What an edge answers; [`Self::NotThere`] where it does not report to the node that was asked.
+    Edge(EdgeAnswer),
+    /// What it has sent and is to send to a webhook.
+    Deliveries(DeliveryPage),
+    /// Of each app: how many rooms a node runs, and how many are in them.
+    RoomCounts(Vec<(AppId, u32, u32)>),
+    /// A room; nothing where it does not run.
+    Room(Option<RoomSeen>),
+    /// What passed in a room.
+    Watched(SignalsPage),
+    /// A session.
+    Session(Box<SessionDetails>),
     /// It cannot be answered.
     Failed(Failure),
 }

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::allocations::{EdgeAnswer, EdgeAsk};
 use super::probe::{Fault, Found, Probe};
 use crate::id::{EdgeId, Index, NodeId, Region, SessionId};
 use crate::time::Unix;
@@ -72,6 +73,13 @@ pub enum Up {
         #[serde(with = "serde_bytes")]
         public_key: Vec<u8>,
     },
+    /// The answer to [`Down::Ask`].
+    Answer {
+        /// Its number.
+        number: u64,
+        /// What is answered.
+        body: EdgeAnswer,
+    },
     /// What a newer release says; skipped.
     #[serde(other)]
     Unknown,
@@ -114,6 +122,13 @@ pub enum Down {
     Certified {
         /// The edge's new certificate.
         certificate: Certificate,
+    },
+    /// Something that is answered by [`Up::Answer`], on this uplink or never.
+    Ask {
+        /// Its number on this uplink.
+        number: u64,
+        /// What is asked.
+        body: EdgeAsk,
     },
     /// What a newer release says; skipped.
     #[serde(other)]

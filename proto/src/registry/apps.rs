@@ -198,8 +198,16 @@ impl State {
     }
 
     pub(super) fn app_remove(&mut self, app: &AppId) -> Result<Outcome, Refusal> {
-        Arc::make_mut(&mut self.apps).remove(app).ok_or(Refusal::Unknown(Thing::App))?;
+        if !self.apps.contains_key(app) {
+            return Err(Refusal::Unknown(Thing::App));
+        }
+        self.issued_end(app)?;
+        Arc::make_mut(&mut self.apps).remove(app);
         self.keys.retain(|_, key| key.app != *app);
+        if self.hooks.contains_key(app) {
+            Arc::make_mut(&mut self.hooks).remove(app);
+        }
+        self.rooms_of_app_remove(app);
         Ok(Outcome::Done)
     }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::access::AccessChange;
 use super::profile::ProfileName;
-use super::{AppPolicy, EdgeState, InvitedEdge, Moves, NodeAddresses, Note};
+use super::{AppPolicy, EdgeState, HookPlan, InvitedEdge, Moves, NodeAddresses, Note, RoomPolicy};
 use crate::id::{
-    AppId, ClusterId, EdgeId, Generation, Identity, Index, InvitationId, KeyId, NodeId, Region, RoomKey,
-    SessionId, Shard,
+    AppId, ClusterId, EdgeId, Generation, HookId, Identity, Index, InvitationId, KeyId, NodeId, Region,
+    RoomKey, SessionId, Shard,
 };
 use crate::limits::ENTRY_MAX;
 use crate::mesh::uplink::{EdgeHello, PeerPolicy, Secret, TurnUser};
@@ -395,5 +396,108 @@ pub enum Command {
     TurnOriginsSet {
         /// All of them: realms by origins.
         origins: BTreeMap<String, String>,
+    },
+
+    /// Who may do what changes.
+    Access(AccessChange),
+    /// A shared secret begins, and those before it are to end.
+    TurnSecretRotate {
+        /// Its number: the next one.
+        number: u64,
+        /// Its bytes.
+        secret: Secret,
+        /// When they end, [`crate::limits::ISSUED_TTL_MAX`] ahead at most, as any clock has it; once nothing that was made by them is
+        /// good any more where it is left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Unix>,
+    },
+
+    /// A TURN credential was issued: its password was made of the newest secret, and is not told here.
+    IssuedAdd {
+        /// The session that its username names, which nobody has.
+        id: SessionId,
+        /// What its issuer calls it.
+        label: String,
+        /// The app that it is for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        app: Option<AppId>,
+        /// When it expires: [`crate::limits::ISSUED_TTL_MAX`] ahead at most.
+        until: Unix,
+        /// Who issued it.
+        by: String,
+        /// The number of the secret: the highest.
+        secret: u64,
+    },
+    /// An issued credential and its allocations die now.
+    IssuedRevoke {
+        /// Which.
+        id: SessionId,
+    },
+    /// A webhook begins.
+    HookAdd {
+        /// Whose.
+        app: AppId,
+        /// Its id, which the asker drew.
+        hook: HookId,
+        /// How it is.
+        plan: HookPlan,
+        /// Signs.
+        secret: Secret,
+    },
+    /// A webhook is as this says; it is tried again where its endpoint was gone.
+    HookSet {
+        /// Whose.
+        app: AppId,
+        /// Which.
+        hook: HookId,
+        /// How it is.
+        plan: HookPlan,
+    },
+    /// A webhook's endpoint has said that it is gone.
+    HookGone {
+        /// Whose.
+        app: AppId,
+        /// Which.
+        hook: HookId,
+        /// The endpoint.
+        url: String,
+    },
+    /// A new secret signs, and the one before.
+    HookRotate {
+        /// Whose.
+        app: AppId,
+        /// Of which webhook.
+        hook: HookId,
+        /// The new one.
+        secret: Secret,
+    },
+    /// The newest secret alone signs.
+    HookSettle {
+        /// Whose.
+        app: AppId,
+        /// Of which webhook.
+        hook: HookId,
+    },
+    /// A webhook ends; what waits for it is dropped.
+    HookRemove {
+        /// Whose.
+        app: AppId,
+        /// Which.
+        hook: HookId,
+    },
+    /// A room's policy is this from now on, whether anybody is in it or not.
+    RoomSet {
+        /// Which.
+        room: RoomKey,
+        /// What is decided of it.
+        policy: RoomPolicy,
+        /// By whom, where nothing was decided of it before.
+        #[serde(default)]
+        by: String,
+    },
+    /// Nothing is decided of a room any more: its app's policy alone counts.
+    RoomRemove {
+        /// Which.
+        room: RoomKey,
     },
 }

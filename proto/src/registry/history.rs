@@ -31,6 +31,7 @@ impl State {
             held.id = cluster;
         }
         (self.nodes, self.authorities, self.invitations) = (Arc::default(), Arc::default(), Arc::default());
+        self.access.end_links();
         self.begin_anew(now, note);
     }
 
@@ -49,7 +50,9 @@ impl State {
             shard.epoch = Epoch(shard.epoch.0.saturating_add(HISTORY_GAP));
             (shard.owner, shard.moving, shard.since) = (None, None, Index(0));
         }
-        self.record(note, None);
+        // What ended a login may be missing.
+        self.access.end_logins();
+        self.record(note, None, None, None);
     }
 }
 

@@ -10,6 +10,7 @@
 //! that it understands the new one. An entry that cannot be read nevertheless is not skipped: the
 //! node that meets it stops, since going on would make its state another one.
 
+pub mod access;
 mod apps;
 mod audit;
 mod authorities;
@@ -21,7 +22,9 @@ mod events;
 mod feed;
 mod groups;
 mod history;
+mod hooks;
 mod invitations;
+mod issued;
 pub mod lease;
 mod nodes;
 mod outcome;
@@ -29,28 +32,33 @@ pub mod placement;
 pub mod profile;
 mod revocations;
 pub mod rights;
+mod rooms;
 pub mod sealing;
 mod secrets;
 mod settings;
 mod shards;
 mod state;
 pub mod steward;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod users;
 pub mod voters;
 
 pub use apps::{ApiKey, App, AppPolicy, is_origin};
-pub use audit::{Audit, Note};
+pub use audit::{Audit, Broken, Chain, Note, verify};
 pub use authorities::Authority;
 pub use cluster::Cluster;
 pub use command::{Command, Entry, RequestId};
 pub use edges::{Edge, EdgeState};
 pub use events::Event;
+pub use hooks::{Hook, HookPlan};
 pub use invitations::{Invitation, InvitedEdge, Joiner, Used};
+pub use issued::{Issued, SecretLife, is_label};
 pub use nodes::{Node, NodeAddresses, NodeState};
 pub use outcome::{Outcome, Refusal, Thing};
 pub use revocations::Banned;
+pub use rooms::{MadeRoom, RoomPolicy};
 pub use secrets::Numbered;
 pub use shards::{Moves, ShardEntry};
 pub use state::{SnapshotError, State};

@@ -78,6 +78,22 @@ pub enum Thing {
     SelectionRegion,
     SelectionNetwork,
     SelectionRule,
+    Operator,
+    Owner,
+    Link,
+    Login,
+    AccessToken,
+    Password,
+    Role,
+    Issued,
+    Label,
+    Hook,
+    HookUrl,
+    HookEvent,
+    Room,
+    RoomBytes,
+    Expiry,
+    Metadata,
 }
 
 impl fmt::Display for Thing {
@@ -117,6 +133,22 @@ impl fmt::Display for Thing {
             Self::SelectionRegion => "region of the selection",
             Self::SelectionNetwork => "network of the selection",
             Self::SelectionRule => "rule of the selection",
+            Self::Operator => "operator",
+            Self::Owner => "owner who may log in",
+            Self::Link => "link",
+            Self::Login => "login",
+            Self::AccessToken => "access token",
+            Self::Password => "password's hash",
+            Self::Role => "role: none may have more than who gave it",
+            Self::Issued => "issued credential",
+            Self::Label => "label",
+            Self::Hook => "webhook",
+            Self::HookUrl => "URL of a webhook",
+            Self::HookEvent => "event of a webhook",
+            Self::Room => "room with a policy",
+            Self::RoomBytes => "byte of rooms' policies",
+            Self::Expiry => "expiry",
+            Self::Metadata => "metadata",
         })
     }
 }
@@ -222,4 +254,7 @@ pub enum Refusal {
     /// The timers were changed since.
     #[error("the timers have changed since, or are settled already")]
     NotSettling,
+    /// It is another one since this was computed.
+    #[error("this {0} has changed since: try again")]
+    Changed(Thing),
 }

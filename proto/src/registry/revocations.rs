@@ -104,6 +104,17 @@ impl State {
         Ok(Outcome::Done)
     }
 
+    /// The credentials of these sessions are dead, each until its time: all or none.
+    pub(super) fn revoke_each(&mut self, sessions: &[(SessionId, Unix)]) -> Result<(), Refusal> {
+        let table = &mut self.revocations.sessions;
+        make_room(table, sessions.len(), REVOKED_MAX, self.now, Thing::Revocation)?;
+        for (session, until) in sessions {
+            let until = table.get(session).map_or(*until, |held| *held.max(until));
+            table.insert(*session, until);
+        }
+        Ok(())
+    }
+
     pub(super) fn pardon(&mut self, room: RoomKey, identity: Identity) -> Result<Outcome, Refusal> {
         self.revocations.banned.remove(&Banned(room, identity)).ok_or(Refusal::Unknown(Thing::Ban))?;
         Ok(Outcome::Done)
@@ -115,6 +126,7 @@ impl State {
             let now = self.now;
             self.revocations.sessions.retain(|_, until| *until > now);
             self.revocations.banned.retain(|_, until| *until > now);
+            self.sweep_issued();
         }
     }
 }

@@ -5,18 +5,23 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::access::Access;
 use super::cow::{Map, Ring};
 use super::edges::Enrolment;
+use super::hooks::Hooks;
+use super::issued::Lives;
 use super::revocations::Revocations;
+use super::rooms::Rooms;
 use super::settings::{Timers, Voters};
+use super::subject::Subject;
 use super::users::Users;
 use super::{
-    ApiKey, App, Audit, Authority, Cluster, Command, Edge, Entry, Invitation, Node, Numbered, Outcome,
-    Refusal, RequestId, ShardEntry, Thing, VERSION, shards,
+    ApiKey, App, Audit, Authority, Chain, Cluster, Command, Edge, Entry, Invitation, Issued, Node, Note,
+    Numbered, Outcome, Refusal, RequestId, ShardEntry, Thing, VERSION, shards,
 };
-use crate::id::{AppId, EdgeId, Index, InvitationId, KeyId, NodeId, Region, Shard};
-use crate::limits::{PEER_PREFIXES_MAX, REQUESTS_REMEMBERED, SECRET_BYTES, SHARDS, SNAPSHOT_MAX};
-use crate::mesh::uplink::{PeerPolicy, Secret};
+use crate::id::{AppId, EdgeId, Index, InvitationId, KeyId, NodeId, Region, SessionId, Shard};
+use crate::limits::{PEER_PREFIXES_MAX, REQUESTS_REMEMBERED, SHARDS, SNAPSHOT_MAX};
+use crate::mesh::uplink::PeerPolicy;
 use crate::select::Policy;
 use crate::time::Unix;
 use crate::wire::{self, WireError};
@@ -60,7 +65,25 @@ pub struct State {
     pub(super) origins: Arc<BTreeMap<String, String>>,
     #[serde(default)]
     pub(super) selection: Arc<Policy>,
+    #[serde(default)]
+    pub(super) access: Access,
+    /// Credentials that were issued, by the sessions that they name.
+    #[serde(default)]
+    pub(super) issued: Map<SessionId, Issued>,
+    /// When each shared secret began, and is to end.
+    #[serde(default)]
+    pub(super) turn_lives: Lives,
+    #[serde(default)]
+    pub(super) hooks: Arc<Hooks>,
+    #[serde(default)]
+    pub(super) rooms: Rooms,
     pub(super) audit: Ring<Audit>,
+    /// The hash of the line before the oldest that is kept.
+    #[serde(default)]
+    pub(super) audit_begins: Chain,
+    /// Of API keys, without a line since the newest one.
+    #[serde(default)]
+    pub(super) audit_omitted: u64,
     pub(super) requests: Ring<(RequestId, Outcome)>,
 }
 
@@ -91,7 +114,14 @@ impl Default for State {
             users: Users::default(),
             origins: Arc::default(),
             selection: Arc::default(),
+            access: Access::default(),
+            issued: Map::default(),
+            turn_lives: Lives::default(),
+            hooks: Arc::default(),
+            rooms: Rooms::default(),
             audit: Ring::default(),
+            audit_begins: Chain::default(),
+            audit_omitted: 0,
             requests: Ring::default(),
         }
     }
@@ -185,7 +215,7 @@ impl State {
         let understood = |found| {
             if found > VERSION { Err(SnapshotError::TooNew { found }) } else { Ok(()) }
         };
-        let state: Self = match wire::decode(bytes, SNAPSHOT_MAX) {
+        let mut state: Self = match wire::decode(bytes, SNAPSHOT_MAX) {
             Ok(state) => state,
             Err(error) => {
                 let head: Head = wire::decode(bytes, SNAPSHOT_MAX)?;
@@ -195,7 +225,10 @@ impl State {
         };
         understood(state.version)?;
         match state.shards.len() {
-            n if n == usize::from(SHARDS) => Ok(state),
+            n if n == usize::from(SHARDS) => {
+                state.chain_old_lines();
+                Ok(state)
+            }
             found => Err(SnapshotError::Shards { found }),
         }
     }
@@ -211,19 +244,19 @@ impl State {
         self.now = self.now.max(entry.at);
         self.sweep();
         self.sweep_invitations();
+        self.sweep_access();
+        self.sweep_rooms();
         if let Some(request) = &entry.by
             && let Some((_, outcome)) = self.requests.iter().rev().find(|(known, _)| known == request)
         {
             return outcome.clone();
         }
-        let result = match entry.note.as_ref().map_or(Ok(()), super::Note::check) {
-            Ok(()) => self.carry(entry.command),
-            Err(refusal) => Err(refusal),
-        };
         // A note that is too long is not kept; its refusal is the proposer's to see.
-        if let Some(note) = entry.note.filter(|note| note.check().is_ok()) {
-            self.record(note, result.as_ref().err().cloned());
-        }
+        let result = match entry.note.map(|note| note.check().map(|()| note)) {
+            None => self.carry(entry.command),
+            Some(Ok(note)) => self.carry_noted(entry.command, note),
+            Some(Err(refusal)) => Err(refusal),
+        };
         let outcome = result.unwrap_or_else(Outcome::Refused);
         if let Some(request) = entry.by {
             self.requests.push((request, outcome.clone()), REQUESTS_REMEMBERED);
@@ -231,6 +264,18 @@ impl State {
         outcome
     }
 
+    /// Carries out what an operator asks, and keeps what was there before and is after.
+    fn carry_noted(&mut self, command: Command, note: Note) -> Result<Outcome, Refusal> {
+        let subject = Subject::of(&command);
+        let before = subject.as_ref().and_then(|subject| subject.text(self));
+        let result = self.carry(command);
+        let after = subject.as_ref().and_then(|subject| subject.text(self));
+        self.record(note, result.as_ref().err().cloned(), before, after);
+        result
+    }
+
+    #[allow(clippy::too_many_lines, reason = "a line for each command")]
+    #[allow(clippy::too_many_lines, reason = "a list")]
     fn carry(&mut self, command: Command) -> Result<Outcome, Refusal> {
         match command {
             Command::Note => Ok(Outcome::Done),
@@ -280,9 +325,7 @@ impl State {
             Command::EdgeSet { edge, state, weight } => self.edge_set(&edge, state, weight),
             Command::EdgeForget { edge } => self.edge_forget(&edge),
             Command::TurnSecretAdd { number, secret } => self.turn_secret_add(number, secret),
-            Command::TurnSecretRemove { number } => {
-                Arc::make_mut(&mut self.turn).remove(Thing::TurnSecret, number)
-            }
+            Command::TurnSecretRemove { number } => self.turn_secret_remove(number),
             Command::SealingKeyAdd { number, key } => self.sealing_key_add(number, key),
             Command::SealingKeyRemove { number } => self.sealing_key_remove(number),
             Command::Revoke { sessions, banned, until, banned_until } => {
@@ -294,14 +337,23 @@ impl State {
             Command::TurnUserSet(user) => self.turn_user_set(user),
             Command::TurnUserRemove { realm, name } => self.turn_user_remove(realm, name),
             Command::TurnOriginsSet { origins } => self.turn_origins_set(origins),
+            Command::Access(change) => self.access_change(change),
+            Command::TurnSecretRotate { number, secret, until } => {
+                self.turn_secret_rotate(number, secret, until)
+            }
+            Command::IssuedAdd { id, label, app, until, by, secret } => {
+                self.issued_add(id, label, app, until, by, secret)
+            }
+            Command::IssuedRevoke { id } => self.issued_revoke(&id),
+            Command::HookAdd { app, hook, plan, secret } => self.hook_add(app, hook, plan, secret),
+            Command::HookSet { app, hook, plan } => self.hook_set(&app, hook, plan),
+            Command::HookGone { app, hook, url } => self.hook_gone(&app, hook, &url),
+            Command::HookRotate { app, hook, secret } => self.hook_rotate(&app, hook, secret),
+            Command::HookSettle { app, hook } => self.hook_settle(&app, hook),
+            Command::HookRemove { app, hook } => self.hook_remove(&app, hook),
+            Command::RoomSet { room, policy, by } => self.room_set(room, policy, by),
+            Command::RoomRemove { room } => self.room_remove(&room),
         }
-    }
-
-    fn turn_secret_add(&mut self, number: u64, secret: Secret) -> Result<Outcome, Refusal> {
-        if !SECRET_BYTES.contains(&secret.0.len()) {
-            return Err(Refusal::Invalid(Thing::Secret));
-        }
-        Arc::make_mut(&mut self.turn).add(Thing::TurnSecret, number, secret)
     }
 
     fn peers_set(&mut self, policy: PeerPolicy) -> Result<Outcome, Refusal> {

@@ -19,7 +19,7 @@ const fn mix(mut bits: u64) -> u64 {
 
 /// What a drawer draws about one thing: above 0, up to 1.
 #[must_use]
-pub(super) fn unit(draw: u64, about: u64) -> f64 {
+pub(crate) fn unit(draw: u64, about: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "53 bits are what an f64 holds")]
     let part = (mix(draw ^ about.rotate_left(32)) >> 11) as f64;
     (part + 1.0) / (1u64 << 53) as f64

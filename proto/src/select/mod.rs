@@ -20,7 +20,7 @@ pub mod catalog;
 pub mod condition;
 pub mod displaced;
 mod distance;
-mod draw;
+pub(crate) mod draw;
 pub mod fleet;
 pub mod geo;
 pub mod ice;

@@ -32,6 +32,10 @@ pub enum ErrorCode {
     Banned,
     /// The capacity is reached.
     RoomFull,
+    /// Nobody new comes in.
+    Locked,
+    /// The room's time is over.
+    RoomClosed,
     /// There is no such room, and the token does not allow making it.
     NoRoom,
     /// A signal's id with a gap before it.
@@ -50,6 +54,33 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// As it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::UnknownType => "unknown_type",
+            Self::TooLarge => "too_large",
+            Self::NotJoined => "not_joined",
+            Self::AlreadyJoined => "already_joined",
+            Self::TokenMissing => "token_missing",
+            Self::TokenInvalid => "token_invalid",
+            Self::TokenExpired => "token_expired",
+            Self::Forbidden => "forbidden",
+            Self::Banned => "banned",
+            Self::RoomFull => "room_full",
+            Self::NoRoom => "no_room",
+            Self::BadId => "bad_id",
+            Self::BadPeer => "bad_peer",
+            Self::Busy => "busy",
+            Self::RateLimited => "rate_limited",
+            Self::Unavailable => "unavailable",
+            Self::Locked => "locked",
+            Self::RoomClosed => "room_closed",
+            Self::Internal => "internal",
+        }
+    }
+
     /// Whether the same may well be taken a little later, or by another node: nobody's session ends for it.
     #[must_use]
     pub const fn passes(self) -> bool {

@@ -46,6 +46,9 @@ pub fn differences(
             let (profile, version) = (now.profile.clone(), now.version);
             changes.push(RoomChange::Updated { peer, profile, version });
         }
+        if before.member.withheld != now.withheld {
+            changes.push(RoomChange::Withheld { peer, withheld: now.withheld });
+        }
     }
     changes
 }
@@ -75,13 +78,19 @@ pub fn apply(roster: &mut Roster, change: RoomChange) {
                 (entry.member.profile, entry.member.version) = (profile, version);
             }
         }
+        RoomChange::Withheld { peer, withheld } => {
+            if let Some(entry) = roster.get_mut(&peer) {
+                entry.member.withheld = withheld;
+            }
+        }
     }
 }
 
 /// What clients are told of a change.
 #[must_use]
 pub fn change_frame(change: &RoomChange) -> ServerFrame<'_> {
-    let updated = |peer, change| ServerFrame::PeerUpdated { peer, change, name: None, metadata: None };
+    let updated =
+        |peer, change| ServerFrame::PeerUpdated { peer, change, name: None, metadata: None, withheld: None };
     match change {
         RoomChange::Joined(entry) => ServerFrame::PeerJoined(PeerView::from(&entry.member)),
         RoomChange::Left { peer, reason } => ServerFrame::PeerLeft { peer: *peer, reason: *reason },
@@ -92,6 +101,14 @@ pub fn change_frame(change: &RoomChange) -> ServerFrame<'_> {
             change: PeerChange::Metadata,
             name: profile.name.as_deref(),
             metadata: profile.metadata.as_ref(),
+            withheld: None,
+        },
+        RoomChange::Withheld { peer, withheld } => ServerFrame::PeerUpdated {
+            peer: *peer,
+            change: PeerChange::Withheld,
+            name: None,
+            metadata: None,
+            withheld: Some(withheld.names()),
         },
     }
 }
@@ -106,6 +123,9 @@ pub fn digest<'a>(entries: impl Iterator<Item = &'a Entry>) -> u64 {
         let (peer, attach, away, version) = (member.seat.peer, member.attach, member.away, member.version);
         // Writing into a number cannot fail.
         let _ = write!(sum, "{peer} {node} {generation} {attach} {away} {version};");
+        if member.withheld.n > 0 {
+            let _ = write!(sum, "{};", member.withheld.n);
+        }
     }
     sum.0
 }

@@ -64,6 +64,68 @@ impl Grants {
     }
 }
 
+/// Grants that a peer has for the time being not, whatever its token says. The room's word: it survives a return, another
+/// owner and another place of the room, as those who follow the room hold it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Withheld {
+    /// May not send media. Media does not go by the servers: its client obeys, and the others see it.
+    pub publish: bool,
+    /// May not send broadcasts.
+    pub broadcast: bool,
+    /// Counts the changes: of two words the higher is true.
+    pub n: u64,
+}
+
+/// Some grants are taken away, or given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Muting {
+    /// Whether sending media is among them,
+    pub publish: bool,
+    /// and broadcasting.
+    pub broadcast: bool,
+    /// Whether they are taken away.
+    pub on: bool,
+}
+
+impl Withheld {
+    /// Nothing is withheld, and never was.
+    pub const NONE: Self = Self { publish: false, broadcast: false, n: 0 };
+
+    /// Their names.
+    #[must_use]
+    pub fn names(self) -> Vec<&'static str> {
+        let all = [(self.publish, "publish"), (self.broadcast, "broadcast")];
+        all.into_iter().filter_map(|(withheld, name)| withheld.then_some(name)).collect()
+    }
+
+    /// After some were taken away or given back; none where that changes nothing.
+    #[must_use]
+    pub fn after(self, muting: Muting) -> Option<Self> {
+        let Muting { publish, broadcast, on } = muting;
+        let publish = if publish { on } else { self.publish };
+        let broadcast = if broadcast { on } else { self.broadcast };
+        let changed = (publish, broadcast) != (self.publish, self.broadcast);
+        changed.then_some(Self { publish, broadcast, n: self.n + 1 })
+    }
+}
+
+impl Muting {
+    /// Of the grants with these names; none where one has another name, or there is none at all.
+    #[must_use]
+    pub fn of_names<'a>(names: impl IntoIterator<Item = &'a str>, on: bool) -> Option<Self> {
+        let mut muting = Self { publish: false, broadcast: false, on };
+        for name in names {
+            match name {
+                "publish" => muting.publish = true,
+                "broadcast" => muting.broadcast = true,
+                _ => return None,
+            }
+        }
+        (muting.publish || muting.broadcast).then_some(muting)
+    }
+}
+
 /// The node that holds a session's socket, in the life of its process that it does so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Gateway {
@@ -159,6 +221,33 @@ pub struct Member {
     /// When a room let it in, where one has: it is never refused for want of room again.
     #[serde(default)]
     pub admitted: Option<(Epoch, Change)>,
+    /// What was taken away from it.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub withheld: Withheld,
+}
+
+fn is_nothing(withheld: &Withheld) -> bool {
+    *withheld == Withheld::NONE
+}
+
+/// What was decided of one room beforehand, as far as the room itself obeys it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rules {
+    /// Peers that it holds: in the place of the app's number, and no token's is higher.
+    pub capacity: Option<u32>,
+    /// Whether nobody new comes in.
+    pub locked: bool,
+    /// When it is closed; nobody gets in after it.
+    pub expires: Option<Unix>,
+}
+
+impl Rules {
+    /// Whether its time is over.
+    #[must_use]
+    pub fn has_expired(&self, now: Unix) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
 }
 
 /// What an app lets its rooms and sessions do.
@@ -176,6 +265,20 @@ pub struct Policy {
     pub frames_burst: u32,
     /// Frames a second that it may send for long.
     pub frames_per_sec: u32,
+    /// What was decided of the room.
+    #[serde(default)]
+    pub rules: Rules,
+}
+
+impl Policy {
+    /// How many peers the room may hold for one to come in whose token says `token`.
+    #[must_use]
+    pub fn capacity_for(&self, token: Option<u32>) -> u32 {
+        match self.rules.capacity {
+            Some(most) => token.map_or(most, |token| token.min(most)),
+            None => token.unwrap_or(self.capacity),
+        }
+    }
 }
 
 impl Default for Policy {
@@ -187,6 +290,7 @@ impl Default for Policy {
             credential_ttl: limits::CREDENTIAL_TTL,
             frames_burst: limits::FRAMES_BURST,
             frames_per_sec: limits::FRAMES_PER_SEC,
+            rules: Rules::default(),
         }
     }
 }
@@ -228,7 +332,15 @@ mod tests {
             }
             // Within a member, which has the same fields beside its own.
             let profile = Profile { identity: None, name: None, metadata: None };
-            let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
+            let member = Member {
+                seat,
+                profile,
+                version: 0,
+                attach: Attach(1),
+                away: false,
+                admitted: None,
+                withheld: Withheld::NONE,
+            };
             assert_eq!(wire::decode::<Member>(&wire::encode(&member).unwrap(), 1000).unwrap(), member);
         }
         assert_eq!(size_of::<Seat>(), size_of::<Former>());

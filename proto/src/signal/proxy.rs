@@ -205,6 +205,7 @@ impl Proxy {
                 self.ask(RoomInput::Broadcast { from, payload }, out);
             }
             FromSession::Kick { by, peer, ban } => self.ask(RoomInput::Kick { by, peer, ban }, out),
+            FromSession::Mute { by, peer, muting } => self.ask(RoomInput::Mute { by, peer, muting }, out),
         }
     }
 
@@ -277,7 +278,7 @@ impl Proxy {
                 if n > self.broadcasts {
                     self.broadcasts = n;
                     let text = ServerFrame::Broadcast { from, n, payload: &payload }.text();
-                    out.push(Output::Sessions(ToSession::Text(text), Some(from)));
+                    out.push(Output::Sessions(ToSession::Text(text), from));
                 }
             }
         }

@@ -9,7 +9,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
 use super::json::Json;
-use super::member::Seat;
+use super::member::{Seat, Withheld};
 use crate::id::{Attach, Change, Epoch, Identity, RoomKey};
 use crate::limits;
 use crate::time::Unix;
@@ -47,6 +47,9 @@ pub struct ResumeToken {
     /// What its app put there.
     #[serde(default)]
     pub metadata: Option<Json>,
+    /// What was taken away from it.
+    #[serde(default)]
+    pub withheld: Withheld,
     /// The attachment that it was issued with.
     pub attach: Attach,
     /// The session's life on one gateway that issued it, a random number: after a lost welcome two
@@ -138,6 +141,7 @@ mod tests {
             identity: None,
             name: Some("Claude".to_owned()),
             metadata: Some(Json::parse(r#"{"tower": 1}"#).unwrap()),
+            withheld: Withheld { publish: true, broadcast: false, n: 1 },
             attach: Attach(3),
             issuer: 7,
             admitted: (Epoch(1), Change(9)),

@@ -1,9 +1,11 @@
 //! The room machine: the one truth about who is in a room, on its owner. Who comes in, stays and
 //! returns is in [`admission`], who is sent away in [`removal`], what passes between peers in [`relay`], what a new
-//! owner learns of the former one's room in [`adoption`], what it may still do without a lease in [`frozen`].
+//! owner learns of the former one's room in [`adoption`], what it may still do without a lease in [`frozen`], what
+//! operators and admins decide of it in [`decided`].
 
 mod admission;
 mod adoption;
+mod decided;
 mod frozen;
 mod relay;
 mod removal;
@@ -31,7 +33,7 @@ pub enum Output {
     All(ProxyInput),
     /// Commit this revocation to the registry, then answer by [`Room::handle_revoked`].
     Revoke(Revocation),
-    /// A peer has left of its own will: its session's allocations are to end on every edge.
+    /// A peer has left of its own will, or its room was closed: its session's allocations are to end on every edge.
     End(SessionId),
     /// Send to the owner of the room's anchor. A [site](super::site::Site) says it, a room never does.
     Anchor(RoomInput),
@@ -96,6 +98,8 @@ pub struct Room {
     /// The node that it runs on: that node's own gateway needs no word of custody.
     here: Option<NodeId>,
     frozen: Option<Box<Frozen>>,
+    /// It was closed while some were away: until when they may come back to hear it.
+    closed_until: Mono,
 }
 
 impl Room {
@@ -119,6 +123,7 @@ impl Room {
             heard: BTreeSet::new(),
             here: None,
             frozen: None,
+            closed_until: Mono::NEVER,
         }
     }
 
@@ -144,13 +149,32 @@ impl Room {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let knocks = self.frozen.as_ref().is_some_and(|frozen| frozen.knocks());
-        self.present.is_empty() && self.gateways.is_empty() && self.expected.is_empty() && !knocks
+        let tells = self.closed_until < Mono::NEVER;
+        self.present.is_empty() && self.gateways.is_empty() && self.expected.is_empty() && !knocks && !tells
     }
 
     /// Whether no gateway is waited for: newcomers are let in.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.expected.is_empty()
+    }
+
+    /// How many are in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.present.len()
+    }
+
+    /// Whether nobody is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.present.is_empty()
+    }
+
+    /// The number of the last broadcast.
+    #[must_use]
+    pub const fn broadcasts(&self) -> u64 {
+        self.broadcasts
     }
 
     /// Everybody in it.
@@ -244,6 +268,7 @@ impl Room {
             RoomInput::Ack(ack) => self.ack(from, ack, out),
             RoomInput::Broadcast { from: peer, payload } => self.broadcast(from, peer, payload, out),
             RoomInput::Kick { by, peer, ban } => self.kick(now, from, by, peer, ban, out),
+            RoomInput::Mute { by, peer, muting } => self.mute_for(from, by, peer, muting, out),
             RoomInput::Follows { .. } | RoomInput::AtHome { .. } => {} // the site's
         }
     }
@@ -310,7 +335,7 @@ impl Room {
             self.identities.remove(identity);
         }
         self.remember_left(peer, reason);
-        if reason == LeaveReason::Left {
+        if matches!(reason, LeaveReason::Left | LeaveReason::Closed) {
             out.push(Output::End(member.seat.session));
         }
         self.change(RoomChange::Left { peer, reason }, out);
@@ -342,6 +367,9 @@ impl Room {
             return;
         }
         self.settle(now);
+        if self.closed_until <= now.mono {
+            self.closed_until = Mono::NEVER;
+        }
         // One who is missed may be back at a live gateway that has not been heard yet.
         let grace = if self.is_open() { self.policy.grace } else { Duration::MAX };
         let over =
@@ -367,7 +395,8 @@ impl Room {
             true => self.is_open().then_some(self.policy.grace),
         };
         let deadline = |present: &Present| Some(present.absent_since? + wait(present)?);
-        self.present.values().filter_map(deadline).min().unwrap_or(Mono::NEVER).min(self.ask_at)
+        let deadline = self.present.values().filter_map(deadline).min().unwrap_or(Mono::NEVER);
+        deadline.min(self.ask_at).min(self.closed_until)
     }
 
     /// The attachment by which a peer is here.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::code::LeaveReason;
 use super::json::Json;
-use super::member::{Gateway, Member, Profile};
+use super::member::{Gateway, Member, Profile, Withheld};
 use crate::id::{Attach, Epoch, PeerId, Shard};
 
 pub use local::{ChangeNews, FromSession, ToSession};
@@ -93,6 +93,13 @@ pub enum RoomChange {
         /// The profile's version.
         version: u64,
     },
+    /// Grants were taken away from somebody, or given back.
+    Withheld {
+        /// Who.
+        peer: PeerId,
+        /// What is withheld now.
+        withheld: Withheld,
+    },
 }
 
 impl RoomChange {
@@ -104,7 +111,8 @@ impl RoomChange {
             Self::Left { peer, .. }
             | Self::Away { peer, .. }
             | Self::Back { peer, .. }
-            | Self::Updated { peer, .. } => *peer,
+            | Self::Updated { peer, .. }
+            | Self::Withheld { peer, .. } => *peer,
         }
     }
 }

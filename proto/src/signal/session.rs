@@ -1,10 +1,11 @@
 //! The session machine: one peer's connection, which outlives its socket. It speaks PROTOCOL.md to
 //! its client and [`super::route`] to its proxy. What becomes of its socket is in [`socket`], what its
 //! client says in [`client`], what its proxy says in [`proxy`], the answer to a join in [`welcome`], signals in
-//! [`delivery`], offers of edges in [`edges`].
+//! [`delivery`], offers of edges in [`edges`], what operators see of it in [`details`].
 
 mod client;
 mod delivery;
+mod details;
 mod edges;
 mod proxy;
 mod socket;
@@ -180,6 +181,7 @@ pub struct Session {
     /// When to tell it of edges that came up.
     tell_up_at: Mono,
     refresh_ice_at: Mono,
+    seen: details::Seen,
     rng: ChaCha12Rng,
 }
 
@@ -226,6 +228,7 @@ impl Session {
             tell_draining_at: Mono::NEVER,
             tell_up_at: Mono::NEVER,
             refresh_ice_at: Mono::NEVER,
+            seen: details::Seen::begin(now),
             rng,
         }
     }
@@ -283,6 +286,7 @@ impl Session {
                 self.close(now, CloseCode::Silent, out);
             } else if silent >= limits::PING_EVERY && !socket.pinged {
                 socket.pinged = true;
+                self.seen.asked(now);
                 self.push(ServerFrame::Ping.text(), out);
             }
         } else if now.mono.since(self.away_since) >= self.forget_after() {

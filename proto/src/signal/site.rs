@@ -14,7 +14,7 @@ mod leave;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::member::{Gateway, Policy};
+use super::member::{Gateway, Policy, Rules};
 use super::room::{Output, Revocation, Revoked, Room};
 use super::route::{Entry, Home, ProxyInput, RoomInput, Since};
 use crate::id::{Epoch, NodeId, PeerId, Shard};
@@ -38,6 +38,8 @@ pub struct View<'a> {
     pub lost: &'a dyn Fn(Duration) -> bool,
     /// Who is revoked.
     pub revoked: Revoked<'a>,
+    /// What is decided of the room.
+    pub rules: Rules,
 }
 
 /// Where a site is, and what for.
@@ -200,6 +202,9 @@ impl Site {
             room.set_frozen(view.now, bound, out);
         }
         self.decide(view, out);
+        if let Some(room) = &mut self.room {
+            room.set_rules(view.rules);
+        }
     }
 
     /// And what comes after it.
@@ -207,7 +212,9 @@ impl Site {
         self.decide(view, out);
         let bound = self.is_bound(view);
         if let Some(room) = &mut self.room {
+            room.set_rules(view.rules); // it may have begun in this step
             room.set_frozen(view.now, bound, out);
+            room.expire(view.now, out);
         }
         if let Role::Home(leave) = &mut self.role
             && self.room.is_some()
@@ -236,6 +243,20 @@ impl Site {
             step(room, out);
         }
         self.end(view, from, out);
+    }
+
+    /// Lets an operator do something in the room. None where it is not here.
+    pub fn decide_in<T>(
+        &mut self,
+        view: View<'_>,
+        out: &mut Vec<Output>,
+        step: impl FnOnce(&mut Room, &mut Vec<Output>) -> T,
+    ) -> Option<T> {
+        let from = out.len();
+        self.begin(view, out);
+        let done = self.room.as_mut().map(|room| step(room, out));
+        self.end(view, from, out);
+        done
     }
 
     /// A frame of a gateway, or of another site's node, at this site's place. The shell drops those of
@@ -376,7 +397,8 @@ impl Site {
             Role::Home(leave) if self.room.is_some() => leave.poll_timeout(now),
             _ => Mono::NEVER,
         };
-        self.room.as_ref().map_or(Mono::NEVER, Room::poll_timeout).min(own)
+        let room = |room: &Room| room.poll_timeout().min(room.expires_at(now));
+        self.room.as_ref().map_or(Mono::NEVER, room).min(own)
     }
 }
 

@@ -29,10 +29,14 @@ pub(super) struct Allocation {
     /// does another password of the user's.
     pub(super) protection: Protection,
     pub(super) relays: Relayed,
+    /// When it began.
+    pub(super) began: Mono,
     /// When it ends unless refreshed.
     pub(super) expires: Mono,
     /// Where the table's timers have it: not later than `expires`.
     pub(super) timer: Mono,
+    /// Which one it is of all that this table has had: set there.
+    pub(super) serial: u64,
     pub(super) permissions: Permissions,
     pub(super) channels: Channels,
     pub(super) sent: Traffic,

@@ -248,4 +248,6 @@ pub enum EndReason {
     Revoked,
     /// Its session left: a directive.
     Left,
+    /// An operator closed it.
+    Closed,
 }

@@ -4,7 +4,7 @@
 //! it sorts what comes in. Then a file for each request (`binding`, `allocate`, `refresh`,
 //! `create_permission`, `channel_bind`), `data` for the hot path, and what they work on: `table` of
 //! `allocation`s with their `permission`s and `channel`s, `relays` with their `ports`, `bandwidth` and the
-//! other `limit`s (`churn` is what ended lately), `usage` for operators, `realm`s, `credential`s and `nonce`s, the peer `gate`. Who sends a request is found out
+//! other `limit`s (`churn` is what ended lately), `usage` and `listing` for operators, `realm`s, `credential`s and `nonce`s, the peer `gate`. Who sends a request is found out
 //! in `authenticate`; who is unknown is answered by `unauthenticated`. [`Client`] is the other side, and
 //! `probe` uses it to find out whether a server works.
 
@@ -28,6 +28,7 @@ mod feed;
 mod gate;
 mod icmp;
 mod limit;
+mod listing;
 mod nonce;
 mod permission;
 mod ports;
@@ -46,7 +47,7 @@ pub use client::{Authentication, Client, ClientEvent, Exchange, Options as Clien
 pub use config::{BadRealm, Config, Quotas, RelayAddress};
 pub use counters::{AllocationView, Counters, Drop};
 pub use credential::{PROBE_USER, password};
-pub use gate::is_special;
+pub use gate::{forms, is_special};
 pub use limit::{Limit, LimitLog};
 pub use probe::{ProbeOutput, Probing, Reach};
 pub use server::Server;

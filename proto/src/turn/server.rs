@@ -353,7 +353,7 @@ impl Server {
         if allocation.user != User::Probe {
             self.churn.note(now.mono, allocation.user.clone(), client.client.ip());
         }
-        let unwanted = matches!(why, EndReason::Revoked | EndReason::Left);
+        let unwanted = matches!(why, EndReason::Revoked | EndReason::Left | EndReason::Closed);
         if unwanted && client.transport.is_stream() {
             self.outputs.push_back(Output::CloseClient(allocation.via));
         }

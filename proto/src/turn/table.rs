@@ -10,6 +10,7 @@ use super::allocation::Allocation;
 use super::api::FiveTuple;
 use super::credential::User;
 use super::source_rates::source;
+use crate::limits::{ALLOCATIONS_MAX, PROBE_ALLOCATIONS_MAX};
 use crate::time::Mono;
 
 /// An allocation's place in the table, good until it ends.
@@ -31,7 +32,13 @@ pub(super) struct Table {
     /// One entry an allocation, at its [`Allocation::timer`]: moved only when it comes up, so that a
     /// refresh costs nothing.
     timers: BTreeSet<(Mono, AllocationId)>,
+    /// That of the next allocation.
+    serial: u64,
 }
+
+/// Bits of an allocation's number that are its place; the others are its serial number.
+const PLACE_BITS: u32 = 24;
+const _: () = assert!(ALLOCATIONS_MAX as usize + PROBE_ALLOCATIONS_MAX < 1 << PLACE_BITS);
 
 impl Table {
     /// With a keyed hash for its maps, since clients choose what is put into them.
@@ -40,6 +47,8 @@ impl Table {
             allocations: Slab::new(),
             clients: AHashMap::with_hasher(hash.clone()),
             users: AHashMap::with_hasher(hash.clone()),
+            // Another process begins elsewhere: a number of a former life is nobody's, most likely.
+            serial: hash.hash_one("serial") >> PLACE_BITS,
             sources: AHashMap::with_hasher(hash),
             timers: BTreeSet::new(),
         }
@@ -71,6 +80,24 @@ impl Table {
         self.allocations.get_mut(place)
     }
 
+    /// The id of a place, whether an allocation is there or not; none behind the last place.
+    pub(super) fn id_at(&self, place: u32) -> Option<AllocationId> {
+        ((place as usize) < self.slots()).then_some(AllocationId(place))
+    }
+
+    /// What an allocation is called outside: its place and its serial number, so that no other one gets it.
+    pub(super) fn number(&self, id: AllocationId) -> u64 {
+        let serial = self.get(id).map_or(0, |allocation| allocation.serial);
+        (serial << PLACE_BITS) | u64::from(id.0)
+    }
+
+    /// The allocation that is called so.
+    pub(super) fn numbered(&self, number: u64) -> Option<AllocationId> {
+        let place = number & ((1 << PLACE_BITS) - 1);
+        let id = AllocationId(u32::try_from(place).ok()?);
+        self.get(id).filter(|_| self.number(id) == number).map(|_| id)
+    }
+
     /// Those of a user.
     pub(super) fn of_user(&self, user: &User) -> &[AllocationId] {
         self.users.get(user).map_or(&[], Vec::as_slice)
@@ -94,6 +121,8 @@ impl Table {
         let (client, user) = (allocation.client, allocation.user.clone());
         allocation.timer = allocation.expires;
         let timer = allocation.timer;
+        allocation.serial = self.serial;
+        self.serial = (self.serial + 1) & (u64::MAX >> PLACE_BITS);
         let id = id(self.allocations.insert(allocation));
         self.clients.insert(client, id);
         self.users.entry(user).or_default().push(id);

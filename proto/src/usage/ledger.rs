@@ -120,13 +120,19 @@ impl Ledger {
         }
     }
 
-    /// Forgets what is old. `is_here` says of a session whether it is on this node still.
-    pub fn handle_timeout(&mut self, now: Mono, is_here: impl Fn(&SessionId) -> bool) {
+    /// Forgets what is old. `is_here` says of a session whether it is on this node still, `stays` of one whether it
+    /// is asked for though it relays no more: an issued credential is, as long as it is there.
+    pub fn handle_timeout(
+        &mut self,
+        now: Mono,
+        is_here: impl Fn(&SessionId) -> bool,
+        stays: impl Fn(&SessionId) -> bool,
+    ) {
         let is_kept = |at: Mono| now.since(at) < limits::USAGE_KEPT;
         self.series.retain(|_, heard| is_kept(heard.first));
         let apps = &mut self.apps;
         self.users.retain(|user, account| {
-            if is_kept(account.at) {
+            if is_kept(account.at) || matches!(user, User::Session(session) if stays(session)) {
                 return true;
             }
             if let (User::Session(session), Some(key)) = (user, &account.room)
@@ -163,6 +169,10 @@ impl Ledger {
                 let part = |session| Some((SessionId::to_string(session), relayed(session)?));
                 page(room.relayed, after, room.sessions.iter().filter_map(part))
             }),
+            UsageOf::Session(session) => {
+                let account = self.users.get(&User::Session(*session));
+                UsagePage { relayed: account.map(|held| held.relayed).unwrap_or_default(), parts: Vec::new() }
+            }
             UsageOf::Names => {
                 let name = |(user, account): (&User, &Account)| match user {
                     User::Name(name) => Some((name.clone(), account.relayed)),
@@ -178,6 +188,13 @@ impl Ledger {
     #[must_use]
     pub const fn missed(&self) -> u64 {
         self.missed
+    }
+
+    /// The room of a session that relays, as far as it is known.
+    #[must_use]
+    pub fn room_of(&self, session: &SessionId) -> Option<&RoomKey> {
+        let account = self.users.get(&User::Session(*session));
+        account.and_then(|account| account.room.as_ref()).or_else(|| Some(&self.here.get(session)?.0))
     }
 
     fn room(&self, key: &RoomKey) -> Option<&Room> {

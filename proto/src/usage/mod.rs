@@ -11,7 +11,7 @@ pub use ledger::{Ledger, SWEEP_EVERY};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AppId, RoomKey};
+use crate::id::{AppId, RoomKey, SessionId};
 use crate::mesh::uplink::{Traffic, Usage};
 use crate::wire;
 
@@ -69,6 +69,8 @@ pub enum UsageOf {
     /// That of users who are no sessions: long-term ones and those of TURN REST credentials. By their names, those
     /// who relayed lately.
     Names,
+    /// That of one session, or of one issued credential, which has no parts.
+    Session(SessionId),
 }
 
 /// A part of an answer to that.

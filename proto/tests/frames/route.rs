@@ -9,7 +9,7 @@ use chappe_proto::select::{Coordinates, Place};
 use chappe_proto::signal::code::{ErrorCode, LeaveReason, Refusal};
 use chappe_proto::signal::frame::GoneReason;
 use chappe_proto::signal::json::Json;
-use chappe_proto::signal::member::{Gateway, Grants, Member, Profile, Seat};
+use chappe_proto::signal::member::{Gateway, Grants, Member, Muting, Profile, Seat, Withheld};
 use chappe_proto::signal::route::{
     Ack, Content, Direct, DirectBody, Entry, FromRoom, Held, Home, ProxyInput, Returned, RoomChange,
     RoomInput, Signal, Since, ToRoom,
@@ -36,8 +36,12 @@ fn member() -> Member {
     };
     let identity = Identity::new("ada").ok();
     let profile = Profile { identity, name: Some("Ada".into()), metadata: Some(json(r#"{"a": 1}"#)) };
-    Member { seat, profile, version: 2, attach: Attach(1), away: true, admitted: Some((Epoch(1), Change(2))) }
+    let (attach, admitted, withheld) = (Attach(1), Some((Epoch(1), Change(2))), Withheld::NONE);
+    Member { seat, profile, version: 2, attach, away: true, admitted, withheld }
 }
+
+/// What was taken away from one.
+const WITHHELD: Withheld = Withheld { publish: true, broadcast: false, n: 3 };
 
 /// One whose token says where it is.
 fn placed() -> Member {
@@ -112,6 +116,18 @@ fn to_rooms(all: &mut Samples) {
         RoomInput::Ack(ack()),
         RoomInput::Broadcast { from: peer(1), payload: json("[null, 1.50]") },
         RoomInput::Kick { by: peer(1), peer: peer(2), ban: true },
+        RoomInput::Mute {
+            by: peer(1),
+            peer: peer(2),
+            muting: Muting { publish: true, broadcast: false, on: true },
+        },
+        RoomInput::Announce {
+            member: Member { withheld: WITHHELD, ..member() },
+            marks: BTreeMap::new(),
+            presented,
+            age_ms: 5,
+            attached_ms: 4,
+        },
     ];
     for body in bodies {
         let name = match &body {
@@ -123,6 +139,7 @@ fn to_rooms(all: &mut Samples) {
             RoomInput::Check { .. } => ".check",
             RoomInput::Detach => ".detach",
             RoomInput::Announce { member, .. } if member.seat.place.is_some() => ".announce_placed",
+            RoomInput::Announce { member, .. } if member.withheld.n > 0 => ".announce_muted",
             RoomInput::Announce { .. } => ".announce",
             RoomInput::Leave { .. } => ".leave",
             RoomInput::Signal(Signal { settled: 0, .. }) => ".signal",
@@ -130,6 +147,7 @@ fn to_rooms(all: &mut Samples) {
             RoomInput::Ack(_) => ".ack",
             RoomInput::Broadcast { .. } => ".broadcast",
             RoomInput::Kick { .. } => ".kick",
+            RoomInput::Mute { .. } => ".mute",
         };
         let frame = ToRoom { room: room(), shard: Shard(1), epoch: Epoch(2), gateway: GATEWAY, body };
         parcel(all, name, Body::ToRoom(frame));
@@ -154,7 +172,8 @@ fn from_rooms(all: &mut Samples) {
         ProxyInput::Taken { from: peer, to, id: 3 },
         ProxyInput::Ack(ack()),
         ProxyInput::Undelivered { from: peer, to, id: 3, was_here: true },
-        ProxyInput::Broadcast { from: peer, n: 3, payload: json("null") },
+        ProxyInput::Broadcast { from: Some(peer), n: 3, payload: json("null") },
+        ProxyInput::Broadcast { from: None, n: 4, payload: json("null") },
         ProxyInput::Error { peer, refusal },
     ];
     for body in bodies.into_iter().chain(changes()) {
@@ -173,6 +192,7 @@ fn from_rooms(all: &mut Samples) {
             ProxyInput::Taken { .. } => ".taken",
             ProxyInput::Ack(_) => ".ack",
             ProxyInput::Undelivered { .. } => ".undelivered",
+            ProxyInput::Broadcast { from: None, .. } => ".broadcast_operator",
             ProxyInput::Broadcast { .. } => ".broadcast",
             ProxyInput::Error { .. } => ".error",
         };
@@ -188,6 +208,7 @@ const fn change_name(change: &RoomChange) -> &'static str {
         RoomChange::Away { .. } => ".changed.away",
         RoomChange::Back { .. } => ".changed.back",
         RoomChange::Updated { .. } => ".changed.updated",
+        RoomChange::Withheld { .. } => ".changed.withheld",
     }
 }
 
@@ -200,6 +221,7 @@ fn changes() -> impl Iterator<Item = ProxyInput> {
         RoomChange::Away { peer, attach, gateway },
         RoomChange::Back { peer, attach, gateway, marks, presented: attach },
         RoomChange::Updated { peer, profile: member().profile, version: 9 },
+        RoomChange::Withheld { peer, withheld: WITHHELD },
     ]
     .into_iter()
     .map(|change| ProxyInput::Changed { n: Change(4), broadcasts: 5, change })

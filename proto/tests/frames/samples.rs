@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use chappe_proto::hooks::event::EventKind;
+use chappe_proto::hooks::record::{Attempt, Delivery, DeliveryPage, DeliveryState, HookCounts, Wanted};
 use chappe_proto::id::{
-    AppId, ClusterId, EdgeId, Epoch, Generation, Index, InvitationId, NodeId, PeerId, Region, RoomKey,
-    RoomName, SessionId, Shard,
+    AppId, ClusterId, EdgeId, Epoch, EventId, Generation, HookId, Index, InvitationId, NodeId, PeerId,
+    Region, RoomKey, RoomName, SessionId, Shard,
 };
+use chappe_proto::inspect::{
+    EdgeWay, Fate, Filter, Passed, SessionCounts, SessionDetails, SignalsPage, What,
+};
+use chappe_proto::mesh::allocations::{AllocationFilter, AllocationReport, EdgeAnswer, EdgeAsk};
 use chappe_proto::mesh::join::{EdgeWish, Join, JoinRefusal, Joined};
 use chappe_proto::mesh::node::{
-    Answer, Ask, Body, EdgeReport, Failure, Feed, Hello, Lane, Loss, NodeStatus, Opening, Parcel,
+    Answer, Ask, Body, EdgeReport, Failure, Feed, Hello, Lane, Loss, NodeStatus, Opening, Parcel, RoomSeen,
 };
 use chappe_proto::mesh::probe::{Cause, Fault, Found, Outside, Probe, Prober, RelayFound, Step};
 use chappe_proto::mesh::uplink::{
@@ -16,6 +22,8 @@ use chappe_proto::mesh::uplink::{
     NodeHello, PeerPolicy, RelayRange, Secret, Traffic, Up, Usage,
 };
 use chappe_proto::registry::{Command, NodeAddresses, Note, Outcome, RequestId};
+use chappe_proto::signal::json::Json;
+use chappe_proto::signal::member::Muting;
 use chappe_proto::time::Unix;
 use chappe_proto::turn::Transport;
 use chappe_proto::usage::{Relayed, UsageOf, UsagePage};
@@ -111,6 +119,40 @@ fn measured_health() -> Health {
     }
 }
 
+fn hook() -> HookId {
+    HookId::from_random([8; 15])
+}
+
+fn event() -> EventId {
+    EventId::from_random([9; 15])
+}
+
+fn wanted() -> Wanted {
+    Wanted {
+        state: Some(DeliveryState::Expired),
+        kind: Some(EventKind::PeerJoined),
+        room: Some(room().room),
+        before: Some((Unix::from_secs(5), event())),
+    }
+}
+
+fn deliveries() -> DeliveryPage {
+    let attempt = Attempt { at: Unix::from_secs(3), took_ms: 20, status: Some(500), said: "no".into() };
+    let delivery = Delivery {
+        event: event(),
+        kind: EventKind::RoomEnded,
+        room: Some(room().room),
+        at: Unix::from_secs(2),
+        body: "{}".into(),
+        state: DeliveryState::Waiting,
+        attempts: vec![attempt],
+        tries: 1,
+    };
+    let failing_since = Some(Unix::from_secs(1));
+    let counts = HookCounts { waiting: 1, delivered: 2, failed: 3, dropped: 4, failing_since };
+    DeliveryPage { deliveries: vec![delivery], counts }
+}
+
 fn usage() -> Usage {
     let (sent, received) = (Traffic { packets: 1, bytes: 2 }, Traffic { packets: 3, bytes: 4 });
     Usage { series: 1 << 63, session: Some(session()), name: None, sent, received }
@@ -122,10 +164,16 @@ fn usage_page() -> UsagePage {
 }
 
 fn usage_of(all: &mut Samples) {
-    let of = [UsageOf::Apps, UsageOf::App(room().app), UsageOf::Room(room()), UsageOf::Names];
+    let of = [
+        UsageOf::Apps,
+        UsageOf::App(room().app),
+        UsageOf::Room(room()),
+        UsageOf::Names,
+        UsageOf::Session(session()),
+    ];
     for (n, of) in of.into_iter().enumerate() {
         match of {
-            UsageOf::Apps | UsageOf::App(_) | UsageOf::Room(_) | UsageOf::Names => {}
+            UsageOf::Apps | UsageOf::App(_) | UsageOf::Room(_) | UsageOf::Names | UsageOf::Session(_) => {}
         }
         all.add(format!("usage_of.{n}"), of);
     }
@@ -248,6 +296,58 @@ fn bodies(all: &mut Samples) {
     parcel(all, "", Body::UsageRooms(vec![(session(), room())]));
 }
 
+fn filter() -> Filter {
+    Filter { peer: Some(peer(1)), kind: Some("offer".into()), text: Some("opus".into()) }
+}
+
+fn signals() -> SignalsPage {
+    let passed = Passed {
+        n: 8,
+        at: Unix::from_secs(1),
+        what: What::Signal,
+        from: Some(peer(1)),
+        to: Some(peer(2)),
+        id: Some(3),
+        kind: Some("offer".into()),
+        connection: Some("#01020304".into()),
+        size: Some(4),
+        fate: Some(Fate::Relayed),
+        why: Some("left".into()),
+        payload: Some(Json::parse("{\"is\":\"null\"}").unwrap()),
+    };
+    SignalsPage { passed: vec![passed], next: 8, missed: 1, anew: true, again: 2, more: true }
+}
+
+fn details() -> SessionDetails {
+    let traffic = Traffic { packets: 2, bytes: 300 };
+    let counts = SessionCounts {
+        heard: traffic,
+        signals_sent: 1,
+        signals_received: 2,
+        undelivered: 3,
+        rate_refusals: 4,
+        ice_failures: 5,
+        resumes: 6,
+    };
+    let edge = EdgeId::new("edge-1").unwrap();
+    SessionDetails {
+        session: session(),
+        peer: peer(1),
+        node: NodeId(2),
+        protocol: "native".into(),
+        address: Some("192.0.2.0/24".into()),
+        agent: Some("Mozilla/5.0".into()),
+        joined: Unix::from_secs(1),
+        connected: Some(Unix::from_secs(2)),
+        rtt_us: Some(12_345),
+        counts,
+        told: traffic,
+        unacknowledged: 7,
+        edges: vec![EdgeWay { edge, place: Some(1), rtt_ms: Some(12.5), failed: true }],
+        credential_until: Some(Unix::from_secs(3)),
+    }
+}
+
 fn asks(all: &mut Samples) {
     let by = RequestId { node: NodeId(1), generation: Generation(2), n: 3 };
     let note = Note { who: "an operator".into(), what: "a login".into(), from: "192.0.2.9".into() };
@@ -263,6 +363,22 @@ fn asks(all: &mut Samples) {
         Ask::Certify { public_key: vec![0, 200] },
         Ask::Certified,
         Ask::Usage { of: UsageOf::Room(room()), after: Some("s".into()) },
+        Ask::Edge { edge: edge_hello().edge, ask: EdgeAsk::Close { allocation: 1 << 40 } },
+        Ask::Deliveries { hook: hook(), wanted: wanted() },
+        Ask::Resend { hook: hook(), event: event() },
+        Ask::RoomsLike { app: Some(room().app), text: Some("tow".into()), after: Some(room()), limit: 3 },
+        Ask::RoomsNamed { rooms: vec![room()] },
+        Ask::RoomCounts,
+        Ask::Room { room: room() },
+        Ask::Close { room: room() },
+        Ask::Tell { room: room(), payload: Json::parse("[1]").unwrap() },
+        Ask::Mute {
+            room: room(),
+            peer: peer(1),
+            muting: Muting { publish: true, broadcast: false, on: true },
+        },
+        Ask::Watch { room: room(), after: 7, filter: filter(), limit: 9, plain: true },
+        Ask::Session { session: session(), plain: true },
     ];
     for ask in asks {
         let name = match &ask {
@@ -277,6 +393,18 @@ fn asks(all: &mut Samples) {
             Ask::Certify { .. } => "certify",
             Ask::Certified => "certified",
             Ask::Usage { .. } => "usage",
+            Ask::Edge { .. } => "edge",
+            Ask::Deliveries { .. } => "deliveries",
+            Ask::Resend { .. } => "resend",
+            Ask::RoomsLike { .. } => "rooms_like",
+            Ask::RoomsNamed { .. } => "rooms_named",
+            Ask::RoomCounts => "room_counts",
+            Ask::Room { .. } => "room",
+            Ask::Close { .. } => "close",
+            Ask::Tell { .. } => "tell",
+            Ask::Mute { .. } => "mute",
+            Ask::Watch { .. } => "watch",
+            Ask::Session { .. } => "session",
         };
         all.add(format!("ask.{name}"), ask);
     }
@@ -294,6 +422,12 @@ fn answers(all: &mut Samples) {
         Answer::Certificate { certificate: vec![0, 200], authorities: vec![vec![1, 201]] },
         Answer::Certified { node: 2, edges: vec![(EdgeId::new("edge-1").unwrap(), 1)] },
         Answer::Usage { since: Unix::from_secs(1), page: usage_page() },
+        Answer::Edge(EdgeAnswer::Closed { closed: 1 }),
+        Answer::Deliveries(deliveries()),
+        Answer::RoomCounts(vec![(room().app, 1, 2)]),
+        Answer::Room(Some(RoomSeen { node: NodeId(1), roster: vec![super::route::entry()], broadcasts: 4 })),
+        Answer::Watched(signals()),
+        Answer::Session(Box::new(details())),
         Answer::Failed(Failure::Busy),
     ];
     for answer in answers {
@@ -308,6 +442,12 @@ fn answers(all: &mut Samples) {
             Answer::Certificate { .. } => "certificate",
             Answer::Certified { .. } => "certified",
             Answer::Usage { .. } => "usage",
+            Answer::Edge(_) => "edge",
+            Answer::Deliveries(_) => "deliveries",
+            Answer::RoomCounts(_) => "room_counts",
+            Answer::Room(_) => "room",
+            Answer::Watched(_) => "watched",
+            Answer::Session(_) => "session",
             Answer::Failed(_) => "failed",
         };
         all.add(format!("answer.{name}"), answer);
@@ -445,7 +585,75 @@ fn node_at() -> NodeAt {
     NodeAt { node: NodeId(4), region: region(), addresses: vec!["192.0.2.7:7000".parse().unwrap()] }
 }
 
+fn allocation() -> AllocationReport {
+    AllocationReport {
+        number: 1 << 40,
+        transport: Transport::Tls,
+        client: "192.0.2.9:5000".parse().unwrap(),
+        server: "192.0.2.1:443".parse().unwrap(),
+        relayed: vec!["192.0.2.1:50000".parse().unwrap(), "[2001:db8::1]:50000".parse().unwrap()],
+        session: Some(session()),
+        name: None,
+        realm: None,
+        age_ms: 1,
+        left_ms: 2,
+        permissions: 3,
+        channels: 4,
+        sent: usage().sent,
+        received: usage().received,
+    }
+}
+
+/// What nodes ask of an edge for operators, and its answers.
+fn edge_asks(all: &mut Samples) {
+    let filter = AllocationFilter {
+        sessions: Some([session()].into()),
+        name: Some("ada".into()),
+        realm: Some("example.org".into()),
+        client: Some("192.0.2.9".parse().unwrap()),
+    };
+    let asks = [
+        EdgeAsk::Allocations { filter: AllocationFilter::default(), from: 0, limit: 256 },
+        EdgeAsk::Allocations { filter: filter.clone(), from: 70_000, limit: 1 },
+        EdgeAsk::Close { allocation: u64::MAX },
+        EdgeAsk::CloseAll { filter },
+        EdgeAsk::Unknown,
+    ];
+    for (n, body) in asks.into_iter().enumerate() {
+        match &body {
+            EdgeAsk::Allocations { .. }
+            | EdgeAsk::Close { .. }
+            | EdgeAsk::CloseAll { .. }
+            | EdgeAsk::Unknown => {}
+        }
+        all.add(format!("down.ask.{n}"), Down::Ask { number: 7, body });
+    }
+    let named = AllocationReport {
+        session: None,
+        name: Some("ben".into()),
+        realm: Some("example.org".into()),
+        ..allocation()
+    };
+    let answers = [
+        EdgeAnswer::Allocations { page: vec![allocation(), named], next: Some(3) },
+        EdgeAnswer::Allocations { page: Vec::new(), next: None },
+        EdgeAnswer::Closed { closed: 2 },
+        EdgeAnswer::Busy,
+        EdgeAnswer::Unknown,
+    ];
+    for (n, body) in answers.into_iter().enumerate() {
+        match &body {
+            EdgeAnswer::Allocations { .. }
+            | EdgeAnswer::Closed { .. }
+            | EdgeAnswer::Busy
+            | EdgeAnswer::Unknown => {}
+        }
+        all.add(format!("up.answer.{n}"), Up::Answer { number: 7, body });
+    }
+}
+
 fn uplinks(all: &mut Samples) {
+    edge_asks(all);
     all.add("up.hello", Up::Hello(edge_hello()));
     all.add("up.hello.proven", Up::Hello(EdgeHello { proven: vec![2], ..edge_hello() }));
     all.add("up.hello.timed", Up::Hello(EdgeHello { timed: true, ..edge_hello() }));

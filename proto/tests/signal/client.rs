@@ -383,6 +383,8 @@ impl Client {
                 }
             }
             "unavailable" => {}
+            // It was muted, and had not heard of it.
+            "forbidden" if text.contains("`broadcast` was taken away") => {}
             _ => self.astonished(text),
         }
     }

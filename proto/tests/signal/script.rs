@@ -16,6 +16,9 @@
 //! `owner thaws`: its lease. `NAME is to move MS URL...`, `NAME is to stay`.
 //! `NAME comes from IP`: its newest socket does. `room`: what the owner has.
 //!
+//! `operator closes the room`, `locks the room`, `opens the room`, `lets N in`, `ends the room's time`, `says JSON`,
+//! `mutes NAME GRANT...`, `unmutes NAME GRANT...`.
+//!
 //! `@NAME` in JSON is that client's peer id. Sockets that are not a client's newest are `NAME#N`.
 
 use std::collections::BTreeMap;
@@ -26,7 +29,8 @@ use std::time::Duration;
 use chappe_proto::id::{EdgeId, KeyId, PeerId, Region};
 use chappe_proto::mesh::uplink::{Listener, Secret};
 use chappe_proto::select::{Catalog, EdgeStatus, Place};
-use chappe_proto::signal::member::Policy;
+use chappe_proto::signal::json::Json;
+use chappe_proto::signal::member::{Muting, Policy};
 use chappe_proto::turn::Transport;
 use serde_json::{Map, Value, json};
 
@@ -107,10 +111,41 @@ impl Script {
             ["owner", "freezes"] => self.cluster.freeze_owner(true),
             ["owner", "thaws"] => self.cluster.freeze_owner(false),
             ["room"] => return self.room(),
+            ["operator", ..] => self.operator(&words[1..], line),
             [name, ..] => self.client(name, line[name.len()..].trim_start()),
             [] => {}
         }
         self.said()
+    }
+
+    fn operator(&mut self, words: &[&str], line: &str) {
+        let muting = |names: &[&str], on| Muting::of_names(names.iter().copied(), on).unwrap();
+        match *words {
+            ["closes", "the", "room"] => {
+                let now = self.cluster.now;
+                self.cluster.decide(|room, out| room.close(now, out));
+            }
+            ["locks", "the", "room"] => self.cluster.rule(|rules| rules.locked = true),
+            ["opens", "the", "room"] => self.cluster.rule(|rules| rules.locked = false),
+            ["lets", n, "in"] => self.cluster.rule(|rules| rules.capacity = Some(number(n))),
+            ["ends", "the", "room's", "time"] => {
+                let now = self.cluster.now.unix;
+                self.cluster.rule(|rules| rules.expires = Some(now));
+            }
+            ["says", ..] => {
+                let payload = Json::parse(line.split_once("says ").unwrap().1).unwrap();
+                self.cluster.decide(|room, out| room.announce_to_all(payload, out));
+            }
+            ["mutes", name, ref of @ ..] => {
+                let peer = self.peer(name);
+                self.cluster.decide(|room, out| room.mute(peer, muting(of, true), out));
+            }
+            ["unmutes", name, ref of @ ..] => {
+                let peer = self.peer(name);
+                self.cluster.decide(|room, out| room.mute(peer, muting(of, false), out));
+            }
+            _ => panic!("an operator: {words:?}?"),
+        }
     }
 
     fn wait(&mut self, step: Duration) -> Vec<String> {

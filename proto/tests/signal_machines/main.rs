@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panic")]
 
 mod claims;
+mod decided;
 mod direct;
 mod handover;
 mod unheard;
@@ -16,7 +17,7 @@ use chappe_proto::id::{
     AppId, Attach, Change, Epoch, Generation, Identity, NodeId, PeerId, RoomKey, RoomName, SessionId, Shard,
 };
 use chappe_proto::signal::json::Json;
-use chappe_proto::signal::member::{Gateway, Grants, Member, Policy, Profile, Seat};
+use chappe_proto::signal::member::{Gateway, Grants, Member, Policy, Profile, Seat, Withheld};
 use chappe_proto::signal::proxy::{self, Proxy};
 use chappe_proto::signal::room::{self, Room};
 use chappe_proto::signal::route::{
@@ -37,7 +38,15 @@ fn member(n: u8, attach: u64) -> Member {
     let (session, grants) = (SessionId::from_random([n; 15]), Grants::ANONYMOUS);
     let seat = Seat { peer: peer(n), session, grants, capacity: None, token_until: START.unix, place: None };
     let profile = Profile { identity: None, name: None, metadata: None };
-    Member { seat, profile, version: 0, attach: Attach(attach), away: false, admitted: None }
+    Member {
+        seat,
+        profile,
+        version: 0,
+        attach: Attach(attach),
+        away: false,
+        admitted: None,
+        withheld: Withheld::NONE,
+    }
 }
 
 fn identified(n: u8, identity: &str) -> Member {

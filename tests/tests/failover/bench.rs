@@ -1,5 +1,5 @@
-//! `chappe bench failover` in small: every fault in every role, and nothing is lost or doubled. Its figures
-//! count nothing at that size, and say so.
+//! `chappe bench failover` in small: each kind of fault, in the roles where it costs most, and nothing is lost or doubled.
+//! Its figures count nothing at that size, and say so.
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ fn cells(only: &str, options: &[&str]) -> Vec<Value> {
 
 #[test]
 fn killed_processes_cost_nobody_a_signal() {
-    let cells = cells("kill", &[]);
-    assert_eq!(cells.len(), 6);
+    let cells = cells("kill:owner,kill:gateway,kill:owner+gateway,kill:owner+leader", &[]);
+    assert_eq!(cells.len(), 4);
     let role = |name: &str| cells.iter().find(|cell| cell["cell"] == name).unwrap();
     assert!(role("kill:owner")["resumed"].is_null(), "no session was on it");
     assert_eq!(role("kill:gateway")["resumed"]["count"], 20);
@@ -43,7 +43,7 @@ fn killed_processes_cost_nobody_a_signal() {
 
 #[test]
 fn stopped_and_cut_off_processes_cost_nobody_a_signal() {
-    assert_eq!(cells("stop:owner,stop:gateway,hole:owner,hole:gateway,hole:leader", &[]).len(), 5);
+    assert_eq!(cells("stop:owner,hole:gateway", &[]).len(), 2);
 }
 
 #[test]
@@ -61,5 +61,5 @@ fn an_upgrade_of_three_nodes_under_load_is_noticed_by_nobody() {
 
 #[test]
 fn regions_far_apart_lose_nothing_either() {
-    cells("kill:owner,kill:gateway", &["--delay", "150"]);
+    cells("kill:owner", &["--delay", "150"]);
 }

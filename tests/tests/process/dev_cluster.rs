@@ -39,10 +39,10 @@ const HOMED: Duration = Duration::from_secs(60);
 
 /// Where a room runs.
 async fn runs_it(dev: &Chappe, room: &str) -> Option<u64> {
-    let (_, body) = http::request(dev.http, "GET", "/admin/api/v1/overview", Some(&dev.admin_token())).await;
-    let overview: Value = serde_json::from_str(&body).unwrap();
-    let rooms = overview["rooms"].as_array().unwrap();
-    rooms.iter().find(|held| held["room"] == room && held["peers"] != 0)?["node"].as_u64()
+    let path = format!("/admin/api/v1/rooms?people=true&q={room}");
+    let (_, body) = http::request(dev.http, "GET", &path, Some(&dev.admin_token())).await;
+    let page: Value = serde_json::from_str(&body).unwrap();
+    page["rooms"].as_array().unwrap().iter().find(|held| held["room"] == room)?["node"].as_u64()
 }
 
 /// A room whose name leads to another node than that.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chappe_tests::netns::wait;
 use chappe_tests::process::Chappe;
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -171,11 +172,7 @@ fn turns_is_handed_out_where_browsers_trust_its_certificate() {
         format!("turn:{}?transport=tcp", node.turn_tcp),
         format!("turns:{at}?transport=tcp"),
     ];
-    let begin = Instant::now();
-    while ada.urls() != urls {
-        assert!(begin.elapsed() < SEEN_WITHIN, "{:?}", ada.urls());
-        std::thread::sleep(Duration::from_millis(20)); // no event tells of a probe
-    }
+    wait("all of its URLs", SEEN_WITHIN, || (ada.urls() == urls).then_some(()));
     assert_eq!(ada.welcome["edges"][0]["urls"], json!([format!("stun:{}", node.turn_udp)]));
 }
 

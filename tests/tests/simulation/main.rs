@@ -35,7 +35,7 @@ use invariants::{Name, Wrong};
 use world::{Sum, World};
 
 /// Seeds of the default run.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 1200;
 /// Seeds within which each deliberate fault must be noticed.
 const NOTICED_WITHIN: u64 = 400;
 /// After so many that failed it is enough.

@@ -13,6 +13,7 @@ use chappe_proto::signal::frame::IceFailure;
 use tokio::sync::{mpsc, watch};
 
 use super::Numbered;
+use crate::mesh::uplink::Asked;
 
 /// An uplink's task tells of its edge.
 #[derive(Debug, Message)]
@@ -39,6 +40,8 @@ pub enum LinkEvent {
         directives: mpsc::Sender<Numbered>,
         /// The same for where new clients go while the edge takes none.
         elsewhere: watch::Sender<Option<Vec<Alternate>>>,
+        /// The same for what operators ask of the edge.
+        asks: mpsc::Sender<Asked>,
     },
     /// A directive has been carried out.
     Done(u64),
@@ -106,6 +109,11 @@ pub struct Stop;
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<Seen>")]
 pub struct ListEdges;
+
+/// The way to an edge that reports here; none to another.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<mpsc::Sender<Asked>>")]
+pub struct WayTo(pub EdgeId);
 
 /// The edges that report here and are alive.
 #[derive(Debug, Message)]

@@ -2,6 +2,7 @@
 
 use actix::{Handler, Message};
 use chappe_proto::id::Shard;
+use chappe_proto::mesh::node::RoomSeen;
 use chappe_proto::signal::route::Entry;
 use chappe_proto::signal::site::Site;
 
@@ -17,10 +18,10 @@ pub struct ListPeers;
 #[rtype(result = "Option<Shard>")]
 pub struct WhereIs;
 
-/// How many are in the room? None where it is elsewhere.
+/// All of the room? None where it is elsewhere.
 #[derive(Message)]
-#[rtype(result = "Option<u32>")]
-pub struct CountPeers;
+#[rtype(result = "Option<RoomSeen>")]
+pub struct See;
 
 impl Handler<ListPeers> for RoomActor {
     type Result = Vec<Entry>;
@@ -38,11 +39,12 @@ impl Handler<WhereIs> for RoomActor {
     }
 }
 
-impl Handler<CountPeers> for RoomActor {
-    type Result = Option<u32>;
+impl Handler<See> for RoomActor {
+    type Result = Option<RoomSeen>;
 
-    fn handle(&mut self, _: CountPeers, _: &mut Self::Context) -> Self::Result {
-        let machine = self.machine.as_ref().filter(|machine| machine.homed().is_none())?;
-        Some(u32::try_from(machine.entries().count()).unwrap_or(u32::MAX))
+    fn handle(&mut self, _: See, _: &mut Self::Context) -> Self::Result {
+        let room = self.machine.as_ref()?.room()?;
+        let (roster, broadcasts) = (room.entries().cloned().collect(), room.broadcasts());
+        Some(RoomSeen { node: self.node.id, roster, broadcasts })
     }
 }

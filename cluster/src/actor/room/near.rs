@@ -1,4 +1,4 @@
-//! A room goes where its people are.
+//! A room goes where its people are, or where it was decided that it is to be.
 
 use std::time::Duration;
 
@@ -57,7 +57,10 @@ impl RoomActor {
             return due.max(watch.look_at);
         }
         let mut count = 0;
-        let wish = watch.near.observe(now, here, people(room, state).inspect(|_| count += 1));
+        let decided = state.made_room(&self.key).and_then(|made| made.policy.region.as_ref());
+        let decided = decided.filter(|region| can_run(state, region));
+        let people = people(room, state).map(|region| decided.unwrap_or(region));
+        let wish = watch.near.observe(now, here, people.inspect(|_| count += 1));
         (watch.seen, watch.look_at) = (Some(last), now + LOOK_AFTER * count);
         if let Some(region) = wish {
             watch.near.tried(now);
@@ -71,11 +74,15 @@ impl RoomActor {
     }
 }
 
+/// Whether a node of a region can run rooms.
+fn can_run(state: &State, region: &Region) -> bool {
+    state.nodes().any(|(_, node)| node.region == *region && is_eligible(node))
+}
+
 /// Where each of a room's people is: where its token says, if a node there can run rooms; else where its gateway
 /// is, if that can be said of it.
 fn people<'a>(room: &'a Room, state: &'a State) -> impl Iterator<Item = &'a Region> {
-    let known =
-        |region: &&Region| state.nodes().any(|(_, node)| node.region == **region && is_eligible(node));
+    let known = |region: &&Region| can_run(state, region);
     let gateway = |entry: &Entry| state.node(entry.gateway.node).map(|node| &node.region);
     room.entries().filter_map(move |entry| {
         entry.member.seat.region().filter(known).or_else(|| gateway(entry).filter(known))

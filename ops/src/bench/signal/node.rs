@@ -53,6 +53,7 @@ fn config(args: &Args, listener: TcpListener) -> Result<start::Config> {
         https: None,
         behind: None,
         trusted_proxies: Vec::new(),
+        hooks_allow: Vec::new(),
         geoip: GeoIp::default(),
         workers: 1,
         mesh: UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("no free UDP port on loopback")?,

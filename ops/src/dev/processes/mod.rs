@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use self::child::{Child, Recipe};
 use super::banner::{self, Shown, ShownEdge, ShownNode};
 use super::layout::{self, Layout};
-use super::{APP, Args};
+use super::{APP, Args, owner};
 use crate::api::Api;
 use crate::edge::identity::Identity;
 use crate::files::{self, Dir};
@@ -59,6 +59,7 @@ impl Plan<'_> {
         args.extend(words(&["--http", &SocketAddr::new(LOOPBACK, http).to_string()]));
         args.extend(words(&["--mesh", &self.layout.mesh[nth].to_string()]));
         args.extend(words(&["--workers", &self.args.workers.to_string()]));
+        args.extend(words(&["--hooks-allow", "127.0.0.0/8,::1/128"]));
         if nth == 0 {
             args.extend(words(&["--found", "dev", "--anonymous"]));
         }
@@ -97,7 +98,8 @@ pub(super) async fn run(args: &Args, log: Option<&str>, dir: &Dir, layout: &Layo
     };
     let watched = match started {
         Ok(Some(shown)) => {
-            banner::print(&shown, dir, None);
+            let owner = owner::link(dir, &shown, None).await;
+            banner::print(&shown, dir, None, owner.as_deref());
             watch(&mut children, &mut signals).await
         }
         Ok(None) => Ok(()),

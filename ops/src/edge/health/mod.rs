@@ -136,8 +136,11 @@ async fn metrics(edge: web::Data<Observer>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics::of(&seen))
 }
 
+/// What every page of Chappe is made of, and what this one makes of it.
+const STYLE: &str = concat!(include_str!("../../../../admin/ui/tokens.css"), include_str!("style.css"));
+
 async fn style() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/css; charset=utf-8").body(include_str!("style.css"))
+    HttpResponse::Ok().content_type("text/css; charset=utf-8").body(STYLE)
 }
 
 #[cfg(test)]

@@ -304,7 +304,8 @@ fn former(node: &Node) -> FormerNode<'_> {
 fn a_snapshot_of_a_single_node_is_read() {
     let mut log = Log::with_nodes(2);
     log.does(Command::TurnSecretAdd { number: 1, secret: secret(3) });
-    let state = log.0;
+    let mut state = log.0;
+    state.turn_lives = std::sync::Arc::default(); // it did not know since when
     let bytes = crate::wire::encode(&Former {
         index: state.index,
         now: state.now,

@@ -1,6 +1,7 @@
 mod apps;
 mod edges;
 mod entries;
+mod issued;
 mod members;
 mod properties;
 mod revoked;

@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::id::ClusterId;
+use crate::id::{AccessTokenId, ClusterId, LinkId, LoginId, OperatorName};
 use crate::mesh::uplink::{EdgeView, TurnUser};
+use crate::registry::access::{AccessChange, LinkFor, NewLogin, Role};
 
 fn turn_user(realm: &str, n: u8, password: u8) -> TurnUser {
     let user = TurnUser::of_password(realm, &format!("u{n}"), &password.to_string());
@@ -24,6 +25,25 @@ fn some_relay_users() -> impl Strategy<Value = Command> {
         prop::collection::vec((0u8..3, realm()), 0..3).prop_map(|some| Command::TurnOriginsSet {
             origins: some.into_iter().map(|(n, r)| (format!("https://o{n}"), r.to_owned())).collect()
         }),
+    ]
+}
+
+fn some_room_command() -> impl Strategy<Value = Command> {
+    let room = || {
+        let app = prop::sample::select(vec!["a", "b"]).prop_map(app);
+        (app, 0u8..3).prop_map(|(app, n)| RoomKey { app, room: RoomName::new(&format!("r{n}")).unwrap() })
+    };
+    let policy = (prop::option::of(0u32..4), any::<bool>(), prop::option::of(0u64..100), 0usize..3);
+    let policy = policy.prop_map(|(capacity, locked, expires, bytes)| RoomPolicy {
+        capacity,
+        locked,
+        region: None,
+        expires: expires.map(Unix::from_secs),
+        metadata: crate::signal::json::Json::parse(&format!("\"{}\"", "x".repeat(bytes))).ok(),
+    });
+    prop_oneof![
+        3 => (room(), policy).prop_map(|(room, policy)| Command::RoomSet { room, policy, by: "w".into() }),
+        1 => room().prop_map(|room| Command::RoomRemove { room }),
     ]
 }
 
@@ -54,9 +74,42 @@ fn some_node_command() -> impl Strategy<Value = Command> {
 
 /// Ids out of a small space, so that commands meet what others made.
 fn some_command() -> impl Strategy<Value = Command> {
-    prop_oneof![8 => some_node_command(), 20 => some_other_command()]
+    prop_oneof![8 => some_node_command(), 20 => some_other_command(), 4 => some_access().prop_map(Command::Access)]
 }
 
+/// Of operators, and how they get in.
+fn some_access() -> impl Strategy<Value = AccessChange> {
+    let who = || (0u8..3).prop_map(|n| OperatorName::new(&format!("o{n}")).unwrap());
+    let role = || prop::sample::select(vec![Role::Viewer, Role::Operator, Role::Owner]);
+    let link = || (0u8..3).prop_map(|n| LinkId::from_random([n; 15]));
+    let id = || (0u8..3).prop_map(|n| LoginId::from_random([n; 15]));
+    let token = || (0u8..3).prop_map(|n| AccessTokenId::from_random([n; 15]));
+    let password = || Secret(b"$argon2id$".to_vec());
+    let until = || (0u64..100).prop_map(Unix::from_secs);
+    prop_oneof![
+        (who(), role(), any::<bool>()).prop_map(|(name, role, disabled)| AccessChange::OperatorSet {
+            name,
+            role,
+            disabled
+        }),
+        who().prop_map(|name| AccessChange::OperatorRemove { name }),
+        (link(), role(), prop::option::of(who()), until()).prop_map(|(id, role, name, until)| {
+            AccessChange::LinkAdd { id, hash: secret(1), of: LinkFor::New { role, name }, until, by: None }
+        }),
+        (link(), who()).prop_map(move |(id, name)| AccessChange::LinkUse { id, name, password: password() }),
+        (id(), who(), (0u64..99).prop_map(Index)).prop_map(|(id, operator, since)| {
+            let login = NewLogin { hash: secret(1), operator, from: String::new(), agent: String::new() };
+            AccessChange::LoginAdd { id, login, since, replaces: None }
+        }),
+        id().prop_map(|id| AccessChange::LoginSeen { id }),
+        (token(), role(), prop::option::of(who()), until()).prop_map(|(id, role, owner, until)| {
+            AccessChange::TokenAdd { id, hash: secret(1), label: "t".into(), role, owner, until }
+        }),
+        (token(), any::<bool>()).prop_map(|(id, disabled)| AccessChange::TokenSet { id, disabled }),
+    ]
+}
+
+#[allow(clippy::too_many_lines, reason = "a list")]
 fn some_other_command() -> impl Strategy<Value = Command> {
     let apps = || prop::sample::select(vec!["a", "b", "c"]).prop_map(app);
     let key = || (0u8..6).prop_map(|n| KeyId::from_random([n; 15]));
@@ -123,7 +176,9 @@ fn some_other_command() -> impl Strategy<Value = Command> {
             Command::SelectionSet(crate::select::Policy { regions, ..Default::default() })
         }),
         some_relay_users(),
+        some_room_command(),
         members::some_command(),
+        issued::some_command(),
     ]
 }
 

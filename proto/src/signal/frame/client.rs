@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::super::code::{ErrorCode, Refusal};
 use super::super::json::Json;
+use super::super::member::Muting;
 use super::super::route::Content;
 use crate::id::{EdgeId, Identity, PeerId, RoomName};
 use crate::limits;
@@ -60,6 +61,13 @@ pub enum ClientFrame {
         peer: PeerId,
         /// And keeps it out.
         ban: bool,
+    },
+    /// Takes grants of a peer away, or gives them back.
+    Mute {
+        /// Whose.
+        peer: PeerId,
+        /// Which.
+        muting: Muting,
     },
     /// Goodbye.
     Leave,
@@ -142,6 +150,8 @@ struct Raw<'a> {
     #[serde(borrow, default, deserialize_with = "any_value")]
     ban: Field<'a>,
     #[serde(borrow, default, deserialize_with = "any_value")]
+    grants: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
     t: Field<'a>,
 }
 
@@ -179,6 +189,8 @@ impl ClientFrame {
                 let ban = read(raw.ban, "ban", "true or false")?.unwrap_or(false);
                 Ok(Self::Kick { peer: peer(raw.peer, "peer")?, ban })
             }
+            "mute" => raw.mute(true),
+            "unmute" => raw.mute(false),
             "leave" => Ok(Self::Leave),
             "ping" => {
                 let t = raw.t.filter(|t| t.get() != "null" && t.get().len() <= 32);
@@ -259,6 +271,18 @@ impl Raw<'_> {
         let edge: EdgeId = need(read(self.edge, "edge", "an edge")?, "edge")?;
         let kind = need(read(self.kind, "kind", "a text")?, "kind")?;
         Ok(ClientFrame::IceFailed { edge, kind })
+    }
+
+    fn mute(self, on: bool) -> Result<ClientFrame, Refusal> {
+        let said = "a list of `publish` and `broadcast`";
+        let names: Option<Vec<Cow<'_, str>>> = read(self.grants, "grants", said)?;
+        let muting = match &names {
+            Some(names) => Muting::of_names(names.iter().map(|name| &**name), on),
+            None => Muting::of_names(["publish"], on),
+        };
+        let muting =
+            muting.ok_or_else(|| malformed("`grants` is not a list of `publish` and `broadcast`"))?;
+        Ok(ClientFrame::Mute { peer: peer(self.peer, "peer")?, muting })
     }
 
     fn update(self) -> Result<ClientFrame, Refusal> {
@@ -347,6 +371,14 @@ mod tests {
         let ClientFrame::Join(join) = ClientFrame::read(&join).unwrap() else { panic!("not a join") };
         assert_eq!(join.marks[&peer], 4);
         assert_eq!(ClientFrame::read(r#"{"type":"leave"}"#).unwrap(), ClientFrame::Leave);
+        let mute = |kind: &str, more: &str| {
+            let frame = ClientFrame::read(&format!(r#"{{"type":"{kind}","peer":"{peer}"{more}}}"#)).unwrap();
+            let ClientFrame::Mute { peer: whom, muting } = frame else { panic!("not a mute") };
+            assert_eq!(whom, peer);
+            (muting.publish, muting.broadcast, muting.on)
+        };
+        assert_eq!(mute("mute", ""), (true, false, true), "what a mute is of where nothing is named");
+        assert_eq!(mute("unmute", r#","grants":["broadcast","publish"]"#), (true, true, false));
         let failed = |kind: &str| {
             ClientFrame::read(&format!(r#"{{"type":"ice_failed","edge":"fra-1","kind":"{kind}"}}"#)).unwrap()
         };
@@ -363,6 +395,11 @@ mod tests {
         assert_eq!(code("[]"), ErrorCode::Malformed);
         assert_eq!(code(r#"{"type":"dance"}"#), ErrorCode::UnknownType);
         assert_eq!(code(r#"{"type":"join"}"#), ErrorCode::Malformed);
+        for grants in ["[]", r#"["admin"]"#, r#""publish""#] {
+            let peer = PeerId::from_random([7; 15]);
+            let text = format!(r#"{{"type":"mute","peer":"{peer}","grants":{grants}}}"#);
+            assert_eq!(code(&text), ErrorCode::Malformed, "{grants}");
+        }
         assert_eq!(code(r#"{"type":"ice_failed","edge":"e"}"#), ErrorCode::Malformed);
         assert_eq!(code(r#"{"type":"ice_failed","edge":"e/e","kind":"stalled"}"#), ErrorCode::Malformed);
         assert_eq!(code(r#"{"type":"join","room":"a/b"}"#), ErrorCode::Malformed);

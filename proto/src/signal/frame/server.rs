@@ -32,6 +32,8 @@ pub enum ServerFrame<'a> {
         name: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         metadata: Option<&'a Json>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        withheld: Option<Vec<&'static str>>,
     },
     Signal {
         from: PeerId,
@@ -44,7 +46,8 @@ pub enum ServerFrame<'a> {
         payload: &'a Json,
     },
     Broadcast {
-        from: PeerId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<PeerId>,
         n: u64,
         payload: &'a Json,
     },
@@ -112,6 +115,8 @@ pub struct Welcome<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<&'a Identity>,
     pub grants: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<&'static str>,
     pub roster: Vec<PeerView<'a>>,
     pub broadcasts: u64,
     pub ice_servers: &'a [IceServer],
@@ -131,11 +136,14 @@ pub struct PeerView<'a> {
     #[serde(flatten)]
     pub profile: &'a Profile,
     pub away: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<&'static str>,
 }
 
 impl<'a> From<&'a Member> for PeerView<'a> {
     fn from(member: &'a Member) -> Self {
-        Self { peer: member.seat.peer, profile: &member.profile, away: member.away }
+        let withheld = member.withheld.names();
+        Self { peer: member.seat.peer, profile: &member.profile, away: member.away, withheld }
     }
 }
 
@@ -212,6 +220,7 @@ pub enum PeerChange {
     Away,
     Back,
     Metadata,
+    Withheld,
 }
 
 /// Why a session cannot be resumed.
@@ -226,6 +235,8 @@ pub enum GoneReason {
     Revoked,
     /// An older token than the last two, or the identity has joined anew.
     Replaced,
+    /// The room was closed meanwhile.
+    Closed,
 }
 
 impl From<LeaveReason> for GoneReason {
@@ -235,7 +246,8 @@ impl From<LeaveReason> for GoneReason {
             LeaveReason::Kicked | LeaveReason::Banned => Self::Revoked,
             LeaveReason::Replaced => Self::Replaced,
             LeaveReason::Lost => Self::Expired,
-            LeaveReason::Left | LeaveReason::Closed => Self::Unknown,
+            LeaveReason::Left => Self::Unknown,
+            LeaveReason::Closed => Self::Closed,
         }
     }
 }
@@ -278,7 +290,9 @@ mod tests {
     fn writes_a_peer_flat() {
         let profile = Profile { identity: None, name: Some("Ada".into()), metadata: None };
         let peer = PeerId::from_random([0; 15]);
-        let text = ServerFrame::PeerJoined(PeerView { peer, profile: &profile, away: false }).text();
+        let text =
+            ServerFrame::PeerJoined(PeerView { peer, profile: &profile, away: false, withheld: Vec::new() })
+                .text();
         assert_eq!(text, format!(r#"{{"type":"peer_joined","peer":"{peer}","name":"Ada","away":false}}"#));
     }
 }

@@ -111,7 +111,9 @@ impl Proxy {
         let seen = |entry: &&Entry| entry.member.seat.peer != peer && !entry.member.seat.grants.hidden;
         let others = self.roster.values().filter(seen).map(|entry| entry.member.clone()).collect();
         let (attach, profile) = (known.attach, (known.profile.clone(), known.version));
-        let admitted = ToSession::Admitted { attach, at, profile, others, broadcasts: self.broadcasts };
+        let (withheld, broadcasts) = (known.withheld, self.broadcasts);
+        own.member.withheld = withheld;
+        let admitted = ToSession::Admitted { attach, at, profile, withheld, others, broadcasts };
         out.push(Output::Session(peer, admitted));
     }
 

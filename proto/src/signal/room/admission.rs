@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::age::Began;
 use super::super::code::{ErrorCode, LeaveReason, Refusal};
 use super::super::frame::GoneReason;
-use super::super::member::Member;
+use super::super::member::{Member, Withheld};
 use super::super::route::{Entry, ProxyInput, RoomChange};
 use super::{Output, Present, Revoked, Room};
 use crate::id::{Attach, Change, PeerId};
@@ -37,6 +37,9 @@ impl Room {
             self.refresh(now, entry, attached, marks, out);
         } else if let Some(reason) = self.left_for(peer) {
             out.push(gone(reason.into()));
+        } else if self.policy.rules.has_expired(now.unix) {
+            let refusal = Refusal::new(ErrorCode::RoomClosed, "the time of this room is over");
+            out.push(if returns { gone(GoneReason::Closed) } else { refused(refusal) });
         } else if returns && self.settled {
             out.push(gone(GoneReason::Expired)); // a settled room knows all who may come back
             // Others have been told that there is no such peer: the next owner must not have it back either.
@@ -46,8 +49,8 @@ impl Room {
             // `open` asks for it again
         } else if let Some(refusal) = self.refuses(member) {
             out.push(refused(refusal));
-        } else if self.claim(member, began, out) {
-            self.admit(now, entry, (began, attached), out);
+        } else if let Some(withheld) = self.claim(member, began, out) {
+            self.admit(now, entry, withheld, (began, attached), out);
         } else {
             out.push(gone(GoneReason::Replaced));
         }
@@ -62,7 +65,10 @@ impl Room {
         let replaces =
             member.profile.identity.as_ref().is_some_and(|identity| self.identities.contains_key(identity));
         let seen = self.present.values().filter(|p| !p.entry.member.seat.grants.hidden).count();
-        let capacity = member.seat.capacity.unwrap_or(self.policy.capacity) as usize;
+        let capacity = self.policy.capacity_for(member.seat.capacity) as usize;
+        if self.policy.rules.locked && !replaces && !member.seat.grants.admin {
+            return Some(Refusal::new(ErrorCode::Locked, "the room is locked: nobody new comes in"));
+        }
         if self.present.is_empty() && !member.seat.grants.create {
             return Some(Refusal::new(ErrorCode::NoRoom, "nobody is here, and the token lacks `create`"));
         }
@@ -74,31 +80,38 @@ impl Room {
             .then(|| Refusal::new(ErrorCode::RoomFull, "a room holds no more than this"))
     }
 
-    /// An identity belongs to the peer that joined last; a former one makes place. False where
+    /// An identity belongs to the peer that joined last; a former one makes place, and what was taken away from it is
+    /// taken away from the next: that is the answer. None where
     /// `member` is a former one itself: it comes back, or its join waited on its way. Of two joins at
     /// almost the same time it belongs to the one that was let in last.
-    pub(super) fn claim(&mut self, member: &Member, began: Began, out: &mut Vec<Output>) -> bool {
-        let Some(identity) = &member.profile.identity else { return true };
+    pub(super) fn claim(&mut self, member: &Member, began: Began, out: &mut Vec<Output>) -> Option<Withheld> {
+        let mut withheld = member.withheld;
+        let Some(identity) = &member.profile.identity else { return Some(withheld) };
         if let Some(other) = self.identities.get(identity).and_then(|other| self.present.get(other)) {
             let known = &other.entry.member;
             let let_in_before = member.admitted.is_some() && member.admitted < known.admitted;
             if began.is_before(other.began).unwrap_or(let_in_before) {
-                return false;
+                return None;
+            }
+            if known.withheld.n > withheld.n {
+                withheld = known.withheld;
             }
             self.remove(known.seat.peer, LeaveReason::Replaced, out);
         }
         self.identities.insert(identity.clone(), member.seat.peer);
-        true
+        Some(withheld)
     }
 
     fn admit(
         &mut self,
         now: Now,
         mut entry: Entry,
+        withheld: Withheld,
         (began, attached): (Began, Began),
         out: &mut Vec<Output>,
     ) {
         let (n, member) = (Change(self.n.0 + 1), &mut entry.member);
+        member.withheld = withheld;
         member.admitted = member.admitted.or(Some((self.epoch, n)));
         let absent_since = member.away.then_some(now.mono);
         let attached = Some(attached);
@@ -155,6 +168,7 @@ impl Room {
     ) -> bool {
         let Entry { gateway, member, presented, .. } = entry;
         let (peer, attach, away) = (member.seat.peer, member.attach, member.away);
+        let withheld = self.hear_withheld(peer, member.withheld, out);
         let Some(present) = self.present.get_mut(&peer) else { return false };
         let moved = attach > present.entry.member.attach || present.entry.gateway != gateway;
         (present.entry.gateway, present.entry.presented) = (gateway, presented);
@@ -172,7 +186,7 @@ impl Room {
             known.version = member.version;
             known.profile = member.profile.clone();
         }
-        let changed = change.is_some() || newer_profile;
+        let changed = change.is_some() || newer_profile || withheld;
         if let Some(change) = change {
             self.change(change, out);
         }

@@ -139,7 +139,9 @@ impl Room {
             let known = self.present.get(&peer).map(|present| present.entry.member.attach);
             if known.is_none() {
                 self.adopt_one(now, entry, out);
-            } else if known < Some(member.attach) {
+            } else if known >= Some(member.attach) {
+                self.hear_withheld(peer, member.withheld, out);
+            } else {
                 self.take(now, entry, None, BTreeMap::new(), out);
                 if let Some(present) = self.present.get_mut(&peer) {
                     present.absent_since = Some(now.mono);
@@ -148,12 +150,13 @@ impl Room {
         }
     }
 
-    fn adopt_one(&mut self, now: Now, entry: Entry, out: &mut Vec<Output>) {
+    fn adopt_one(&mut self, now: Now, mut entry: Entry, out: &mut Vec<Output>) {
         let began = Began::ago_ms(now.mono, entry.age_ms);
-        if !self.claim(&entry.member, began, out) {
+        let Some(withheld) = self.claim(&entry.member, began, out) else {
             self.remember_left(entry.member.seat.peer, LeaveReason::Replaced);
             return;
-        }
+        };
+        entry.member.withheld = withheld;
         let (attached, absent_since) = (None, Some(now.mono));
         let present = Present { entry: entry.clone(), began, attached, absent_since };
         self.present.insert(entry.member.seat.peer, present);

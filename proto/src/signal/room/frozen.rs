@@ -112,7 +112,7 @@ impl Room {
                 }
             }
             RoomInput::Kick { by, peer, ban } => self.kick(now, from, by, peer, ban, out),
-            RoomInput::Broadcast { from: peer, .. } => {
+            RoomInput::Broadcast { from: peer, .. } | RoomInput::Mute { by: peer, .. } => {
                 if self.holds(from, peer) {
                     let message = "the room's owner is waiting for the cluster";
                     let refusal =

@@ -1,5 +1,6 @@
 //! What passes through a room: signals, their acknowledgements, broadcasts.
 
+use super::super::code::{ErrorCode, Refusal};
 use super::super::json::Json;
 use super::super::member::Gateway;
 use super::super::route::{Ack, ProxyInput, Signal};
@@ -31,6 +32,13 @@ impl Room {
         }
     }
 
+    /// Whether a signal of that gateway's waits for its receiver, who has no socket right now.
+    #[must_use]
+    pub fn waits_for(&self, from: Gateway, signal: &Signal) -> bool {
+        let away = |to: &super::Present| to.entry.member.away;
+        self.holds(from, signal.from) && self.present.get(&signal.to).is_some_and(away)
+    }
+
     pub(super) fn ack(&self, from: Gateway, ack: Ack, out: &mut Vec<Output>) {
         if self.holds(from, ack.to)
             && let Some(sender) = self.present.get(&ack.from)
@@ -40,10 +48,15 @@ impl Room {
     }
 
     pub(super) fn broadcast(&mut self, from: Gateway, peer: PeerId, payload: Json, out: &mut Vec<Output>) {
-        if !self.holds(from, peer) {
+        let Some(present) = self.present.get(&peer).filter(|present| present.entry.gateway == from) else {
+            return;
+        };
+        if present.entry.member.withheld.broadcast {
+            let refusal = Refusal::new(ErrorCode::Forbidden, "`broadcast` was taken away from this peer");
+            out.push(Output::To(from, ProxyInput::Error { peer, refusal }));
             return;
         }
         self.broadcasts += 1;
-        out.push(Output::All(ProxyInput::Broadcast { from: peer, n: self.broadcasts, payload }));
+        out.push(Output::All(ProxyInput::Broadcast { from: Some(peer), n: self.broadcasts, payload }));
     }
 }

@@ -20,11 +20,7 @@ impl Room {
         ban: bool,
         out: &mut Vec<Output>,
     ) {
-        let admin = self
-            .present
-            .get(&by)
-            .is_some_and(|p| p.entry.gateway == from && p.entry.member.seat.grants.admin);
-        let refusal = if !admin {
+        let refusal = if !self.is_admin(from, by) {
             Refusal::new(ErrorCode::Forbidden, "grants: `admin` is missing")
         } else if let Some(revocation) = self.revocation(now, Some((by, from)), peer, ban) {
             out.push(Output::Revoke(revocation));
@@ -120,7 +116,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::super::follow::digest;
-    use super::super::super::member::{Grants, Member, Policy, Profile, Seat};
+    use super::super::super::member::{Grants, Member, Policy, Profile, Seat, Withheld};
     use super::super::super::route::{RoomChange, RoomInput};
     use super::*;
     use crate::id::{Attach, Epoch, Generation, Identity, NodeId, SessionId};
@@ -142,7 +138,7 @@ mod tests {
         let identity = Some(Identity::new(identity).unwrap());
         let profile = Profile { identity, name: None, metadata: None };
         let (attach, away, admitted) = (Attach(1), false, None);
-        let member = Member { seat, profile, version: 0, attach, away, admitted };
+        let member = Member { seat, profile, version: 0, attach, away, admitted, withheld: Withheld::NONE };
         let (marks, presented, age_ms, attached_ms) = (BTreeMap::new(), Attach(0), 0, 0);
         let input = RoomInput::Announce { member, marks, presented, age_ms, attached_ms };
         room.handle(NOW, GATEWAY, input, &|_, _| false, out);

@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use super::super::code::{LeaveReason, Refusal};
 use super::super::frame::GoneReason;
 use super::super::json::Json;
-use super::super::member::{Member, Profile};
+use super::super::member::{Member, Muting, Profile, Withheld};
 use super::{Ack, RoomChange, Signal};
 use crate::id::{Attach, Change, Epoch, PeerId};
 
@@ -56,6 +56,15 @@ pub enum FromSession {
         /// And keep out.
         ban: bool,
     },
+    /// Take grants of a peer away, or give them back.
+    Mute {
+        /// Who asks.
+        by: PeerId,
+        /// Whose.
+        peer: PeerId,
+        /// Which.
+        muting: Muting,
+    },
 }
 
 /// What a proxy says to a session.
@@ -70,6 +79,8 @@ pub enum ToSession {
         at: (Epoch, Change),
         /// What others see of it, and the version of that.
         profile: (Profile, u64),
+        /// What is withheld from it.
+        withheld: Withheld,
         /// Everybody else who can be seen.
         others: Vec<Member>,
         /// The number of the last broadcast.

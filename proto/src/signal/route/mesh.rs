@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::code::{ErrorCode, LeaveReason, Refusal};
 use super::super::frame::GoneReason;
 use super::super::json::Json;
-use super::super::member::{Gateway, Member};
+use super::super::member::{Gateway, Member, Muting};
 use super::{Ack, Entry, Home, RoomChange, Signal, Since};
 use crate::id::{Attach, Change, Epoch, PeerId, RoomKey, Shard};
 use crate::limits;
@@ -117,6 +117,15 @@ pub enum RoomInput {
         /// And keep out.
         ban: bool,
     },
+    /// Take grants of a peer away, or give them back; the sender's seat has the grant.
+    Mute {
+        /// Who asks.
+        by: PeerId,
+        /// Whose.
+        peer: PeerId,
+        /// Which.
+        muting: Muting,
+    },
 }
 
 impl RoomInput {
@@ -127,11 +136,15 @@ impl RoomInput {
         Self::Attach { held: None, since: Since::default() }
     }
 
-    /// Who is to hear of it, and what, where it does not reach the room: nobody says again a broadcast or a
-    /// kick, as all else is until it is answered.
+    /// Who is to hear of it, and what, where it does not reach the room: nobody says again a broadcast, a kick or
+    /// a mute, as all else is until it is answered.
     #[must_use]
     pub fn unheard(&self) -> Option<(PeerId, Refusal)> {
-        let (Self::Broadcast { from: peer, .. } | Self::Kick { by: peer, .. }) = self else { return None };
+        let (Self::Broadcast { from: peer, .. } | Self::Kick { by: peer, .. } | Self::Mute { by: peer, .. }) =
+            self
+        else {
+            return None;
+        };
         let refusal = Refusal::new(ErrorCode::Unavailable, "the room cannot be reached right now");
         Some((*peer, refusal.retry_after(limits::BUSY_RETRY)))
     }
@@ -301,8 +314,9 @@ pub enum ProxyInput {
     },
     /// A broadcast, for all sessions of this gateway but the sender's.
     Broadcast {
-        /// The sender.
-        from: PeerId,
+        /// The sender; none where it is an operator's word.
+        #[serde(default)]
+        from: Option<PeerId>,
         /// Its number in the room.
         n: u64,
         /// What.

@@ -15,6 +15,7 @@ impl Session {
     pub fn handle_text(&mut self, now: Now, world: &World, text: &str, out: &mut Vec<Output>) {
         let Some(socket) = &mut self.socket else { return };
         *socket = Socket { heard: now.mono, pinged: false };
+        self.seen.heard(text);
         if self.phase == Phase::Present {
             self.confirmed = self.member.attach;
         }
@@ -36,7 +37,7 @@ impl Session {
                 self.refuse(&refusal, out);
             }
             Ok(ClientFrame::Ping(t)) => self.tell(&ServerFrame::Pong { t: t.as_ref() }, out),
-            Ok(ClientFrame::Pong) => {}
+            Ok(ClientFrame::Pong) => self.seen.answered(now),
             Ok(ClientFrame::Leave) => {
                 self.leave(LeaveReason::Left, out);
             }
@@ -69,7 +70,11 @@ impl Session {
                 let by = self.member.seat.peer;
                 out.push(Output::Proxy(FromSession::Kick { by, peer, ban }));
             }
-            ClientFrame::Kick { .. } => {
+            ClientFrame::Mute { peer, muting } if self.member.seat.grants.admin => {
+                let by = self.member.seat.peer;
+                out.push(Output::Proxy(FromSession::Mute { by, peer, muting }));
+            }
+            ClientFrame::Kick { .. } | ClientFrame::Mute { .. } => {
                 self.refuse(&Refusal::new(ErrorCode::Forbidden, "grants: `admin` is missing"), out);
             }
             ClientFrame::Ping(_) | ClientFrame::Pong | ClientFrame::Leave => {}
@@ -84,6 +89,7 @@ impl Session {
         out: &mut Vec<Output>,
     ) {
         self.strikes += 1;
+        self.seen.counts.rate_refusals += 1;
         if self.strikes > limits::RATE_STRIKES {
             self.tell(&ServerFrame::closed(CloseCode::Rate), out);
             out.push(Output::Close(CloseCode::Rate));

@@ -34,6 +34,7 @@ impl Session {
         match outbox.offer(now.mono, id, &content) {
             Offer::Taken => {
                 self.unacked_bytes += content.len();
+                self.seen.counts.signals_sent += 1;
                 let settled = outbox.acked();
                 let signal = Signal { from: self.member.seat.peer, to, id, settled, content };
                 out.push(Output::Proxy(FromSession::Signal(signal)));
@@ -59,7 +60,10 @@ impl Session {
     }
 
     pub(super) fn broadcast(&mut self, payload: Json, out: &mut Vec<Output>) {
-        if self.member.seat.grants.broadcast {
+        if self.member.withheld.broadcast {
+            let refusal = Refusal::new(ErrorCode::Forbidden, "`broadcast` was taken away from you");
+            self.refuse(&refusal, out);
+        } else if self.member.seat.grants.broadcast {
             let from = self.member.seat.peer;
             out.push(Output::Proxy(FromSession::Broadcast { from, payload }));
         } else {
@@ -101,6 +105,7 @@ impl Session {
                     payload: &content.payload,
                 };
                 self.tell(&frame, out);
+                self.seen.counts.signals_received += 1;
                 self.acks_due = (self.acks_due + 1).min(limits::ACKS_DUE_MAX);
             }
             Arrival::Acked(id) => {
@@ -125,6 +130,7 @@ impl Session {
         if let Some(outbox) = self.outboxes.remove(&to) {
             self.unacked_bytes -= outbox.bytes();
             for id in outbox.into_undelivered() {
+                self.seen.counts.undelivered += 1;
                 self.tell_present(&ServerFrame::Undelivered { to, id, reason }, out);
             }
         }

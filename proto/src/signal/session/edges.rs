@@ -9,6 +9,7 @@ use rand_chacha::rand_core::Rng;
 use super::super::frame::{IceFailure, IceReason, ServerFrame};
 use super::{Output, Phase, Session, World};
 use crate::id::EdgeId;
+use crate::inspect::EdgeWay;
 use crate::limits;
 use crate::mesh::uplink::Secret;
 use crate::select::ice::IceOffer;
@@ -176,6 +177,7 @@ impl Session {
         let best: Vec<&EdgeStatus> = choice.best.iter().map(|best| best.edge).collect();
         let session = self.member.seat.session;
         let offer = IceOffer::new(&best, &choice.measure, secret, session, now.unix + ttl);
+        self.seen.credential_until = Some(now.unix + ttl).filter(|_| !best.is_empty());
         self.tell_later(now, choice.later);
         self.ways.rounds += u32::from(choice.unsure);
         self.ways.offered = best.iter().map(|edge| edge.edge.clone()).collect();
@@ -248,6 +250,7 @@ impl Session {
             if self.ways.shunned.len() < limits::SHUNNED_MAX {
                 self.ways.shunned.insert(edge.clone());
             }
+            self.seen.counts.ice_failures += 1;
             out.push(Output::IceReport { edge, failure: Some(kind) });
         }
     }
@@ -255,6 +258,20 @@ impl Session {
     /// Whether the client may have a connection over an edge: it was handed it here, or may have been elsewhere.
     fn may_use(&self, edge: &EdgeId) -> bool {
         self.came_from_elsewhere || self.handed.contains(edge)
+    }
+
+    /// The edges as an operator sees them: what was offered, best first, then what was measured besides.
+    pub(super) fn ways_seen(&self, now: Mono) -> Vec<EdgeWay> {
+        let way = |edge: &EdgeId, place: Option<usize>| EdgeWay {
+            edge: edge.clone(),
+            place: place.and_then(|place| u8::try_from(place + 1).ok()),
+            rtt_ms: self.ways.measured.of(now, edge),
+            failed: self.ways.shunned.contains(edge),
+        };
+        let offered = self.ways.offered.iter().enumerate().map(|(place, edge)| way(edge, Some(place)));
+        let others = self.ways.measured.all(now).map(|(edge, _)| edge);
+        let others = others.filter(|edge| !self.ways.offered.contains(edge));
+        offered.chain(others.map(|edge| way(edge, None))).collect()
     }
 
     fn remember_handed(&mut self) {

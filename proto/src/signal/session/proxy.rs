@@ -15,9 +15,10 @@ impl Session {
             return;
         }
         match input {
-            ToSession::Admitted { attach, at, profile, others, broadcasts } => {
+            ToSession::Admitted { attach, at, profile, withheld, others, broadcasts } => {
                 if attach >= self.member.attach {
                     self.admitted(attach, at, profile);
+                    self.member.withheld = withheld;
                     if self.socket.is_some() {
                         self.welcome(now, world, at, &others, broadcasts, out);
                     }
@@ -36,6 +37,7 @@ impl Session {
                 let code = match reason {
                     GoneReason::Revoked => CloseCode::Kicked,
                     GoneReason::Replaced => CloseCode::Replaced,
+                    GoneReason::Closed => CloseCode::RoomClosed,
                     GoneReason::Unknown | GoneReason::Expired => CloseCode::Lost,
                 };
                 self.gone(reason, code, out);
@@ -76,7 +78,10 @@ impl Session {
                     self.gone(GoneReason::from(*reason), reason.close_code(), out);
                 }
                 // One who is hidden sees it too, and nobody else.
-                change @ RoomChange::Updated { .. } => {
+                change @ (RoomChange::Updated { .. } | RoomChange::Withheld { .. }) => {
+                    if let RoomChange::Withheld { withheld, .. } = change {
+                        self.member.withheld = *withheld;
+                    }
                     let text = news.text.clone().unwrap_or_else(|| change_frame(change).text());
                     self.pass(&text, out);
                 }

@@ -51,6 +51,7 @@ impl Session {
         self.away_since = Mono::NEVER;
         self.unavailable_at = now.mono + limits::WELCOME_WITHIN;
         self.socket = Some(Socket { heard: now.mono, pinged: false });
+        self.seen.resumed(now);
         (self.strikes, self.acks_due) = (0, 0);
         self.inboxes = marks.iter().map(|(peer, mark)| (*peer, Inbox::since(*mark))).collect();
         self.announce(now, marks, out);

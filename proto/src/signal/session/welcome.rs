@@ -46,6 +46,7 @@ impl Session {
             identity: self.member.profile.identity.clone(),
             name: self.member.profile.name.clone(),
             metadata: self.member.profile.metadata.clone(),
+            withheld: self.member.withheld,
             issuer: self.issuer,
             attach: self.member.attach,
             admitted,
@@ -53,7 +54,7 @@ impl Session {
             until: now.unix + limits::RESUME_TTL,
         };
         let nodes = self.nodes(world);
-        let capacity = self.member.seat.capacity.unwrap_or(self.policy.capacity);
+        let capacity = self.policy.capacity_for(self.member.seat.capacity);
         let mut view = LimitsView::new(self.policy.grace, capacity);
         (view.frames_burst, view.frames_per_sec) = (self.policy.frames_burst, self.policy.frames_per_sec);
         let welcome = Box::new(Welcome {
@@ -63,6 +64,7 @@ impl Session {
             room: &self.room.room,
             identity: self.member.profile.identity.as_ref(),
             grants: self.member.seat.grants.names(),
+            withheld: self.member.withheld.names(),
             roster: others.iter().map(PeerView::from).collect(),
             broadcasts,
             ice_servers: &offer.servers,

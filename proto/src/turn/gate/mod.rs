@@ -10,7 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use ahash::{AHashMap, RandomState};
 
 use crate::mesh::uplink::{NodeAt, PeerPolicy, RelayRange};
-use special::{forms, special};
+pub use special::forms;
+use special::special;
 
 /// What the gate says of an IP address, before a port is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

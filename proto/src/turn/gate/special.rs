@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// The second is there where the first is IPv6 and carries an IPv4 address: IPv4-mapped and
 /// -compatible (RFC 4291 section 2.5.5), NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056). Teredo (RFC
 /// 4380) carries two, of its server and of the client behind it.
-pub(super) fn forms(ip: IpAddr) -> [Option<IpAddr>; 3] {
+#[must_use]
+pub fn forms(ip: IpAddr) -> [Option<IpAddr>; 3] {
     let IpAddr::V6(v6) = ip else { return [Some(ip), None, None] };
     let bits = v6.to_bits();
     let at = |shift: u32| {

@@ -141,7 +141,7 @@ impl World {
             Step::Wait(secs) => {
                 self.now += secs;
                 for ledger in &mut self.nodes {
-                    ledger.handle_timeout(at(self.now), |_| true);
+                    ledger.handle_timeout(at(self.now), |_| true, |_| false);
                 }
             }
             Step::Restart => {

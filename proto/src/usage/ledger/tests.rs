@@ -70,17 +70,33 @@ fn sessions_are_forgotten_and_rooms_keep_what_they_relayed() {
     ledger.handle_session(at(0), session(1), room("a", "r"));
     ledger.handle_usage(at(1), &[usage(7, 1, 5)]);
     let later = at(1) + limits::USAGE_KEPT;
-    ledger.handle_timeout(later - Duration::from_secs(1), |_| true);
+    ledger.handle_timeout(later - Duration::from_secs(1), |_| true, |_| false);
     ledger.handle_usage(later, &[usage(7, 1, 5)]);
     assert_eq!(of(&ledger, &UsageOf::Room(room("a", "r"))).1.len(), 1);
-    ledger.handle_timeout(later, |_| true);
+    ledger.handle_timeout(later, |_| true, |_| false);
     assert_eq!(of(&ledger, &UsageOf::Room(room("a", "r"))), (5, vec![]));
     assert!(ledger.series.is_empty() && ledger.users.is_empty());
     // It relays again, in another series, and its node knows it still.
     assert_eq!(ledger.handle_usage(later, &[usage(8, 1, 2)]).len(), 1);
     assert_eq!(of(&ledger, &UsageOf::Room(room("a", "r"))), (7, vec![(session(1).to_string(), 2)]));
-    ledger.handle_timeout(later + limits::USAGE_KEPT, |_| false);
+    ledger.handle_timeout(later + limits::USAGE_KEPT, |_| false, |_| false);
     assert!(ledger.here.is_empty());
+}
+
+#[test]
+fn what_an_issued_credential_relayed_is_told_as_long_as_it_is_there() {
+    let mut ledger = Ledger::default();
+    ledger.handle_session(at(0), session(2), room("a", "r"));
+    ledger.handle_usage(at(1), &[usage(7, 1, 5), usage(8, 2, 3)]);
+    let (issued, later) = (session(1), at(1) + 2 * limits::USAGE_KEPT);
+    assert_eq!((ledger.room_of(&issued), ledger.room_of(&session(2))), (None, Some(&room("a", "r"))));
+    ledger.handle_timeout(later, |_| false, |session| *session == issued);
+    assert_eq!(of(&ledger, &UsageOf::Session(issued)), (5, vec![]));
+    assert_eq!(of(&ledger, &UsageOf::Session(session(2))), (0, vec![]));
+    ledger.handle_usage(later, &[usage(9, 1, 2)]);
+    assert_eq!(of(&ledger, &UsageOf::Session(issued)), (7, vec![]));
+    ledger.handle_timeout(later + limits::USAGE_KEPT, |_| false, |_| false);
+    assert!(ledger.users.is_empty());
 }
 
 #[test]

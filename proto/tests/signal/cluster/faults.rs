@@ -1,8 +1,9 @@
 //! What befalls gateways, the owner and the links between them, and how they hear of it.
 
 use chappe_proto::id::PeerId;
+use chappe_proto::signal::member::Rules;
 use chappe_proto::signal::proxy::Proxy;
-use chappe_proto::signal::room::Room;
+use chappe_proto::signal::room::{self, Room};
 
 use super::{Broken, Cluster, SHARD, mono};
 
@@ -96,6 +97,30 @@ impl Cluster {
         }
         self.room_outputs(out);
         self.settle();
+    }
+
+    /// Another rule of the room's comes into force.
+    pub(crate) fn rule(&mut self, change: impl FnOnce(&mut Rules)) {
+        change(&mut self.policy.rules);
+        let rules = self.policy.rules;
+        self.decide(|room, _| room.set_rules(rules));
+    }
+
+    /// An operator does something in the room; none where there is none.
+    pub(crate) fn decide<T>(
+        &mut self,
+        step: impl FnOnce(&mut Room, &mut Vec<room::Output>) -> T,
+    ) -> Option<T> {
+        let mut out = Vec::new();
+        let now = self.now;
+        let done = self.owner.as_mut().map(|room| {
+            let done = step(room, &mut out);
+            room.expire(now, &mut out);
+            done
+        });
+        self.room_outputs(out);
+        self.settle();
+        done
     }
 
     /// A gateway is told that its link to the owner's node is up or down.

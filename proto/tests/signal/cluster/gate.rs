@@ -4,7 +4,7 @@ use chappe_proto::id::{Attach, Identity, PeerId, SessionId};
 use chappe_proto::select::Place;
 use chappe_proto::signal::code::{CloseCode, ErrorCode, Refusal};
 use chappe_proto::signal::frame::{ClientFrame, GoneReason, Join, ServerFrame};
-use chappe_proto::signal::member::{Grants, Member, Profile, Seat};
+use chappe_proto::signal::member::{Grants, Member, Profile, Seat, Withheld};
 use chappe_proto::signal::proxy::Proxy;
 use chappe_proto::signal::resume::{OpenError, ResumeToken};
 use chappe_proto::signal::session::{Rebuilt, Session, Start};
@@ -53,7 +53,15 @@ impl Cluster {
         };
         let seat = Seat { peer, session, grants, capacity, token_until, place: None };
         let profile = Profile { identity, name, metadata: join.metadata };
-        let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
+        let member = Member {
+            seat,
+            profile,
+            version: 0,
+            attach: Attach(1),
+            away: false,
+            admitted: None,
+            withheld: Withheld::NONE,
+        };
         self.start(socket, gateway, member, None);
         Ok(())
     }
@@ -85,6 +93,7 @@ impl Cluster {
                 attach: Attach(token.attach.0 + 1),
                 away: false,
                 admitted: Some(token.admitted),
+                withheld: token.withheld,
             };
             self.start(socket, gateway, member, Some(Rebuilt { presented, marks: join.marks }));
             return Ok(());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chappe_proto::signal::member::Muting;
 use rand_chacha::rand_core::Rng;
 
 use super::super::client::State;
@@ -16,6 +17,7 @@ impl Schedule {
             200..210 => self.signals(client, 12),
             210..220 => self.say_live(client, r#"{"type":"broadcast","payload":1}"#),
             220..225 => self.say_live(client, r#"{"type":"update","metadata":1}"#),
+            225..230 => self.mute(client),
             300..312 => {
                 self.note(|| format!("client{client} loses its socket"));
                 self.drop_socket(client);
@@ -46,6 +48,15 @@ impl Schedule {
         if self.clients[client].state == State::Live {
             self.say(client, text.to_owned());
         }
+    }
+
+    /// An operator takes grants of somebody away, or gives them back.
+    fn mute(&mut self, client: usize) {
+        let Some(peer) = self.clients[client].peer else { return };
+        let grants = self.rng.next_u32();
+        let muting = Muting { publish: grants & 1 > 0, broadcast: grants & 2 > 0, on: grants & 4 > 0 };
+        self.note(|| format!("{muting:?} of client{client}"));
+        self.cluster.decide(|room, out| room.mute(peer, muting, out));
     }
 
     /// The network swallows the socket; the client notices late.

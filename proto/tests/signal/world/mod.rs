@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use chappe_proto::id::PeerId;
-use chappe_proto::signal::member::Policy;
+use chappe_proto::signal::member::{Policy, Withheld};
 use chappe_proto::signal::proxy::Proxy;
 use chappe_proto::signal::session::Session;
 use rand_chacha::ChaCha8Rng;
@@ -192,6 +192,25 @@ impl Schedule {
         Ok(())
     }
 
+    /// And what is withheld from each is the same for all: its own session, those who follow the room, its owner.
+    fn withheld(&self) -> Result<(), String> {
+        let entries = self.cluster.owner.iter().flat_map(|room| room.entries());
+        let truth: BTreeMap<PeerId, Withheld> =
+            entries.map(|entry| (entry.member.seat.peer, entry.member.withheld)).collect();
+        for (number, node) in self.cluster.nodes.iter().enumerate() {
+            let own = node.sessions.values().map(|(session, _)| session.member());
+            let seen = node.proxy.iter().flat_map(|proxy| proxy.roster()).map(|entry| &entry.member);
+            for member in own.chain(seen) {
+                let due = truth.get(&member.seat.peer);
+                if due != Some(&member.withheld) {
+                    let (peer, held) = (member.seat.peer, member.withheld);
+                    return Err(format!("node {} has {held:?} of {peer}, not {due:?}", number + 1));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn farewell(&mut self) -> Result<(), String> {
         for client in 0..self.clients.len() {
             self.say(client, r#"{"type":"leave"}"#.to_owned());
@@ -243,6 +262,7 @@ impl Schedule {
         if held.len() != live.len() {
             return Err(format!("the gateways have sessions of {held:?}, not {live:?}"));
         }
+        self.withheld()?;
         let holds = |(_, (session, _)): &(&PeerId, &(Session, Option<u32>))| session.unacknowledged() > 0;
         if let Some((peer, _)) = sessions().find(holds) {
             return Err(format!("the gateway of {peer} still holds signals"));

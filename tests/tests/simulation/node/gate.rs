@@ -9,7 +9,7 @@ use chappe_proto::registry::State;
 use chappe_proto::select::Place;
 use chappe_proto::signal::code::{CloseCode, ErrorCode, Refusal};
 use chappe_proto::signal::frame::{ClientFrame, GoneReason, Join, ServerFrame};
-use chappe_proto::signal::member::{Member, Policy, Profile, Seat};
+use chappe_proto::signal::member::{Member, Policy, Profile, Seat, Withheld};
 use chappe_proto::signal::resume::{OpenError, ResumeToken};
 use chappe_proto::signal::session::{Rebuilt, Session, Start};
 use chappe_proto::signal::token::Claims;
@@ -41,6 +41,7 @@ pub(super) fn policy(state: &State, room: &RoomKey) -> Option<Policy> {
         credential_ttl: policy.credential_ttl(),
         frames_burst: policy.frames_burst,
         frames_per_sec: policy.frames_per_sec,
+        rules: state.rules(room),
     })
 }
 
@@ -142,7 +143,15 @@ impl Node {
         if revoked && !env.broken(Break::ForgetsRevocations) {
             return Err(Refusal::new(ErrorCode::Banned, "an admin removed you from this room"));
         }
-        let member = Member { seat, profile, version: 0, attach: Attach(1), away: false, admitted: None };
+        let member = Member {
+            seat,
+            profile,
+            version: 0,
+            attach: Attach(1),
+            away: false,
+            admitted: None,
+            withheld: Withheld::NONE,
+        };
         Ok(Start { room, member, policy, place: Place::default(), rebuilt: None, seed: env.dice.bytes() })
     }
 
@@ -217,6 +226,7 @@ fn rebuild(state: &State, now: Now, token: ResumeToken, join: Join, seed: [u8; 3
         attach: Attach(presented.attach.0 + 1),
         away: false,
         admitted: Some(token.admitted),
+        withheld: token.withheld,
         seat: token.seat,
     };
     let rebuilt = Some(Rebuilt { presented, marks: join.marks });

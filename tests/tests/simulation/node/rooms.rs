@@ -49,7 +49,9 @@ impl Node {
         };
         let forgetful = env.broken(Break::ForgetsLostLives);
         let lost = |within| !forgetful && self.state.lost_any_within(now.unix, within);
-        let done = step(View { now, full, epoch: &epoch, live: &live, lost: &lost, revoked: &revoked });
+        let rules = self.state.rules(key);
+        let done =
+            step(View { now, full, epoch: &epoch, live: &live, lost: &lost, revoked: &revoked, rules });
         (done, asked.get())
     }
 

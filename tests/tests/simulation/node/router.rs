@@ -23,7 +23,7 @@ impl Node {
     pub(super) fn send_room(&mut self, env: &mut Env, room: &RoomKey, body: RoomInput) {
         let (Some(gateway), Some(proxy)) = (self.gateway, self.proxies.get(room)) else { return };
         let asker = match &body {
-            RoomInput::Broadcast { from, .. } => Some(*from),
+            RoomInput::Broadcast { from, .. } | RoomInput::Mute { by: from, .. } => Some(*from),
             RoomInput::Kick { by, .. } => Some(*by),
             _ => None, // said again until it is answered, by this proxy or by the sender's session
         };

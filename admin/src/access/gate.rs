@@ -1,0 +1,125 @@
+//! What a node keeps of logins beside the registry: who guesses, who is hashed for, which logins are being renewed.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use chappe_proto::id::{LoginId, OperatorName};
+use chappe_proto::limits::LOGIN_SEEN_EVERY;
+use chappe_proto::mesh::uplink::Secret;
+use chappe_proto::registry::access::Login;
+use chappe_proto::time::{Mono, Unix};
+
+use super::Principal;
+use super::asker::{Ask, Asker, direct};
+use super::cookies;
+use super::passwords::Hashing;
+use super::throttle::{Attempt, Buckets, Throttle, Verdict, source};
+use crate::api::problem::Problem;
+use crate::cluster::Cluster;
+
+/// Connection tests that somebody may begin at once: one of each edge of a large cluster, or of a room full of people
+/// behind one operator.
+pub(crate) const CONNECTION_TESTS_BURST: u32 = 20;
+/// And one more each so long. With [`CONNECTION_TEST_TTL`](chappe_proto::limits::CONNECTION_TEST_TTL) nobody holds more
+/// than twice [`CONNECTION_TESTS_BURST`] credentials that nobody wrote down.
+pub(crate) const CONNECTION_TESTS_EVERY: Duration = Duration::from_secs(15);
+
+/// Of one node.
+pub(crate) struct Gate {
+    throttle: Mutex<Throttle>,
+    hashing: Hashing,
+    /// Connection tests, by who began them.
+    tests: Mutex<Buckets<String>>,
+    renewing: Mutex<BTreeSet<LoginId>>,
+    ask: Ask,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        let (throttle, hashing, renewing) = (Mutex::default(), Hashing::default(), Mutex::default());
+        let tests = Mutex::new(Buckets::new(CONNECTION_TESTS_BURST, CONNECTION_TESTS_EVERY));
+        Self { throttle, hashing, tests, renewing, ask: direct() }
+    }
+}
+
+impl Gate {
+    /// Askers are known by this.
+    pub(crate) fn asking(ask: Ask) -> Self {
+        Self { ask, ..Self::default() }
+    }
+
+    /// Where a request comes from.
+    pub(crate) fn asker(&self, request: &HttpRequest) -> Asker {
+        (self.ask)(request)
+    }
+
+    /// A connection test begins.
+    ///
+    /// # Errors
+    /// [`Problem::TooOften`], where whoever asks has begun as many as one may.
+    pub(crate) fn tests(&self, who: &Principal, now: Mono) -> Result<(), Problem> {
+        // An operator's tokens count as one.
+        let name = who.operator.as_ref().map_or_else(|| who.who.clone(), ToString::to_string);
+        let mut tests = self.tests.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = tests.wait(&name, now);
+        if wait > Duration::ZERO {
+            return Err(Problem::TooOften(wait));
+        }
+        tests.take(name, now);
+        Ok(())
+    }
+
+    /// Writes down that a login is in use, unless it was lately.
+    pub(super) fn seen(self: &Arc<Self>, cluster: &Arc<dyn Cluster>, id: LoginId, login: &Login, now: Unix) {
+        let renewing = || self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.since(login.seen) < LOGIN_SEEN_EVERY || !renewing().insert(id) {
+            return;
+        }
+        let (gate, cluster) = (Arc::clone(self), Arc::clone(cluster));
+        actix_web::rt::spawn(async move {
+            // Where it cannot be, the next request tries again.
+            drop(cluster.login_seen(id).await);
+            gate.renewing.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        });
+    }
+
+    /// Hashes a new password.
+    pub(crate) async fn hash(&self, password: String) -> Result<Secret, Problem> {
+        self.hashing.hash(password).await
+    }
+
+    /// Whether this is the operator's password: `held` is its hash, none where there is no such operator or it may
+    /// not log in.
+    ///
+    /// # Errors
+    /// [`Problem::TooMany`], when too many wrong ones were given.
+    pub(crate) async fn verify(
+        &self,
+        cluster: &dyn Cluster,
+        request: &HttpRequest,
+        account: &OperatorName,
+        password: String,
+        held: Option<Secret>,
+    ) -> Result<bool, Problem> {
+        let device = held.as_ref().and_then(|held| cookies::device(request, account, held));
+        let known = device.is_some();
+        let attempt = Attempt { source: source(self.asker(request).ip), account: account.clone(), device };
+        let throttle = || self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdict = throttle().attempt(cluster.now().mono, &attempt);
+        match verdict {
+            Verdict::After(Duration::ZERO) => {}
+            // Its place in the account's queue; there are never more than a few.
+            Verdict::After(queue) => actix_web::rt::time::sleep(queue).await,
+            Verdict::Refused(wait) => return Err(Problem::TooMany(wait)),
+        }
+        let fine = self.hashing.verify(password, held, known).await?;
+        if fine {
+            throttle().succeeded(&attempt);
+        } else {
+            tracing::warn!(%account, from = %attempt.source, known, "a wrong password");
+        }
+        Ok(fine)
+    }
+}

@@ -1,0 +1,428 @@
+//! Server-sent events (WHATWG HTML, section 9.2): everything that is shown live comes by [`stream()`].
+//!
+//! What a stream tells is found by a future of its own, which writes into a [`Feed`] and lives no longer than the
+//! answer's body: nothing runs for a client that is gone, and one that does not read is not asked for. A stream ends
+//! by itself after [`EVENT_STREAM_FOR`]; the browser comes back by itself, with the id of the last event that it has
+//! ([`LastId`]), and is let in anew: so whoever may look no more sees nothing more.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::web::Bytes;
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use chappe_proto::limits::{
+    EVENT_ID_MAX, EVENT_QUEUE, EVENT_RETRY, EVENT_STREAM_FOR, EVENT_STREAMS_MAX, EVENT_STREAMS_PER_OPERATOR,
+    EVENT_TOLD_EVERY,
+};
+use futures_util::stream;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::Mount;
+use crate::access::Principal;
+use crate::api::problem::Problem;
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event {
+    name: &'static str,
+    id: Option<String>,
+    data: String,
+}
+
+impl Event {
+    /// Of a name by which a page listens to it, and any text: a fragment of a page, for instance.
+    pub(crate) fn text(name: &'static str, data: impl Into<String>) -> Self {
+        Self { name, id: None, data: data.into() }
+    }
+
+    /// Of something that is told as JSON.
+    pub(crate) fn json(name: &'static str, data: &impl Serialize) -> Self {
+        Self::text(name, serde_json::to_string(data).unwrap_or_default())
+    }
+
+    /// With the id that a browser names when it comes back: a cursor. One that is no line, or longer than
+    /// [`EVENT_ID_MAX`], is left out.
+    pub(crate) fn with_id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into()).filter(|id| is_id(id));
+        self
+    }
+
+    /// As it goes over the wire: each line of the data in a field of its own.
+    fn bytes(&self) -> Bytes {
+        let mut text = String::with_capacity(self.data.len() + 64);
+        if let Some(id) = &self.id {
+            let _ = writeln!(text, "id: {id}");
+        }
+        let _ = writeln!(text, "event: {}", self.name);
+        for line in self.data.replace("\r\n", "\n").split(['\n', '\r']) {
+            let _ = writeln!(text, "data: {line}");
+        }
+        text.push('\n');
+        text.into()
+    }
+}
+
+fn is_id(id: &str) -> bool {
+    id.len() <= EVENT_ID_MAX && !id.contains(['\n', '\r', '\0'])
+}
+
+/// The id of the last event that a browser has, where it comes back: `Last-Event-ID`. One that is longer than any
+/// that it was given counts as none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LastId(pub(crate) Option<String>);
+
+impl LastId {
+    /// As a number.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.0.as_ref()?.parse().ok()
+    }
+}
+
+impl FromRequest for LastId {
+    type Error = Infallible;
+    type Future = Ready<Result<Self, Infallible>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let said = request.headers().get("last-event-id").and_then(|id| id.to_str().ok());
+        ready(Ok(Self(said.filter(|id| is_id(id)).map(str::to_owned))))
+    }
+}
+
+/// Where a stream's events are put.
+#[derive(Debug)]
+pub(crate) struct Feed(mpsc::Sender<Event>);
+
+impl Feed {
+    /// Waits until there is room: a client that reads slowly is told later. What is put after the client has gone
+    /// goes nowhere; the future that puts it is dropped with the stream.
+    pub(crate) async fn put(&self, event: Event) {
+        let _ = self.0.send(event).await; // the client has gone
+    }
+}
+
+/// The streams that are open on this node, by whom.
+#[derive(Debug, Default)]
+pub(crate) struct Streams(Mutex<BTreeMap<String, usize>>);
+
+impl Streams {
+    /// A place for one more.
+    fn open(self: &Arc<Self>, who: &str) -> Result<Place, Problem> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.values().sum::<usize>() >= EVENT_STREAMS_MAX {
+            return Err(Problem::NotNow(format!(
+                "this node has {EVENT_STREAMS_MAX} streams of events open: try again, or ask another node"
+            )));
+        }
+        let mine = open.entry(who.to_owned()).or_default();
+        if *mine >= EVENT_STREAMS_PER_OPERATOR {
+            return Err(Problem::NotNow(format!(
+                "{who} has {EVENT_STREAMS_PER_OPERATOR} streams of events open on this node: close one"
+            )));
+        }
+        *mine += 1;
+        Ok(Place { streams: Arc::clone(self), who: who.to_owned() })
+    }
+
+    /// How many are open.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().values().sum()
+    }
+}
+
+/// A stream's place, given back however it ends.
+#[derive(Debug)]
+struct Place {
+    streams: Arc<Streams>,
+    who: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mine) = open.get_mut(&self.who) {
+            *mine -= 1;
+            if *mine == 0 {
+                open.remove(&self.who);
+            }
+        }
+    }
+}
+
+struct Open {
+    events: mpsc::Receiver<Event>,
+    told: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    until: Instant,
+    quiet_for: Duration,
+    first: bool,
+    /// Whether whoever listens still may.
+    still: Box<dyn Fn() -> bool>,
+    _place: Place,
+}
+
+impl Open {
+    /// What is written next; none at the end, and to nobody who may no more.
+    async fn next(&mut self) -> Option<Bytes> {
+        let bytes = self.told().await?;
+        (self.still)().then_some(bytes)
+    }
+
+    async fn told(&mut self) -> Option<Bytes> {
+        if std::mem::take(&mut self.first) {
+            return Some(format!("retry: {}\n\n", EVENT_RETRY.as_millis()).into());
+        }
+        let quiet = sleep(self.quiet_for);
+        tokio::pin!(quiet);
+        loop {
+            let told = async {
+                match &mut self.told {
+                    Some(told) => told.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = sleep_until(self.until) => return None,
+                event = self.events.recv() => return event.map(|event| event.bytes()),
+                () = told => self.told = None, // what it has put is still written
+                () = &mut quiet => return Some(Bytes::from_static(b": still here\n\n")),
+            }
+        }
+    }
+}
+
+/// Answers with a stream of events for `who`. `tell` is given the feed, and what it returns is run for as long as the
+/// client listens; where it comes to its end, so does the stream. It ends as soon as `who` may less than when it began, or
+/// is known no more: before the event that they would be told next.
+///
+/// ```ignore
+/// events::stream(&mount, viewer.0, async move |feed| {
+///     loop {
+///         feed.put(Event::json("overview", &cluster.overview().await)).await;
+///         sleep(EVERY).await;
+///     }
+/// })
+/// ```
+///
+/// # Errors
+/// [`Problem::NotNow`] where this node, or whoever asks, has as many streams open as there may be.
+pub(crate) fn stream<F>(
+    mount: &Mount,
+    who: Principal,
+    tell: impl FnOnce(Feed) -> F,
+) -> Result<HttpResponse, Problem>
+where
+    F: Future<Output = ()> + 'static,
+{
+    let (name, mounted) = (who.who.clone(), mount.clone());
+    let still = move || who.still(&mounted);
+    stream_for(EVENT_STREAM_FOR, EVENT_TOLD_EVERY, &mount.streams, &name, still, tell)
+}
+
+fn stream_for<F>(
+    life: Duration,
+    quiet_for: Duration,
+    streams: &Arc<Streams>,
+    who: &str,
+    still: impl Fn() -> bool + 'static,
+    tell: impl FnOnce(Feed) -> F,
+) -> Result<HttpResponse, Problem>
+where
+    F: Future<Output = ()> + 'static,
+{
+    let place = streams.open(who)?;
+    let (feed, events) = mpsc::channel(EVENT_QUEUE);
+    let told: Pin<Box<dyn Future<Output = ()>>> = Box::pin(tell(Feed(feed)));
+    let until = Instant::now() + life;
+    let open = Open {
+        events,
+        told: Some(told),
+        until,
+        quiet_for,
+        first: true,
+        still: Box::new(still),
+        _place: place,
+    };
+    let body = stream::unfold(open, |mut open| async move {
+        let bytes = open.next().await?;
+        Some((Ok::<_, Infallible>(bytes), open))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream; charset=utf-8")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header(("X-Accel-Buffering", "no")) // nginx would hold events back
+        .streaming(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::MessageBody;
+    use actix_web::test::TestRequest;
+    use std::task::Context;
+
+    use super::*;
+
+    fn text(event: &Event) -> String {
+        String::from_utf8(event.bytes().to_vec()).unwrap()
+    }
+
+    async fn piece(body: &mut Pin<Box<impl MessageBody>>) -> Option<String> {
+        let next = std::future::poll_fn(|cx: &mut Context<'_>| body.as_mut().poll_next(cx));
+        Some(String::from_utf8(next.await?.ok().unwrap().to_vec()).unwrap())
+    }
+
+    #[test]
+    fn each_line_of_the_data_is_a_field_and_nothing_in_it_begins_another() {
+        let event = Event::text("room", "a\nid: 9\r\n\r\nb\rc").with_id("7");
+        assert_eq!(text(&event), "id: 7\nevent: room\ndata: a\ndata: id: 9\ndata: \ndata: b\ndata: c\n\n");
+        assert_eq!(text(&Event::json("n", &[1, 2])), "event: n\ndata: [1,2]\n\n");
+        assert_eq!(text(&Event::text("n", "")), "event: n\ndata: \n\n");
+        for bad in ["1\n2".to_owned(), "1\0".to_owned(), "x".repeat(EVENT_ID_MAX + 1)] {
+            assert_eq!(Event::text("n", "").with_id(bad).id, None);
+        }
+    }
+
+    #[actix_rt::test]
+    async fn where_a_browser_was_is_read() {
+        let said = async |id: &str| {
+            let request = TestRequest::default().insert_header(("Last-Event-ID", id)).to_http_request();
+            LastId::from_request(&request, &mut Payload::None).await.unwrap()
+        };
+        assert_eq!(said("12").await.number(), Some(12));
+        assert_eq!(said("n3-12").await, LastId(Some("n3-12".to_owned())));
+        assert_eq!(said("n3-12").await.number(), None);
+        assert_eq!(said(&"1".repeat(EVENT_ID_MAX + 1)).await, LastId(None));
+        let none = TestRequest::default().to_http_request();
+        assert_eq!(LastId::from_request(&none, &mut Payload::None).await.unwrap(), LastId(None));
+    }
+
+    const SHORT: Duration = Duration::from_millis(20);
+    const LONG: Duration = Duration::from_secs(600);
+
+    #[actix_rt::test]
+    async fn a_stream_says_what_is_put_keeps_its_connection_and_ends() {
+        let streams = Arc::new(Streams::default());
+        let (go, wait) = tokio::sync::oneshot::channel::<()>();
+        let answer = stream_for(
+            LONG,
+            SHORT,
+            &streams,
+            "ada",
+            || true,
+            async |feed| {
+                feed.put(Event::text("one", "1").with_id("1")).await;
+                wait.await.unwrap();
+                feed.put(Event::text("two", "2")).await;
+                feed.put(Event::text("three", "3")).await;
+            },
+        );
+        let answer = answer.unwrap();
+        assert_eq!(answer.headers().get("content-type").unwrap(), "text/event-stream; charset=utf-8");
+        assert_eq!(answer.headers().get("cache-control").unwrap(), "no-store");
+        let mut body = Box::pin(answer.into_body());
+        assert_eq!(piece(&mut body).await.unwrap(), "retry: 2000\n\n");
+        assert_eq!(piece(&mut body).await.unwrap(), "id: 1\nevent: one\ndata: 1\n\n");
+        assert_eq!(piece(&mut body).await.unwrap(), ": still here\n\n");
+        assert_eq!(piece(&mut body).await.unwrap(), ": still here\n\n");
+        go.send(()).unwrap();
+        assert_eq!(piece(&mut body).await.unwrap(), "event: two\ndata: 2\n\n");
+        assert_eq!(piece(&mut body).await.unwrap(), "event: three\ndata: 3\n\n");
+        assert_eq!(streams.len(), 1);
+        assert_eq!(piece(&mut body).await, None);
+        assert_eq!(streams.len(), 0);
+    }
+
+    #[actix_rt::test]
+    async fn a_stream_ends_by_itself_and_what_it_runs_with_the_client() {
+        let streams = Arc::new(Streams::default());
+        let alive = Arc::new(());
+        let open = |life: Duration| {
+            let held = Arc::clone(&alive);
+            let answer = stream_for(
+                life,
+                SHORT,
+                &streams,
+                "ada",
+                || true,
+                async move |feed| {
+                    let _held = held;
+                    feed.put(Event::text("only", "")).await;
+                    std::future::pending::<()>().await;
+                },
+            );
+            Box::pin(answer.unwrap().into_body())
+        };
+        let mut body = open(SHORT * 3);
+        let mut all = String::new();
+        while let Some(piece) = piece(&mut body).await {
+            all += &piece;
+        }
+        assert!(all.contains("event: only") && all.contains(": still here"), "{all}");
+        assert_eq!((Arc::strong_count(&alive), streams.len()), (1, 0));
+        let mut gone = open(LONG);
+        piece(&mut gone).await.unwrap();
+        assert_eq!((Arc::strong_count(&alive), streams.len()), (2, 1));
+        drop(gone);
+        assert_eq!((Arc::strong_count(&alive), streams.len()), (1, 0));
+    }
+
+    #[actix_rt::test]
+    async fn who_does_not_read_is_not_asked_for() {
+        let streams = Arc::new(Streams::default());
+        let asked = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&asked);
+        let answer = stream_for(
+            LONG,
+            LONG,
+            &streams,
+            "ada",
+            || true,
+            async move |feed| {
+                loop {
+                    *counted.lock().unwrap() += 1;
+                    feed.put(Event::text("tick", "")).await;
+                }
+            },
+        );
+        let mut body = Box::pin(answer.unwrap().into_body());
+        for _ in 0..5 {
+            piece(&mut body).await.unwrap();
+        }
+        sleep(SHORT).await;
+        let asked = *asked.lock().unwrap();
+        assert!((4..=5 + EVENT_QUEUE + 1).contains(&asked), "{asked}");
+    }
+
+    #[test]
+    fn each_has_so_many_and_the_node_too() {
+        let streams = Arc::new(Streams::default());
+        let mut open: Vec<Place> =
+            (0..EVENT_STREAMS_PER_OPERATOR).map(|_| streams.open("ada").unwrap()).collect();
+        let refused = streams.open("ada").unwrap_err().to_string();
+        assert!(refused.starts_with("ada has ") && refused.ends_with("close one"), "{refused}");
+        open.push(streams.open("bob").unwrap());
+        open.remove(0);
+        open.push(streams.open("ada").unwrap());
+        for n in 0.. {
+            match streams.open(&format!("u{n}")) {
+                Ok(place) => open.push(place),
+                Err(full) => {
+                    assert!(full.to_string().starts_with("this node has"), "{full}");
+                    break;
+                }
+            }
+        }
+        assert_eq!((open.len(), streams.len()), (EVENT_STREAMS_MAX, EVENT_STREAMS_MAX));
+        open.clear();
+        assert!(streams.0.lock().unwrap().is_empty());
+    }
+}

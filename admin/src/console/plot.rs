@@ -1,0 +1,146 @@
+//! Plots of figures over time, as SVG. Colours of what is not data are placeholders that `ui/console.css` replaces by
+//! the theme's.
+
+use chappe_proto::time::Unix;
+use plotters::prelude::*;
+
+/// Width and height in units of the drawing; it takes the room that there is.
+const SIZE: (u32, u32) = (560, 180);
+/// What text is drawn in, and what lines of the grid: `ui/console.css` knows them by these.
+const INK: RGBColor = RGBColor(1, 2, 3);
+const GRID: RGBColor = RGBColor(1, 2, 4);
+/// Of the lines, in order: those of `.c1`, `.c2`, … in `ui/console.css`.
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0xf2, 0x8e, 0x2b),
+    RGBColor(0x59, 0xa1, 0x4f),
+    RGBColor(0xb0, 0x7a, 0xa1),
+    RGBColor(0xe1, 0x57, 0x59),
+    RGBColor(0x76, 0xb7, 0xb2),
+    RGBColor(0xed, 0xc9, 0x48),
+    RGBColor(0x9c, 0x75, 0x5f),
+];
+/// Of a line that is alone: `.c0`.
+const ALONE: RGBColor = RGBColor(0x4e, 0x79, 0xa7);
+
+/// One line: at each time a value, or a gap.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Line {
+    /// What it is, as the legend beside the plot has it.
+    pub(super) name: String,
+    /// In the order of time.
+    pub(super) points: Vec<(Unix, Option<f64>)>,
+}
+
+impl Line {
+    /// The parts of it without a gap.
+    fn parts(&self) -> impl Iterator<Item = Vec<(f64, f64)>> {
+        let whole = self.points.split(|(_, value)| value.is_none());
+        let point = |(at, value): &(Unix, Option<f64>)| Some((at.0.as_secs_f64(), (*value)?));
+        whole
+            .map(move |part| part.iter().filter_map(point).collect::<Vec<_>>())
+            .filter(|part| !part.is_empty())
+    }
+}
+
+/// The class by which the page's legend has the colour of a line.
+pub(super) const fn class_of(nth: usize, lines: usize) -> &'static str {
+    if lines == 1 {
+        return "c0";
+    }
+    match nth % COLOURS.len() {
+        0 => "c1",
+        1 => "c2",
+        2 => "c3",
+        3 => "c4",
+        4 => "c5",
+        5 => "c6",
+        _ => "c7",
+    }
+}
+
+/// Draws lines from one time to another; `words` says a value as people read it. Nothing where there is nothing
+/// to draw.
+pub(super) fn draw(
+    lines: &[Line],
+    (from, to): (Unix, Unix),
+    words: impl Fn(f64) -> String,
+) -> Option<String> {
+    let values = lines.iter().flat_map(|line| line.points.iter().filter_map(|(_, value)| *value));
+    let top = values.fold(None, |top: Option<f64>, value| Some(top.map_or(value, |top| top.max(value))))?;
+    let top = if top > 0.0 { top * 1.08 } else { 1.0 };
+    let mut svg = String::new();
+    chart(&mut svg, lines, (from.0.as_secs_f64(), to.0.as_secs_f64()), top, &words).ok()?;
+    Some(svg)
+}
+
+fn chart(
+    svg: &mut String,
+    lines: &[Line],
+    (from, to): (f64, f64),
+    top: f64,
+    words: &dyn Fn(f64) -> String,
+) -> Result<(), DrawingAreaErrorKind<std::convert::Infallible>> {
+    let broken = |_| DrawingAreaErrorKind::LayoutError;
+    let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    let mut chart = ChartBuilder::on(&area)
+        .margin(6)
+        .set_label_area_size(LabelAreaPosition::Left, 64)
+        .set_label_area_size(LabelAreaPosition::Bottom, 24)
+        .build_cartesian_2d(from..to, 0.0..top)
+        .map_err(broken)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(GRID)
+        .label_style(("sans-serif", 12).into_font().color(&INK))
+        .x_labels(6)
+        .y_labels(4)
+        .x_label_formatter(&|at| clock(*at))
+        .y_label_formatter(&|value| words(*value))
+        .draw()
+        .map_err(broken)?;
+    for (nth, line) in lines.iter().enumerate() {
+        let colour =
+            if lines.len() == 1 { ALONE } else { COLOURS.get(nth % COLOURS.len()).copied().unwrap_or(ALONE) };
+        for part in line.parts() {
+            chart.draw_series(LineSeries::new(part, colour.stroke_width(2))).map_err(broken)?;
+        }
+    }
+    area.present().map_err(broken)
+}
+
+/// Hours and minutes, in UTC.
+fn clock(at: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a time since 1970 in seconds"
+    )]
+    let minutes = (at.max(0.0) / 60.0).round() as u64;
+    format!("{:02}:{:02}", minutes / 60 % 24, minutes % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_not_drawn_over_and_nothing_is_no_plot() {
+        let at = |n: u64| Unix::from_secs(1_000_000 + n * 60);
+        let points = vec![
+            (at(0), Some(1.0)),
+            (at(1), Some(3.0)),
+            (at(2), None),
+            (at(3), Some(2.0)),
+            (at(4), Some(2.0)),
+        ];
+        let line = Line { name: "sessions".to_owned(), points };
+        let svg =
+            draw(std::slice::from_ref(&line), (at(0), at(4)), |value| format!("{value:.0} people")).unwrap();
+        assert_eq!(svg.matches("stroke=\"#4E79A7\"").count(), 2, "{svg}");
+        assert!(svg.contains("people") && svg.starts_with("<svg") && !svg.contains("style="), "{svg}");
+        assert_eq!(draw(&[Line::default()], (at(0), at(4)), |value| value.to_string()), None);
+    }
+}

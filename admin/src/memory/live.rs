@@ -1,0 +1,140 @@
+//! What is live of a cluster in memory: one room, `dev/tower`, whose signals a test puts.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chappe_proto::id::{AppId, EdgeId, Generation, NodeId, PeerId, RoomKey, RoomName, SessionId};
+use chappe_proto::inspect::session::shown_address;
+use chappe_proto::inspect::{EdgeWay, SessionCounts, SessionDetails, SignalsPage, Tap};
+use chappe_proto::mesh::uplink::Traffic;
+use chappe_proto::registry::{Command, Note};
+use chappe_proto::signal::member::Gateway;
+use chappe_proto::signal::room::Output;
+use chappe_proto::signal::route::{ProxyInput, RoomInput, Signal};
+use chappe_proto::time::{Mono, Now, Unix};
+use chappe_proto::usage::Relayed;
+
+use super::Memory;
+use crate::control::Fault;
+use crate::history::{History, Point, Sample};
+use crate::inspect::{Inspect, SignalsAsk};
+use crate::past::Figures;
+use crate::peers::{PeerDetails, Peers};
+use crate::{Answer, Changed};
+
+/// When it all happens.
+const NOW: Now = Now { mono: Mono(Duration::from_secs(1)), unix: Unix::from_secs(1_000) };
+
+/// What there is of that.
+#[derive(Default)]
+pub(crate) struct Live {
+    /// The watch of the one room, where somebody is in it.
+    tap: Mutex<Option<Tap>>,
+}
+
+/// The one room.
+pub(crate) fn tower() -> RoomKey {
+    RoomKey { app: AppId::new("dev").unwrap(), room: RoomName::new("tower").unwrap() }
+}
+
+impl Live {
+    fn tap(&self) -> MutexGuard<'_, Option<Tap>> {
+        self.tap.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody is in the room from now on, or nobody any more.
+    pub(crate) fn begin(&self, begin: bool) {
+        *self.tap() = begin.then(|| Tap::new(NOW, [1; 32]));
+    }
+
+    /// A signal passes.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let gateway = Gateway { node: NodeId(1), generation: Generation(1) };
+        let out = [Output::To(gateway, ProxyInput::Signal(signal.clone()))];
+        let told = (gateway, RoomInput::Signal(signal));
+        self.tap().as_mut().unwrap().handle(NOW, Some(&told), &out, |_, _| false);
+    }
+}
+
+impl Inspect for Memory {
+    fn signals(&self, room: RoomKey, ask: SignalsAsk) -> Answer<'_, Result<SignalsPage, Fault>> {
+        let mut tap = self.live.tap();
+        let page = match tap.as_mut().filter(|_| room == tower()) {
+            Some(tap) => Ok(tap.page(NOW, ask.after, &ask.filter, ask.limit as usize, ask.plain)),
+            None => Err(Fault::NotThere("room")),
+        };
+        Box::pin(async { page })
+    }
+
+    fn looked(&self, note: Note) -> Answer<'_, Result<(), Fault>> {
+        let changed = self.change(Command::Note, note);
+        Box::pin(async {
+            match changed.await {
+                Changed::Done => Ok(()),
+                Changed::Refused(refusal) => Err(refusal.into()),
+                Changed::Unavailable => Err(Fault::Unavailable("no leader".to_owned())),
+            }
+        })
+    }
+}
+
+impl Figures for Memory {
+    fn figures(&self) -> Answer<'_, Vec<String>> {
+        Box::pin(async { vec!["sessions".to_owned()] })
+    }
+
+    fn points(&self, name: String, since: Unix, step: u64) -> Answer<'_, Option<Vec<Point>>> {
+        let mut history = History::default();
+        for at in (0..=NOW.unix.secs()).step_by(10) {
+            let mut sample = Sample::default();
+            sample.gauge("sessions", at as f64 / 10.0);
+            history.add(Unix::from_secs(at), sample);
+        }
+        Box::pin(async move { history.points(&name, since, step) })
+    }
+
+    fn clock(&self) -> Unix {
+        NOW.unix
+    }
+}
+
+/// Who is in the room.
+pub(crate) fn ada() -> PeerId {
+    PeerId::from_random([1; 15])
+}
+
+impl Peers for Memory {
+    fn peer(&self, room: RoomKey, peer: PeerId, plain: bool) -> Answer<'_, Result<PeerDetails, Fault>> {
+        let traffic = Traffic { packets: 2, bytes: 300 };
+        let edge = EdgeId::new("edge-eu").unwrap();
+        let session = SessionDetails {
+            session: SessionId::from_random([1; 15]),
+            peer,
+            node: NodeId(2),
+            protocol: "native".to_owned(),
+            address: Some(shown_address([192, 0, 2, 77].into(), plain)),
+            agent: Some("Mozilla/5.0".to_owned()),
+            joined: Unix::from_secs(10),
+            connected: Some(Unix::from_secs(20)),
+            rtt_us: Some(12_500),
+            counts: SessionCounts { heard: traffic, signals_sent: 1, resumes: 6, ..SessionCounts::default() },
+            told: traffic,
+            unacknowledged: 0,
+            edges: vec![EdgeWay { edge, place: Some(1), rtt_ms: Some(8.5), failed: false }],
+            credential_until: Some(Unix::from_secs(30)),
+        };
+        let details = PeerDetails {
+            peer,
+            identity: Some("ada".to_owned()),
+            name: Some("Ada".to_owned()),
+            away: false,
+            grants: vec!["join"],
+            region: None,
+            gateway: NodeId(2),
+            relayed: Relayed::default(),
+            session: Some(session),
+        };
+        let found = (room == tower() && peer == ada()).then_some(details);
+        Box::pin(async { found.ok_or(Fault::NotThere("peer in that room")) })
+    }
+}

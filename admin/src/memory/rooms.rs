@@ -1,0 +1,203 @@
+//! A few rooms of the app `dev`: `lobby` on node 1 with Ada and Ben in it, `tower` on node 2 with Cat.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use chappe_proto::id::{AppId, Identity, NodeId, PeerId, RoomKey, RoomName, SessionId};
+use chappe_proto::registry::{Command, Note, RoomPolicy};
+use chappe_proto::signal::json::Json;
+use chappe_proto::signal::member::{Muting, Withheld};
+use chappe_proto::time::Unix;
+use chappe_proto::usage::Relayed;
+
+use super::Memory;
+use crate::control::Fault;
+use crate::rooms::{Ban, RoomCount, RoomLine, RoomPage, RoomReport, Rooms, RoomsWanted};
+use crate::{Answer, Peer};
+
+type Done<T> = Result<T, Fault>;
+
+/// The rooms that run, and what was said in them.
+pub(crate) struct Running {
+    rooms: BTreeMap<RoomKey, (NodeId, Vec<Peer>)>,
+    pub(crate) said: Vec<String>,
+}
+
+pub(crate) fn key(room: &str) -> RoomKey {
+    RoomKey { app: AppId::new("dev").unwrap(), room: RoomName::new(room).unwrap() }
+}
+
+pub(crate) fn peer(n: u8) -> PeerId {
+    PeerId::from_random([n; 15])
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        let somebody = |n, name: &str| Peer {
+            peer: peer(n),
+            node: NodeId(1),
+            identity: Some(name.to_lowercase()),
+            name: Some(name.to_owned()),
+            away: false,
+            grants: vec!["join"],
+            withheld: Vec::new(),
+            relayed: Relayed::default(),
+        };
+        let lobby = (NodeId(1), vec![somebody(1, "Ada"), somebody(2, "Ben")]);
+        let tower = (NodeId(2), vec![somebody(3, "Cat")]);
+        Self { rooms: [(key("lobby"), lobby), (key("tower"), tower)].into(), said: Vec::new() }
+    }
+}
+
+impl Memory {
+    pub(crate) fn running<T>(&self, ask: impl FnOnce(&mut Running) -> T) -> T {
+        ask(&mut self.running.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Does something with the people of a room, and notes it.
+    async fn of_room(
+        &self,
+        room: &RoomKey,
+        note: Note,
+        step: impl FnOnce(&mut Running, &RoomKey) -> Done<()>,
+    ) -> Done<()> {
+        self.running(|running| {
+            if !running.rooms.contains_key(room) {
+                return Err(Fault::NotThere("room with somebody in it"));
+            }
+            step(running, room)
+        })?;
+        self.commit(Command::Note, note)
+    }
+}
+
+impl Running {
+    /// Somebody comes into a room that runs.
+    pub(crate) fn enters(&mut self, room: &RoomKey, peer: Peer) {
+        self.rooms.get_mut(room).unwrap().1.push(peer);
+    }
+
+    /// All rooms end.
+    pub(crate) fn end(&mut self) {
+        self.rooms.clear();
+    }
+
+    fn peer(&mut self, room: &RoomKey, peer: PeerId) -> Done<&mut Peer> {
+        let there =
+            self.rooms.get_mut(room).and_then(|(_, all)| all.iter_mut().find(|held| held.peer == peer));
+        there.ok_or(Fault::NotThere("peer in that room"))
+    }
+}
+
+impl Rooms for Memory {
+    fn rooms(&self, wanted: RoomsWanted) -> Answer<'_, Done<RoomPage>> {
+        let runs: BTreeMap<RoomKey, (NodeId, u32)> = self.running(|running| {
+            let line = |(key, (node, all)): (&RoomKey, &(NodeId, Vec<Peer>))| {
+                (key.clone(), (*node, u32::try_from(all.len()).unwrap()))
+            };
+            running.rooms.iter().map(line).collect()
+        });
+        let lines = self.with(|state| {
+            let made = state.made_rooms().map(|(key, _)| key.clone());
+            let mut keys: Vec<_> = runs.keys().cloned().chain(made).collect();
+            keys.sort();
+            keys.dedup();
+            let line = |key: RoomKey| {
+                let (made, runs) = (state.made_room(&key), runs.get(&key).copied());
+                RoomLine::new(key, made, runs)
+            };
+            let behind = keys.into_iter().filter(|key| wanted.after.as_ref().is_none_or(|after| key > after));
+            let meant = behind.filter(|key| wanted.names(key)).map(line).filter(|line| wanted.is(line));
+            meant.take(wanted.limit + 1).collect::<Vec<_>>()
+        });
+        let more = lines.len() > wanted.limit;
+        let rooms: Vec<_> = lines.into_iter().take(wanted.limit).collect();
+        let next = rooms.last().filter(|_| more).map(|last| last.key().to_string());
+        Box::pin(async { Ok(RoomPage { rooms, next, silent: Vec::new() }) })
+    }
+
+    fn room(&self, room: RoomKey) -> Answer<'_, Done<RoomReport>> {
+        let made = self.with(|state| state.made_room(&room).cloned());
+        let runs = self.running(|running| running.rooms.get(&room).cloned());
+        Box::pin(async move {
+            if made.is_none() && runs.is_none() {
+                return Err(Fault::NotThere("room"));
+            }
+            let (node, peers) = runs.map_or((None, Vec::new()), |(node, peers)| (Some(node), peers));
+            Ok(RoomReport::new(room, made.as_ref(), node, 0, peers))
+        })
+    }
+
+    fn room_set(&self, room: RoomKey, policy: RoomPolicy, note: Note) -> Answer<'_, Done<()>> {
+        let by = note.who.clone();
+        Box::pin(async move { self.commit(Command::RoomSet { room, policy, by }, note) })
+    }
+
+    fn room_close(&self, room: RoomKey, forget: bool, note: Note) -> Answer<'_, Done<()>> {
+        Box::pin(async move {
+            let made = self.with(|state| state.made_room(&room).is_some());
+            let ran = self.running(|running| running.rooms.remove(&room).is_some());
+            match (forget && made, ran) {
+                (true, _) => self.commit(Command::RoomRemove { room }, note),
+                (false, true) => self.commit(Command::Note, note),
+                (false, false) => Err(Fault::NotThere("room with somebody in it")),
+            }
+        })
+    }
+
+    fn room_message(&self, room: RoomKey, payload: Json, note: Note) -> Answer<'_, Done<()>> {
+        Box::pin(async move {
+            let say = |running: &mut Running, _: &RoomKey| {
+                running.said.push(payload.as_str().to_owned());
+                Ok(())
+            };
+            self.of_room(&room, note, say).await
+        })
+    }
+
+    fn peer_mute(&self, room: RoomKey, peer: PeerId, muting: Muting, note: Note) -> Answer<'_, Done<()>> {
+        Box::pin(async move {
+            let mute = |running: &mut Running, room: &RoomKey| {
+                let held = running.peer(room, peer)?;
+                let has = |name| held.withheld.contains(&name);
+                let before = Withheld { publish: has("publish"), broadcast: has("broadcast"), n: 0 };
+                held.withheld = before.after(muting).unwrap_or(before).names();
+                Ok(())
+            };
+            self.of_room(&room, note, mute).await
+        })
+    }
+
+    fn peer_kick(&self, room: RoomKey, peer: PeerId, ban: bool, note: Note) -> Answer<'_, Done<()>> {
+        Box::pin(async move {
+            let kick = |running: &mut Running, room: &RoomKey| {
+                running.peer(room, peer)?;
+                if let Some((_, all)) = running.rooms.get_mut(room) {
+                    all.retain(|held| held.peer != peer);
+                }
+                Ok(())
+            };
+            let identity = self.running(|running| running.peer(&room, peer).ok()?.identity.clone());
+            self.of_room(&room, note.clone(), kick).await?;
+            let banned = identity.filter(|_| ban).map(|name| (room, Identity::new(&name).unwrap()));
+            let (sessions, until) = (vec![SessionId::from_random([1; 15])], Unix::from_secs(99));
+            self.commit(Command::Revoke { sessions, banned, until, banned_until: None }, note)
+        })
+    }
+
+    fn bans(&self, app: AppId) -> Answer<'_, Done<Vec<Ban>>> {
+        let bans = self.with(|state| crate::rooms::bans_of(state, &app, Unix::from_secs(1)));
+        Box::pin(async { bans })
+    }
+
+    fn ban_lift(&self, room: RoomKey, identity: Identity, note: Note) -> Answer<'_, Done<()>> {
+        Box::pin(async move { self.commit(Command::Pardon { room, identity }, note) })
+    }
+
+    fn room_counts(&self) -> Answer<'_, Vec<RoomCount>> {
+        let app = key("lobby").app;
+        let counts = [(NodeId(1), 2), (NodeId(2), 1)];
+        let counts = counts.map(|(node, peers)| RoomCount { node, app: app.clone(), rooms: 1, peers });
+        Box::pin(async move { counts.to_vec() })
+    }
+}

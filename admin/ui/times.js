@@ -1,0 +1,27 @@
+// Times in words, the exact one on hover, in the reader's own zone.
+
+const words = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+const STEPS = [
+  [60, 1, 'second'],
+  [3600, 60, 'minute'],
+  [86400, 3600, 'hour'],
+  [86400 * 30, 86400, 'day'],
+  [86400 * 365, 86400 * 30, 'month'],
+  [Infinity, 86400 * 365, 'year'],
+];
+
+/** Writes every `<time data-ago>` anew. */
+export function renew() {
+  for (const time of document.querySelectorAll('time[data-ago]')) {
+    const at = new Date(time.dateTime);
+    const seconds = (at - Date.now()) / 1000;
+    const [, unit, name] = STEPS.find(([below]) => Math.abs(seconds) < below);
+    const text = Math.abs(seconds) < 5 ? 'just now' : words.format(Math.round(seconds / unit), name);
+    if (time.textContent !== text) time.textContent = text;
+    time.title = exact.format(at);
+  }
+}
+
+renew();
+setInterval(renew, 10_000);

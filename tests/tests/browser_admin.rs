@@ -1,0 +1,324 @@
+//! A day of an operator at the console, in a real browser: the first login, a call that is watched and acted on,
+//! credentials, secrets, edges, somebody who may only look, and the log of it all.
+#![allow(clippy::unwrap_used, reason = "a test fails by panic")]
+
+use std::time::Duration;
+
+use chappe_tests::chromium::Browser;
+use chappe_tests::console::{Console, SOON, WIDE, shoot};
+use chappe_tests::lan_server::LanServer;
+use chappe_tests::netns::{Lan, Namespace, turn, wait};
+use chappe_tests::page::{CallPage, Guest};
+use chappe_tests::process::Process;
+use serde_json::{Value, json};
+
+/// A page shows by itself what has changed within this: it looks every second or two.
+const LIVE: Duration = Duration::from_secs(8);
+/// Nobody in a call notices less than this.
+const UNNOTICED: Duration = Duration::from_secs(2);
+/// What is revoked relays no more after this.
+const DEAD_WITHIN: Duration = Duration::from_secs(5);
+
+const PASSWORD: &str = "horse battery staple";
+
+const fn relayed(name: &str) -> Guest<'_> {
+    Guest { name, relay: true, token: None }
+}
+
+/// The day.
+struct Day<'a> {
+    host: &'a Namespace,
+    server: &'a LanServer<'a>,
+    browser: &'a Browser,
+    ada: Console,
+    /// Refusals that are meant: the browser tells of each on its console.
+    meant: Vec<&'static str>,
+}
+
+impl Day<'_> {
+    fn change(&self, method: &str, path: &str, body: &Value) -> Value {
+        let (status, answer) = self.ada.call(method, path, body);
+        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+        answer
+    }
+
+    /// The link makes the first owner, once.
+    fn first_login(&mut self) {
+        let (console, link) = (&self.ada, self.server.owner_link());
+        console.go("/admin/rooms");
+        assert_eq!(console.text("h1"), "Log in", "nobody looks without a login");
+        shoot(&console.page, "login");
+        console.go(&link);
+        console.fill("input[name=name]", "ada");
+        console.fill("input[name=password]", PASSWORD);
+        console.press("button", "Set it and log in");
+        console.until_at("/admin");
+        assert!(console.text(".who").contains("ada"), "{}", console.text(".who"));
+
+        console.press(".who button", "Log out");
+        console.until_at("/admin/login");
+        console.go(&link);
+        self.meant.push("404");
+        assert!(console.text("main").contains("it was used"), "{}", console.text("main"));
+
+        console.go("/admin/login");
+        console.fill("input[name=name]", "ada");
+        console.fill("input[name=password]", "wrong horse");
+        console.press("button", "Log in");
+        console.until_says(".problem", "password", SOON);
+        self.meant.push("401");
+        console.page.evaluate("document.querySelector('input[name=password]').value = ''");
+        console.fill("input[name=password]", PASSWORD);
+        console.press("button", "Log in");
+        console.until_at("/admin");
+    }
+
+    /// Two who talk through a relay come to be seen without that a page is loaded again.
+    fn call(&self) -> (CallPage, CallPage) {
+        let console = &self.ada;
+        console.go("/admin/rooms");
+        console.page.evaluate("window.same = true");
+        let origin = self.server.url("");
+        let grace = CallPage::join_at(self.browser, &origin, "tea", relayed("Grace"));
+        let hedy = CallPage::join_at(self.browser, &origin, "tea", relayed("Hedy"));
+        console.until_says("#room-dev-tea [data-label=People]", "2", LIVE);
+        assert_eq!(console.page.evaluate("window.same"), true, "the page was loaded again");
+        console.press("#room-dev-tea th a", "tea");
+        console.until_at("/admin/apps/dev/rooms/tea");
+        grace.until_moving(&["Hedy"], SOON);
+        hedy.until_moving(&["Grace"], SOON);
+        console.until_says("#live", "Grace", LIVE);
+        grace.watch();
+        (grace, hedy)
+    }
+
+    fn row(peer: &CallPage) -> String {
+        format!("[id=\"{}\"]", peer.id())
+    }
+
+    /// Who is muted learns of it, and so does the other one.
+    fn mute(&self, grace: &CallPage, hedy: &CallPage) {
+        let (console, row) = (&self.ada, Self::row(hedy));
+        let muted =
+            "[...window.chappe.room.peers.values()].some(({ withheld }) => withheld.includes('publish'))";
+        console.press(&format!("{row} button"), "Mute");
+        hedy.page.until("window.chappe.room.muted", SOON);
+        grace.page.until(muted, SOON);
+        console.until_says(&row, "muted", LIVE);
+        console.press(&format!("{row} button"), "Unmute");
+        hedy.page.until("!window.chappe.room.muted", SOON);
+        grace.page.until(&format!("!{muted}"), SOON);
+        grace.until_moving(&["Hedy"], SOON);
+    }
+
+    /// No call notices another secret.
+    fn rotate(&self, grace: &CallPage, hedy: &CallPage) {
+        grace.watch();
+        let before = self.change("GET", "/turn/secrets", &Value::Null);
+        self.change("POST", "/turn/secrets/rotate", &json!({}));
+        let after = self.change("GET", "/turn/secrets", &Value::Null);
+        assert_eq!(after.as_array().unwrap().len(), before.as_array().unwrap().len() + 1, "{after}");
+        grace.until_moving(&["Hedy"], SOON);
+        hedy.until_moving(&["Grace"], SOON);
+        assert!(grace.longest_gap() < UNNOTICED, "the picture stood for {:?}", grace.longest_gap());
+    }
+
+    fn allocations(&self, id: &str) -> usize {
+        let page = self.change("GET", &format!("/turn/allocations?session={id}"), &Value::Null);
+        page["allocations"].as_array().unwrap().len()
+    }
+
+    /// A camera relays by a credential until that is revoked.
+    fn credential(&self) {
+        let wish = json!({ "label": "camera 3", "seconds": 3600, "app": "dev" });
+        let made = self.change("POST", "/turn/credentials", &wish);
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let (id, url) = (text(&made["id"]), text(&made["ice_servers"][0]["urls"][0]));
+        let port = url.split(['?', ':']).nth(2).unwrap().to_owned();
+        let mut command = self.host.command("turnutils_uclient");
+        command.args(["-c", "-y", "-m", "2", "-l", "400", "-z", "10", "-n", "10000", "-p", &port]);
+        command.args(["-u", &text(&made["username"]), "-w", &text(&made["credential"]), "127.0.0.1"]);
+        let run = Process::start(&mut command);
+        wait("the camera to relay", SOON, || (self.allocations(&id) == 3).then_some(()));
+        self.change("DELETE", &format!("/turn/credentials/{id}"), &Value::Null);
+        wait("its allocations to die", DEAD_WITHIN, || (self.allocations(&id) == 0).then_some(()));
+        drop(run);
+    }
+
+    /// An edge is drained and takes clients again; its badge tells.
+    fn drain(&self, grace: &CallPage) {
+        let console = &self.ada;
+        console.go("/admin/edges");
+        let edge = console.text("tbody tr:last-of-type th a");
+        console.press("tbody th a", &edge);
+        console.until_at(&format!("/admin/edges/{edge}"));
+        console.press(".head button", "Drain");
+        console.confirm();
+        console.until_says("#live .badge", "draining", LIVE);
+        console.press(".head button", "Take clients again");
+        console.until_says("#live .badge", "up", LIVE);
+        console.press(".nav a", "Edges");
+        console.until_at("/admin/edges");
+        console.until_says(&format!("[id=\"edge-{edge}\"] .badge"), "up", LIVE);
+        grace.until_moving(&["Hedy"], SOON);
+    }
+
+    /// Who may look alone sees the same, and changes nothing, whatever is tried.
+    fn viewer(&mut self) -> Console {
+        let console = &self.ada;
+        console.go("/admin/operators");
+        console.press("button", "Invite an operator");
+        console.page.evaluate("document.querySelector('#invite [name=role]').value = 'viewer'");
+        console.press("#invite button", "Make a link");
+        console.until_says("#invited-path", "http", SOON);
+        let link = console.text("#invited-path");
+        let grace = Console::of(self.browser.private_page("about:blank", WIDE), &self.server.url(""));
+        grace.go(&link);
+        grace.fill("input[name=name]", "grace");
+        grace.fill("input[name=password]", PASSWORD);
+        grace.press("button", "Set it and log in");
+        grace.until_at("/admin");
+        for place in
+            ["/admin/rooms", "/admin/edges", "/admin/nodes", "/admin/settings", "/admin/apps/dev/rooms/tea"]
+        {
+            grace.go(place);
+            let changes = grace
+                .page
+                .evaluate("document.querySelectorAll('main [data-api], #page ~ dialog [data-api]').length");
+            assert_eq!(changes, 0, "{place} offers a viewer to change something");
+        }
+        grace.until_says("#people ~ *, #live", "Hedy", LIVE);
+        let (status, told) = grace.call("DELETE", "/apps/dev/rooms/tea", &Value::Null);
+        assert_eq!(status, 403, "{told}");
+        self.meant.push("403");
+        grace
+    }
+
+    /// A change needs the proof that a page of the console makes it.
+    fn forged(&self) {
+        let console = &self.ada;
+        let bare = "fetch('/admin/api/v1/logout', { method: 'POST' }).then(({ status }) => status)";
+        assert_eq!(console.page.evaluate(bare), 403, "without the proof");
+
+        // Another origin on this host: its requests carry the cookie.
+        let elsewhere = self.server.nodes().pop().unwrap();
+        assert_ne!(elsewhere, self.server.url(""));
+        let foreign = self.browser.page("about:blank", WIDE);
+        foreign.command("Page.setBypassCSP", &json!({ "enabled": true }));
+        foreign.go(&elsewhere);
+        foreign.until("document.readyState === 'complete' && location.protocol === 'http:'", SOON);
+        let forged = format!(
+            "fetch('{}', {{ method: 'POST', mode: 'no-cors', credentials: 'include' }}).then(({{ type }}) => type)",
+            self.server.url("/admin/api/v1/logout")
+        );
+        assert_eq!(foreign.evaluate(&forged), "opaque");
+        foreign.close();
+        assert_eq!(console.call("GET", "/me", &Value::Null).0, 200, "it was logged out by a foreign page");
+    }
+
+    /// It ends for who is kicked, and for nobody else.
+    fn kick(&self, grace: &CallPage, hedy: &CallPage) {
+        let (console, row) = (&self.ada, Self::row(hedy));
+        console.go("/admin/apps/dev/rooms/tea");
+        console.press(&format!("{row} button"), "Kick");
+        console.confirm();
+        hedy.page.until("document.getElementById('over-title').textContent === 'You were removed'", SOON);
+        grace.page.until("window.chappe.room.peers.size === 0", SOON);
+        console.page.until(&format!("!document.querySelector({})", json!(row)), LIVE);
+    }
+
+    /// The log tells all of it, of whoever did it.
+    fn audit(&self) {
+        let console = &self.ada;
+        console.go("/admin/audit");
+        let all = console.text("#live");
+        for told in [
+            "became owner by a one-time link",
+            "logged out",
+            "logged in",
+            "admitted the edge",
+            "took publish of",
+            "gave back publish of",
+            "rotated the shared secret of TURN credentials",
+            "issued the TURN credential \"camera 3\"",
+            "revoked the TURN credential \"camera 3\"",
+            "drained the edge",
+            "became viewer by a one-time link",
+            "kicked",
+            "the chain is whole",
+        ] {
+            assert!(all.contains(told), "{told:?} is missing in:\n{all}");
+        }
+    }
+
+    /// Pictures of the pages, while there is something to see on them.
+    fn pictures(&self) {
+        if std::env::var_os("CHAPPE_SHOTS").is_none() {
+            return;
+        }
+        let edge = self.change("GET", "/edges", &Value::Null)["edges"][0]["edge"]
+            .as_str()
+            .unwrap_or("dev-edge")
+            .to_owned();
+        for (name, place) in [
+            ("overview", "/admin"),
+            ("rooms", "/admin/rooms"),
+            ("room", "/admin/apps/dev/rooms/tea"),
+            ("edges", "/admin/edges"),
+            ("edge", &format!("/admin/edges/{edge}")),
+            ("nodes", "/admin/nodes"),
+            ("shards", "/admin/shards"),
+            ("apps", "/admin/apps"),
+            ("app", "/admin/apps/dev"),
+            ("turn", "/admin/turn"),
+            ("allocations", "/admin/allocations"),
+            ("audit", "/admin/audit"),
+            ("operators", "/admin/operators"),
+            ("settings", "/admin/settings"),
+            ("test", "/admin/test"),
+            ("api", "/admin/api"),
+        ] {
+            self.ada.go(place);
+            shoot(&self.ada.page, name);
+        }
+    }
+}
+
+#[test]
+fn an_operator_does_the_daily_work_at_the_console() {
+    let Some(lan) = Lan::new() else { return };
+    let _turn = turn();
+    let host = lan.host();
+    let server = LanServer::start_cluster_on_loopback(&host);
+    let browser = Browser::start(&host, &[]);
+    let ada = Console::of(browser.page("about:blank", WIDE), &server.url(""));
+    let mut day = Day { host: &host, server: &server, browser: &browser, ada, meant: Vec::new() };
+    day.first_login();
+    let (grace, hedy) = day.call();
+    day.mute(&grace, &hedy);
+    day.rotate(&grace, &hedy);
+    day.credential();
+    day.pictures();
+    day.drain(&grace);
+    let viewer = day.viewer();
+    day.forged();
+    day.kick(&grace, &hedy);
+    day.audit();
+
+    // Each page in turn, for what a developer's console says of it.
+    for link in day
+        .ada
+        .page
+        .evaluate("[...document.querySelectorAll('.nav a')].map((a) => a.pathname)")
+        .as_array()
+        .unwrap()
+    {
+        day.ada.go(link.as_str().unwrap());
+    }
+    for console in [&day.ada, &viewer] {
+        let errors = console.errors(&day.meant);
+        assert!(errors.is_empty(), "{errors:#?}");
+    }
+    grace.assert_well();
+    hedy.assert_well();
+}
