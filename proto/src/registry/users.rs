@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(apply(&mut state, Command::TurnOriginsSet { origins: many }), Outcome::Refused(full));
     }
 
-    /// However long their names are, they fit into a frame beside the rest: what limits.rs asserts of
+    /// However long their names are, they fit into a frame beside the rest: what `limits` asserts of
     /// the sum, with the real size of one.
     #[test]
     fn a_full_table_refuses_and_takes_no_more_than_its_part_of_a_frame() {
