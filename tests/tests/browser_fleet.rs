@@ -98,10 +98,12 @@ impl Call {
     /// Waits until the first one's media goes over another edge than that one, and all moves again. The longest
     /// that a picture stood still.
     fn until_moved(&self, (page, other): (&CallPage, &str), from: &str) -> Duration {
-        wait(&format!("{} to leave {from}", page.name), SOON, || {
+        let left = eventually(SOON, || {
             let edge = Self::edge(page, other);
             (!edge.is_empty() && edge != from).then_some(())
         });
+        let events = self.both().map(|(page, _)| (&page.name, page.events()));
+        assert!(left.is_some(), "{} is still on {from}: {events:?}", page.name);
         self.until_moving();
         self.ada.longest_gap().max(self.grace.longest_gap())
     }
