@@ -38,6 +38,24 @@ async fn guessing_keeps_no_known_browser_out() {
 }
 
 #[actix_rt::test]
+async fn which_accounts_there_are_is_told_to_nobody() {
+    let console = Console::new();
+    for (ip, name) in [("192.0.2.1", "ada"), ("192.0.2.2", "bob")] {
+        console.joins(ip, name, "viewer").await;
+    }
+    let reply = console.owner(Method::PUT, "/operators/bob", json!({ "disabled": true })).await;
+    assert_eq!(reply.status, 204, "{reply:?}");
+    let mut answers = Vec::new();
+    for (n, name) in ["ada", "bob", "nobody-there", "", "no\nname"].into_iter().enumerate() {
+        let mut eve = Browser::at(&format!("198.51.100.{n}"));
+        let reply = console.logs_in(&mut eve, name, "a guess").await;
+        answers.push((reply.status, reply.text, eve.cookies));
+    }
+    assert_eq!(answers[0].0, 401, "{answers:?}");
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+}
+
+#[actix_rt::test]
 async fn another_sites_page_cannot_act_by_the_cookie() {
     let console = Console::new();
     let ada = console.joins("192.0.2.1", "ada", "owner").await;
