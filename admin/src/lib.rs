@@ -27,8 +27,8 @@ pub use api::operators::{NewLink, ShownOperator};
 pub use api::usage::{self, UsageReport};
 pub use cluster::{
     Answer, Apps, AuditLog, Changed, Cluster, Control, Edge, Kicked, Operators, Overview, Peer, Registry,
-    Rooms, Unavailable, apps, connection, control, health, history as past, hooks, inspect, peers, rooms,
-    turn,
+    Rooms, Unavailable, apps, connection, control, health, history as past, hooks, inspect, operation, peers,
+    rooms, turn,
 };
 
 pub use console::fingerprint;

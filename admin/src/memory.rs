@@ -6,6 +6,7 @@ mod apps;
 mod connection;
 mod hooks;
 pub(crate) mod live;
+pub(crate) mod operation;
 pub(crate) mod rooms;
 mod turn;
 
@@ -46,6 +47,7 @@ pub(crate) struct Memory {
     running: Mutex<rooms::Running>,
     events: Mutex<Vec<Event>>,
     pub(crate) live: live::Live,
+    pub(crate) operation: operation::Running,
 }
 
 impl Default for Memory {
@@ -60,6 +62,7 @@ impl Default for Memory {
             running: Mutex::default(),
             events: Mutex::new(vec![joined]),
             live: live::Live::default(),
+            operation: operation::Running::default(),
         }
     }
 }

@@ -79,6 +79,16 @@ pub(crate) struct InvitedEdge {
     name: Option<EdgeName>,
 }
 
+/// Who probes an edge.
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Prober {
+    /// Another edge.
+    Edge(EdgeName),
+    /// A node.
+    Node(Node),
+}
+
 /// Packets, and bytes of payload.
 #[derive(ToSchema)]
 pub(crate) struct Traffic {

@@ -7,6 +7,7 @@ mod control;
 mod history;
 mod hooks;
 mod inspect;
+mod operation;
 mod peers;
 mod rooms;
 mod turn;

@@ -129,6 +129,12 @@ async fn of_node(node: &Arc<Node>, ask: Ask) -> Answer {
             Resent::Unknown => Answer::NotThere,
             Resent::Full => Answer::Failed(Failure::Busy),
         },
+        Ask::Settings => Answer::Settings(node.settings.clone()),
+        Ask::Logs(wanted) => Answer::Logs(node.logs.page(&wanted)),
+        Ask::LogLevel { level, secs } => {
+            node.logs.set_level(level, Duration::from_secs(secs.into()));
+            Answer::Done
+        }
         ask => other(format!("nothing that this release answers: {ask:?}")),
     }
 }

@@ -20,6 +20,7 @@ pub mod http;
 mod keeper;
 pub mod lease;
 mod life;
+pub mod logs;
 pub mod mesh;
 pub mod node;
 pub mod probe;

@@ -11,6 +11,7 @@ use chappe_proto::id::{Epoch, Generation, NodeId, Region, RoomKey, SessionId, Sh
 use chappe_proto::limits;
 use chappe_proto::registry::{NodeAddresses, NodeState, State, rights};
 use chappe_proto::select::Place;
+use chappe_proto::settings::Setting;
 use chappe_proto::signal::member::{Gateway, Policy};
 use chappe_proto::signal::resume::SealingKeys;
 use chappe_proto::signal::session::World;
@@ -30,6 +31,7 @@ use crate::geoip::GeoIp;
 use crate::history::Figures;
 use crate::hooks::Hooks;
 use crate::lease::Held;
+use crate::logs::Logs;
 use crate::mesh::Mesh;
 use crate::proposals::Proposals;
 use crate::usage::Book;
@@ -74,6 +76,10 @@ pub struct Node {
     pub geoip: GeoIp,
     /// What webhooks are told.
     pub hooks: Hooks,
+    /// Its options, as they are in force.
+    pub settings: Vec<Setting>,
+    /// What it has logged.
+    pub logs: Arc<Logs>,
     /// The proxies that follow a room away from its anchor's shard, and where.
     away: Mutex<HashMap<RoomKey, Shard>>,
     world: RwLock<Arc<World>>,
@@ -106,6 +112,10 @@ pub struct Parts {
     pub geoip: GeoIp,
     /// What webhooks are told.
     pub hooks: Hooks,
+    /// Its options, as they are in force.
+    pub settings: Vec<Setting>,
+    /// What it has logged.
+    pub logs: Arc<Logs>,
 }
 
 impl Node {
@@ -138,6 +148,8 @@ impl Node {
             nearest: Sources::new(limits::NEAREST_PER_SEC, limits::NEAREST_BURST),
             geoip: parts.geoip,
             hooks: parts.hooks,
+            settings: parts.settings,
+            logs: parts.logs,
             world: RwLock::default(),
             owned: RwLock::new(vec![(Epoch(0), Mono::NEVER); usize::from(limits::SHARDS)]),
         })

@@ -2,15 +2,15 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{admin, bench, cluster, dev, edge, node, token, turn};
+use crate::{admin, bench, cluster, dev, edge, log, node, token, turn};
 
 /// A WebRTC signaling cluster with edge relays, in one binary.
 #[derive(Debug, Parser)]
 #[command(name = "chappe", version, propagate_version = true)]
 pub(crate) struct Cli {
     /// What to log, as in `info` or `warn,chappe_edge=debug`; `CHAPPE_LOG` says the same.
-    #[arg(long, global = true, env = "CHAPPE_LOG", value_name = "FILTER")]
-    pub(crate) log: Option<String>,
+    #[arg(long, global = true, env = "CHAPPE_LOG", value_name = "FILTER", default_value = log::FILTER)]
+    pub(crate) log: String,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

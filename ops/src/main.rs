@@ -16,29 +16,44 @@ mod keys;
 mod log;
 mod node;
 mod parent;
+mod settings;
 mod signals;
 mod table;
 mod token;
 mod turn;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use clap::Parser;
+use chappe_cluster::logs::Logs;
+use chappe_proto::settings::Setting;
+use clap::{CommandFactory, FromArgMatches};
+
+/// What operators are told of this process.
+struct Process {
+    /// Its options.
+    settings: Vec<Setting>,
+    /// What it logged.
+    logs: Arc<Logs>,
+}
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    log::init(cli.log.as_deref());
+    let mut command = cli::Cli::command();
+    command.build();
+    let matches = command.clone().get_matches();
+    let cli = cli::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let process = Process { settings: settings::of(&command, &matches), logs: log::init(&cli.log) };
     raise_file_limit();
     if let Err(error) = parent::die_with() {
         return exit::with(&error);
     }
     let result = match cli.command {
-        cli::Command::Dev(args) => dev::run(&args, cli.log.as_deref()),
+        cli::Command::Dev(args) => dev::run(&args, &cli.log, &process),
         cli::Command::Cluster(args) => cluster::run(&args),
         cli::Command::Admin(args) => admin::run(&args),
         cli::Command::Edge(args) => edge::run(&args),
         cli::Command::Bench(args) => bench::run(&args),
-        cli::Command::Node(args) => node::run(&args),
+        cli::Command::Node(args) => node::run(&args, &process),
         cli::Command::Token(args) => token::run(&args),
         cli::Command::Turn(args) => turn::run(&args),
     };

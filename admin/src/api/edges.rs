@@ -3,9 +3,10 @@
 use actix_web::HttpResponse;
 use actix_web::web::{self, Bytes, Data, Json, Path, Query, ServiceConfig};
 use chappe_proto::id::{EdgeId, Region};
+use chappe_proto::mesh::probe::Prober;
 use chappe_proto::registry::EdgeState;
 use data_encoding::BASE64;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use crate::Mount;
@@ -14,11 +15,13 @@ use crate::api::page::{Ask, Page};
 use crate::api::problem::Problem;
 use crate::api::turn::read;
 use crate::control::{EdgeChange, EdgeIdentity, EdgeReport, Fault};
+use crate::operation::RoundTrip;
 use crate::schema;
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config
         .route("/edges", web::get().to(edges))
+        .route("/edges/latencies", web::get().to(latencies)) // before what names an edge
         .route("/edges/{edge}", web::get().to(edge))
         .route("/edges/{edge}", web::delete().to(remove))
         .route("/edges/{edge}/certificate", web::post().to(certificate))
@@ -30,7 +33,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 
 /// What is described of it.
 #[derive(OpenApi)]
-#[openapi(paths(edges, edge, remove, certificate, drain, resume, set_weight, forget))]
+#[openapi(paths(edges, latencies, edge, remove, certificate, drain, resume, set_weight, forget))]
 pub(crate) struct Part;
 
 fn edge_id(text: &str) -> Result<EdgeId, Problem> {
@@ -84,6 +87,39 @@ async fn of(mount: &Mount, id: &EdgeId) -> Result<EdgeReport, Problem> {
 )]
 async fn edge(_: Viewer, mount: Data<Mount>, path: Path<String>) -> Result<Json<EdgeReport>, Problem> {
     Ok(Json(of(&mount, &edge_id(&path)?).await?))
+}
+
+/// How far an edge is from one that probes it.
+#[derive(Serialize, ToSchema)]
+struct Latency {
+    /// Who probes: another edge, or a node where there are fewer than two.
+    #[schema(value_type = schema::Prober)]
+    from: Prober,
+    /// The edge that is probed.
+    #[schema(value_type = schema::EdgeName)]
+    to: EdgeId,
+    /// The round trip in milliseconds: the median of the last five probes.
+    rtt_ms: f64,
+    /// Milliseconds since the last of them.
+    age_ms: u64,
+}
+
+/// Lists how far edges are from each other.
+///
+/// Edges probe each other every half a minute, in turns: those of other regions, and of their own where these are
+/// fewer than two. So not every pair is measured; what was not for twenty minutes is forgotten.
+#[utoipa::path(
+    get, path = "/edges/latencies", tag = "edges",
+    responses((status = 200, description = "As the node that answers has heard", body = Vec<Latency>))
+)]
+async fn latencies(_: Viewer, mount: Data<Mount>) -> Json<Vec<Latency>> {
+    let shown = |one: RoundTrip| Latency {
+        from: one.from,
+        to: one.to,
+        rtt_ms: one.rtt_ms,
+        age_ms: u64::try_from(one.age.as_millis()).unwrap_or(u64::MAX),
+    };
+    Json(mount.cluster.round_trips().await.into_iter().map(shown).collect())
 }
 
 async fn set(

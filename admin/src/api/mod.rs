@@ -5,8 +5,9 @@ pub(crate) mod apps;
 pub(crate) mod audit;
 mod backup;
 pub(crate) mod cluster;
+pub(crate) mod configuration;
 pub(crate) mod connection;
-mod edges;
+pub(crate) mod edges;
 pub(crate) mod events;
 mod headers;
 pub(crate) mod history;
@@ -15,6 +16,7 @@ pub(crate) mod idempotency;
 mod invitations;
 mod keys;
 pub(crate) mod logins;
+mod logs;
 pub(crate) mod me;
 mod nodes;
 pub(crate) mod openapi;
@@ -63,6 +65,8 @@ fn routes(config: &mut ServiceConfig) {
         .configure(nodes::routes)
         .configure(invitations::routes)
         .configure(edges::routes)
+        .configure(configuration::routes)
+        .configure(logs::routes)
         .configure(connection::routes)
         .configure(openapi::routes)
         .configure(me::routes)

@@ -71,7 +71,7 @@ async fn node(_: Viewer, mount: Data<Mount>, path: Path<String>) -> Result<Json<
     members.find(|member| member.node == id).map(Json).ok_or(Problem::NotFound("node"))
 }
 
-fn node_id(text: &str) -> Result<NodeId, Problem> {
+pub(super) fn node_id(text: &str) -> Result<NodeId, Problem> {
     text.parse().map(NodeId).map_err(|_| Problem::Field { field: "node", fix: "its number, as 3".to_owned() })
 }
 

@@ -8,6 +8,7 @@ pub mod health;
 pub mod history;
 pub mod hooks;
 pub mod inspect;
+pub mod operation;
 pub mod peers;
 pub mod rooms;
 pub mod turn;
@@ -30,6 +31,7 @@ pub use control::Control;
 pub use history::Figures;
 pub use hooks::Hooks;
 pub use inspect::Inspect;
+pub use operation::Operation;
 pub use peers::Peers;
 pub use rooms::{RoomCount, Rooms};
 pub use turn::Relays;
@@ -41,7 +43,7 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// What the admin API can see and do of a cluster.
 pub trait Cluster:
-    Control + Operators + Relays + Rooms + Apps + Connection + Hooks + Inspect + Peers + Figures
+    Control + Operators + Relays + Rooms + Apps + Connection + Hooks + Inspect + Operation + Peers + Figures
 {
     /// The whole at a glance.
     fn overview(&self) -> Answer<'_, Overview>;

@@ -35,6 +35,7 @@ use actix_web::web::{self, ServiceConfig};
 use view::show;
 
 pub use words::fingerprint;
+pub(crate) use words::iso;
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config

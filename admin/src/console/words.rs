@@ -160,7 +160,7 @@ pub(super) fn address(path: &str, ask: &[(&str, &str)]) -> String {
 }
 
 /// RFC 3339, in UTC, to the second.
-pub(super) fn iso(at: Unix) -> String {
+pub(crate) fn iso(at: Unix) -> String {
     let seconds = i64::try_from(at.0.as_secs()).unwrap_or(i64::MAX);
     let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     time.format(&Rfc3339).unwrap_or_default()

@@ -17,7 +17,7 @@ use chappe_proto::mesh::probe::Prober;
 use chappe_proto::mesh::uplink::Alternate;
 use chappe_proto::select::condition::Condition;
 use chappe_proto::select::displaced::Displaced;
-use chappe_proto::select::fleet::{Fleet, Seen};
+use chappe_proto::select::fleet::{Fleet, RoundTrip, Seen};
 use chappe_proto::select::quarantine::IceFailures;
 use chappe_proto::select::ramp::Newcomers;
 use chappe_proto::select::rounds::Rounds;
@@ -27,7 +27,8 @@ use chappe_proto::time::Mono;
 use tokio::sync::{mpsc, watch};
 
 pub use self::message::{
-    Direct, Elsewhere, IceReport, LinkEvent, LinkSays, ListEdges, RegistryChanged, Reporting, Stop, WayTo,
+    Direct, Elsewhere, IceReport, LinkEvent, LinkSays, ListEdges, RegistryChanged, Reporting, RoundTrips,
+    Stop, WayTo,
 };
 pub use super::orders::Numbered;
 use super::orders::Orders;
@@ -218,6 +219,14 @@ impl Handler<ListEdges> for EdgesActor {
 
     fn handle(&mut self, _: ListEdges, _: &mut Self::Context) -> Self::Result {
         self.fleet.edges().into_values().collect()
+    }
+}
+
+impl Handler<RoundTrips> for EdgesActor {
+    type Result = Vec<RoundTrip>;
+
+    fn handle(&mut self, _: RoundTrips, _: &mut Self::Context) -> Self::Result {
+        self.fleet.round_trips(clock::mono())
     }
 }
 

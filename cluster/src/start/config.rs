@@ -3,11 +3,13 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use chappe_proto::id::{NodeId, Region};
 use chappe_proto::mesh::join::Token;
 use chappe_proto::mesh::node::Loss;
 use chappe_proto::mesh::uplink::{PeerPolicy, Secret};
+use chappe_proto::settings::Setting;
 use ipnet::IpNet;
 
 use super::FOUND_WITHIN;
@@ -15,6 +17,7 @@ use crate::consensus::{BootstrapError, FirstApp, OpenError};
 use crate::geoip::GeoIp;
 use crate::http;
 use crate::life::LifeError;
+use crate::logs::Logs;
 use crate::mesh::JoinError;
 use crate::mesh::pki::PkiError;
 use crate::proposals::Unavailable;
@@ -55,6 +58,10 @@ pub struct Config {
     pub lan: Option<http::Lan>,
     /// What the admin API asks for.
     pub admin_token: Secret,
+    /// The options by which all of this is so, as operators are told of them.
+    pub settings: Vec<Setting>,
+    /// What the process has logged.
+    pub logs: Arc<Logs>,
 }
 
 /// How a node comes into a cluster. One that is in one already goes on there, whatever this says.

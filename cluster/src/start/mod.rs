@@ -94,6 +94,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         usage: book,
         geoip: config.geoip.clone(),
         hooks: Hooks::new(fetch::web_roots(), config.hooks_allow.clone())?,
+        settings: config.settings,
+        logs: config.logs,
     });
     node.begin(generation);
     router.serve(&node);

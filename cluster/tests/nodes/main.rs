@@ -48,6 +48,8 @@ fn config(dir: &Path, begin: Begin) -> Config {
         advertise: Vec::new(),
         lan: None,
         admin_token: Secret(vec![7; 32]),
+        settings: Vec::new(),
+        logs: Arc::default(),
     }
 }
 

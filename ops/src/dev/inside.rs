@@ -16,15 +16,16 @@ use super::https::Https;
 use super::lan::Lan;
 use super::layout::{self, Layout};
 use super::{APP, Args, edge, node, owner};
+use crate::Process;
 use crate::files::Dir;
 use crate::{keys, signals};
 
-pub(super) async fn serve(args: &Args, dir: &Dir, layout: &Layout) -> Result<()> {
+pub(super) async fn serve(args: &Args, dir: &Dir, layout: &Layout, process: &Process) -> Result<()> {
     let lan = if args.lan { Some(Lan::find(args.lan_ip)?) } else { None };
     let address =
         lan.as_ref().map_or(args.bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), |lan| lan.address);
     let https = Https::open(args, dir, address, lan.as_ref())?;
-    let plan = node::Plan { args, dir, layout, address, lan: lan.as_ref(), https: https.as_ref() };
+    let plan = node::Plan { args, dir, layout, address, lan: lan.as_ref(), https: https.as_ref(), process };
     let mut nodes = plan.start().await?;
     let first = nodes.first().context("no node")?;
     let mut edges = Vec::new();

@@ -19,6 +19,7 @@ use anyhow::{Result, bail};
 use rustls::pki_types::DnsName;
 
 use self::layout::Layout;
+use crate::Process;
 use crate::files::Dir;
 
 #[derive(Debug, clap::Args)]
@@ -118,7 +119,7 @@ impl Args {
     }
 }
 
-pub(crate) fn run(args: &Args, log: Option<&str>) -> Result<()> {
+pub(crate) fn run(args: &Args, log: &str, process: &Process) -> Result<()> {
     let dir = Dir::take(&args.data, "--data OTHER-DIRECTORY --http 0 --turn 0")?;
     let layout = Layout::of(&dir, args.nodes, args.edges)?;
     if args.processes {
@@ -126,7 +127,7 @@ pub(crate) fn run(args: &Args, log: Option<&str>) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         return runtime.block_on(processes::run(args, log, &dir, &layout));
     }
-    actix_rt::System::new().block_on(inside::serve(args, &dir, &layout))
+    actix_rt::System::new().block_on(inside::serve(args, &dir, &layout, process))
 }
 
 #[cfg(test)]

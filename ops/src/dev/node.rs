@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -21,6 +22,7 @@ use super::https::Https;
 use super::lan::Lan;
 use super::layout::{self, Layout};
 use super::{APP, Args, REALM};
+use crate::Process;
 use crate::bind;
 use crate::files::Dir;
 
@@ -35,6 +37,7 @@ pub(super) struct Plan<'a> {
     pub(super) address: IpAddr,
     pub(super) lan: Option<&'a Lan>,
     pub(super) https: Option<&'a Https>,
+    pub(super) process: &'a Process,
 }
 
 impl Plan<'_> {
@@ -113,6 +116,8 @@ impl Plan<'_> {
             advertise: Vec::new(),
             lan: self.https.and_then(Https::phones),
             admin_token: Secret(self.dir.secret("admin-token")?.into_bytes()),
+            settings: self.process.settings.clone(),
+            logs: Arc::clone(&self.process.logs),
         })
     }
 

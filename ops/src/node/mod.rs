@@ -12,6 +12,7 @@ use chappe_cluster::start::{Failed, LifeError, Running, StartError};
 use chappe_proto::registry::Refusal;
 
 use self::options::Begin;
+use crate::Process;
 use crate::exit::Exit;
 use crate::files::Dir;
 use crate::keys;
@@ -19,17 +20,17 @@ use crate::signals::Signals;
 
 pub(crate) use self::options::Args;
 
-pub(crate) fn run(args: &Args) -> Result<()> {
-    actix_rt::System::new().block_on(serve(args))
+pub(crate) fn run(args: &Args, process: &Process) -> Result<()> {
+    actix_rt::System::new().block_on(serve(args, process))
 }
 
-async fn serve(args: &Args) -> Result<()> {
+async fn serve(args: &Args, process: &Process) -> Result<()> {
     let dir = Dir::take(&args.data, "--data OTHER-DIRECTORY")?;
     let begin = args.begin(start::is_known(&dir))?;
     // Whatever comes from here on ends in order.
     let mut signals = Signals::new()?;
     let (mut node, acme) = tokio::select! {
-        node = start::node(args, &dir, &begin) => node.map_err(told)?,
+        node = start::node(args, &dir, &begin, process) => node.map_err(told)?,
         () = signals.next() => return Ok(()),
     };
     keys::keep(&dir, &node, &args.app)?;

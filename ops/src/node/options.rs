@@ -12,6 +12,7 @@ use chappe_proto::mesh::join::Token;
 use ipnet::IpNet;
 
 use crate::acme;
+use crate::settings::FIRST_START;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -19,11 +20,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIRECTORY", env = "CHAPPE_DATA")]
     pub(super) data: PathBuf,
     /// Found a cluster of this name, with this node as its first.
-    #[arg(long, value_name = "NAME", env = "CHAPPE_FOUND", conflicts_with_all = ["join", "join_file"])]
+    #[arg(help_heading = FIRST_START, long, value_name = "NAME", env = "CHAPPE_FOUND", conflicts_with_all = ["join", "join_file"])]
     pub(super) found: Option<String>,
     /// Join a cluster by the token that `chappe cluster invite` prints. Other users of this machine see it:
     /// --join-file and CHAPPE_JOIN are better.
     #[arg(
+        help_heading = FIRST_START,
         long,
         value_name = "TOKEN",
         env = "CHAPPE_JOIN",
@@ -32,7 +34,7 @@ pub(crate) struct Args {
     )]
     join: Option<String>,
     /// Join a cluster by the token in this file.
-    #[arg(long, value_name = "FILE", env = "CHAPPE_JOIN_FILE")]
+    #[arg(help_heading = FIRST_START, long, value_name = "FILE", env = "CHAPPE_JOIN_FILE")]
     join_file: Option<PathBuf>,
     /// Where the node stands, as eu-west; needed to found and to join.
     #[arg(long, value_name = "NAME", env = "CHAPPE_REGION")]
@@ -78,17 +80,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CIDR", env = "CHAPPE_HOOKS_ALLOW", value_delimiter = ',', value_parser = network)]
     pub(super) hooks_allow: Vec<IpNet>,
     /// With --found: the app that the cluster begins with; its API key is written to api-key.json.
-    #[arg(long, value_name = "ID", env = "CHAPPE_APP", default_value = "default")]
+    #[arg(help_heading = FIRST_START, long, value_name = "ID", env = "CHAPPE_APP", default_value = "default")]
     pub(super) app: AppId,
     /// With --found: let anybody join that app's rooms, without a token.
-    #[arg(long, env = "CHAPPE_ANONYMOUS")]
+    #[arg(help_heading = FIRST_START, long, env = "CHAPPE_ANONYMOUS")]
     pub(super) anonymous: bool,
     /// With --found: how long that app's TURN credentials last, in seconds; `chappe cluster credential-ttl` changes it.
-    #[arg(long, value_name = "SECONDS", env = "CHAPPE_CREDENTIAL_TTL",
+    #[arg(help_heading = FIRST_START, long, value_name = "SECONDS", env = "CHAPPE_CREDENTIAL_TTL",
           default_value_t = limits::CREDENTIAL_TTL.as_secs(), value_parser = credential_ttl)]
     pub(super) credential_ttl: u64,
     /// With --found: the realm of the relays' long-term users. It never changes.
-    #[arg(long, value_name = "NAME", env = "CHAPPE_REALM", default_value = "chappe")]
+    #[arg(help_heading = FIRST_START, long, value_name = "NAME", env = "CHAPPE_REALM", default_value = "chappe")]
     pub(super) realm: String,
     /// How long clients have to resume on other nodes after SIGTERM or Ctrl-C, in seconds; a second signal ends
     /// it at once.

@@ -16,7 +16,7 @@ use chappe_proto::registry::AppPolicy;
 use super::Args;
 use super::options::Begin;
 use crate::files::Dir;
-use crate::{acme, bind};
+use crate::{Process, acme, bind, settings};
 
 /// In the data directory, where it was made of a backup.
 pub(crate) const RESTORED: &str = "restored";
@@ -91,10 +91,20 @@ fn awaited(args: &Args, dir: &Dir) -> Result<Option<acme::Awaited>> {
 }
 
 /// Starts it.
-pub(super) async fn node(args: &Args, dir: &Dir, begin: &Begin) -> Result<(Running, Option<acme::Running>)> {
+pub(super) async fn node(
+    args: &Args,
+    dir: &Dir,
+    begin: &Begin,
+    process: &Process,
+) -> Result<(Running, Option<acme::Running>)> {
     let awaited = awaited(args, dir)?;
     let advertise = args.advertised()?;
+    let mut settings = process.settings.clone();
+    let known = *begin == Begin::Again;
     let (begin, region) = self::begin(args, dir, begin)?;
+    if known {
+        settings::kept(&mut settings, "region", region.as_str());
+    }
     let plain = args.http.iter().map(|at| bind::tcp(*at, "--http IP:PORT")).collect::<Result<_>>()?;
     let config = start::Config {
         dir: dir.join(""),
@@ -114,6 +124,8 @@ pub(super) async fn node(args: &Args, dir: &Dir, begin: &Begin) -> Result<(Runni
         advertise,
         lan: None,
         admin_token: Secret(dir.secret("admin-token")?.into_bytes()),
+        settings,
+        logs: Arc::clone(&process.logs),
     };
     let node = start::start(config).await?;
     Ok((node, awaited.map(acme::Awaited::run).transpose()?))

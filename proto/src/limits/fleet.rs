@@ -46,6 +46,11 @@ pub const OUTSIDE_EVERY: Duration = Duration::from_secs(30);
 pub const OUTSIDE_AGAIN: Duration = Duration::from_secs(2);
 /// What a prober found is believed for this long: with two probers in turns each comes again in half of it.
 pub const OUTSIDE_FRESH: Duration = Duration::from_secs(150);
+/// Probes of one edge by another whose median is their round trip: one that was lost on the way and sent again, or met
+/// a busy moment, is outvoted.
+pub const ROUND_TRIPS_KEPT: usize = 5;
+/// A round trip is shown for so long after its last probe: with twenty probers in turns, each comes again in half of it.
+pub const ROUND_TRIP_FRESH: Duration = Duration::from_secs(1_200);
 /// A probe of one listener is given up after this: a Binding, an Allocate with its challenge and a permission,
 /// each of which may be lost once (500 ms), and the datagram.
 pub const PROBE_OUTSIDE_WITHIN: Duration = Duration::from_secs(4);

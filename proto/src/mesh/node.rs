@@ -27,7 +27,9 @@ use crate::id::{
     Shard,
 };
 use crate::inspect::{Filter, SessionDetails, SignalsPage};
+use crate::logs::{self, LogPage};
 use crate::registry::{Command, Note, Outcome, RequestId};
+use crate::settings::Setting;
 use crate::signal::json::Json;
 use crate::signal::member::Muting;
 use crate::signal::route::{Direct, Entry, FromRoom, ToRoom};
@@ -375,6 +377,19 @@ pub enum Ask {
         #[serde(default)]
         plain: bool,
     },
+    /// Of any node: its options, as they are in force.
+    Settings,
+    /// Of any node: lines of its log.
+    Logs(logs::Wanted),
+    /// Of any node: say and keep lines of Chappe's own parts up to this level, for so long; then what it was told at
+    /// its start.
+    LogLevel {
+        /// Up to which; none ends it now.
+        level: Option<logs::Level>,
+        /// For how long, in seconds, up to [`crate::limits::LEVEL_FOR_MAX`].
+        #[serde(default)]
+        secs: u32,
+    },
 }
 
 /// A room as its owner has it.
@@ -451,6 +466,10 @@ pub enum Answer {
     Watched(SignalsPage),
     /// A session.
     Session(Box<SessionDetails>),
+    /// Its options.
+    Settings(Vec<Setting>),
+    /// Lines of its log.
+    Logs(LogPage),
     /// It cannot be answered.
     Failed(Failure),
 }

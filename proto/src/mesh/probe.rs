@@ -165,4 +165,7 @@ pub struct Outside {
     /// Listeners at which something failed; none where all is well.
     #[serde(default)]
     pub failed: Vec<Found>,
+    /// The round trip between them in microseconds, the median of its last probes; none where nothing answered.
+    #[serde(default)]
+    pub rtt_us: Option<u32>,
 }

@@ -2,7 +2,7 @@
 //! and what others found of them from outside. An edge reports to two nodes, and those spread what they hear.
 //! Nothing of it is in the registry but what operators decide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::condition::{Decided, Heard, Rates, Signs, Watch};
@@ -43,6 +43,19 @@ pub struct Hearing {
     pub node: Option<NodeId>,
     /// The round-trip time of the uplink there, in microseconds.
     pub rtt_us: Option<u32>,
+}
+
+/// How far an edge is from one that probes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoundTrip {
+    /// Who probes.
+    pub from: Prober,
+    /// The edge that is probed.
+    pub to: EdgeId,
+    /// The median of the last probes, in microseconds.
+    pub rtt_us: u32,
+    /// How long ago the last of them was.
+    pub age: Duration,
 }
 
 /// The edges, by who hears them.
@@ -278,6 +291,23 @@ impl Fleet {
         self.told.get(edge).map_or(own.clone(), |told| own.and(told))
     }
 
+    /// The round trips that probers of edges measured, whoever asked them.
+    #[must_use]
+    pub fn round_trips(&self, now: Mono) -> Vec<RoundTrip> {
+        let probed: BTreeSet<&EdgeId> = self.outside.keys().chain(self.told.keys()).collect();
+        let of = |to: &EdgeId| -> Vec<RoundTrip> {
+            let verdict = self.verdict(to);
+            let of = |(from, at, rtt_us): (&Prober, Mono, u32)| RoundTrip {
+                from: from.clone(),
+                to: to.clone(),
+                rtt_us,
+                age: now.since(at),
+            };
+            verdict.round_trips().map(of).collect()
+        };
+        probed.into_iter().flat_map(of).collect()
+    }
+
     /// The edges as far as choosing goes. `decided` says what operators decided.
     pub fn statuses(&self, now: Now, decided: impl Fn(&EdgeId) -> Decided) -> Vec<EdgeStatus> {
         self.edges().into_values().map(|seen| self.status(now, &seen, &decided)).collect()
@@ -508,6 +538,33 @@ mod tests {
         }
         assert_eq!(hearings(&here), [(Some(NodeId(2)), Some(5_000))]);
         assert_eq!(here.edges()[&hello().edge].health.as_ref().unwrap().allocations, 7);
+    }
+
+    #[test]
+    fn every_node_knows_how_far_edges_are_from_each_other() {
+        let now = Now { mono: Mono(Duration::from_secs(9)), unix: Unix::default() };
+        let (mut here, mut there) = (Fleet::default(), Fleet::default());
+        there.handle_hello(now, 1, hello());
+        let answered = |us| Found {
+            listener: hello().listeners.remove(0),
+            answered_us: Some(us),
+            fault: None,
+            relay: None,
+        };
+        let by = |name| Prober::Edge(EdgeId::new(name).unwrap());
+        there.handle_found(now, by("e2"), &hello().edge, vec![answered(900)]);
+        there.handle_found(now, by("e3"), &EdgeId::new("none").unwrap(), vec![answered(1)]);
+        here.handle_reports(now, NodeId(2), there.reports(now));
+        let edge = hello().edge;
+        let far = RoundTrip { from: by("e2"), to: edge.clone(), rtt_us: 900, age: Duration::ZERO };
+        assert_eq!(here.round_trips(now.mono), [far.clone()]);
+        // One that this node had measured itself, later.
+        here.handle_hello(now, 1, hello());
+        let now = now.after(Duration::from_secs(2));
+        here.handle_found(now, by("e2"), &edge, vec![answered(700)]);
+        assert_eq!(here.round_trips(now.mono), [RoundTrip { rtt_us: 700, ..far }]);
+        here.forget(|_| false);
+        assert!(here.round_trips(now.mono).is_empty());
     }
 
     #[test]

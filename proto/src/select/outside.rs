@@ -1,24 +1,33 @@
 //! What probes from outside found of an edge. One prober may be broken itself: two have to agree, and nobody may
 //! say otherwise, before a listener counts as closed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::reason::Reason;
-use crate::limits::{OUTSIDE_FRESH, PROBE_TEXT_MAX};
+use crate::limits::{OUTSIDE_FRESH, PROBE_TEXT_MAX, ROUND_TRIP_FRESH, ROUND_TRIPS_KEPT};
 use crate::mesh::probe::{Fault, Found, Outside, Prober, Step};
 use crate::mesh::uplink::{EdgeHello, Listener, RelayRange};
 use crate::time::Mono;
+use crate::turn::Transport;
 
 /// What each prober found last.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Verdict {
     probers: BTreeMap<Prober, (Mono, Vec<Found>)>,
+    /// The round trips of each prober's last probes in microseconds, the newest last, and when that was.
+    times: BTreeMap<Prober, (Mono, VecDeque<u32>)>,
 }
 
 impl Verdict {
     /// A prober is done: what failed of what it probed, of each listener what it says first.
     pub fn handle_found(&mut self, now: Mono, prober: Prober, found: Vec<Found>) {
+        if let Some(rtt_us) = round_trip(&found) {
+            let (at, times) = self.times.entry(prober.clone()).or_default();
+            *at = now;
+            times.push_back(rtt_us);
+            times.drain(..times.len().saturating_sub(ROUND_TRIPS_KEPT));
+        }
         let mut said = BTreeSet::new();
         let mut failed = Vec::new();
         for mut found in found {
@@ -34,6 +43,11 @@ impl Verdict {
     /// What another node says of its probes: it stands where it is newer.
     pub fn handle_told(&mut self, now: Mono, outside: &Outside) {
         let at = now - Duration::from_millis(outside.age_ms.into());
+        if let Some(rtt_us) = outside.rtt_us
+            && self.times.get(&outside.prober).is_none_or(|(known, _)| *known < at)
+        {
+            self.times.insert(outside.prober.clone(), (at, VecDeque::from([rtt_us])));
+        }
         let known = self.probers.get(&outside.prober).is_some_and(|(known, _)| *known >= at);
         if !known {
             self.probers.insert(outside.prober.clone(), (at, outside.failed.clone()));
@@ -43,6 +57,7 @@ impl Verdict {
     /// Forgets what is too old to be true.
     pub fn handle_timeout(&mut self, now: Mono) {
         self.probers.retain(|_, (at, _)| now.since(*at) < OUTSIDE_FRESH);
+        self.times.retain(|_, (at, _)| now.since(*at) < ROUND_TRIP_FRESH);
     }
 
     /// What other nodes are told.
@@ -52,8 +67,14 @@ impl Verdict {
             prober: prober.clone(),
             age_ms: u32::try_from(now.since(*at).as_millis()).unwrap_or(u32::MAX),
             failed: failed.clone(),
+            rtt_us: self.times.get(prober).map(|(_, times)| median(times)),
         };
         self.probers.iter().map(told).collect()
+    }
+
+    /// The round trip of each prober in microseconds, and when it was measured last.
+    pub fn round_trips(&self) -> impl Iterator<Item = (&Prober, Mono, u32)> {
+        self.times.iter().map(|(prober, (at, times))| (prober, *at, median(times)))
     }
 
     /// This one and another, of each prober what is newer.
@@ -62,6 +83,11 @@ impl Verdict {
         for (prober, (at, failed)) in &other.probers {
             if self.probers.get(prober).is_none_or(|(known, _)| known < at) {
                 self.probers.insert(prober.clone(), (*at, failed.clone()));
+            }
+        }
+        for (prober, (at, times)) in &other.times {
+            if self.times.get(prober).is_none_or(|(known, _)| known < at) {
+                self.times.insert(prober.clone(), (*at, times.clone()));
             }
         }
         self
@@ -147,6 +173,23 @@ impl Verdict {
     }
 }
 
+/// The round trip of a probe in microseconds: that of UDP, which has none for a connection; where it did not answer,
+/// the least of the others.
+fn round_trip(found: &[Found]) -> Option<u32> {
+    let of = |udp: bool| {
+        let meant = found.iter().filter(|found| (found.listener.transport == Transport::Udp) == udp);
+        meant.filter_map(|found| found.answered_us).min()
+    };
+    of(true).or_else(|| of(false))
+}
+
+/// The one in the middle; of two the lesser. Nothing but what never was is 0.
+fn median(times: &VecDeque<u32>) -> u32 {
+    let mut sorted: Vec<u32> = times.iter().copied().collect();
+    sorted.sort_unstable();
+    sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+}
+
 /// Words that a prober says, for the log: of a bounded length, and no control characters.
 fn cut(text: &mut String) {
     text.retain(|c| !c.is_control());
@@ -162,7 +205,6 @@ mod tests {
     use super::*;
     use crate::id::{EdgeId, Region};
     use crate::mesh::probe::{Cause, RelayFound};
-    use crate::turn::Transport;
 
     fn hello() -> EdgeHello {
         let listener = |transport, port: u16| Listener {
@@ -262,6 +304,47 @@ mod tests {
         assert!(here.reasons(&hello()).is_empty(), "what it says is older");
         here.handle_timeout(now + Duration::from_secs(3) + OUTSIDE_FRESH);
         assert!(here.told(now).is_empty());
+    }
+
+    #[test]
+    fn round_trips_are_medians_and_outlive_what_was_found() {
+        let answered = |listener, us| Found { answered_us: Some(us), ..found(listener, None) };
+        let times = |verdict: &Verdict| verdict.round_trips().map(|(_, _, us)| us).collect::<Vec<_>>();
+        let mut verdict = Verdict::default();
+        let mut now = Mono(Duration::from_secs(1000));
+        // By UDP, whatever a connection took; one that was sent again is outvoted.
+        for us in [10, 500_000, 30, 20] {
+            verdict.handle_found(now, prober("a"), vec![answered(0, us), answered(1, 5)]);
+            now = now + Duration::from_secs(1);
+        }
+        assert_eq!(times(&verdict), [20]);
+        let told = verdict.told(now);
+        assert_eq!(told[0].rtt_us, Some(20));
+        // What was measured long ago counts no more.
+        for _ in 0..ROUND_TRIPS_KEPT {
+            verdict.handle_found(now, prober("a"), vec![answered(0, 7)]);
+        }
+        assert_eq!(times(&verdict), [7]);
+        // Where UDP is closed, the fastest of the others.
+        let closed = vec![found(0, Some(Step::Binding)), answered(1, 40)];
+        verdict.handle_found(now, prober("b"), closed);
+        assert_eq!(times(&verdict), [7, 40]);
+        // One that could not ask has measured nothing.
+        verdict.handle_found(
+            now,
+            prober("c"),
+            vec![found(0, Some(Step::Binding)), found(1, Some(Step::Connect))],
+        );
+        assert_eq!(times(&verdict).len(), 2);
+
+        // Others keep what they were told longer than it is told.
+        let mut here = Verdict::default();
+        here.handle_told(now, &told[0]);
+        assert_eq!(times(&here.clone().and(&verdict)), [7, 40], "what is newer stands");
+        here.handle_timeout(now + OUTSIDE_FRESH);
+        assert_eq!((here.told(now).len(), times(&here)), (0, vec![20]));
+        here.handle_timeout(now + ROUND_TRIP_FRESH);
+        assert!(times(&here).is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use chappe_proto::id::{
 use chappe_proto::inspect::{
     EdgeWay, Fate, Filter, Passed, SessionCounts, SessionDetails, SignalsPage, What,
 };
+use chappe_proto::logs::{self, Changed, Level, Line, LogPage};
 use chappe_proto::mesh::allocations::{AllocationFilter, AllocationReport, EdgeAnswer, EdgeAsk};
 use chappe_proto::mesh::join::{EdgeWish, Join, JoinRefusal, Joined};
 use chappe_proto::mesh::node::{
@@ -22,6 +23,7 @@ use chappe_proto::mesh::uplink::{
     NodeHello, PeerPolicy, RelayRange, Secret, Traffic, Up, Usage,
 };
 use chappe_proto::registry::{Command, NodeAddresses, Note, Outcome, RequestId};
+use chappe_proto::settings::{Origin, Scope, Setting};
 use chappe_proto::signal::json::Json;
 use chappe_proto::signal::member::Muting;
 use chappe_proto::time::Unix;
@@ -288,7 +290,11 @@ fn bodies(all: &mut Samples) {
     };
     parcel(all, "", Body::Edges(vec![report.clone()]));
     let probers = [Prober::Edge(EdgeId::new("edge-2").unwrap()), Prober::Node(NodeId(1))];
-    let outside = probers.map(|prober| Outside { prober, age_ms: 2, failed: vec![found()] }).to_vec();
+    let outside =
+        probers.map(|prober| Outside { prober, age_ms: 2, failed: vec![found()], rtt_us: None }).to_vec();
+    let mut timed = report.clone();
+    timed.outside = outside.iter().map(|one| Outside { rtt_us: Some(1_500), ..one.clone() }).collect();
+    parcel(all, ".timed", Body::Edges(vec![timed]));
     let health = Some(measured_health());
     parcel(all, ".probed", Body::Edges(vec![EdgeReport { health, rtt_us: Some(1), outside, ..report }]));
     parcel(all, "", Body::End { session: session() });
@@ -379,6 +385,9 @@ fn asks(all: &mut Samples) {
         },
         Ask::Watch { room: room(), after: 7, filter: filter(), limit: 9, plain: true },
         Ask::Session { session: session(), plain: true },
+        Ask::Settings,
+        Ask::Logs(logs_wanted()),
+        Ask::LogLevel { level: Some(Level::Debug), secs: 600 },
     ];
     for ask in asks {
         let name = match &ask {
@@ -405,9 +414,41 @@ fn asks(all: &mut Samples) {
             Ask::Mute { .. } => "mute",
             Ask::Watch { .. } => "watch",
             Ask::Session { .. } => "session",
+            Ask::Settings => "settings",
+            Ask::Logs(_) => "logs",
+            Ask::LogLevel { .. } => "log_level",
         };
         all.add(format!("ask.{name}"), ask);
     }
+}
+
+fn logs_wanted() -> logs::Wanted {
+    let (target, contains) = (Some("chappe_edge".into()), Some("uplink".into()));
+    logs::Wanted { after: Some(7), level: Some(Level::Warn), target, contains, limit: 9 }
+}
+
+fn log_page() -> LogPage {
+    let (target, text) = ("chappe_cluster::keeper".into(), "lease held generation=3".into());
+    let line = Line { n: 8, at: Unix::from_secs(1), level: Level::Info, target, text };
+    let changed = Some(Changed { level: Level::Trace, until: Unix::from_secs(9) });
+    LogPage { lines: vec![line], next: 8, missed: 1, more: true, changed }
+}
+
+fn settings() -> Vec<Setting> {
+    let setting = |name: &str, origin, scope| Setting {
+        name: name.into(),
+        value: Some("4".into()),
+        default: Some("2".into()),
+        origin,
+        scope,
+        variable: Some("CHAPPE_WORKERS".into()),
+    };
+    vec![
+        setting("workers", Origin::Environment, Scope::Shared),
+        setting("region", Origin::File, Scope::Own),
+        setting("join", Origin::Flag, Scope::Start),
+        setting("log", Origin::Default, Scope::Shared),
+    ]
 }
 
 fn answers(all: &mut Samples) {
@@ -428,6 +469,8 @@ fn answers(all: &mut Samples) {
         Answer::Room(Some(RoomSeen { node: NodeId(1), roster: vec![super::route::entry()], broadcasts: 4 })),
         Answer::Watched(signals()),
         Answer::Session(Box::new(details())),
+        Answer::Settings(settings()),
+        Answer::Logs(log_page()),
         Answer::Failed(Failure::Busy),
     ];
     for answer in answers {
@@ -448,6 +491,8 @@ fn answers(all: &mut Samples) {
             Answer::Room(_) => "room",
             Answer::Watched(_) => "watched",
             Answer::Session(_) => "session",
+            Answer::Settings(_) => "settings",
+            Answer::Logs(_) => "logs",
             Answer::Failed(_) => "failed",
         };
         all.add(format!("answer.{name}"), answer);

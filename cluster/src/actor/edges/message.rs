@@ -8,7 +8,7 @@ use chappe_proto::id::{EdgeId, NodeId};
 use chappe_proto::mesh::node::EdgeReport;
 use chappe_proto::mesh::probe::Found;
 use chappe_proto::mesh::uplink::{Alternate, Directive, EdgeHello, Health};
-use chappe_proto::select::fleet::Seen;
+use chappe_proto::select::fleet::{RoundTrip, Seen};
 use chappe_proto::signal::frame::IceFailure;
 use tokio::sync::{mpsc, watch};
 
@@ -109,6 +109,11 @@ pub struct Stop;
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<Seen>")]
 pub struct ListEdges;
+
+/// How far edges are from those that probe them.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<RoundTrip>")]
+pub struct RoundTrips;
 
 /// The way to an edge that reports here; none to another.
 #[derive(Debug, Message)]

@@ -34,16 +34,14 @@ const READY: &str = "stops it.";
 /// What the children are made by.
 struct Plan<'a> {
     args: &'a Args,
-    log: Option<&'a str>,
+    log: &'a str,
     dir: &'a Dir,
     layout: &'a Layout,
 }
 
 impl Plan<'_> {
     fn recipe(&self, name: String, mut args: Vec<String>) -> Recipe {
-        if let Some(log) = self.log {
-            args.extend(["--log".to_owned(), log.to_owned()]);
-        }
+        args.extend(["--log".to_owned(), self.log.to_owned()]);
         Recipe { name, args, secrets: Vec::new() }
     }
 
@@ -88,7 +86,7 @@ fn text(path: &Path) -> Result<String> {
     Ok(path.to_str().context("the data directory's path is no text")?.to_owned())
 }
 
-pub(super) async fn run(args: &Args, log: Option<&str>, dir: &Dir, layout: &Layout) -> Result<()> {
+pub(super) async fn run(args: &Args, log: &str, dir: &Dir, layout: &Layout) -> Result<()> {
     let mut signals = Signals::new()?;
     let plan = Plan { args, log, dir, layout };
     let mut children = Vec::new();
