@@ -191,7 +191,7 @@ async fn live(
 }
 
 async fn follow(cluster: Arc<dyn Cluster>, node: NodeId, mut wanted: Wanted, feed: Feed) {
-    let (mut state, mut level) = (None::<Event>, Event::json("level", &json!({ "changed": null })));
+    let (mut state, mut level) = (None::<Event>, None::<Event>);
     loop {
         let page = cluster.logs(node, wanted.clone()).await.map(LogView::from);
         let now = match &page {
@@ -203,9 +203,8 @@ async fn follow(cluster: Arc<dyn Cluster>, node: NodeId, mut wanted: Wanted, fee
         }
         if let Ok(page) = page {
             let changed = Event::json("level", &json!({ "changed": page.changed }));
-            if changed != level {
-                level = changed;
-                feed.put(level.clone()).await;
+            if level.as_ref() != Some(&changed) {
+                feed.put(level.insert(changed).clone()).await;
             }
             if page.missed > 0 {
                 feed.put(Event::json("gap", &json!({ "missed": page.missed }))).await;

@@ -7,11 +7,13 @@ use chappe_proto::registry::EdgeState;
 use chappe_proto::select::condition::State;
 
 use super::frame::Frame;
+use super::matrix::{self, Matrix};
 use super::view::{Nothing, View};
 use super::visitor::Visitor;
 use super::words;
 use crate::Mount;
 use crate::control::{EdgeReport, Fault};
+use crate::operation::RoundTrip;
 
 const SECTION: &str = "/admin/edges";
 
@@ -43,9 +45,23 @@ pub(crate) struct Edges {
     frame: Frame,
     owns: bool,
     edges: Vec<EdgeReport>,
+    round_trips: Vec<RoundTrip>,
 }
 
 impl Edges {
+    fn matrix(&self) -> Matrix {
+        matrix::of_edges(&self.edges, &self.round_trips)
+    }
+
+    #[expect(clippy::unused_self, reason = "as templates call it")]
+    const fn matrix_hint(&self, matrix: &Matrix) -> &'static str {
+        if matrix.folded {
+            "from the row's region to the column's: the median of the pairs of their edges"
+        } else {
+            "from the row to the column: the median of the last five probes"
+        }
+    }
+
     #[expect(clippy::unused_self, reason = "as templates call it")]
     fn badge(&self, edge: &EdgeReport) -> (&'static str, &'static str) {
         badge(edge)
@@ -72,8 +88,8 @@ impl View for Edges {
     type Ask = Nothing;
 
     async fn load(mount: &Mount, visitor: &Visitor, (): (), _: Nothing) -> Result<Self, Fault> {
-        let edges = mount.cluster.edges().await;
-        Ok(Self { frame: Frame::of(visitor, SECTION, "Edges"), owns: visitor.owns, edges })
+        let (edges, round_trips) = (mount.cluster.edges().await, mount.cluster.round_trips().await);
+        Ok(Self { frame: Frame::of(visitor, SECTION, "Edges"), owns: visitor.owns, edges, round_trips })
     }
 
     fn live(&self) -> askama::Result<String> {

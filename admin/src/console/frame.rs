@@ -47,6 +47,8 @@ impl Frame {
             links: &[
                 link("/admin/edges", "Edges", "edge"),
                 link("/admin/nodes", "Nodes and shards", "node"),
+                link("/admin/configuration", "Configuration", "options"),
+                link("/admin/logs", "Logs", "log"),
                 link("/admin/test", "Test my connection", "test"),
             ],
         },

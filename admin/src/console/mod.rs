@@ -6,12 +6,15 @@ mod apps;
 mod asked;
 mod assets;
 mod audit;
+mod configuration;
 mod connection;
 mod edges;
 mod entry;
 mod explorer;
 mod frame;
 mod hooks;
+mod logs;
+mod matrix;
 mod nodes;
 mod operators;
 mod overview;
@@ -48,6 +51,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .route("/operators", web::get().to(show::<operators::Operators>))
         .route("/shards", web::get().to(show::<shards::Shards>))
         .route("/settings", web::get().to(show::<settings::Settings>))
+        .route("/configuration", web::get().to(show::<configuration::Configuration>))
+        .route("/logs", web::get().to(show::<logs::Logs>))
         .route("/test", web::get().to(show::<connection::Connection>))
         .route("/api", web::get().to(show::<explorer::Explorer>))
         .route("/rooms", web::get().to(show::<rooms::Rooms>))

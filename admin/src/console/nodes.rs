@@ -3,8 +3,10 @@
 use askama::Template;
 use chappe_proto::id::NodeId;
 use chappe_proto::registry::NodeState;
+use chappe_proto::settings::Setting;
 
 use super::frame::Frame;
+use super::matrix::{self, Matrix};
 use super::view::{Nothing, View};
 use super::visitor::Visitor;
 use super::words;
@@ -56,18 +58,8 @@ impl Nodes {
         role_class(member.role)
     }
 
-    /// The round trip from one node to another, as the first says it: the class of the cell, and the words.
-    fn round_trip(&self, from: &Member, to: &Member) -> (&'static str, String) {
-        let link = from.own.as_ref().and_then(|own| own.links.iter().find(|link| link.to == to.node));
-        match link {
-            _ if from.node == to.node => ("", "–".to_owned()),
-            None => ("far", "no link".to_owned()),
-            Some(link) => match (link.via, link.rtt_ms) {
-                (Some(via), _) => ("far", format!("by node {via}")),
-                (None, Some(ms)) => (if ms < 50.0 { "near" } else { "" }, words::millis(ms)),
-                (None, None) => ("", "?".to_owned()),
-            },
-        }
+    fn matrix(&self) -> Matrix {
+        matrix::of_nodes(&self.status)
     }
 }
 
@@ -99,6 +91,8 @@ pub(crate) struct Node {
     owns: bool,
     member: Member,
     leads: bool,
+    /// Its options, where it tells them.
+    settings: Vec<Setting>,
 }
 
 impl Node {
@@ -123,7 +117,8 @@ impl View for Node {
         let member = status.member(id).cloned().ok_or(Fault::NotThere("node"))?;
         let frame = Frame::of(visitor, SECTION, format!("Node {id}"));
         let leads = status.leader == Some(id);
-        Ok(Self { frame, acts: visitor.acts, owns: visitor.owns, member, leads })
+        let settings = mount.cluster.settings(id).await.unwrap_or_default();
+        Ok(Self { frame, acts: visitor.acts, owns: visitor.owns, member, leads, settings })
     }
 
     fn live(&self) -> askama::Result<String> {

@@ -110,6 +110,8 @@ async fn nothing_is_inline_or_from_elsewhere() {
         "/admin/edges",
         "/admin/edges/edge-eu",
         "/admin/shards",
+        "/admin/configuration",
+        "/admin/logs",
         "/admin/settings",
         "/admin/audit",
         "/admin/operators",

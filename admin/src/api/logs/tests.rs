@@ -129,7 +129,7 @@ async fn lines_come_live_and_go_on_where_a_browser_was() {
     };
     let text = told(get("1/logs/stream?level=warn", None).await, "listener does not answer").await;
     assert!(text.contains("event: watching") && text.contains("id: 2\nevent: line\n"), "{text}");
-    assert!(!text.contains("lease held") && !text.contains("event: level"), "{text}");
+    assert!(!text.contains("lease held") && text.contains("{\"changed\":null}"), "{text}");
     let text = told(get("1/logs/stream", Some("2")).await, "listener does not answer").await;
     assert!(!text.contains("Lease lost"), "{text}");
     let text = told(get("3/logs/stream", None).await, "event: fault").await;

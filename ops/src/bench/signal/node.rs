@@ -4,6 +4,7 @@
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use chappe_cluster::consensus::FirstApp;
@@ -61,5 +62,7 @@ fn config(args: &Args, listener: TcpListener) -> Result<start::Config> {
         public: Vec::new(),
         lan: None,
         admin_token: Secret(clock::random::<32>().to_vec()),
+        settings: Vec::new(),
+        logs: Arc::default(),
     })
 }
