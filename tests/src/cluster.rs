@@ -249,7 +249,12 @@ impl Member {
 
     /// Starts it again, where it was.
     pub fn start(&mut self) {
-        self.launch(&[]);
+        self.start_with(&[]);
+    }
+
+    /// The same, with these options too.
+    pub fn start_with(&mut self, options: &[&str]) {
+        self.launch(options);
     }
 
     /// Its directory.

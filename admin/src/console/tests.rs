@@ -13,6 +13,7 @@ use crate::memory::Memory;
 
 mod allocations;
 mod hooks;
+mod operation;
 mod people;
 mod turn;
 

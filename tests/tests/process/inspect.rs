@@ -11,13 +11,13 @@ use tokio::net::TcpStream;
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// A stream of server-sent events of a node's API.
-struct Events {
+pub(crate) struct Events {
     stream: TcpStream,
     text: String,
 }
 
 impl Events {
-    async fn open(cluster: &Cluster, node: u64, path: &str) -> Self {
+    pub(crate) async fn open(cluster: &Cluster, node: u64, path: &str) -> Self {
         let member = cluster.nodes.iter().find(|member| member.id == node).unwrap();
         let token = std::fs::read_to_string(member.dir().join("admin-token")).unwrap();
         let mut stream = TcpStream::connect(member.http).await.unwrap();
@@ -31,7 +31,7 @@ impl Events {
     }
 
     /// Reads on until that is said.
-    async fn until(&mut self, words: &str) {
+    pub(crate) async fn until(&mut self, words: &str) {
         let read = async {
             while !self.text.contains(words) {
                 let mut piece = [0; 4096];

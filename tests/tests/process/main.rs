@@ -27,6 +27,7 @@ mod issued;
 mod kick;
 mod nearest;
 mod network;
+mod operation;
 mod registry;
 mod rooms;
 mod signal;
