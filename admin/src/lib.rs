@@ -41,6 +41,10 @@ pub struct Mount {
     /// The streams of events that are open, of all threads.
     pub(crate) streams: Arc<api::events::Streams>,
     gate: Arc<Gate>,
+    /// What all readers of a page share, of all threads.
+    pub(crate) shared: Arc<console::Shared>,
+    /// The plots of the first page, as they were drawn last.
+    pub(crate) drawn: Arc<console::Drawn>,
     /// The idempotency keys that are known, of all threads.
     pub(crate) keys: Arc<api::idempotency::Keys>,
 }
@@ -54,6 +58,8 @@ impl Mount {
             token: Arc::new(token),
             streams: Arc::default(),
             gate: Arc::default(),
+            shared: Arc::default(),
+            drawn: Arc::default(),
             keys: Arc::default(),
         }
     }

@@ -22,11 +22,11 @@ use chappe_proto::id::{AppId, ClusterId, EdgeId, Generation, Index, InvitationId
 use chappe_proto::mesh::uplink::{Secret, Traffic};
 use chappe_proto::registry::profile::ProfileName;
 use chappe_proto::registry::{
-    App, AppPolicy, Command, EdgeState, Entry, NodeState, Note, Refusal, State, Thing,
+    App, AppPolicy, Command, EdgeState, Entry, NodeState, Note, Prices, Refusal, State, Thing,
 };
 use chappe_proto::select::Policy;
 use chappe_proto::time::{Mono, Now, Unix};
-use chappe_proto::usage::{Relayed, UsageOf};
+use chappe_proto::usage::{Relayed, Tally, UsageOf};
 use serde_json::Value;
 
 use crate::cluster::turn::Allocation;
@@ -340,15 +340,20 @@ impl Cluster for Memory {
     fn usage(&self, of: UsageOf) -> Answer<'_, Option<UsageReport>> {
         let traffic = |packets, bytes| Traffic { packets, bytes };
         let relayed = Relayed { sent: traffic(1, 100), received: traffic(2, 300) };
+        let regions = [(Region::new("eu").unwrap(), 250)].into();
+        let tally = Tally { relayed, regions };
         let (app, name) = match &of {
             UsageOf::Apps => (None, "dev"),
             UsageOf::App(app) => (Some(app), "room"),
             UsageOf::Room(room) => (Some(&room.app), "s_000000000000000000000000"),
             UsageOf::Names | UsageOf::Session(_) => (None, "ada"),
+            UsageOf::Edges => (None, "edge-eu"),
+            UsageOf::Rooms => (None, "dev/room"),
         };
         let there = app.is_none_or(|app| app.as_str() == "dev");
-        let parts = BTreeMap::from([(name.to_owned(), relayed)]);
-        let report = there.then(|| UsageReport { since: Unix::from_secs(1), relayed, parts });
+        let parts = BTreeMap::from([(name.to_owned(), tally.clone())]);
+        let prices = self.with(|state| Arc::clone(state.prices()));
+        let report = there.then(|| UsageReport { since: Unix::from_secs(1), relayed: tally, parts, prices });
         Box::pin(async { report })
     }
 
@@ -368,6 +373,15 @@ impl Cluster for Memory {
 
     fn selection_set(&self, policy: Policy, note: Note) -> Answer<'_, Changed> {
         self.change(Command::SelectionSet(policy), note)
+    }
+
+    fn prices(&self) -> Answer<'_, Result<Prices, Unavailable>> {
+        let prices = self.with(|state| state.prices().as_ref().clone());
+        Box::pin(async { Ok(prices) })
+    }
+
+    fn prices_set(&self, prices: Prices, note: Note) -> Answer<'_, Changed> {
+        self.change(Command::PricesSet(prices), note)
     }
 }
 

@@ -105,6 +105,21 @@ pub(crate) struct Relayed {
     received: Traffic,
 }
 
+/// A figure over one step of time.
+#[derive(ToSchema)]
+pub(crate) struct Point {
+    /// When the step began, in seconds since 1970.
+    at: u64,
+    /// The least that it was.
+    min: f64,
+    /// What it was on average, each sample alike.
+    mean: f64,
+    /// The most.
+    max: f64,
+    /// Samples that there were.
+    samples: u32,
+}
+
 /// One listener of an edge, as clients reach it.
 #[derive(ToSchema)]
 pub(crate) struct Listener {
@@ -280,6 +295,7 @@ mod tests {
         same::<EdgeHealth>(&uplink::Health::default());
         same::<Traffic>(&uplink::Traffic::default());
         same::<Relayed>(&usage::Relayed::default());
+        same::<Point>(&chappe_proto::history::Point::of(1, 1.0));
         same::<InvitedEdge>(&registry::InvitedEdge::default());
         same::<Condition>(&chappe_proto::select::condition::Condition::default());
         same::<Reason>(&chappe_proto::select::reason::Reason::Silent);

@@ -36,6 +36,7 @@ function body(form, part) {
     else if (kind === 'number') value = Number(text);
     else if (kind === 'seconds') value = Math.round(Number(text) * 1000);
     else if (kind === 'list') value = text.split(/[\s,]+/).filter(Boolean);
+    else if (kind === 'pairs') value = pairs(text);
     else if (kind === 'json') value = text === '' ? null : JSON.parse(text);
     else if (kind === 'time') value = new Date(text).getTime();
     else value = field.value;
@@ -44,6 +45,12 @@ function body(form, part) {
     path.reduce((at, key) => (at[key] ??= {}), out)[last] = value;
   }
   return out;
+}
+
+/** Lines of a name and what it is each: `eu 0.02`. */
+function pairs(text) {
+  const lines = text.split('\n').map((line) => line.trim()).filter(Boolean);
+  return Object.fromEntries(lines.map((line) => [line.split(/\s+/)[0], line.replace(/^\S+\s*/, '')]));
 }
 
 function complain(form, problem) {

@@ -2,6 +2,8 @@
 
 const words = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const day = new Intl.DateTimeFormat(undefined, { weekday: 'short', hour: '2-digit', minute: '2-digit' });
 const STEPS = [
   [60, 1, 'second'],
   [3600, 60, 'minute'],
@@ -11,7 +13,7 @@ const STEPS = [
   [Infinity, 86400 * 365, 'year'],
 ];
 
-/** Writes every `<time data-ago>` anew. */
+/** Writes every `<time data-ago>` anew, and the times beside plots. */
 export function renew() {
   for (const time of document.querySelectorAll('time[data-ago]')) {
     const at = new Date(time.dateTime);
@@ -20,6 +22,11 @@ export function renew() {
     const text = Math.abs(seconds) < 5 ? 'just now' : words.format(Math.round(seconds / unit), name);
     if (time.textContent !== text) time.textContent = text;
     time.title = exact.format(at);
+  }
+  for (const label of document.querySelectorAll('.plot text')) {
+    const { clock: short, day: long } = label.dataset;
+    const text = short ? clock.format(new Date(short)) : long ? day.format(new Date(long)) : label.textContent;
+    if (label.textContent !== text) label.textContent = text;
   }
 }
 

@@ -20,7 +20,7 @@ use chappe_admin::rooms::{RoomCount, Rooms};
 use chappe_admin::{Answer, Changed, Cluster, Edge, Overview, Registry, Unavailable, UsageReport};
 use chappe_proto::id::{AppId, RoomKey};
 use chappe_proto::mesh::node::{Answer as Reply, Ask};
-use chappe_proto::registry::{App, AppPolicy, Command, Note, State};
+use chappe_proto::registry::{App, AppPolicy, Command, Note, Prices, State};
 use chappe_proto::select::Policy;
 use chappe_proto::usage::UsageOf;
 
@@ -126,5 +126,13 @@ impl Cluster for Admin {
 
     fn selection_set(&self, policy: Policy, note: Note) -> Answer<'_, Changed> {
         Box::pin(self.change(Command::SelectionSet(policy), note))
+    }
+
+    fn prices(&self) -> Answer<'_, Result<Prices, Unavailable>> {
+        Box::pin(async { Ok(self.state().await?.prices().as_ref().clone()) })
+    }
+
+    fn prices_set(&self, prices: Prices, note: Note) -> Answer<'_, Changed> {
+        Box::pin(self.change(Command::PricesSet(prices), note))
     }
 }

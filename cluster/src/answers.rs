@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
+use chappe_proto::history::{Sampled, Wanted};
 use chappe_proto::hooks::queue::Resent;
 use chappe_proto::id::{EdgeId, NodeId, RoomKey, SessionId};
 use chappe_proto::limits;
@@ -122,6 +123,7 @@ async fn of_node(node: &Arc<Node>, ask: Ask) -> Answer {
         Ask::Watch { ref room, .. } => watch(node, &room.clone(), ask).await,
         Ask::Session { session, plain } => details(node, &session, plain).await,
         Ask::Usage { of, after } => node.usage.answer(&of, after.as_deref()),
+        Ask::History(wanted) => Answer::History(sampled(node, &wanted)),
         Ask::Edge { edge, ask } => of_edge(node, edge, ask).await,
         Ask::Deliveries { hook, wanted } => Answer::Deliveries(node.hooks.deliveries(hook, &wanted)),
         Ask::Resend { hook, event } => match node.hooks.resend(hook, event) {
@@ -137,6 +139,16 @@ async fn of_node(node: &Arc<Node>, ask: Ask) -> Answer {
         }
         ask => other(format!("nothing that this release answers: {ask:?}")),
     }
+}
+
+/// What this node has sampled.
+fn sampled(node: &Node, wanted: &Wanted) -> Sampled {
+    let state = node.registry.state();
+    let is_there = |edge: &str| {
+        let edge = EdgeId::new(edge).ok().and_then(|edge| state.edge(&edge));
+        edge.is_some_and(|edge| wanted.region.as_ref() == Some(&edge.region))
+    };
+    node.history.with(|history| history.sampled(wanted, is_there))
 }
 
 /// Asks an edge that reports here.

@@ -1,15 +1,18 @@
-//! What this node finds of itself and of the cluster, every ten seconds: for its operators, and nowhere else.
+//! What this node finds of itself and of the cluster, every ten seconds: for operators, who ask any node for all nodes'.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chappe_admin::history::{History, Sample};
+use chappe_proto::id::Region;
 use chappe_proto::limits::{HISTORY_EVERY, HISTORY_TOP};
 use chappe_proto::mesh::uplink::Traffic;
+use chappe_proto::registry::{self, NodeState, State};
 use chappe_proto::select::fleet::Seen;
-use chappe_proto::usage::{Relayed, UsageOf};
-use tokio::time::{MissedTickBehavior, interval};
+use chappe_proto::time::Unix;
+use chappe_proto::usage::{Tally, UsageOf};
 
 use crate::actor::edges::ListEdges;
 use crate::clock;
@@ -28,14 +31,20 @@ impl Figures {
 
 /// Samples for as long as the node runs.
 pub(crate) async fn run(node: Arc<Node>) {
-    let mut every = interval(HISTORY_EVERY);
-    every.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        every.tick().await;
+        actix_rt::time::sleep(until_next(clock::unix())).await;
         let edges = node.edges.send(ListEdges).await.unwrap_or_default();
         let sample = sample(&node, &edges);
         node.history.with(|history| history.add(clock::unix(), sample));
     }
+}
+
+/// How long until the middle of the next step: all nodes sample at the same time, each step once, though timers and
+/// clocks are off by a second or four.
+fn until_next(now: Unix) -> Duration {
+    let (step, half) = (HISTORY_EVERY.as_millis(), HISTORY_EVERY.as_millis() / 2);
+    let passed = (now.0.as_millis() + half) % step;
+    Duration::from_millis(u64::try_from(step - passed).unwrap_or(0))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "figures for plots")]
@@ -52,6 +61,7 @@ fn sample(node: &Node, edges: &[Seen]) -> Sample {
     sample.gauge("sessions", count(node.sessions.len()));
     sample.gauge("rooms", count(node.rooms.len()));
     sample.gauge("memory", number(memory()));
+    of_nodes(&mut sample, &node.registry.state());
     // A second of processor time a second is one core.
     sample.count("cpu", clock::cpu().as_secs_f64());
     sample.count("commits", number(node.registry.status().committed));
@@ -63,6 +73,23 @@ fn sample(node: &Node, edges: &[Seen]) -> Sample {
     sample
 }
 
+fn of_nodes(sample: &mut Sample, state: &State) {
+    let up: Vec<&registry::Node> =
+        state.nodes().map(|(_, node)| node).filter(|node| node.state == NodeState::Up).collect();
+    sample.gauge("nodes", count(up.len()));
+    for (region, nodes) in by_region(up.iter().map(|node| (&node.region, 1))) {
+        sample.gauge(format!("nodes.region.{region}"), number(nodes));
+    }
+}
+
+fn by_region<'a>(all: impl Iterator<Item = (&'a Region, u64)>) -> BTreeMap<&'a Region, u64> {
+    let mut sums = BTreeMap::new();
+    for (region, many) in all {
+        *sums.entry(region).or_default() += many;
+    }
+    sums
+}
+
 fn of_edges(sample: &mut Sample, edges: &[Seen]) {
     let health = |seen: &Seen| seen.health.clone().unwrap_or_default();
     let (alive, lost): (Vec<&Seen>, Vec<&Seen>) = edges.iter().partition(|seen| seen.alive);
@@ -72,6 +99,10 @@ fn of_edges(sample: &mut Sample, edges: &[Seen]) {
     sample.gauge("edges.lost", count(lost.len()));
     let allocations = alive.iter().map(|seen| u64::from(health(seen).allocations)).sum();
     sample.gauge("allocations", number(allocations));
+    let allocations = alive.iter().map(|seen| (&seen.hello.region, u64::from(health(seen).allocations)));
+    for (region, allocations) in by_region(allocations) {
+        sample.gauge(format!("allocations.region.{region}"), number(allocations));
+    }
     let relayed = |seen: &Seen| {
         let health = health(seen);
         health.sent.plus(health.received)
@@ -93,10 +124,9 @@ fn of_edges(sample: &mut Sample, edges: &[Seen]) {
     }
 }
 
-fn of_apps(sample: &mut Sample, apps: &BTreeMap<String, Relayed>) {
-    let bytes = |relayed: &Relayed| relayed.sent.plus(relayed.received).bytes;
+fn of_apps(sample: &mut Sample, apps: &BTreeMap<String, Tally>) {
     let mut apps: Vec<(String, u64)> =
-        apps.iter().map(|(app, relayed)| (app.clone(), bytes(relayed))).collect();
+        apps.iter().map(|(app, tally)| (app.clone(), tally.relayed.bytes())).collect();
     apps.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     for (place, (app, bytes)) in apps.into_iter().enumerate() {
         let figure = if place < HISTORY_TOP { app.as_str() } else { "(others)" };
@@ -114,12 +144,26 @@ fn memory() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use chappe_proto::usage::Relayed;
+
     use super::*;
 
     #[test]
+    fn all_nodes_sample_in_the_middle_of_the_same_steps() {
+        let wait = |ms| until_next(Unix(Duration::from_millis(ms))).as_millis();
+        assert_eq!(
+            [wait(0), wait(4_999), wait(5_000), wait(5_001), wait(14_000)],
+            [5_000, 1, 10_000, 9_999, 1_000]
+        );
+    }
+
+    #[test]
     fn of_very_many_apps_the_greatest_have_figures_and_the_others_one() {
-        let relayed = |bytes| Relayed { sent: Traffic { packets: 1, bytes }, received: Traffic::default() };
-        let apps = (0..HISTORY_TOP as u64 + 9).map(|n| (format!("app-{n:03}"), relayed(n))).collect();
+        let tally = |bytes| {
+            let relayed = Relayed { sent: Traffic { packets: 1, bytes }, received: Traffic::default() };
+            Tally { relayed, ..Tally::default() }
+        };
+        let apps = (0..HISTORY_TOP as u64 + 9).map(|n| (format!("app-{n:03}"), tally(n))).collect();
         let mut sample = Sample::default();
         of_apps(&mut sample, &apps);
         let figures = |of: &str| sample.totals[&format!("relayed_bytes.by.{of}")].1.clone();

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chappe_proto::id::{RoomKey, SessionId};
+use chappe_proto::id::{EdgeId, Region, RoomKey, SessionId};
 use chappe_proto::limits::{USAGE_BYTES, USAGE_FRAME};
 use chappe_proto::mesh::node::{Answer, Body, Lane};
 use chappe_proto::mesh::uplink::Usage;
 use chappe_proto::time::Unix;
-use chappe_proto::usage::{Ledger, Relayed, SWEEP_EVERY, UsageOf, pieces};
+use chappe_proto::usage::{Ledger, SWEEP_EVERY, Tally, UsageOf, pieces};
 
 use crate::clock;
 use crate::node::Node;
@@ -36,10 +36,13 @@ impl Book {
         self.lock().handle_session(clock::mono(), session, room);
     }
 
-    /// An edge says it to this node. The other nodes hear it, which is all that is done for them: one that misses
-    /// it has less.
-    pub(crate) fn take(&self, mut usage: Vec<Usage>, tell: impl Fn(Body)) {
+    /// An edge says it to this node, which says from then on whose word it is. The other nodes hear it, which is all that
+    /// is done for them: one that misses it has less.
+    pub(crate) fn take(&self, mut usage: Vec<Usage>, by: Option<&(EdgeId, Region)>, tell: impl Fn(Body)) {
         usage.truncate(USAGE_FRAME);
+        for said in &mut usage {
+            said.by = by.cloned();
+        }
         self.hear(&usage, &tell);
         for piece in pieces(usage, USAGE_BYTES) {
             tell(Body::Usage(piece));
@@ -65,7 +68,7 @@ impl Book {
     }
 
     /// Its first parts by name.
-    pub(crate) fn parts(&self, of: &UsageOf) -> BTreeMap<String, Relayed> {
+    pub(crate) fn parts(&self, of: &UsageOf) -> BTreeMap<String, Tally> {
         self.lock().page(of, None).parts.into_iter().collect()
     }
 

@@ -5,6 +5,7 @@
 //! [`time::Now`] and bytes (or frames), takes its seed at construction, and returns what is to be
 //! done as data. The shells in `edge` and `cluster` do it.
 
+pub mod history;
 pub mod hooks;
 pub mod http;
 pub mod id;

@@ -8,6 +8,8 @@ pub(crate) mod cluster;
 pub(crate) mod configuration;
 pub(crate) mod connection;
 pub(crate) mod edges;
+pub(crate) mod costs;
+mod edges;
 pub(crate) mod events;
 mod headers;
 pub(crate) mod history;
@@ -58,6 +60,7 @@ fn routes(config: &mut ServiceConfig) {
         .configure(turn::routes)
         .configure(selection::routes)
         .configure(usage::routes)
+        .configure(costs::routes)
         .configure(signals::routes)
         .configure(peer::routes)
         .configure(history::routes)

@@ -18,7 +18,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use chappe_proto::id::{AppId, EdgeId, NodeId, PeerId, Region};
-use chappe_proto::registry::{App, AppPolicy, Note, Refusal};
+use chappe_proto::registry::{App, AppPolicy, Note, Prices, Refusal};
 use chappe_proto::select::Policy;
 use chappe_proto::usage::{Relayed, UsageOf};
 use serde::Serialize;
@@ -57,6 +57,10 @@ pub trait Cluster:
     fn selection(&self) -> Answer<'_, Result<Policy, Unavailable>>;
     /// All of that is this; committed when it is answered.
     fn selection_set(&self, policy: Policy, note: Note) -> Answer<'_, Changed>;
+    /// What relayed traffic costs.
+    fn prices(&self) -> Answer<'_, Result<Prices, Unavailable>>;
+    /// It costs this; committed when it is answered.
+    fn prices_set(&self, prices: Prices, note: Note) -> Answer<'_, Changed>;
 }
 
 /// The registry cannot be asked right now.

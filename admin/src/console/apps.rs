@@ -4,13 +4,15 @@ use askama::Template;
 use chappe_proto::id::AppId;
 use chappe_proto::limits::{CREDENTIAL_TTL_MAX, CREDENTIAL_TTL_MIN, GRACE_MAX, ROOM_CAPACITY_MAX};
 use chappe_proto::registry::App as Held;
-use chappe_proto::usage::{Relayed, UsageOf};
+use chappe_proto::usage::{Tally, UsageOf};
 use serde::Deserialize;
 
+use super::costs::{CostLine, cost, dearest};
 use super::frame::Frame;
 use super::view::{Nothing, View};
 use super::visitor::Visitor;
 use super::words;
+use crate::api::costs::By;
 use crate::apps::ShownKey;
 use crate::control::Fault;
 use crate::{Mount, UsageReport};
@@ -27,18 +29,13 @@ struct Line {
     held: Held,
     rooms: u64,
     people: u64,
-    relayed: Relayed,
+    relayed: Tally,
 }
 
 impl Line {
     fn relayed(&self) -> String {
-        both(&self.relayed)
+        words::bytes(self.relayed.bytes())
     }
-}
-
-/// Both ways.
-fn both(relayed: &Relayed) -> String {
-    words::bytes(relayed.sent.bytes + relayed.received.bytes)
 }
 
 /// Rooms and people of apps, of all nodes that answer.
@@ -95,7 +92,7 @@ impl View for Apps {
         let usage = mount.cluster.usage(UsageOf::Apps).await.unwrap_or_default();
         let line = |(app, held): (AppId, Held)| {
             let (rooms, people) = running(&app);
-            let relayed = usage.parts.get(app.as_str()).copied().unwrap_or_default();
+            let relayed = usage.parts.get(app.as_str()).cloned().unwrap_or_default();
             Line { app, held, rooms, people, relayed }
         };
         let apps = found.into_iter().map(line).collect();
@@ -120,7 +117,7 @@ pub(crate) struct App {
     people: u64,
     keys: Vec<ShownKey>,
     usage: UsageReport,
-    most: Vec<(String, Relayed)>,
+    most: Vec<CostLine>,
 }
 
 impl App {
@@ -140,9 +137,8 @@ impl App {
         std::time::Duration::from_millis(*ms).as_secs_f64().to_string()
     }
 
-    #[expect(clippy::unused_self, reason = "as templates call it")]
-    fn both(&self, relayed: &Relayed) -> String {
-        both(relayed)
+    fn cost(&self) -> Option<(String, String)> {
+        cost(&self.usage.relayed, &self.usage)
     }
 }
 
@@ -156,9 +152,6 @@ impl View for App {
             apps.into_iter().find(|(id, _)| id.as_str() == app).ok_or(Fault::NotThere("app"))?;
         let (rooms, people) = running(mount).await(&app);
         let usage = mount.cluster.usage(UsageOf::App(app.clone())).await.unwrap_or_default();
-        let mut most: Vec<_> = usage.parts.iter().map(|(name, relayed)| (name.clone(), *relayed)).collect();
-        most.sort_by_key(|(_, relayed)| std::cmp::Reverse(relayed.sent.bytes + relayed.received.bytes));
-        most.truncate(ROOMS);
         Ok(Self {
             frame: Frame::of(visitor, SECTION, format!("App {app}")),
             acts: visitor.acts,
@@ -168,8 +161,8 @@ impl View for App {
             held,
             rooms,
             people,
+            most: dearest(By::Rooms, &usage, ROOMS),
             usage,
-            most,
         })
     }
 

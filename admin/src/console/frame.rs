@@ -57,6 +57,7 @@ impl Frame {
             links: &[
                 link("/admin/turn", "TURN credentials", "key"),
                 link("/admin/allocations", "Allocations", "relay"),
+                link("/admin/costs", "Traffic and costs", "cost"),
             ],
         },
         Group {

@@ -8,6 +8,7 @@ mod assets;
 mod audit;
 mod configuration;
 mod connection;
+mod costs;
 mod edges;
 mod entry;
 mod explorer;
@@ -20,11 +21,13 @@ mod operators;
 mod overview;
 mod person;
 mod plot;
+mod plots;
 mod room;
 mod rooms;
 mod search;
 mod settings;
 mod shards;
+mod shared;
 mod signals;
 #[cfg(test)]
 mod tests;
@@ -37,6 +40,8 @@ use actix_web::web::{self, ServiceConfig};
 
 use view::show;
 
+pub(crate) use plots::Drawn;
+pub(crate) use shared::Shared;
 pub use words::fingerprint;
 pub(crate) use words::iso;
 
@@ -50,6 +55,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .route("/audit", web::get().to(show::<audit::AuditLog>))
         .route("/operators", web::get().to(show::<operators::Operators>))
         .route("/shards", web::get().to(show::<shards::Shards>))
+        .route("/costs", web::get().to(show::<costs::Costs>))
         .route("/settings", web::get().to(show::<settings::Settings>))
         .route("/configuration", web::get().to(show::<configuration::Configuration>))
         .route("/logs", web::get().to(show::<logs::Logs>))

@@ -1,38 +1,36 @@
-//! The first page: is the cluster well, who is on it, what do relays carry.
+//! The first page: is the cluster well, who is on it, what do relays carry and cost.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use askama::Template;
+use chappe_proto::id::Region;
+use chappe_proto::registry::PRICED_BYTES;
 use chappe_proto::select::condition::State;
-use chappe_proto::time::Unix;
-use chappe_proto::usage::UsageOf;
 use serde::Deserialize;
 
+use super::costs::{self, CostLine};
 use super::frame::Frame;
-use super::plot::{self, Line, class_of};
+use super::plots::{Plots, plots};
 use super::view::View;
 use super::visitor::Visitor;
 use super::words;
 use crate::Mount;
+use crate::api::costs::{By, report};
+use crate::api::history::regions;
 use crate::api::usage::UsageReport;
 use crate::control::{ClusterStatus, EdgeReport, Fault, Member};
 use crate::health::Health;
 
-/// Apps of which the first page shows what they relayed.
-const APPS_SHOWN: usize = 8;
+/// Rooms, edges and apps of which the first page shows what they relayed.
+const SHOWN: usize = 5;
 
-/// Lines of one plot at most: more cannot be told apart.
-const LINES_MAX: usize = 6;
-/// Points by which lines are ranked: a quarter of the plot.
-const RECENT: usize = 30;
-/// Points of a line.
-const POINTS: u64 = 120;
-
-/// How far back plots go.
+/// How far back plots go, and of where.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Ask {
     hours: Option<u64>,
+    region: String,
 }
 
 impl Ask {
@@ -40,15 +38,6 @@ impl Ask {
     fn hours(&self) -> u64 {
         self.hours.filter(|hours| Overview::SPANS.contains(hours)).unwrap_or(1)
     }
-}
-
-/// A figure over time.
-pub(super) struct Figure {
-    title: &'static str,
-    /// The drawing; none where nothing was counted yet.
-    svg: Option<String>,
-    /// Names of its lines, each with the class that has its colour; one alone needs none.
-    legend: Vec<(&'static str, String)>,
 }
 
 /// The first page.
@@ -60,61 +49,13 @@ pub(crate) struct Overview {
     health: Health,
     edges: Vec<EdgeReport>,
     relayed: UsageReport,
-    apps: Vec<(String, u64)>,
+    /// Who relayed most, by rooms, edges and apps.
+    dearest: [(By, &'static str, Vec<CostLine>); 3],
     hours: u64,
-    figures: Vec<Figure>,
-}
-
-/// A figure of one name, or of all that begin with `prefix`.
-async fn figure(
-    mount: &Mount,
-    title: &'static str,
-    name: &str,
-    hours: u64,
-    words: fn(f64) -> String,
-) -> Figure {
-    let now = mount.cluster.clock();
-    let since = Unix(now.0.saturating_sub(Duration::from_secs(hours * 3600)));
-    let step = (hours * 3600 / POINTS).max(10);
-    let names = match name.strip_suffix('*') {
-        None => vec![name.to_owned()],
-        Some(prefix) => {
-            let all = mount.cluster.figures().await.into_iter();
-            all.filter(|name| name.starts_with(prefix)).collect()
-        }
-    };
-    let mut lines = Vec::new();
-    for full in names {
-        let held = mount.cluster.points(full.clone(), since, step).await.unwrap_or_default();
-        let mut points = Vec::with_capacity(held.len());
-        let mut last: Option<u64> = None;
-        for point in held {
-            if last.is_some_and(|last| point.at > last + 3 * step) {
-                points.push((Unix::from_secs(point.at), None)); // nothing was sampled in between
-            }
-            last = Some(point.at);
-            points.push((Unix::from_secs(point.at), Some(point.mean)));
-        }
-        let short = name.strip_suffix('*').and_then(|prefix| full.strip_prefix(prefix)).unwrap_or(&full);
-        lines.push(Line { name: short.to_owned(), points });
-    }
-    // Those that matter most of late; more than these cannot be told apart.
-    let recent =
-        |line: &Line| -> f64 { line.points.iter().rev().take(RECENT).filter_map(|(_, value)| *value).sum() };
-    lines.sort_by(|a, b| recent(b).total_cmp(&recent(a)));
-    lines.truncate(LINES_MAX);
-    let svg = plot::draw(&lines, (since, now), words);
-    let many = lines.len();
-    let named = lines.into_iter().enumerate().map(|(nth, line)| (class_of(nth, many), line.name));
-    Figure { title, svg, legend: if many > 1 { named.collect() } else { Vec::new() } }
-}
-
-fn whole(value: f64) -> String {
-    if value < 10.0 && value.fract() > 0.0 { format!("{value:.1}") } else { format!("{value:.0}") }
-}
-
-fn bits(bytes: f64) -> String {
-    words::rate(bytes * 8.0)
+    regions: BTreeSet<Region>,
+    /// The one that plots are of; none for all.
+    region: Option<Region>,
+    plots: Arc<Plots>,
 }
 
 impl Overview {
@@ -139,7 +80,21 @@ impl Overview {
     }
 
     fn relayed_bytes(&self) -> String {
-        words::bytes(self.relayed.relayed.sent.bytes + self.relayed.relayed.received.bytes)
+        words::bytes(self.relayed.relayed.bytes())
+    }
+
+    fn cost(&self) -> Option<(String, String)> {
+        costs::cost(&self.relayed.relayed, &self.relayed)
+    }
+
+    /// The address of other plots.
+    fn path(&self, hours: &u64, region: Option<&Region>) -> String {
+        let region = region.map_or("", |region| region.as_str());
+        words::address("/admin", &[("hours", &hours.to_string()), ("region", region)])
+    }
+
+    fn is_of(&self, region: &Region) -> bool {
+        self.region.as_ref() == Some(region)
     }
 
     /// Edges that take new clients, of those that are there.
@@ -174,30 +129,36 @@ impl View for Overview {
     type Ask = Ask;
 
     async fn load(mount: &Mount, visitor: &Visitor, (): (), ask: Ask) -> Result<Self, Fault> {
-        let status = mount.cluster.status().await;
-        let (edges, relayed) = (mount.cluster.edges().await, mount.cluster.usage(UsageOf::Apps).await);
-        let relayed = relayed.unwrap_or_default();
-        let bytes = |(name, part): (&String, &chappe_proto::usage::Relayed)| {
-            (name.clone(), part.sent.bytes + part.received.bytes)
-        };
-        let mut apps: Vec<_> = relayed.parts.iter().map(bytes).collect();
-        apps.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-        apps.truncate(APPS_SHOWN);
-        let health = Health::of(&status);
-        let frame = Frame::of(visitor, "/admin", "Overview");
-        let hours = ask.hours();
-        let figures = vec![
-            figure(mount, "People connected to this node", "sessions", hours, whole).await,
-            figure(mount, "Rooms on this node", "rooms", hours, whole).await,
-            figure(mount, "Relayed, by edge", "relayed_bytes.edge.*", hours, bits).await,
-            figure(mount, "Relayed, by app", "relayed_bytes.app.*", hours, bits).await,
-            figure(mount, "Signals a second through this node", "signals", hours, whole).await,
-            figure(mount, "Refusals a second, by cause", "refused.*", hours, whole).await,
+        let (status, edges) = (mount.cluster.status().await, mount.cluster.edges().await);
+        let relayed = report(mount, By::Apps).await;
+        let (by_room, by_edge) = (report(mount, By::Rooms).await, report(mount, By::Edges).await);
+        let top = |by, name, report| (by, name, costs::dearest(by, report, SHOWN));
+        let dearest = [
+            top(By::Rooms, "Room", &by_room),
+            top(By::Edges, "Edge", &by_edge),
+            top(By::Apps, "App", &relayed),
         ];
-        Ok(Self { frame, status, health, edges, relayed, apps, hours, figures })
+        let (hours, regions) = (ask.hours(), regions(&status, &edges));
+        let region = regions.iter().find(|region| region.as_str() == ask.region).cloned();
+        Ok(Self {
+            frame: Frame::of(visitor, "/admin", "Overview"),
+            health: Health::of(&status),
+            plots: plots(mount, hours, region.clone()).await,
+            status,
+            edges,
+            relayed,
+            dearest,
+            hours,
+            regions,
+            region,
+        })
     }
 
     fn live(&self) -> askama::Result<String> {
         self.as_live().render()
+    }
+
+    fn shared(ask: &Ask) -> Option<String> {
+        Some(format!("{} {}", ask.hours(), ask.region))
     }
 }

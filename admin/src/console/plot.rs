@@ -1,8 +1,14 @@
 //! Plots of figures over time, as SVG. Colours of what is not data are placeholders that `ui/console.css` replaces by
 //! the theme's.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use chappe_proto::time::Unix;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
 use plotters::prelude::*;
+
+use super::words;
 
 /// Width and height in units of the drawing; it takes the room that there is.
 const SIZE: (u32, u32) = (560, 180);
@@ -69,14 +75,80 @@ pub(super) fn draw(
     let top = values.fold(None, |top: Option<f64>, value| Some(top.map_or(value, |top| top.max(value))))?;
     let top = if top > 0.0 { top * 1.08 } else { 1.0 };
     let mut svg = String::new();
-    chart(&mut svg, lines, (from.0.as_secs_f64(), to.0.as_secs_f64()), top, &words).ok()?;
-    Some(svg)
+    chart(&mut svg, lines, Clock { from: from.0.as_secs_f64(), to: to.0.as_secs_f64() }, top, &words).ok()?;
+    Some(localised(&svg, to.0.saturating_sub(from.0) > DAY))
+}
+
+/// Beyond this times have days.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What times are marked with in the drawing.
+const MARK: char = '@';
+
+/// The drawing with each time that is marked as the page's script tells it in the reader's own zone: `ui/times.js`.
+fn localised(svg: &str, days: bool) -> String {
+    let mut parts = svg.split("<text ");
+    let mut told = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let mut pieces = part.splitn(3, MARK);
+        match (pieces.next(), pieces.next().and_then(|secs| secs.parse().ok()), pieces.next()) {
+            (Some(before), Some(secs), Some(after)) => {
+                let exact = words::iso(Unix::from_secs(secs));
+                let kind = if days { "data-day" } else { "data-clock" };
+                let clock = exact.get(11..16).unwrap_or_default();
+                told += &format!("<text {kind}=\"{exact}\" {before}{clock}{after}");
+            }
+            _ => told += &format!("<text {part}"),
+        }
+    }
+    told
+}
+
+/// The axis of time: its marks are at full minutes and hours.
+struct Clock {
+    from: f64,
+    to: f64,
+}
+
+impl Clock {
+    /// Seconds between marks: the least that leaves as few as are wanted.
+    const STEPS: [f64; 9] = [300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0, 21_600.0, 43_200.0];
+}
+
+impl Ranged for Clock {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    #[expect(clippy::cast_possible_truncation, reason = "pixels of a small drawing")]
+    fn map(&self, value: &f64, (low, high): (i32, i32)) -> i32 {
+        let part = (value - self.from) / (self.to - self.from).max(1.0);
+        low + (f64::from(high - low) * part).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        let most = u32::try_from(hint.max_num_points()).map_or(f64::MAX, f64::from).max(1.0);
+        let span = self.to - self.from;
+        let step = Self::STEPS.into_iter().find(|step| span / step <= most).unwrap_or(86_400.0);
+        let first = (self.from / step).ceil() * step;
+        let marks = std::iter::successors(Some(first), |at| Some(at + step));
+        marks.take_while(|at| *at <= self.to).take(100).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.from..self.to
+    }
+}
+
+impl ValueFormatter<f64> for Clock {
+    fn format(at: &f64) -> String {
+        format!("{MARK}{at:.0}{MARK}")
+    }
 }
 
 fn chart(
     svg: &mut String,
     lines: &[Line],
-    (from, to): (f64, f64),
+    time: Clock,
     top: f64,
     words: &dyn Fn(f64) -> String,
 ) -> Result<(), DrawingAreaErrorKind<std::convert::Infallible>> {
@@ -86,7 +158,7 @@ fn chart(
         .margin(6)
         .set_label_area_size(LabelAreaPosition::Left, 64)
         .set_label_area_size(LabelAreaPosition::Bottom, 24)
-        .build_cartesian_2d(from..to, 0.0..top)
+        .build_cartesian_2d(time, 0.0..top)
         .map_err(broken)?;
     chart
         .configure_mesh()
@@ -97,7 +169,7 @@ fn chart(
         .label_style(("sans-serif", 12).into_font().color(&INK))
         .x_labels(6)
         .y_labels(4)
-        .x_label_formatter(&|at| clock(*at))
+        .x_label_formatter(&Clock::format)
         .y_label_formatter(&|value| words(*value))
         .draw()
         .map_err(broken)?;
@@ -109,17 +181,6 @@ fn chart(
         }
     }
     area.present().map_err(broken)
-}
-
-/// Hours and minutes, in UTC.
-fn clock(at: f64) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a time since 1970 in seconds"
-    )]
-    let minutes = (at.max(0.0) / 60.0).round() as u64;
-    format!("{:02}:{:02}", minutes / 60 % 24, minutes % 60)
 }
 
 #[cfg(test)]
@@ -142,5 +203,23 @@ mod tests {
         assert_eq!(svg.matches("stroke=\"#4E79A7\"").count(), 2, "{svg}");
         assert!(svg.contains("people") && svg.starts_with("<svg") && !svg.contains("style="), "{svg}");
         assert_eq!(draw(&[Line::default()], (at(0), at(4)), |value| value.to_string()), None);
+    }
+
+    #[test]
+    fn times_are_at_full_minutes_and_told_exactly() {
+        let marks = |secs: u64| {
+            let to = 1_000_000 + secs;
+            let points = vec![(Unix::from_secs(1_000_000), Some(1.0)), (Unix::from_secs(to), Some(1.0))];
+            let line = Line { name: String::new(), points };
+            let span = (Unix::from_secs(1_000_000), Unix::from_secs(to));
+            let svg = draw(&[line], span, |value| value.to_string()).unwrap();
+            assert!(!svg.contains(MARK), "{svg}");
+            svg
+        };
+        let hour = marks(3600); // from 13:46:40
+        let first = hour.split("<text data-clock=\"").nth(1).unwrap();
+        assert!(first.starts_with("1970-01-12T13:50:00Z\" x=") && first.contains(">\n13:50\n<"), "{first}");
+        assert_eq!(hour.matches("data-clock").count(), 6, "{hour}");
+        assert!(marks(48 * 3600).contains("data-day=\"1970-01-13T00:00:00Z\""));
     }
 }

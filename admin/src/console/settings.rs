@@ -10,6 +10,7 @@ use super::frame::Frame;
 use super::view::{Nothing, View};
 use super::visitor::Visitor;
 use super::words;
+use crate::api::costs::PriceList;
 use crate::control::{ClusterStatus, Fault};
 use crate::{Mount, Unavailable};
 
@@ -24,6 +25,7 @@ pub(crate) struct Settings {
     peers: PeerPolicy,
     origins: String,
     selection: String,
+    prices: PriceList,
 }
 
 impl From<Unavailable> for Fault {
@@ -36,6 +38,11 @@ impl Settings {
     fn spread_over_regions(&self) -> bool {
         self.status.profile == ProfileName::Wan
     }
+}
+
+/// A line for each region that has a price of its own.
+fn regions(prices: &PriceList) -> String {
+    lines(&prices.regions.iter().map(|(region, price)| format!("{region} {price}")).collect::<Vec<_>>())
 }
 
 fn lines<T: ToString>(all: &[T]) -> String {
@@ -62,6 +69,7 @@ impl View for Settings {
             peers,
             origins: pretty(serde_json::to_string_pretty(&origins)),
             selection: pretty(serde_json::to_string_pretty(&selection)),
+            prices: PriceList::from(&mount.cluster.prices().await?),
         })
     }
 

@@ -1,6 +1,7 @@
 //! A page, and its stream: the same address answers a reader with the whole page, and the page itself, by
 //! `Accept: text/event-stream`, with its live part whenever that changes.
 
+use std::any::type_name;
 use std::future::Future;
 use std::time::Duration;
 
@@ -8,17 +9,17 @@ use actix_web::http::header;
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
+use chappe_proto::limits::RENDER_EVERY;
 use serde::de::DeserializeOwned;
+use tokio::time::interval;
 
+use super::shared::Turn;
 use super::visitor::Visitor;
 use super::words;
 use crate::Mount;
 use crate::api::events::{self, Event};
 use crate::api::problem::Problem;
 use crate::control::Fault;
-
-/// A live part is rendered again this often: what operators watch changes by the second.
-const RENDER_EVERY: Duration = Duration::from_secs(2);
 
 /// A page of the console.
 pub(crate) trait View: Template + Sized {
@@ -40,6 +41,11 @@ pub(crate) trait View: Template + Sized {
 
     /// Its live part alone.
     fn live(&self) -> askama::Result<String>;
+
+    /// Where its live part is the same for all readers who ask the same: what they ask. It is rendered once for all of them.
+    fn shared(_ask: &Self::Ask) -> Option<String> {
+        None
+    }
 
     /// What it connects to beside this node: sources of a Content Security Policy.
     fn connects(&self) -> Vec<String> {
@@ -114,7 +120,20 @@ fn stream_of<V: View + 'static>(
 ) -> Result<HttpResponse, Problem> {
     let opened = mount.clone();
     events::stream(&opened, visitor.who.clone(), async move |feed| {
-        let (mut shown, mut ticks) = (None, tokio::time::interval(V::EVERY));
+        if let Some(asked) = V::shared(&ask) {
+            let render = |turn| for_all::<V>(turn, mount.clone(), visitor, place, ask);
+            let mut rendered = mount.shared.join(format!("{} {asked}", type_name::<V>()), render);
+            loop {
+                let text = rendered.borrow_and_update().clone();
+                if let Some(text) = text {
+                    feed.put(Event::text("live", &*text)).await;
+                }
+                if rendered.changed().await.is_err() {
+                    return; // whoever rendered is gone: the browser comes back
+                }
+            }
+        }
+        let (mut shown, mut ticks) = (None, interval(V::EVERY));
         loop {
             ticks.tick().await;
             let live = V::load(&mount, &visitor, place.clone(), ask.clone()).await;
@@ -131,4 +150,16 @@ fn stream_of<V: View + 'static>(
             }
         }
     })
+}
+
+/// Renders a live part for all who look at it, until nobody does.
+async fn for_all<V: View>(turn: Turn, mount: Data<Mount>, visitor: Visitor, place: V::Place, ask: V::Ask) {
+    let mut ticks = interval(V::EVERY);
+    while turn.next(&mut ticks).await {
+        match V::load(&mount, &visitor, place.clone(), ask.clone()).await.map(|view| view.live()) {
+            Ok(Ok(text)) => turn.tell(text),
+            Ok(Err(_)) => return,
+            Err(_) => {} // asked again
+        }
+    }
 }

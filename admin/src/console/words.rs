@@ -3,6 +3,7 @@
 use std::fmt;
 
 use askama::filters::HtmlSafe;
+use chappe_proto::registry::Money;
 use chappe_proto::time::Unix;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -77,6 +78,12 @@ pub(super) fn count(n: impl Whole) -> String {
 /// Bytes in the greatest decimal unit that leaves a whole number: what relays cost is billed in those.
 pub(super) fn bytes(n: impl Whole) -> String {
     scaled(n.whole(), &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+}
+
+/// An amount, as short as money is read: the exact one is shown on hover.
+pub(super) fn money(amount: Money) -> String {
+    let digits = if amount.0 < 1_000_000 { 100 } else { 10_000 }; // millionths that are left out
+    Money(amount.0.saturating_add(digits / 2) / digits * digits).to_string()
 }
 
 /// Bits a second.
@@ -182,6 +189,13 @@ mod tests {
         let told = [0_u64, 999, 1_000, 12_345, 999_999, 1_500_000_000, u64::MAX].map(bytes);
         let told = told.each_ref().map(|text| text.replace('\u{a0}', " "));
         assert_eq!(told, ["0 B", "999 B", "1.0 kB", "12.3 kB", "999 kB", "1.5 GB", "18.4 EB"]);
+    }
+
+    #[test]
+    fn money_is_short_and_rounded() {
+        let told =
+            [0, 49, 50, 123_449, 999_949, 999_950, 1_004_999, 1_005_000, 12_345_678].map(|n| money(Money(n)));
+        assert_eq!(told, ["0.00", "0.00", "0.0001", "0.1234", "0.9999", "1.00", "1.00", "1.01", "12.35"]);
     }
 
     #[test]

@@ -1,13 +1,27 @@
-//! Figures over the last hours, as one node has seen them: sampled every [`HISTORY_EVERY`], kept in memory alone.
+//! Figures over the last hours, as one node has seen them: sampled every [`HISTORY_EVERY`], kept in memory alone. Those
+//! of several nodes become the cluster's in [`merged`].
 
+mod merged;
 mod ring;
 
 use std::collections::BTreeMap;
 
-use chappe_proto::limits::{HISTORY_EVERY, HISTORY_SERIES_MAX};
+use chappe_proto::history::{Point, Sampled, Wanted};
+use chappe_proto::id::Region;
+use chappe_proto::limits::{HISTORY_EVERY, HISTORY_LINES, HISTORY_SERIES_ASKED, HISTORY_SERIES_MAX};
 use chappe_proto::time::Unix;
 
-pub use ring::{Point, Series};
+use merged::NODES;
+pub use merged::{NodeHistory, merged};
+pub use ring::Series;
+
+/// Points by which figures that begin alike are ranked: the newest.
+const RECENT: usize = 30;
+
+/// Whether every node has this figure of the whole cluster; else each has its own, and the cluster's is their sum.
+pub(crate) fn is_shared(name: &str) -> bool {
+    ["edges.", "allocations", "relayed_", "commits", "nodes"].iter().any(|begins| name.starts_with(begins))
+}
 
 /// What a node finds at one time.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -42,7 +56,9 @@ impl Sample {
 pub struct History {
     series: BTreeMap<String, Series>,
     totals: BTreeMap<String, f64>,
-    /// When the last sample was taken.
+    /// When the first sample was taken.
+    since: Option<u64>,
+    /// When the last one was.
     at: Option<u64>,
 }
 
@@ -56,6 +72,7 @@ impl History {
             return;
         }
         self.at = Some(at);
+        self.since.get_or_insert(at);
         for (name, value) in sample.gauges {
             self.keep(at, name, value);
         }
@@ -94,15 +111,82 @@ impl History {
         self.series.entry(name).or_default().add(at, value);
     }
 
+    /// What another node, or this one, asks for. `is_there` says of an edge whether it is in the region that is asked for.
+    #[must_use]
+    pub fn sampled(&self, wanted: &Wanted, is_there: impl Fn(&str) -> bool) -> Sampled {
+        let region = wanted.region.as_ref();
+        let told = |name: &str| region.is_none_or(|region| is_of(name, region, &is_there));
+        let mut series = BTreeMap::new();
+        for name in wanted.series.iter().take(HISTORY_SERIES_ASKED) {
+            if let Some(prefix) = name.strip_suffix('*') {
+                let all = self.names().filter(|name| name.starts_with(prefix) && told(name));
+                series.extend(self.greatest(all, wanted));
+            } else if told(name)
+                && let Some(points) = self.points(&held_as(name, region), wanted.since, wanted.step)
+            {
+                series.insert(name.clone(), points);
+            }
+        }
+        // By it whoever puts nodes' figures together knows whose are missing.
+        let nodes = self.points(&held_as(NODES, region), wanted.since, wanted.step);
+        series.insert(NODES.to_owned(), nodes.unwrap_or_default());
+        let names = if wanted.names {
+            self.names().filter(|name| told(name)).map(str::to_owned).collect()
+        } else {
+            vec![]
+        };
+        Sampled { since: Unix::from_secs(self.since.unwrap_or_default()), names, series }
+    }
+
+    /// Those of them that were greatest of late.
+    fn greatest<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str>,
+        wanted: &Wanted,
+    ) -> Vec<(String, Vec<Point>)> {
+        let points = |name: &str| self.points(name, wanted.since, wanted.step).unwrap_or_default();
+        let mut all: Vec<_> = names.map(|name| (name.to_owned(), points(name))).collect();
+        all.sort_by(|(_, one), (_, other)| recent(other).total_cmp(&recent(one)));
+        all.truncate(usize::try_from(wanted.most).unwrap_or(HISTORY_LINES).min(HISTORY_LINES));
+        all
+    }
+
     /// The figures that there are.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.series.keys().map(String::as_str)
     }
 
     /// One of them, from `since` on in steps of so many seconds; as [`Series::points`] has it.
-    #[must_use]
-    pub fn points(&self, name: &str, since: Unix, step: u64) -> Option<Vec<Point>> {
+    fn points(&self, name: &str, since: Unix, step: u64) -> Option<Vec<Point>> {
         Some(self.series.get(name)?.points(self.at.unwrap_or_default(), since.secs(), step))
+    }
+}
+
+/// How much a figure was of late.
+pub(crate) fn recent(points: &[Point]) -> f64 {
+    points.iter().rev().take(RECENT).map(|point| point.mean).sum()
+}
+
+/// Figures of the whole that are told of each region too.
+const BY_REGION: [&str; 4] = ["allocations", "nodes", "relayed_bytes", "relayed_packets"];
+
+/// What a figure is kept as where a region's is asked for.
+fn held_as(name: &str, region: Option<&Region>) -> String {
+    match region {
+        Some(region) if BY_REGION.contains(&name) => format!("{name}.region.{region}"),
+        _ => name.to_owned(),
+    }
+}
+
+/// Whether a figure tells of what is in a region: what each node has of its own does where it is asked there alone.
+fn is_of(name: &str, region: &Region, is_there: impl Fn(&str) -> bool) -> bool {
+    if !is_shared(name) || BY_REGION.contains(&name) {
+        return true;
+    }
+    match (name.split_once(".edge."), name.split_once(".region.")) {
+        (Some((_, edge)), _) => is_there(edge),
+        (_, Some((_, of))) => of == region.as_str(),
+        _ => false,
     }
 }
 

@@ -2,38 +2,8 @@
 
 use std::collections::VecDeque;
 
+use chappe_proto::history::Point;
 use chappe_proto::limits::HISTORY_LEVELS;
-use serde::{Deserialize, Serialize};
-
-/// A figure over one step of time.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Point {
-    /// When the step began, in seconds since 1970.
-    pub at: u64,
-    /// The least that it was.
-    pub min: f64,
-    /// What it was on average, each sample alike.
-    pub mean: f64,
-    /// The most.
-    pub max: f64,
-    /// Samples that there were.
-    pub samples: u32,
-}
-
-impl Point {
-    const fn of(at: u64, value: f64) -> Self {
-        Self { at, min: value, mean: value, max: value, samples: 1 }
-    }
-
-    /// Both together, as of the step that this one is of.
-    fn merge(&mut self, other: &Self) {
-        let (mine, theirs) = (f64::from(self.samples), f64::from(other.samples));
-        self.mean = (self.mean * mine + other.mean * theirs) / (mine + theirs).max(1.0);
-        self.min = self.min.min(other.min);
-        self.max = self.max.max(other.max);
-        self.samples = self.samples.saturating_add(other.samples);
-    }
-}
 
 /// The steps of one length, the newest last. A step without a sample is left out: a gap is a gap.
 #[derive(Debug, Default)]
@@ -43,7 +13,7 @@ impl Level {
     fn add(&mut self, (step, steps): (u64, usize), at: u64, value: f64) {
         let at = at - at % step;
         match self.0.back_mut() {
-            Some(last) if last.at == at => last.merge(&Point::of(at, value)),
+            Some(last) if last.at == at => last.join(&Point::of(at, value)),
             Some(last) if last.at > at => {} // the clock was set back: what it has told stays
             _ => self.0.push_back(Point::of(at, value)),
         }
@@ -85,7 +55,7 @@ impl Series {
         for point in level.0.iter().filter(|point| point.at + length > since) {
             let at = point.at - point.at % step;
             match points.last_mut().filter(|last| last.at == at) {
-                Some(last) => last.merge(point),
+                Some(last) => last.join(point),
                 None => points.push(Point { at, ..*point }),
             }
         }

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chappe_proto::history::Wanted;
 use chappe_proto::id::{AppId, EdgeId, Generation, NodeId, PeerId, RoomKey, RoomName, SessionId};
 use chappe_proto::inspect::session::shown_address;
 use chappe_proto::inspect::{EdgeWay, SessionCounts, SessionDetails, SignalsPage, Tap};
@@ -15,8 +16,8 @@ use chappe_proto::time::{Mono, Now, Unix};
 use chappe_proto::usage::Relayed;
 
 use super::Memory;
-use crate::control::Fault;
-use crate::history::{History, Point, Sample};
+use crate::control::{Fault, Member};
+use crate::history::{History, NodeHistory, Sample};
 use crate::inspect::{Inspect, SignalsAsk};
 use crate::past::Figures;
 use crate::peers::{PeerDetails, Peers};
@@ -79,18 +80,28 @@ impl Inspect for Memory {
 }
 
 impl Figures for Memory {
-    fn figures(&self) -> Answer<'_, Vec<String>> {
-        Box::pin(async { vec!["sessions".to_owned()] })
-    }
-
-    fn points(&self, name: String, since: Unix, step: u64) -> Answer<'_, Option<Vec<Point>>> {
+    /// Each node has the same of its own; one that is not reached does not answer.
+    fn histories(&self, wanted: Wanted, of: Option<NodeId>) -> Answer<'_, Vec<NodeHistory>> {
         let mut history = History::default();
         for at in (0..=NOW.unix.secs()).step_by(10) {
             let mut sample = Sample::default();
             sample.gauge("sessions", at as f64 / 10.0);
+            sample.gauge("allocations", 7.0);
+            sample.gauge("allocations.region.eu", 4.0);
+            sample.gauge("allocations.edge.edge-eu", 4.0);
+            sample.gauge("allocations.edge.edge-us", 3.0);
+            sample.gauge("nodes", 3.0);
+            ["eu", "us", "ap"].iter().for_each(|region| sample.gauge(format!("nodes.region.{region}"), 1.0));
             history.add(Unix::from_secs(at), sample);
         }
-        Box::pin(async move { history.points(&name, since, step) })
+        let members = self.members(|status| status.members.clone());
+        let one = |member: Member| {
+            let sampled = member.reachable.then(|| history.sampled(&wanted, |edge| edge == "edge-eu"));
+            NodeHistory { node: member.node, region: member.region, sampled }
+        };
+        let asked = members.into_iter().filter(|member| of.is_none_or(|of| member.node == of));
+        let told = asked.map(one).collect();
+        Box::pin(async { told })
     }
 
     fn clock(&self) -> Unix {

@@ -37,7 +37,7 @@ impl Peers for Admin {
                 away: member.away,
                 grants: member.seat.grants.names(),
                 gateway,
-                relayed: usage.parts.get(&session.to_string()).copied().unwrap_or_default(),
+                relayed: usage.parts.get(&session.to_string()).map(|tally| tally.relayed).unwrap_or_default(),
                 session: details,
             })
         })

@@ -135,7 +135,7 @@ impl Said {
 /// Who is in a room, with what they relayed.
 async fn people(admin: &Admin, room: RoomKey, roster: Vec<Entry>) -> Vec<Peer> {
     let usage = admin.usage_of(&UsageOf::Room(room)).await.unwrap_or_default();
-    let relayed = |session: SessionId| usage.parts.get(&session.to_string()).copied();
+    let relayed = |session: SessionId| usage.parts.get(&session.to_string()).map(|tally| tally.relayed);
     let peer = |Entry { gateway, member, .. }: Entry| Peer {
         relayed: relayed(member.seat.session).unwrap_or_default(),
         peer: member.seat.peer,

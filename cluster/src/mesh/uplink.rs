@@ -313,7 +313,10 @@ async fn converse(
                         let _ = context.edges.try_send(says(LinkEvent::Probed { number, edge, found }));
                     }
                     Up::Usage { seq, usage } => {
-                        context.usage.take(usage, |body| tell_others(mesh, context.node, &told, &body));
+                        let by = told.edge(edge).map(|held| (edge.clone(), held.region.clone()));
+                        context.usage.take(usage, by.as_ref(), |body| {
+                            tell_others(mesh, context.node, &told, &body);
+                        });
                         frame::write(&mut send, &Down::UsageTaken { seq }).await?;
                     }
                     Up::Health(health) => {

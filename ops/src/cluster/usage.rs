@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chappe_admin::health::span;
-use chappe_admin::usage::{AppUsage, RoomUsage, Usage, UsageLine};
+use chappe_admin::usage::{AppUsage, Figure, RoomUsage, Usage, UsageLine};
 use chappe_cluster::clock;
 use chappe_proto::id::{AppId, RoomName};
 use chappe_proto::time::Unix;
@@ -37,38 +37,42 @@ pub(super) fn run(api: &mut Api, of: &Of, json: bool) -> Result<()> {
     }
     let text = match (&of.app, &of.room) {
         (Some(_), Some(_)) => {
-            let RoomUsage { since, relayed, sessions } = serde_json::from_value(answer)?;
-            shown(since, relayed, &[("session", &sessions)])
+            let RoomUsage { since, currency, figure, sessions } = serde_json::from_value(answer)?;
+            shown(since, currency.as_deref(), &figure, &[("session", &sessions)])
         }
         (Some(_), None) => {
-            let AppUsage { since, relayed, rooms, .. } = serde_json::from_value(answer)?;
-            shown(since, relayed, &[("room", &rooms)])
+            let AppUsage { since, currency, figure, rooms, .. } = serde_json::from_value(answer)?;
+            shown(since, currency.as_deref(), &figure, &[("room", &rooms)])
         }
         (None, _) => {
-            let Usage { since, relayed, apps, users } = serde_json::from_value(answer)?;
-            shown(since, relayed, &[("app", &apps), ("user", &users)])
+            let Usage { since, currency, figure, apps, users } = serde_json::from_value(answer)?;
+            shown(since, currency.as_deref(), &figure, &[("app", &apps), ("user", &users)])
         }
     };
     print!("{text}");
     Ok(())
 }
 
-/// Tables, and the whole.
-fn shown(since: Unix, relayed: Relayed, tables: &[(&str, &[UsageLine])]) -> String {
+/// Tables, and the whole. Costs are told where there are prices.
+fn shown(since: Unix, currency: Option<&str>, whole: &Figure, tables: &[(&str, &[UsageLine])]) -> String {
     let mut text = String::new();
     for (what, lines) in tables.iter().filter(|(_, lines)| !lines.is_empty()) {
-        let mut table = Table::new(&[what, "bytes to peers", "packets", "bytes from peers", "packets"]);
-        for UsageLine { name, relayed } in *lines {
-            table.row([&[name.clone()][..], &figures(*relayed)].concat());
+        let head = [what, "bytes to peers", "packets", "bytes from peers", "packets"];
+        let mut table = Table::new(&[&head[..], currency.as_slice()].concat());
+        for UsageLine { name, figure } in *lines {
+            table.row([&[name.clone()][..], &figures(figure.relayed), figure.cost.as_slice()].concat());
         }
         text += &format!("{table}\n");
     }
     let ago = span(Duration::from_secs(clock::unix().secs().saturating_sub(since.secs())));
-    let [to, to_packets, from, from_packets] = figures(relayed);
+    let [to, to_packets, from, from_packets] = figures(whole.relayed);
     text += &format!(
         "in all {to} bytes to peers in {to_packets} packets, {from} from peers in {from_packets}, \
          counted for {ago}\n"
     );
+    if let (Some(currency), Some(cost)) = (currency, &whole.cost) {
+        text += &format!("it costs {cost} {currency} by today's prices\n");
+    }
     text
 }
 
@@ -79,6 +83,8 @@ fn figures(relayed: Relayed) -> [String; 4] {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use chappe_proto::mesh::uplink::Traffic;
 
     use super::*;
@@ -90,8 +96,9 @@ mod tests {
             received: Traffic { packets: 4, bytes: 4000 },
         };
         let since = Unix::from_secs(clock::unix().secs() - 7300);
-        let lines = [UsageLine { name: "room".to_owned(), relayed }];
-        let text = shown(since, relayed, &[("room", &lines), ("user", &[])]);
+        let mut figure = Figure { relayed, regions: BTreeMap::new(), cost: None, unpriced_bytes: 4300 };
+        let lines = [UsageLine { name: "room".to_owned(), figure: figure.clone() }];
+        let text = shown(since, None, &figure, &[("room", &lines), ("user", &[])]);
         let mut rows = text.lines();
         let cells =
             |row: Option<&str>| row.unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
@@ -100,5 +107,12 @@ mod tests {
         assert_eq!(rows.next(), Some(""));
         let whole = "in all 300 bytes to peers in 3 packets, 4000 from peers in 4, counted for 2 h";
         assert_eq!((rows.next(), rows.next()), (Some(whole), None));
+        figure.cost = Some("0.12".to_owned());
+        let lines = [UsageLine { name: "room".to_owned(), figure: figure.clone() }];
+        let text = shown(since, Some("EUR"), &figure, &[("room", &lines)]);
+        let mut rows = text.lines();
+        assert!(rows.next().unwrap().trim_end().ends_with("EUR"));
+        assert_eq!(cells(rows.next()), ["room", "300", "3", "4000", "4", "0.12"]);
+        assert_eq!(rows.next_back(), Some("it costs 0.12 EUR by today's prices"));
     }
 }

@@ -130,6 +130,14 @@ pub const HISTORY_SERIES_MAX: usize = 512;
 pub const HISTORY_TOP: usize = 50;
 /// Points in one answer: as many as are seen on a wide page.
 pub const HISTORY_POINTS_MAX: usize = 720;
+/// Figures that a node is asked for by another in one question: 8 of 720 points of some 60 bytes are 350 KB, since what
+/// nodes say to each other shares its stream with leases.
+pub const HISTORY_SERIES_ASKED: usize = 8;
+/// Of figures that begin alike, those that are told in one answer: twice as many as a plot shows, since what is greatest
+/// on one node may not be so in the whole.
+pub const HISTORY_LINES: usize = 12;
+/// A live part that all readers of a page share is rendered this often: what operators watch changes by the second.
+pub const RENDER_EVERY: Duration = Duration::from_secs(2);
 /// What a client calls itself (`User-Agent`), in bytes: browsers' are some 150.
 pub const AGENT_MAX: usize = 256;
 /// Media sections of an SDP that are shown: a call of six cameras has twelve.

@@ -137,6 +137,14 @@ pub const USAGE_ROOM_TOLD_EVERY: Duration = Duration::from_secs(60);
 pub const USAGE_BYTES: usize = 16 * 1024;
 /// Names and figures in one answer about usage.
 pub const USAGE_PAGE: usize = 1024;
+/// Regions by which one figure of usage is told apart; what edges of more regions relay is in the figure alone.
+pub const USAGE_REGIONS_MAX: usize = 64;
+/// Regions that have a price of their own: 20 KB of one entry.
+pub const PRICES_MAX: usize = SELECT_REGIONS_MAX;
+/// The highest price of 10⁹ bytes, in millionths: a million of any currency is no price of traffic.
+pub const PRICE_MAX: u64 = 1_000_000_000_000;
+/// The longest name of a currency, in bytes.
+pub const CURRENCY_MAX: usize = 16;
 
 // ------------------------------------------------------------------------------------ selection
 

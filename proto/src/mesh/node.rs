@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::allocations::{EdgeAnswer, EdgeAsk};
 use super::probe::Outside;
 use super::uplink::{EdgeHello, Health, Usage};
+use crate::history;
 use crate::hooks::record::{DeliveryPage, Wanted};
 use crate::id::{
     AppId, ClusterId, EdgeId, Epoch, EventId, Generation, HookId, Index, NodeId, PeerId, RoomKey, SessionId,
@@ -390,6 +391,8 @@ pub enum Ask {
         #[serde(default)]
         secs: u32,
     },
+    /// Of any node: its figures over the last hours.
+    History(history::Wanted),
 }
 
 /// A room as its owner has it.
@@ -470,6 +473,8 @@ pub enum Answer {
     Settings(Vec<Setting>),
     /// Lines of its log.
     Logs(LogPage),
+    /// Figures over the last hours.
+    History(history::Sampled),
     /// It cannot be answered.
     Failed(Failure),
 }

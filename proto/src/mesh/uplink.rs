@@ -519,6 +519,9 @@ pub struct Usage {
     pub sent: Traffic,
     /// Payload from peers to the client.
     pub received: Traffic,
+    /// The edge, and where it stands: put there by the node that it says it to, from one node to another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<(EdgeId, Region)>,
 }
 
 /// A count of packets and of bytes.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::AccessChange;
 use super::profile::ProfileName;
-use super::{AppPolicy, EdgeState, HookPlan, InvitedEdge, Moves, NodeAddresses, Note, RoomPolicy};
+use super::{AppPolicy, EdgeState, HookPlan, InvitedEdge, Moves, NodeAddresses, Note, Prices, RoomPolicy};
 use crate::id::{
     AppId, ClusterId, EdgeId, Generation, HookId, Identity, Index, InvitationId, KeyId, NodeId, Region,
     RoomKey, SessionId, Shard,
@@ -500,4 +500,6 @@ pub enum Command {
         /// Which.
         room: RoomKey,
     },
+    /// Relayed traffic costs this.
+    PricesSet(Prices),
 }

@@ -94,6 +94,8 @@ pub enum Thing {
     RoomBytes,
     Expiry,
     Metadata,
+    Price,
+    Currency,
 }
 
 impl fmt::Display for Thing {
@@ -149,6 +151,8 @@ impl fmt::Display for Thing {
             Self::RoomBytes => "byte of rooms' policies",
             Self::Expiry => "expiry",
             Self::Metadata => "metadata",
+            Self::Price => "price",
+            Self::Currency => "name of a currency",
         })
     }
 }

@@ -17,7 +17,7 @@ use super::subject::Subject;
 use super::users::Users;
 use super::{
     ApiKey, App, Audit, Authority, Chain, Cluster, Command, Edge, Entry, Invitation, Issued, Node, Note,
-    Numbered, Outcome, Refusal, RequestId, ShardEntry, Thing, VERSION, shards,
+    Numbered, Outcome, Prices, Refusal, RequestId, ShardEntry, Thing, VERSION, shards,
 };
 use crate::id::{AppId, EdgeId, Index, InvitationId, KeyId, NodeId, Region, SessionId, Shard};
 use crate::limits::{PEER_PREFIXES_MAX, REQUESTS_REMEMBERED, SHARDS, SNAPSHOT_MAX};
@@ -77,6 +77,8 @@ pub struct State {
     pub(super) hooks: Arc<Hooks>,
     #[serde(default)]
     pub(super) rooms: Rooms,
+    #[serde(default)]
+    pub(super) prices: Arc<Prices>,
     pub(super) audit: Ring<Audit>,
     /// The hash of the line before the oldest that is kept.
     #[serde(default)]
@@ -119,6 +121,7 @@ impl Default for State {
             turn_lives: Lives::default(),
             hooks: Arc::default(),
             rooms: Rooms::default(),
+            prices: Arc::default(),
             audit: Ring::default(),
             audit_begins: Chain::default(),
             audit_omitted: 0,
@@ -353,6 +356,7 @@ impl State {
             Command::HookRemove { app, hook } => self.hook_remove(&app, hook),
             Command::RoomSet { room, policy, by } => self.room_set(room, policy, by),
             Command::RoomRemove { room } => self.room_remove(&room),
+            Command::PricesSet(prices) => self.prices_set(prices),
         }
     }
 

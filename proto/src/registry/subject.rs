@@ -32,6 +32,7 @@ pub(super) enum Subject {
     Room(RoomKey),
     Issued(SessionId),
     Hook(AppId, HookId),
+    Prices,
 }
 
 impl Subject {
@@ -55,6 +56,7 @@ impl Subject {
             Command::VotersSet { .. } => Self::Voters,
             Command::PeersSet(_) => Self::Peers,
             Command::SelectionSet(_) => Self::Selection,
+            Command::PricesSet(_) => Self::Prices,
             Command::TurnOriginsSet { .. } => Self::Origins,
             Command::TurnSecretAdd { .. }
             | Command::TurnSecretRotate { .. }
@@ -146,7 +148,7 @@ impl Subject {
         })
     }
 
-    /// Of rooms, credentials, webhooks, and of who may do what.
+    /// Of rooms, credentials, webhooks, prices, and of who may do what.
     fn text_of_others(&self, state: &State) -> Option<String> {
         Some(match self {
             Self::Room(room) => state.made_room(room).map(|made| {
@@ -163,6 +165,7 @@ impl Subject {
                 format!("{:?}, until {}, {way}", issued.label, issued.until.secs())
             })?,
             Self::Hook(app, hook) => state.hook(app, *hook)?.text(),
+            Self::Prices => state.prices().to_string(),
             Self::Operator(name) => state.access.operator(name).map(|held| {
                 format!(
                     "{}, {}, password of {}",

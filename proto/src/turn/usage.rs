@@ -208,7 +208,7 @@ impl Tally {
             User::Name(name) | User::LongTerm { name, .. } => (None, Some(name.to_string())),
             User::Probe => (None, None),
         };
-        Usage { series: series.number, session, name, sent, received }
+        Usage { series: series.number, session, name, sent, received, by: None }
     }
 }
 

@@ -12,8 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Relayed, UsageOf, UsagePage};
-use crate::id::{AppId, RoomKey, RoomName, SessionId};
+use super::{Relayed, Tally, UsageOf, UsagePage};
+use crate::id::{AppId, EdgeId, Region, RoomKey, RoomName, SessionId};
 use crate::limits;
 use crate::mesh::uplink::Usage;
 use crate::time::Mono;
@@ -47,7 +47,7 @@ struct Heard {
 #[derive(Debug)]
 struct Account {
     room: Option<RoomKey>,
-    relayed: Relayed,
+    relayed: Tally,
     /// When it was heard last that it had relayed.
     at: Mono,
     /// When the other nodes were told of its room last.
@@ -56,13 +56,13 @@ struct Account {
 
 #[derive(Debug, Default)]
 struct App {
-    relayed: Relayed,
+    relayed: Tally,
     rooms: BTreeMap<RoomName, Room>,
 }
 
 #[derive(Debug, Default)]
 struct Room {
-    relayed: Relayed,
+    relayed: Tally,
     at: Mono,
     /// Those of its sessions that have accounts.
     sessions: BTreeSet<SessionId>,
@@ -76,8 +76,10 @@ pub struct Ledger {
     apps: BTreeMap<AppId, App>,
     /// Rooms of all apps.
     rooms: usize,
-    names: Relayed,
-    total: Relayed,
+    /// Edges, [`limits::EDGES_MAX`] at most.
+    edges: BTreeMap<EdgeId, Tally>,
+    names: Tally,
+    total: Tally,
     /// Sessions that are on this node or were, their rooms, and when they were seen last.
     here: BTreeMap<SessionId, (RoomKey, Mono)>,
     missed: u64,
@@ -99,18 +101,27 @@ impl Ledger {
             if more.is_none() {
                 continue;
             }
-            self.total = self.total.plus(more);
+            let region = said.by.as_ref().map(|(_, region)| region);
+            self.total.add(more, region);
+            self.count_edge(said, more);
             match user {
-                User::Session(session) => tell.extend(self.count_session(now, session, more)),
+                User::Session(session) => tell.extend(self.count_session(now, session, more, region)),
                 User::Name(_) => {
-                    self.names = self.names.plus(more);
+                    self.names.add(more, region);
                     if let Some(account) = self.account(now, user) {
-                        account.relayed = account.relayed.plus(more);
+                        account.relayed.add(more, region);
                     }
                 }
             }
         }
         tell
+    }
+
+    fn count_edge(&mut self, said: &Usage, more: Relayed) {
+        let Some((edge, region)) = &said.by else { return };
+        if self.edges.len() < limits::EDGES_MAX || self.edges.contains_key(edge) {
+            self.edges.entry(edge.clone()).or_default().add(more, Some(region));
+        }
     }
 
     /// Another node tells of the rooms of its sessions.
@@ -155,33 +166,55 @@ impl Ledger {
     pub fn page(&self, of: &UsageOf, after: Option<&str>) -> UsagePage {
         match of {
             UsageOf::Apps => {
-                let parts = self.apps.iter().map(|(app, account)| (app.to_string(), account.relayed));
-                page(self.total, after, parts)
+                let parts = self.apps.iter().map(|(app, account)| (app.to_string(), &account.relayed));
+                page(&self.total, after, parts)
             }
             UsageOf::App(app) => self.apps.get(app).map_or_else(UsagePage::default, |app| {
-                let parts = app.rooms.iter().map(|(room, account)| (room.to_string(), account.relayed));
-                page(app.relayed, after, parts)
+                let parts = app.rooms.iter().map(|(room, account)| (room.to_string(), &account.relayed));
+                page(&app.relayed, after, parts)
             }),
             UsageOf::Room(key) => self.room(key).map_or_else(UsagePage::default, |room| {
                 let relayed = |session: &SessionId| {
-                    self.users.get(&User::Session(*session)).map(|account| account.relayed)
+                    self.users.get(&User::Session(*session)).map(|account| &account.relayed)
                 };
                 let part = |session| Some((SessionId::to_string(session), relayed(session)?));
-                page(room.relayed, after, room.sessions.iter().filter_map(part))
+                page(&room.relayed, after, room.sessions.iter().filter_map(part))
             }),
             UsageOf::Session(session) => {
                 let account = self.users.get(&User::Session(*session));
-                UsagePage { relayed: account.map(|held| held.relayed).unwrap_or_default(), parts: Vec::new() }
+                let relayed = account.map(|held| held.relayed.clone()).unwrap_or_default();
+                UsagePage { relayed, parts: Vec::new() }
             }
             UsageOf::Names => {
-                let name = |(user, account): (&User, &Account)| match user {
-                    User::Name(name) => Some((name.clone(), account.relayed)),
-                    User::Session(_) => None,
-                };
                 let from = User::Name(after.unwrap_or_default().to_owned());
-                page(self.names, after, self.users.range(from..).filter_map(name))
+                let named = self.users.range(from..).filter_map(|(user, account)| match user {
+                    User::Name(name) => Some((name.clone(), &account.relayed)),
+                    User::Session(_) => None,
+                });
+                page(&self.names, after, named)
             }
+            UsageOf::Edges => {
+                page(&self.total, after, self.edges.iter().map(|(edge, tally)| (edge.to_string(), tally)))
+            }
+            UsageOf::Rooms if after.is_some() => UsagePage { relayed: self.total.clone(), parts: Vec::new() },
+            UsageOf::Rooms => self.greatest_rooms(),
         }
+    }
+
+    /// The rooms of all apps that relayed most.
+    fn greatest_rooms(&self) -> UsagePage {
+        let mut all: Vec<(&AppId, &RoomName, &Tally)> = Vec::with_capacity(self.rooms);
+        for (app, held) in &self.apps {
+            all.extend(held.rooms.iter().map(|(name, room)| (app, name, &room.relayed)));
+        }
+        if all.len() > limits::USAGE_PAGE {
+            all.select_nth_unstable_by_key(limits::USAGE_PAGE, |(app, room, tally)| {
+                (std::cmp::Reverse(tally.relayed.bytes()), *app, *room)
+            });
+            all.truncate(limits::USAGE_PAGE);
+        }
+        let parts = all.into_iter().map(|(app, room, tally)| (format!("{app}/{room}"), tally.clone()));
+        UsagePage { relayed: self.total.clone(), parts: parts.collect() }
     }
 
     /// How often a series was not counted, since there were too many.
@@ -226,7 +259,7 @@ impl Ledger {
         if self.users.len() >= limits::USAGE_SESSIONS_MAX && !self.users.contains_key(&user) {
             return None;
         }
-        let new = || Account { room: None, relayed: Relayed::default(), at: now, told: None };
+        let new = || Account { room: None, relayed: Tally::default(), at: now, told: None };
         let account = self.users.entry(user).or_insert_with(new);
         account.at = now;
         Some(account)
@@ -239,25 +272,28 @@ impl Ledger {
         now: Mono,
         session: SessionId,
         more: Relayed,
+        region: Option<&Region>,
     ) -> Option<(SessionId, RoomKey)> {
+        let mut tally = Tally::default();
+        tally.add(more, region);
         let here = self.here.get(&session).map(|(room, _)| room.clone());
         if let Some(room) = &here {
             self.assign(now, session, room);
         }
         let Some(account) = self.account(now, User::Session(session)) else {
             if let Some(room) = here {
-                self.count_room(now, &room, None, more);
+                self.count_room(now, &room, None, &tally);
             }
             return None;
         };
-        account.relayed = account.relayed.plus(more);
+        account.relayed.join(&tally);
         let is_due = |told: Mono| now.since(told) >= limits::USAGE_ROOM_TOLD_EVERY;
         let tell = here.filter(|_| account.told.is_none_or(is_due));
         if tell.is_some() {
             account.told = Some(now);
         }
         if let Some(room) = account.room.clone() {
-            self.count_room(now, &room, Some(session), more);
+            self.count_room(now, &room, Some(session), &tally);
         }
         tell.map(|room| (session, room))
     }
@@ -267,22 +303,22 @@ impl Ledger {
         let Some(account) = self.account(now, User::Session(session)) else { return };
         if account.room.is_none() {
             account.room = Some(room.clone());
-            let relayed = account.relayed;
-            self.count_room(now, room, Some(session), relayed);
+            let relayed = account.relayed.clone();
+            self.count_room(now, room, Some(session), &relayed);
         }
     }
 
-    fn count_room(&mut self, now: Mono, key: &RoomKey, session: Option<SessionId>, more: Relayed) {
+    fn count_room(&mut self, now: Mono, key: &RoomKey, session: Option<SessionId>, more: &Tally) {
         if self.rooms >= limits::USAGE_ROOMS_MAX && self.room(key).is_none() {
             self.forget_rooms();
         }
         let app = self.apps.entry(key.app.clone()).or_default();
-        app.relayed = app.relayed.plus(more);
+        app.relayed.join(more);
         let room = app.rooms.entry(key.room.clone()).or_insert_with(|| {
             self.rooms += 1;
             Room::default()
         });
-        room.relayed = room.relayed.plus(more);
+        room.relayed.join(more);
         room.at = now;
         room.sessions.extend(session);
     }
@@ -300,9 +336,14 @@ impl Ledger {
     }
 }
 
-fn page(relayed: Relayed, after: Option<&str>, parts: impl Iterator<Item = (String, Relayed)>) -> UsagePage {
+fn page<'a>(
+    relayed: &Tally,
+    after: Option<&str>,
+    parts: impl Iterator<Item = (String, &'a Tally)>,
+) -> UsagePage {
     let parts = parts.filter(|(name, _)| after.is_none_or(|after| name.as_str() > after));
-    UsagePage { relayed, parts: parts.take(limits::USAGE_PAGE).collect() }
+    let parts = parts.take(limits::USAGE_PAGE).map(|(name, tally)| (name, tally.clone()));
+    UsagePage { relayed: relayed.clone(), parts: parts.collect() }
 }
 
 /// How often [`Ledger::handle_timeout`] is due.

@@ -9,9 +9,12 @@ mod ledger;
 
 pub use ledger::{Ledger, SWEEP_EVERY};
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AppId, RoomKey, SessionId};
+use crate::id::{AppId, Region, RoomKey, SessionId};
+use crate::limits::USAGE_REGIONS_MAX;
 use crate::mesh::uplink::{Traffic, Usage};
 use crate::wire;
 
@@ -48,6 +51,70 @@ impl Relayed {
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Bytes, both ways: each of them an edge has sent out once, to a peer or to its client.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.sent.bytes.saturating_add(self.received.bytes)
+    }
+}
+
+/// What was relayed, and how much of it by the edges of each region.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// All of it.
+    #[serde(flatten)]
+    pub relayed: Relayed,
+    /// Bytes, both ways, by the region of the edge, [`USAGE_REGIONS_MAX`] at most: less than all where it is not known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub regions: BTreeMap<Region, u64>,
+}
+
+impl Tally {
+    /// More was relayed, by an edge in that region.
+    pub fn add(&mut self, more: Relayed, region: Option<&Region>) {
+        self.relayed = self.relayed.plus(more);
+        self.count(region.into_iter().map(|region| (region, more.bytes())), u64::saturating_add);
+    }
+
+    /// All that the other has is in it too.
+    pub fn join(&mut self, other: &Self) {
+        self.relayed = self.relayed.plus(other.relayed);
+        self.count(other.by_region(), u64::saturating_add);
+    }
+
+    /// Of each figure it has the greater one.
+    pub fn raise(&mut self, other: &Self) {
+        self.relayed = self.relayed.max(other.relayed);
+        self.count(other.by_region(), u64::max);
+    }
+
+    /// Bytes, both ways.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.relayed.bytes()
+    }
+
+    /// Bytes, both ways, of edges whose region is not known.
+    #[must_use]
+    pub fn elsewhere(&self) -> u64 {
+        let known = self.regions.values().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
+        self.relayed.bytes().saturating_sub(known)
+    }
+
+    fn by_region(&self) -> impl Iterator<Item = (&Region, u64)> {
+        self.regions.iter().map(|(region, bytes)| (region, *bytes))
+    }
+
+    fn count<'a>(&mut self, regions: impl Iterator<Item = (&'a Region, u64)>, with: fn(u64, u64) -> u64) {
+        for (region, bytes) in regions {
+            if let Some(held) = self.regions.get_mut(region) {
+                *held = with(*held, bytes);
+            } else if self.regions.len() < USAGE_REGIONS_MAX {
+                self.regions.insert(region.clone(), bytes);
+            }
+        }
+    }
 }
 
 impl From<&Usage> for Relayed {
@@ -71,15 +138,19 @@ pub enum UsageOf {
     Names,
     /// That of one session, or of one issued credential, which has no parts.
     Session(SessionId),
+    /// Everybody's, by edges.
+    Edges,
+    /// Everybody's, by rooms as `app/room`: of all apps those that relayed most, [`crate::limits::USAGE_PAGE`] at most.
+    Rooms,
 }
 
 /// A part of an answer to that.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsagePage {
     /// All of it.
-    pub relayed: Relayed,
+    pub relayed: Tally,
     /// Of what, by name; fewer than [`crate::limits::USAGE_PAGE`] are the last ones.
-    pub parts: Vec<(String, Relayed)>,
+    pub parts: Vec<(String, Tally)>,
 }
 
 /// In pieces, each written in so many bytes unless one thing alone is longer.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chappe_proto::history;
 use chappe_proto::hooks::event::EventKind;
 use chappe_proto::hooks::record::{Attempt, Delivery, DeliveryPage, DeliveryState, HookCounts, Wanted};
 use chappe_proto::id::{
@@ -28,7 +29,7 @@ use chappe_proto::signal::json::Json;
 use chappe_proto::signal::member::Muting;
 use chappe_proto::time::Unix;
 use chappe_proto::turn::Transport;
-use chappe_proto::usage::{Relayed, UsageOf, UsagePage};
+use chappe_proto::usage::{Relayed, Tally, UsageOf, UsagePage};
 
 use super::Samples;
 
@@ -157,12 +158,37 @@ fn deliveries() -> DeliveryPage {
 
 fn usage() -> Usage {
     let (sent, received) = (Traffic { packets: 1, bytes: 2 }, Traffic { packets: 3, bytes: 4 });
-    Usage { series: 1 << 63, session: Some(session()), name: None, sent, received }
+    Usage { series: 1 << 63, session: Some(session()), name: None, sent, received, by: None }
 }
 
 fn usage_page() -> UsagePage {
     let relayed = Relayed { sent: usage().sent, received: usage().received };
-    UsagePage { relayed, parts: vec![("ada".into(), relayed)] }
+    let tally = Tally { relayed, ..Tally::default() };
+    UsagePage { relayed: tally.clone(), parts: vec![("ada".into(), tally)] }
+}
+
+fn history_wanted() -> history::Wanted {
+    let series = vec!["rooms".into(), "refused.*".into()];
+    history::Wanted {
+        series,
+        since: Unix::from_secs(60),
+        step: 10,
+        most: 6,
+        region: Some(region()),
+        names: true,
+    }
+}
+
+fn sampled() -> history::Sampled {
+    let point = history::Point { at: 1_000, min: 0.5, mean: 1.5, max: 2.0, samples: 6 };
+    let (since, names) = (Unix::from_secs(60), vec!["rooms".into()]);
+    history::Sampled { since, names, series: [("rooms".into(), vec![point])].into() }
+}
+
+fn usage_by_region() -> UsagePage {
+    let UsagePage { relayed: mut tally, .. } = usage_page();
+    tally.regions.insert(region(), 1 << 40);
+    UsagePage { relayed: tally.clone(), parts: vec![("ada".into(), tally)] }
 }
 
 fn usage_of(all: &mut Samples) {
@@ -172,10 +198,13 @@ fn usage_of(all: &mut Samples) {
         UsageOf::Room(room()),
         UsageOf::Names,
         UsageOf::Session(session()),
+        UsageOf::Edges,
+        UsageOf::Rooms,
     ];
     for (n, of) in of.into_iter().enumerate() {
         match of {
             UsageOf::Apps | UsageOf::App(_) | UsageOf::Room(_) | UsageOf::Names | UsageOf::Session(_) => {}
+            UsageOf::Edges | UsageOf::Rooms => {}
         }
         all.add(format!("usage_of.{n}"), of);
     }
@@ -299,6 +328,8 @@ fn bodies(all: &mut Samples) {
     parcel(all, ".probed", Body::Edges(vec![EdgeReport { health, rtt_us: Some(1), outside, ..report }]));
     parcel(all, "", Body::End { session: session() });
     parcel(all, "", Body::Usage(vec![usage()]));
+    let by = Some((edge_hello().edge, region()));
+    parcel(all, ".by", Body::Usage(vec![Usage { by, ..usage() }]));
     parcel(all, "", Body::UsageRooms(vec![(session(), room())]));
 }
 
@@ -388,6 +419,7 @@ fn asks(all: &mut Samples) {
         Ask::Settings,
         Ask::Logs(logs_wanted()),
         Ask::LogLevel { level: Some(Level::Debug), secs: 600 },
+        Ask::History(history_wanted()),
     ];
     for ask in asks {
         let name = match &ask {
@@ -417,6 +449,7 @@ fn asks(all: &mut Samples) {
             Ask::Settings => "settings",
             Ask::Logs(_) => "logs",
             Ask::LogLevel { .. } => "log_level",
+            Ask::History(_) => "history",
         };
         all.add(format!("ask.{name}"), ask);
     }
@@ -471,6 +504,7 @@ fn answers(all: &mut Samples) {
         Answer::Session(Box::new(details())),
         Answer::Settings(settings()),
         Answer::Logs(log_page()),
+        Answer::History(sampled()),
         Answer::Failed(Failure::Busy),
     ];
     for answer in answers {
@@ -493,10 +527,13 @@ fn answers(all: &mut Samples) {
             Answer::Session(_) => "session",
             Answer::Settings(_) => "settings",
             Answer::Logs(_) => "logs",
+            Answer::History(_) => "history",
             Answer::Failed(_) => "failed",
         };
         all.add(format!("answer.{name}"), answer);
     }
+    let usage = Answer::Usage { since: Unix::from_secs(1), page: usage_by_region() };
+    all.add("answer.usage.by_region", usage);
     let failures = [
         Failure::NotLeader { leader: Some(NodeId(3)) },
         Failure::Busy,
@@ -707,8 +744,8 @@ fn uplinks(all: &mut Samples) {
     let edge = EdgeId::new("edge-2").unwrap();
     all.add("up.probed", Up::Probed { number: 1, edge, found: vec![found()] });
     let (sent, received) = (Traffic { packets: 1, bytes: 100 }, Traffic { packets: 70_000, bytes: 1 << 40 });
-    let usage = Usage { series: 1 << 63, session: Some(session()), name: None, sent, received };
-    let other = Usage { series: 7, session: None, name: Some("ada".into()), sent, received };
+    let usage = Usage { series: 1 << 63, session: Some(session()), name: None, sent, received, by: None };
+    let other = Usage { series: 7, session: None, name: Some("ada".into()), sent, received, by: None };
     all.add("up.usage", Up::Usage { seq: 1, usage: vec![usage, other] });
     all.add("health", health());
     all.add("health.measured", measured_health());

@@ -306,7 +306,8 @@ pub(crate) async fn found(mount: &Mount, id: &str, app: Option<&AppId>) -> Resul
 
 /// A credential with what it relays.
 pub(crate) async fn told(mount: &Mount, credential: IssuedStatus) -> Result<One, Problem> {
-    let usage = mount.cluster.usage(UsageOf::Session(credential.id)).await.unwrap_or_default().relayed;
+    let usage =
+        mount.cluster.usage(UsageOf::Session(credential.id)).await.unwrap_or_default().relayed.relayed;
     let wish =
         AllocationWish { filter: AllocationFilter::of_session(credential.id), ..AllocationWish::default() };
     let (mut allocations, mut from) = (0, None);

@@ -97,7 +97,7 @@ impl World {
     }
 
     fn total(&self, node: usize) -> Relayed {
-        self.nodes[node].page(&UsageOf::Apps, None).relayed
+        self.nodes[node].page(&UsageOf::Apps, None).relayed.relayed
     }
 
     fn say(&mut self, to: usize, heard: bool, spread: [bool; NODES], answered: bool) -> bool {
