@@ -20,6 +20,7 @@ mod edge;
 mod edge_join;
 mod edge_trust;
 mod fleet;
+mod history;
 mod hooks;
 mod import;
 mod inspect;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use chappe_proto::registry::Money;
 use chappe_tests::client::Client;
+use chappe_tests::http;
 use chappe_tests::nodes::{Node, three};
 use chappe_tests::process::{WITHIN, until};
 use chappe_tests::turn::{Turn, credentials};
@@ -60,7 +62,15 @@ impl Call {
     async fn until_told(&self, node: &Node, what: &str) {
         let (some, none) =
             (json!({ "packets": self.packets, "bytes": self.bytes }), json!({ "packets": 0, "bytes": 0 }));
-        let line = |name: &str, sent: &Value, received: &Value| json!({ "name": name, "sent": sent, "received": received });
+        // All of it over the edge of one region, and by the price of that.
+        let line = |name: &str, sent: &Value, received: &Value| {
+            let bytes = sent["bytes"].as_u64().unwrap() + received["bytes"].as_u64().unwrap();
+            let cost = Money(bytes * 3); // a price of 3000 for 10^9 bytes is 3 millionths for each
+            json!({
+                "name": name, "sent": sent, "received": received,
+                "regions": { "b": bytes }, "cost": cost.to_string(), "unpriced_bytes": 0,
+            })
+        };
         let mut sessions = vec![line(&self.sessions[0], &some, &none), line(&self.sessions[1], &none, &some)];
         sessions.sort_by_key(|line| line["name"].as_str().map(str::to_owned));
         let mut last = Value::Null;
@@ -78,7 +88,26 @@ impl Call {
             assert_eq!(app["rooms"], json!([line("room", &some, &some)]), "{what}");
             assert_eq!(usage(node, &[])["apps"], json!([line("default", &some, &some)]), "{what}");
         });
+        for (by, name) in
+            [("rooms", "default/room"), ("edges", "edge-b"), ("apps", "default"), ("regions", "b")]
+        {
+            let costs = api(node, "GET", &format!("/costs?by={by}"), None).await;
+            let bytes = 2 * self.bytes;
+            let wanted = json!([{
+                "name": name, "bytes": bytes, "regions": { "b": bytes },
+                "cost": Money(bytes * 3).to_string(), "unpriced_bytes": 0,
+            }]);
+            assert_eq!((&costs["items"], &costs["currency"]), (&wanted, &json!("EUR")), "{what}");
+        }
     }
+}
+
+async fn api(node: &Node, method: &str, path: &str, body: Option<&Value>) -> Value {
+    let token = std::fs::read_to_string(node.data.join("admin-token")).unwrap();
+    let (path, body) = (format!("/admin/api/v1{path}"), body.map(Value::to_string).unwrap_or_default());
+    let (status, answer) = http::send(node.http, method, &path, Some(token.trim()), &body).await;
+    assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+    serde_json::from_str(&answer).unwrap_or_default()
 }
 
 fn usage(node: &Node, of: &[&str]) -> Value {
@@ -97,6 +126,8 @@ async fn what_is_relayed_is_counted_once_whatever_becomes_of_nodes_and_uplinks()
         until_edges(node, "the edge is heard", |all| all.first().is_some_and(|edge| is_up(edge, "edge-b")))
             .await;
     }
+    let prices = json!({ "currency": "EUR", "default": "1", "regions": { "b": "3000" } });
+    api(&nodes[0], "PUT", "/costs/prices", Some(&prices)).await;
     // The edge's first uplink is with the node of its region, and so is Ada.
     let mut ada = Client::join(nodes[1].http, json!({ "room": "room", "identity": "ada" })).await;
     let ben = Client::join(nodes[2].http, json!({ "room": "room", "identity": "ben" })).await;
