@@ -2,7 +2,7 @@
 // For tests: ?autojoin=1, ?name=, ?pattern=1 (no camera is asked for), ?policy=relay.
 
 import { Room } from '/sdk/chappe.js';
-import { choose, myName, openLobby, own, picked, special, stored } from './lobby.js';
+import { choose, myName, openLobby, own, picked, showRoomName, special, stored } from './lobby.js';
 import { NONE, PATTERN, screen as pickScreen, spread } from './media.js';
 import { rememberRoom } from './names.js';
 import { people } from './people.js';
@@ -11,11 +11,12 @@ import { nameOf, noRelay, noteOf, operatorSays, pathWords, qualityWords, whyClos
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
-const roomName = named(location.pathname.replace(/^\/r\//, '').replace(/\/$/, ''));
+let roomName = named(location.pathname.replace(/^\/r\//, '').replace(/\/$/, ''));
 const relayOnly = query.get('policy') === 'relay';
 const tiles = new Tiles($('grid'), $('tile'));
 let room = null;
 let shared = null; // one's own screen
+let moving = false; // on the way to another room
 let hiddenIn = null; // the room that one left by leaving the page
 
 // -------------------------------------------------------------------------------- before the call
@@ -95,7 +96,8 @@ function over(reason) {
   $('over').hidden = false;
   const { title, text } = whyClosed(reason);
   $('over-title').textContent = title;
-  $('over-text').textContent = text;
+  $('over-text').textContent = moving ? `You were moved to the room ${roomName}. ${text}` : text;
+  moving = false;
   $('again').hidden = reason.code === 'banned';
   $('over-title').focus();
   own.stop();
@@ -122,11 +124,20 @@ $('again').addEventListener('click', async () => {
 
 function wire() {
   room.on('state', (state) => {
-    banner('state', state === 'reconnecting' && 'The connection to the server is lost; reconnecting. Sound and picture go on where they can.');
+    if (state === 'connected') moving = false;
+    banner('state', state === 'reconnecting' && !moving && 'The connection to the server is lost; reconnecting. Sound and picture go on where they can.');
     if (state === 'connected' && !$('call').hidden) showMine();
     if (state === 'connected' && hiddenIn === room) broughtBack();
   });
   room.on('closed', over);
+  room.on('moved', ({ room: to }) => {
+    moving = true;
+    roomName = to;
+    history.replaceState(null, '', `/r/${to}${location.search}`);
+    showRoomName(to);
+    rememberRoom(to);
+    note(`You were moved to the room ${to}.`);
+  });
   room.on('peer-joined', (peer) => {
     say(`${nameOf(peer)} joined`);
     showPeer(peer);
@@ -143,19 +154,22 @@ function wire() {
   room.on('withheld', (withheld) => banner('withheld', withheldWords(withheld)));
   room.on('broadcast', ({ from, payload }) => {
     const text = !from && operatorSays(payload);
-    if (!text) return;
-    banner('operator', text);
-    clearTimeout(operatorShown);
-    operatorShown = setTimeout(() => banner('operator', ''), OPERATOR_SHOWN_MS);
+    if (text) note(text);
   });
   room.on('no-relay', () => banner('relay', noRelay(relayOnly)));
   room.on('ice-servers', () => banner('relay', !room.hasRelay && noRelay(relayOnly)));
   room.on('error', (error) => console.warn(error));
 }
 
-/** An operator's word to all stays this long. */
+/** What an operator says or does to one stays this long. */
 const OPERATOR_SHOWN_MS = 60_000;
 let operatorShown;
+
+function note(text) {
+  banner('operator', text);
+  clearTimeout(operatorShown);
+  operatorShown = setTimeout(() => banner('operator', ''), OPERATOR_SHOWN_MS);
+}
 
 const banners = new Map();
 

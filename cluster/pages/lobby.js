@@ -86,10 +86,15 @@ function preview() {
   $('preview-note').textContent = own.video ? '' : 'No picture: others see your initials.';
 }
 
-/** Shows the lobby of that room; resolves when what one would show is ready, with whether it is a room at all. */
-export async function openLobby(roomName, query) {
+/** In which room one is. */
+export function showRoomName(roomName) {
   $('lobby-room').textContent = $('room-name').textContent = roomName;
   document.title = `${roomName} – Chappe`;
+}
+
+/** Shows the lobby of that room; resolves when what one would show is ready, with whether it is a room at all. */
+export async function openLobby(roomName, query) {
+  showRoomName(roomName);
   $('name').value = query.get('name') ?? stored(localStorage, 'chappe-name');
   $('screen').hidden = !canShare;
   if (!isRoomName(roomName)) {

@@ -39,6 +39,7 @@ const WHY = {
   kicked: ['You were removed', 'Somebody in charge of this room has removed you.'],
   banned: ['You may not come in', 'Somebody in charge of this room has closed it to you.'],
   room_closed: ['The room is closed', 'Its time is over, or somebody in charge of it has closed it for everybody.'],
+  moved: ['You were moved', 'Somebody in charge has sent you to another room, and this page did not hear to which one.'],
   room_full: ['The room is full', 'Nobody else fits in. Try again when somebody has left.'],
   locked: ['The room is locked', 'Nobody new comes in. Ask somebody who is inside to have it opened.'],
   no_room: ['There is no such room', 'The address may be mistyped, or the room is closed.'],

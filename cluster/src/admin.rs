@@ -8,6 +8,8 @@ mod history;
 mod hooks;
 mod inspect;
 mod operation;
+mod moves;
+mod path;
 mod peers;
 mod rooms;
 mod turn;

@@ -6,18 +6,22 @@ use std::time::Duration;
 use actix::Addr;
 use chappe_proto::history::{Sampled, Wanted};
 use chappe_proto::hooks::queue::Resent;
-use chappe_proto::id::{EdgeId, NodeId, RoomKey, SessionId};
+use chappe_proto::id::{EdgeId, Epoch, NodeId, RoomKey, RoomName, SessionId};
 use chappe_proto::limits;
 use chappe_proto::mesh::allocations::{EdgeAnswer, EdgeAsk};
 use chappe_proto::mesh::node::{Answer, Ask, Failure, NodeStatus};
+use chappe_proto::signal::room::Room;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::actor::edges::{Reporting, WayTo};
-use crate::actor::room::{Decide, Decided, ListPeers, Remove, RoomActor, See, Signals, Unwatched, WhereIs};
-use crate::actor::session::Details;
+use crate::actor::room::{
+    Decide, Decided, ListPeers, Remove, RoomActor, See, Signals, Unwatched, WhereIs, WouldAdmit,
+};
+use crate::actor::session::{Details, Move};
 use crate::actor::sites::Meant;
+use crate::clock;
 use crate::consensus::{Proposal, ProposeError, ReadError, Registry, Role};
 use crate::mesh::uplink::Asked;
 use crate::node::Node;
@@ -122,6 +126,8 @@ async fn of_node(node: &Arc<Node>, ask: Ask) -> Answer {
         },
         Ask::Watch { ref room, .. } => watch(node, &room.clone(), ask).await,
         Ask::Session { session, plain } => details(node, &session, plain).await,
+        Ask::Move { session, to } => moved(node, &session, to).await,
+        Ask::Admits { ref room, .. } => admits(node, &room.clone(), ask).await,
         Ask::Usage { of, after } => node.usage.answer(&of, after.as_deref()),
         Ask::History(wanted) => Answer::History(sampled(node, &wanted)),
         Ask::Edge { edge, ask } => of_edge(node, edge, ask).await,
@@ -184,6 +190,31 @@ async fn decide(node: &Arc<Node>, room: &RoomKey, decide: Decide, ask: Ask) -> A
 async fn details(node: &Node, session: &SessionId, plain: bool) -> Answer {
     let Some(session) = node.sessions.get(session) else { return Answer::NotThere };
     session.send(Details { plain }).await.ok().flatten().map_or(Answer::NotThere, Answer::Session)
+}
+
+/// Sends a client of this gateway to another room.
+async fn moved(node: &Node, session: &SessionId, to: RoomName) -> Answer {
+    let Some(session) = node.sessions.get(session) else { return Answer::NotThere };
+    match session.send(Move(to)).await {
+        Ok(true) => Answer::Done,
+        Ok(false) | Err(_) => Answer::NotThere,
+    }
+}
+
+/// Whether a room would let somebody in, here or where it is homed; one in which nobody is, as the first.
+async fn admits(node: &Arc<Node>, room: &RoomKey, ask: Ask) -> Answer {
+    let found = find(node, room).await;
+    let Ask::Admits { member, .. } = ask else { return Answer::NotThere };
+    match found {
+        Found::There(owner) => pass_on(node, owner, Ask::Admits { room: room.clone(), member }).await,
+        Found::Here(room) => Answer::Admits(room.send(WouldAdmit(member)).await.ok().flatten()),
+        Found::Nowhere => match Node::policy(&node.registry.state(), room) {
+            Some(policy) => {
+                Answer::Admits(Room::new(Epoch::default(), policy).would_refuse(clock::now(), &member))
+            }
+            None => Answer::NotThere,
+        },
+    }
 }
 
 /// What passed in a room, here or where it is homed.

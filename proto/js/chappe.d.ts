@@ -6,7 +6,7 @@ export type RoomState = 'connecting' | 'connected' | 'reconnecting' | 'disconnec
 export type ErrorCode =
   | 'malformed' | 'unknown_type' | 'too_large' | 'not_joined' | 'already_joined' | 'token_missing' | 'token_invalid'
   | 'token_expired' | 'forbidden' | 'banned' | 'room_full' | 'locked' | 'no_room' | 'bad_id' | 'bad_peer' | 'busy' | 'rate_limited'
-  | 'unavailable' | 'internal' | 'left' | 'replaced' | 'kicked' | 'room_closed' | 'protocol' | 'rate' | 'gone' | 'unknown'
+  | 'unavailable' | 'internal' | 'left' | 'replaced' | 'kicked' | 'room_closed' | 'moved' | 'protocol' | 'rate' | 'gone' | 'unknown'
   /** `getToken` failed. */
   | 'token_failed'
   /** Nobody answered in time. */
@@ -126,8 +126,13 @@ export interface RoomEvents {
   /** Once, when it is over; `reason.code` says why: `left`, `replaced`, `kicked`, `banned`, `room_closed`... */
   closed: (reason: ChappeError) => void;
   'peer-joined': (peer: Peer) => void;
-  'peer-left': (peer: Peer, reason: 'left' | 'lost' | 'replaced' | 'kicked' | 'banned' | 'closed' | string) => void;
+  'peer-left': (peer: Peer, reason: 'left' | 'lost' | 'replaced' | 'kicked' | 'banned' | 'closed' | 'moved' | string) => void;
   'peer-updated': (peer: Peer, change: 'away' | 'back' | 'metadata' | 'withheld') => void;
+  /**
+   * One was sent to another room of the app, and goes there by itself: `name` is that room's, those of the former one have
+   * left, what is published stays so. `state` is `reconnecting` until one is in; where one is not let in, `closed` says why.
+   */
+  moved: (event: { from: string; room: string }) => void;
   /** What is taken away from oneself now. Without `publish` nobody is sent one's tracks, until it is given back. */
   withheld: (withheld: Withheld[]) => void;
   /** One's own name or metadata, as all see it now. */
@@ -165,6 +170,7 @@ export class Emitter<Events> {
 
 export class Room extends Emitter<RoomEvents> {
   constructor(options: ConnectOptions);
+  /** The room's name: another one after `moved`. */
   readonly name: string;
   readonly state: RoomState;
   readonly reason?: ChappeError;

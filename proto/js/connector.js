@@ -29,7 +29,7 @@ const STALE_MS = 1000;
 const STEADY_MS = 5000;
 /** WebSocket close codes after which there is nothing to resume (PROTOCOL.md section 8). */
 const FINAL = {
-  4010: 'replaced', 4011: 'kicked', 4012: 'banned', 4013: 'room_closed', 4014: 'lost',
+  4010: 'replaced', 4011: 'kicked', 4012: 'banned', 4013: 'room_closed', 4014: 'lost', 4015: 'moved',
   4020: 'protocol', 4021: 'rate', 4022: 'join_timeout', 4023: 'refused',
 };
 /** Refusals of a join that may be different next time. */
@@ -65,6 +65,7 @@ export class Connector {
   #attempts = 0;
   #vain = 0; // attempts in a row that found no node
   #tokenTries = 0;
+  #given; // a token that came with the order to go to this room: it goes before the application's
   #notBefore = 0;
   #timers = {};
   #lastTick = 0;
@@ -76,6 +77,7 @@ export class Connector {
     this.#clock = options.clock ?? realClock();
     this.#random = options.random ?? Math.random;
     this.#nodes = new Nodes(options.urls);
+    this.#given = options.token;
   }
 
   get clock() {
@@ -200,7 +202,7 @@ export class Connector {
   }
 
   async #token(attempt) {
-    if (!this.#options.getToken) return undefined;
+    if (this.#given || !this.#options.getToken) return this.#given;
     try {
       return (await this.#options.getToken({ room: this.#options.room })) ?? undefined;
     } catch (error) {
@@ -267,7 +269,10 @@ export class Connector {
 
   /** A join was refused. */
   #refused(link, { code, message, retry_after_ms: retryAfter = RETRY_MS }) {
-    if (TOKEN_ERRORS.has(code) && this.#options.getToken && this.#tokenTries++ === 0) return this.#retry();
+    if (TOKEN_ERRORS.has(code) && this.#options.getToken && (this.#given || this.#tokenTries++ === 0)) {
+      this.#given = undefined;
+      return this.#retry();
+    }
     if (code === 'unavailable') {
       // It may still come on this socket (PROTOCOL.md section 8).
       link.unavailable = true;
@@ -326,6 +331,7 @@ export class Connector {
     if (reason === 'revoked') return this.end(new ChappeError('kicked'));
     if (reason === 'replaced') return this.end(new ChappeError('replaced'));
     if (reason === 'closed') return this.end(new ChappeError('room_closed'));
+    if (reason === 'moved') return this.end(new ChappeError('moved', 'one was moved to another room'));
     const attempt = this.#trying;
     const token = await this.#token(attempt);
     if (this.#trying === attempt && attempt.link === link) this.#sendJoin(link, token);

@@ -45,18 +45,19 @@ export class Room extends Emitter {
   #leftByPage = false;
   #askedForIceAt = -Infinity;
   #mover;
+  #movedFrom; // the room that one is on the way from
   #probing; // the timer of the measurement that is due
   #steadySince = Infinity; // since when neither signaling nor the network has changed
 
   constructor(options) {
     super();
     const urls = options.urls ?? [options.url ?? globalThis.location?.origin];
-    this.#options = { ...options };
+    this.#options = { ...options, urls };
     this.name = options.room;
     this.#clock = options.clock ?? {
       now: () => performance.now(), setTimeout: (f, ms) => setTimeout(f, ms), clearTimeout: (id) => clearTimeout(id),
     };
-    this.#signaling = new Signaling({ ...options, urls });
+    this.#signaling = new Signaling(this.#options);
     const create = options.createConnection
       ?? (globalThis.RTCPeerConnection && ((configuration) => new RTCPeerConnection(configuration)));
     if (create && options.media !== false) this.#host = this.#hosting(create);
@@ -212,7 +213,9 @@ export class Room extends Emitter {
   // ------------------------------------------------------------------ what the cluster says
 
   #wire() {
-    const on = (type, handler) => this.#signaling.on(type, handler);
+    const signaling = this.#signaling;
+    // What a former room's session says in the end is of no interest.
+    const on = (type, handler) => signaling.on(type, (...args) => signaling === this.#signaling && handler(...args));
     on('state', (state, reason) => this.#state(state, reason));
     on('welcome', (frame, { fresh }) => this.#welcome(frame, fresh));
     on('gone', () => this.#clear('gone'));
@@ -225,9 +228,31 @@ export class Room extends Emitter {
     on('ice_servers', (frame) => this.#iceServers(frame));
     on('error', (error) => this.#error(error));
     on('wake', () => this.#awake());
+    on('moved', ({ room, token }) => this.#move(room, token));
+  }
+
+  /** To another room: its people are others, and one's own media the same. */
+  #move(name, token) {
+    const former = this.#signaling;
+    const { name: shown, metadata } = this.me;
+    this.#movedFrom = this.name;
+    this.name = name;
+    this.#signaling = new Signaling({ ...this.#options, room: name, name: shown, metadata, token });
+    this.#wire();
+    former.leave(new ChappeError('moved', `one was moved to the room ${name}`));
+    this.#clear('moved');
+    this.emit('moved', { from: this.#movedFrom, room: name });
+    this.#state('reconnecting');
+    this.#signaling.start();
   }
 
   #state(state, reason) {
+    if (state === 'connected') this.#movedFrom = undefined;
+    if (state === 'disconnected' && this.#movedFrom && reason.code !== 'left') {
+      // Not a room that was lost: one that one never got into.
+      const why = reason.message.replace(`${reason.code}: `, '');
+      reason = new ChappeError(reason.code, `moved from ${this.#movedFrom} to ${this.name}, which did not let one in: ${why}`);
+    }
     this.state = state;
     this.reason = reason;
     this.#steadySince = state === 'connected' ? this.#clock.now() : Infinity;

@@ -35,7 +35,8 @@ export class Signaling extends Emitter {
   #broadcasts = 0;
 
   /**
-   * @param {object} options `urls`, `room`, `getToken?`, `name?`, `metadata?`, `identity?`; for tests
+   * @param {object} options `urls`, `room`, `getToken?`, `name?`, `metadata?`, `identity?`, `token?` (that
+   *   of `moved`, used before `getToken` is asked); for tests
    *   `WebSocket`, `clock {now, setTimeout, clearTimeout}`, `random`.
    */
   constructor(options) {
@@ -102,9 +103,9 @@ export class Signaling extends Emitter {
   }
 
   /** Leaves for good, and says so where it can. */
-  leave() {
+  leave(error = new ChappeError('left')) {
     this.#connector.write({ type: 'leave' });
-    this.#connector.end(new ChappeError('left'));
+    this.#connector.end(error);
   }
 
   // ------------------------------------------------------------------ the session

@@ -52,7 +52,7 @@ LEFT_MAX = 256
 #: A refused join is tried again after these.
 RETRYABLE = {"busy", "rate_limited", "unavailable", "internal"}
 #: After these close codes of the WebSocket there is nothing to resume (PROTOCOL.md 8).
-FINAL = {4010: "replaced", 4011: "kicked", 4012: "banned", 4013: "room_closed", 4014: "lost",
+FINAL = {4010: "replaced", 4011: "kicked", 4012: "banned", 4013: "room_closed", 4014: "lost", 4015: "moved",
          4020: "protocol", 4021: "rate", 4023: "refused"}
 #: What answers a join that was taken.
 WELCOMES = ("welcome", "resumed", "rebuilt")
@@ -408,7 +408,7 @@ class Room:
         for box in self._outboxes.values():
             box.settle(float("inf"), Undelivered("gone", "the session was lost"))
         self._forget()
-        if reason in ("revoked", "replaced", "closed"):
+        if reason in ("revoked", "replaced", "closed", "moved"):
             raise Closed({"revoked": "kicked", "closed": "room_closed"}.get(reason, reason))
 
     async def _serve(self, url, socket, welcome):

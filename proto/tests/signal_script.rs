@@ -84,6 +84,7 @@ transcripts! {
     frozen
     moving
     decided
+    moved
 }
 
 /// Every transcript is run.

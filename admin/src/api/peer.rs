@@ -16,6 +16,7 @@ use crate::Mount;
 use crate::access::OfApp;
 use crate::api::problem::Problem;
 use crate::api::rooms::key;
+use crate::cluster::path::Path as MediaPath;
 use crate::cluster::peers::PeerDetails;
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
@@ -166,13 +167,17 @@ pub(crate) struct PeerView {
     relayed: Relayed,
     /// Its session; none where its gateway does not answer right now.
     session: Option<SessionView>,
+    /// By which edges its media goes now. What goes directly from client to client is not seen: where nothing is relayed
+    /// it does, or there is none.
+    path: MediaPath,
 }
 
 impl From<PeerDetails> for PeerView {
     fn from(details: PeerDetails) -> Self {
-        let PeerDetails { peer, identity, name, away, grants, region, gateway, relayed, session } = details;
+        let PeerDetails { peer, identity, name, away, grants, region, gateway, relayed, session, path } =
+            details;
         let session = session.map(SessionView::from);
-        Self { peer, identity, name, away, grants, region, gateway, relayed, session }
+        Self { peer, identity, name, away, grants, region, gateway, relayed, session, path }
     }
 }
 
@@ -185,7 +190,8 @@ struct Wanted {
     plain: Option<String>,
 }
 
-/// A participant of a room, with what its gateway knows of its session.
+/// A participant of a room, with what its gateway knows of its session, and the edges of its media. It takes a second
+/// where edges hold relays for it.
 #[utoipa::path(
     get,
     path = "/apps/{app}/rooms/{room}/peers/{peer}",
@@ -240,6 +246,11 @@ mod tests {
             session["edges"],
             json!([{ "edge": "edge-eu", "place": 1, "rtt_ms": 8.5, "failed": false }])
         );
+        let relay = json!({
+            "edge": "edge-eu", "region": "eu", "transport": "udp", "allocations": 1, "bytes_per_s": 150_000,
+            "in_use": true
+        });
+        assert_eq!(peer["path"], json!({ "relays": [relay], "unknown": ["edge-us"] }));
         assert!(memory.with(|state| state.audit().count()) == 0);
 
         let (_, peer) = ask(&memory, Method::GET, &format!("{path}?plain=true"), Value::Null).await;

@@ -4,7 +4,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Bytes, Data, Json, Path, Query, ServiceConfig};
-use chappe_proto::id::{Identity, PeerId};
+use chappe_proto::id::{Identity, PeerId, RoomName};
 use chappe_proto::signal::member::Muting;
 use serde::Deserialize;
 use utoipa::{IntoParams, OpenApi, ToSchema};
@@ -21,13 +21,14 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .route("/apps/{app}/rooms/{room}/peers/{peer}", web::delete().to(kick))
         .route("/apps/{app}/rooms/{room}/peers/{peer}/mute", web::post().to(mute))
         .route("/apps/{app}/rooms/{room}/peers/{peer}/unmute", web::post().to(unmute))
+        .route("/apps/{app}/rooms/{room}/peers/{peer}/move", web::post().to(move_to))
         .route("/apps/{app}/bans", web::get().to(bans))
         .route("/apps/{app}/rooms/{room}/bans/{identity}", web::delete().to(lift));
 }
 
 /// What is described of it.
 #[derive(OpenApi)]
-#[openapi(paths(kick, mute, unmute, bans, lift))]
+#[openapi(paths(kick, mute, unmute, move_to, bans, lift))]
 pub(crate) struct Part;
 
 fn peer_id(text: &str) -> Result<PeerId, Problem> {
@@ -123,6 +124,46 @@ async fn set_muted(
     Ok(HttpResponse::NoContent().finish())
 }
 
+/// Where to.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = MoveTo)]
+#[serde(deny_unknown_fields)]
+struct Move {
+    /// Another room of the same app.
+    room: String,
+}
+
+/// Sends a peer to another room of the same app, with the same identity, name, metadata and grants. Answered when its
+/// client has been told, which goes by itself; one that does not is removed from the room after ten seconds. The others
+/// see that it has left with the reason `moved`. Refused where the other room is known not to let it in.
+#[utoipa::path(
+    post, path = "/apps/{app}/rooms/{room}/peers/{peer}/move", tag = "peers", request_body = Move,
+    params(("app" = String, Path), ("room" = String, Path), ("peer" = String, Path)),
+    responses(
+        (status = 204),
+        (status = 404, description = "no such peer in that room"),
+        (status = 409, description = "it has no connection, or the other room would not let it in"),
+        (status = 503)
+    )
+)]
+async fn move_to(
+    operator: OfApp,
+    mount: Data<Mount>,
+    path: Path<(String, String, String)>,
+    body: Bytes,
+) -> Result<HttpResponse, Problem> {
+    let (key, peer) = (key(&path.0, &path.1)?, peer_id(&path.2)?);
+    let Move { room } = read(&body)?;
+    let wrong = |fix: &str| Problem::Field { field: "room", fix: fix.to_owned() };
+    let to = RoomName::new(&room).map_err(|_| wrong("a room's name: 1 to 128 of A-Z a-z 0-9 - _ . ~ : @"))?;
+    if to == key.room {
+        return Err(wrong("another room than the one that it is in"));
+    }
+    let note = operator.note(&format!("moved {peer} from the room {key} to the room {to}"));
+    mount.cluster.peer_move(key, peer, to, note).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
 /// Who stays out of which of an app's rooms.
 #[utoipa::path(
     get, path = "/apps/{app}/bans", tag = "peers", params(("app" = String, Path)),
@@ -192,6 +233,38 @@ mod tests {
             let said = refused(&memory, Method::POST, &path, body).await;
             assert!(said.contains(told), "{path}: {said}");
         }
+    }
+
+    #[actix_rt::test]
+    async fn a_peer_is_moved_where_the_other_room_takes_it_and_it_is_audited() {
+        let memory = with_dev().await;
+        let of = |n: u8| format!("/apps/dev/rooms/lobby/peers/{}/move", peer(n));
+        let to = |room: &str| json!({ "room": room });
+        let locked = json!({ "room": "vault", "locked": true });
+        assert_eq!(ask(&memory, Method::POST, "/apps/dev/rooms", locked).await.0, 201);
+        for (path, body, told) in [
+            (of(1), to("lobby"), "400 room: another room than the one that it is in"),
+            (of(1), to("not a room"), "400 room: a room's name"),
+            (of(1), json!({}), "400 body"),
+            (of(1), json!({ "room": "tower", "app": "other" }), "400 body"),
+            (of(1), to("vault"), "409 vault would not let it in"),
+            (of(9), to("tower"), "404 there is no such peer in that room"),
+            ("/apps/dev/rooms/lobby/peers/x/move".to_owned(), to("tower"), "400 peer: p_"),
+        ] {
+            let said = refused(&memory, Method::POST, &path, body).await;
+            assert!(said.starts_with(told), "{path}: {said}");
+        }
+        assert_eq!(ask(&memory, Method::POST, &of(1), to("tower")).await.0, 204);
+        let of_room = async |room: &str| {
+            let told = ask(&memory, Method::GET, &format!("/apps/dev/rooms/{room}"), Value::Null).await.1;
+            told["peers"].as_array().unwrap().iter().map(|peer| peer["name"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (of_room("lobby").await, of_room("tower").await),
+            (vec![json!("Ben")], vec![json!("Cat"), json!("Ada")])
+        );
+        let what = memory.with(|state| state.audit().last().map(|entry| entry.note.what.clone())).unwrap();
+        assert_eq!(what, format!("moved {} from the room dev/lobby to the room tower", peer(1)));
     }
 
     #[actix_rt::test]

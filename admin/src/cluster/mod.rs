@@ -9,6 +9,7 @@ pub mod history;
 pub mod hooks;
 pub mod inspect;
 pub mod operation;
+pub mod path;
 pub mod peers;
 pub mod rooms;
 pub mod turn;

@@ -6,11 +6,12 @@ use chappe_proto::usage::Relayed;
 
 use super::Answer;
 use super::control::Fault;
+use super::path::Path;
 
 /// Looking at who is in a room.
 pub trait Peers {
     /// A peer of a room: what the room knows of it, and its gateway of its session. `plain` tells its address whole.
-    /// [`Fault::NotThere`] where it is not in the room.
+    /// It takes a second where edges hold relays for it. [`Fault::NotThere`] where it is not in the room.
     fn peer(&self, room: RoomKey, peer: PeerId, plain: bool) -> Answer<'_, Result<PeerDetails, Fault>>;
 }
 
@@ -35,4 +36,6 @@ pub struct PeerDetails {
     pub relayed: Relayed,
     /// Its session; none where its gateway does not answer, or has just let it go.
     pub session: Option<SessionDetails>,
+    /// By which edges its media goes.
+    pub path: Path,
 }

@@ -34,6 +34,15 @@ pub trait Rooms: Send + Sync + 'static {
     ) -> Answer<'_, Result<(), Fault>>;
     /// Removes a peer, and keeps its identity out with `ban`; committed when it is answered.
     fn peer_kick(&self, room: RoomKey, peer: PeerId, ban: bool, note: Note) -> Answer<'_, Result<(), Fault>>;
+    /// Sends a peer to another room of the same app, which would let it in as far as is known: its client has been told
+    /// when this is answered. [`Fault::Conflict`] where it has no connection, or would not be let in there.
+    fn peer_move(
+        &self,
+        room: RoomKey,
+        peer: PeerId,
+        to: RoomName,
+        note: Note,
+    ) -> Answer<'_, Result<(), Fault>>;
     /// Who stays out of which of an app's rooms, by room and identity.
     fn bans(&self, app: AppId) -> Answer<'_, Result<Vec<Ban>, Fault>>;
     /// An identity may come back to a room.

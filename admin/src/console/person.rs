@@ -11,6 +11,7 @@ use super::view::{Nothing, View};
 use super::visitor::Visitor;
 use super::words;
 use crate::control::Fault;
+use crate::path::{Path, Relay};
 use crate::{Mount, Peer};
 
 /// Somebody in a room.
@@ -24,6 +25,8 @@ pub(crate) struct Person {
     name: String,
     /// None where its gateway does not answer.
     session: Option<SessionDetails>,
+    /// By which edges its media goes; none where its room does not answer.
+    path: Option<Path>,
 }
 
 impl Person {
@@ -38,6 +41,14 @@ impl Person {
             "/admin/api/v1/apps/{}/rooms/{}/peers/{}{rest}",
             self.room.app, self.room.room, self.peer.peer
         )
+    }
+
+    /// How much an edge relays of it.
+    #[expect(clippy::unused_self, reason = "as templates call it")]
+    fn rate(&self, relay: &Relay) -> String {
+        #[expect(clippy::cast_precision_loss, reason = "no rate is near 2^52")]
+        let bits = relay.bytes_per_s as f64 * 8.0;
+        words::rate(bits)
     }
 
     /// Whether a grant was taken away from it.
@@ -62,9 +73,11 @@ impl View for Person {
         let people = mount.cluster.room(key.clone()).await?.peers;
         let peer = people.into_iter().find(|peer| peer.peer == id).ok_or(missing)?;
         let name = name(&peer);
-        let session = mount.cluster.peer(key.clone(), id, false).await.ok().and_then(|told| told.session);
+        let told = mount.cluster.peer(key.clone(), id, false).await.ok();
+        let (session, path) = told.map(|told| (told.session, told.path)).unzip();
+        let session = session.flatten();
         let frame = Frame::of(visitor, SECTION, format!("{name} in {}", key.room));
-        Ok(Self { frame, acts: visitor.acts, room: key, peer, name, session })
+        Ok(Self { frame, acts: visitor.acts, room: key, peer, name, session, path })
     }
 
     fn live(&self) -> askama::Result<String> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chappe_proto::history::Wanted;
 use chappe_proto::id::{AppId, EdgeId, Generation, NodeId, PeerId, RoomKey, RoomName, SessionId};
+use chappe_proto::id::{AppId, EdgeId, Generation, NodeId, PeerId, Region, RoomKey, RoomName, SessionId};
 use chappe_proto::inspect::session::shown_address;
 use chappe_proto::inspect::{EdgeWay, SessionCounts, SessionDetails, SignalsPage, Tap};
 use chappe_proto::mesh::uplink::Traffic;
@@ -20,6 +21,7 @@ use crate::control::{Fault, Member};
 use crate::history::{History, NodeHistory, Sample};
 use crate::inspect::{Inspect, SignalsAsk};
 use crate::past::Figures;
+use crate::path::{Path, Relay};
 use crate::peers::{PeerDetails, Peers};
 use crate::{Answer, Changed};
 
@@ -134,6 +136,14 @@ impl Peers for Memory {
             edges: vec![EdgeWay { edge, place: Some(1), rtt_ms: Some(8.5), failed: false }],
             credential_until: Some(Unix::from_secs(30)),
         };
+        let relay = Relay {
+            edge: EdgeId::new("edge-eu").unwrap(),
+            region: Region::new("eu").ok(),
+            transport: "udp".to_owned(),
+            allocations: 1,
+            bytes_per_s: 150_000,
+            in_use: true,
+        };
         let details = PeerDetails {
             peer,
             identity: Some("ada".to_owned()),
@@ -144,6 +154,7 @@ impl Peers for Memory {
             gateway: NodeId(2),
             relayed: Relayed::default(),
             session: Some(session),
+            path: Path { relays: vec![relay], unknown: vec![EdgeId::new("edge-us").unwrap()] },
         };
         let found = (room == tower() && peer == ada()).then_some(details);
         Box::pin(async { found.ok_or(Fault::NotThere("peer in that room")) })

@@ -185,6 +185,27 @@ impl Rooms for Memory {
         })
     }
 
+    fn peer_move(&self, room: RoomKey, peer: PeerId, to: RoomName, note: Note) -> Answer<'_, Done<()>> {
+        Box::pin(async move {
+            let target = RoomKey { app: room.app.clone(), room: to };
+            let locked = self.with(|state| state.rules(&target).locked);
+            let go = |running: &mut Running, room: &RoomKey| {
+                let there = running.peer(room, peer)?.clone();
+                if there.away {
+                    return Err(Fault::Conflict("it has no connection right now".to_owned()));
+                }
+                if locked {
+                    let words = format!("{} would not let it in: it is locked", target.room);
+                    return Err(Fault::Conflict(words));
+                }
+                running.rooms.entry(target.clone()).or_insert((NodeId(1), Vec::new())).1.push(there);
+                running.rooms.entry(room.clone()).and_modify(|(_, all)| all.retain(|held| held.peer != peer));
+                Ok(())
+            };
+            self.of_room(&room, note, go).await
+        })
+    }
+
     fn bans(&self, app: AppId) -> Answer<'_, Done<Vec<Ban>>> {
         let bans = self.with(|state| crate::rooms::bans_of(state, &app, Unix::from_secs(1)));
         Box::pin(async { bans })

@@ -1,4 +1,6 @@
-//! The first frame of a socket: who is it, and which session is theirs.
+//! The first frame of a socket: who is it, and which session is theirs. Who was moved is in [`moved`].
+
+mod moved;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -16,10 +18,12 @@ use chappe_proto::select::Place;
 use chappe_proto::signal::code::{ErrorCode, Refusal};
 use chappe_proto::signal::frame::{ClientFrame, GoneReason, Join, ServerFrame};
 use chappe_proto::signal::member::{Grants, Member, Profile, Seat, Withheld};
+use chappe_proto::signal::moved::MoveToken;
 use chappe_proto::signal::resume::{OpenError, Presented, ResumeToken};
 use chappe_proto::signal::session::{Rebuilt, Start};
 use chappe_proto::time::Now;
 
+use self::moved::by_move;
 use super::session::{Begun, Resume, SessionActor};
 use super::socket::Socket;
 use crate::clock;
@@ -154,15 +158,17 @@ fn open(state: &State, now: Now, text: &str) -> Result<ResumeToken, Box<Greeting
         let newer = ResumeToken::sealed_by(text).is_some_and(|key| state.may_have_begun(key, now.unix));
         Box::new(match error {
             // Another gateway's registry is ahead of this one's by a key: the session is not lost.
-            OpenError::Unknown if newer => {
-                let message = "the token is sealed with a key that this node has not heard of yet";
-                let refusal = Refusal::new(ErrorCode::Unavailable, message);
-                Greeting::Refused(refusal.retry_after(limits::BUSY_RETRY + jitter()))
-            }
+            OpenError::Unknown if newer => Greeting::Refused(unheard_key()),
             OpenError::Unknown => Greeting::Gone(GoneReason::Unknown),
             OpenError::Expired => Greeting::Gone(GoneReason::Expired),
         })
     })
+}
+
+/// Another node or a moment later will open the token.
+fn unheard_key() -> Refusal {
+    let message = "the token is sealed with a key that this node has not heard of yet";
+    Refusal::new(ErrorCode::Unavailable, message).retry_after(limits::BUSY_RETRY + jitter())
 }
 
 /// A session that every node has forgotten, made anew from its token: the same peer, its counters
@@ -196,6 +202,7 @@ fn said(seat: &Seat) -> Place {
 fn admit(node: &Arc<Node>, now: Now, source: &Source, join: Join) -> Result<Start, Refusal> {
     let state = node.registry.state();
     let mut start = match join.token.clone() {
+        Some(text) if MoveToken::is_one(&text) => by_move(&state, now, &text, join)?,
         Some(text) => by_token(&state, now, &text, join)?,
         None => anonymous(&state, now, join)?,
     };

@@ -25,7 +25,7 @@ use chappe_proto::signal::room::{Output, Room};
 use chappe_proto::signal::route::{FromRoom, ProxyInput, RoomInput, ToRoom};
 use chappe_proto::signal::site::{Plan, Site, View};
 
-pub use asked::{ListPeers, See, WhereIs};
+pub use asked::{ListPeers, See, WhereIs, WouldAdmit};
 pub use decided::{Decide, Decided};
 pub use kick::Remove;
 pub use watched::{Signals, Unwatched, Watches};

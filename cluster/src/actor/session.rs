@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::dev::SendError;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use bytestring::ByteString;
-use chappe_proto::id::{PeerId, RoomKey, SessionId};
+use chappe_proto::id::{PeerId, RoomKey, RoomName, SessionId};
 use chappe_proto::inspect::SessionDetails;
 use chappe_proto::inspect::session::shown_address;
 use chappe_proto::limits;
@@ -101,6 +101,11 @@ pub struct Details {
     /// Whether its address is told whole.
     pub plain: bool,
 }
+
+/// An operator sends the client to another room of its app. False where it cannot be told now.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "bool")]
+pub struct Move(pub RoomName);
 
 /// This node begins another life: the session ends here, and its client resumes.
 #[derive(Debug, Clone, Copy, Message)]
@@ -416,6 +421,18 @@ impl Handler<Over> for SessionActor {
         self.run(ctx, |machine, _, out| machine.handle_shutdown(clock::now(), out));
         self.node.sessions.remove(&self.id, &ctx.address());
         ctx.stop(); // its proxy ends too: nobody is told that it left
+    }
+}
+
+impl Handler<Move> for SessionActor {
+    type Result = bool;
+
+    fn handle(&mut self, Move(to): Move, ctx: &mut Self::Context) -> Self::Result {
+        let mut told = false;
+        self.run(ctx, |machine, node, out| {
+            told = machine.handle_move(clock::now(), &node.world(), to, out);
+        });
+        told
     }
 }
 

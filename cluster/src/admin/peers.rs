@@ -6,6 +6,7 @@ use chappe_admin::peers::{PeerDetails, Peers};
 use chappe_proto::id::{PeerId, RoomKey};
 use chappe_proto::mesh::node::{Answer as Reply, Ask};
 use chappe_proto::usage::UsageOf;
+use futures_util::future::join3;
 
 use super::{Admin, NODE_WITHIN};
 
@@ -22,12 +23,18 @@ impl Peers for Admin {
             let found = entries.into_iter().find(|entry| entry.member.seat.peer == peer);
             let entry = found.ok_or(Fault::NotThere("peer in that room"))?;
             let (gateway, session) = (entry.gateway.node, entry.member.seat.session);
-            let asked = self.node.mesh.request(gateway, Ask::Session { session, plain }, NODE_WITHIN).await;
+            let of_room = UsageOf::Room(room);
+            let (asked, usage, path) = join3(
+                self.node.mesh.request(gateway, Ask::Session { session, plain }, NODE_WITHIN),
+                self.usage_of(&of_room),
+                self.path_of(session),
+            )
+            .await;
             let details = match asked {
                 Ok(Reply::Session(details)) => Some(*details),
                 _ => None,
             };
-            let usage = self.usage_of(&UsageOf::Room(room)).await.unwrap_or_default();
+            let usage = usage.unwrap_or_default();
             let member = entry.member;
             Ok(PeerDetails {
                 peer,
@@ -39,6 +46,7 @@ impl Peers for Admin {
                 gateway,
                 relayed: usage.parts.get(&session.to_string()).map(|tally| tally.relayed).unwrap_or_default(),
                 session: details,
+                path,
             })
         })
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chappe_admin::control::Fault;
 use chappe_admin::rooms::{Ban, RoomCount, RoomLine, RoomPage, RoomReport, Rooms, RoomsWanted, bans_of};
 use chappe_admin::{Answer, Peer};
-use chappe_proto::id::{AppId, Identity, NodeId, PeerId, RoomKey, SessionId};
+use chappe_proto::id::{AppId, Identity, NodeId, PeerId, RoomKey, RoomName, SessionId};
 use chappe_proto::limits::ROOMS_LOOKED_AT;
 use chappe_proto::mesh::node::{Answer as Reply, Ask};
 use chappe_proto::registry::{Command, Note, RoomPolicy, State};
@@ -83,7 +83,7 @@ impl Admin {
     }
 
     /// It is done: where it cannot be put into the audit log, that is said in the node's own.
-    async fn noted(&self, note: Note) {
+    pub(super) async fn noted(&self, note: Note) {
         let what = note.what.clone();
         if let Err(fault) = self.commit(Command::Note, note).await {
             tracing::error!(%fault, what, "this is missing in the audit log");
@@ -254,6 +254,10 @@ impl Rooms for Admin {
         })
     }
 
+    fn peer_move(&self, room: RoomKey, peer: PeerId, to: RoomName, note: Note) -> Answer<'_, Done<()>> {
+        Box::pin(self.move_peer(room, peer, to, note))
+    }
+
     fn bans(&self, app: AppId) -> Answer<'_, Done<Vec<Ban>>> {
         Box::pin(async move {
             let state = self.state().await.map_err(|_| unread())?;
@@ -288,7 +292,6 @@ pub(super) fn unread() -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chappe_proto::id::RoomName;
 
     fn key(n: usize) -> RoomKey {
         RoomKey { app: AppId::new("app").unwrap(), room: RoomName::new(&format!("room-{n:05}")).unwrap() }

@@ -26,7 +26,7 @@ use super::{Admin, NODE_WITHIN};
 use crate::clock;
 
 /// Where each edge is asked: the nodes that it reports to.
-type Ways = BTreeMap<EdgeId, Vec<NodeId>>;
+pub(super) type Ways = BTreeMap<EdgeId, Vec<NodeId>>;
 
 impl Admin {
     async fn now(&self) -> Result<std::sync::Arc<State>, Fault> {
@@ -35,7 +35,7 @@ impl Admin {
     }
 
     /// The edges that are meant, and the nodes that hear them.
-    async fn ways(&self, only: Option<&EdgeId>) -> Result<Ways, Fault> {
+    pub(super) async fn ways(&self, only: Option<&EdgeId>) -> Result<Ways, Fault> {
         let state = self.node.registry.state();
         let there = state.edges().filter(|(_, held)| held.state != EdgeState::Removed);
         let meant = there.map(|(edge, _)| edge).filter(|edge| only.is_none_or(|only| only == *edge));
@@ -57,7 +57,7 @@ impl Admin {
     }
 
     /// What an edge answers by way of any of these nodes; nothing where it does not.
-    async fn of_edge(&self, edge: &EdgeId, nodes: &[NodeId], ask: &EdgeAsk) -> Option<EdgeAnswer> {
+    pub(super) async fn of_edge(&self, edge: &EdgeId, nodes: &[NodeId], ask: &EdgeAsk) -> Option<EdgeAnswer> {
         for node in nodes {
             let ask = Ask::Edge { edge: edge.clone(), ask: ask.clone() };
             match self.node.mesh.request(*node, ask, NODE_WITHIN).await {

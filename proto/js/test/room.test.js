@@ -26,7 +26,7 @@ function world(seed = 1) {
     });
     room.made = [];
     room.log = log;
-    for (const type of ['state', 'peer-joined', 'peer-left', 'peer-updated', 'signal', 'no-relay', 'restart', 'relay', 'error']) {
+    for (const type of ['state', 'peer-joined', 'peer-left', 'peer-updated', 'signal', 'no-relay', 'restart', 'relay', 'error', 'moved', 'closed']) {
       room.on(type, (...args) => log.push([type, ...args]));
     }
     room.said = (type) => log.filter((entry) => entry[0] === type);
@@ -462,4 +462,63 @@ test('nobody answers: join rejects in time', async () => {
   const { network, enter } = world();
   network.nodes.clear();
   await assert.rejects(enter({ timeoutMs: 5000 }), { code: 'timeout' });
+});
+
+test('moved to another room: the same object, other people, the same media', async () => {
+  const { clock, node, enter, bound, pc, session } = world();
+  const [ada, ben] = [await enter(), await enter({ show: 'ben', name: 'Ben', getToken: () => 'of-the-app' })];
+  const cleo = await enter({ room: 'other', show: 'cleo' });
+  await clock.advance(1000);
+  const [before, former] = [ben.me.id, pc(ben, ada)];
+  ben.update({ name: 'Benjamin' });
+  await clock.advance(100);
+  const waiting = ben.send(ada.me.id, 'chat', {}).catch((error) => error.code);
+  session(ben).pipe.down({ type: 'moved', room: 'other', token: 'm1.1.x' });
+  await clock.until(() => ben.said('moved').length > 0);
+  assert.deepEqual([ben.name, ben.state, ben.said('moved')], ['other', 'reconnecting', [['moved', { from: 'r', room: 'other' }]]]);
+  assert.deepEqual(ben.said('peer-left').map(([, peer, reason]) => [peer.id, reason]), [[ada.me.id, 'moved']]);
+  assert.equal(former.signalingState, 'closed');
+  await clock.until(() => ben.state === 'connected');
+  await clock.advance(1000);
+  assert.notEqual(ben.me.id, before);
+  const join = node.heardFrames.filter((frame) => frame.type === 'join').at(-1);
+  assert.deepEqual([join.room, join.token, join.name], ['other', 'm1.1.x', 'Benjamin']);
+  assert.deepEqual([[...ben.peers.keys()], [...cleo.peers.keys()]], [[cleo.me.id], [ben.me.id]]);
+  bound(ben, cleo);
+  assert.deepEqual([pc(cleo, ben).remoteDescription.tracks, pc(ben, cleo).remoteDescription.tracks], [['ben'], ['cleo']]);
+  assert.deepEqual([ada.peers.size, ben.said('closed'), ben.said('error')], [0, [], []]);
+  assert.ok(['moved', undefined].includes(await waiting), 'sent to who is no more in one\'s room, or in time');
+});
+
+test('moved to a room that lets one not in: it is over, and the words say of what', async () => {
+  const { clock, node, enter, session } = world();
+  const ada = await enter();
+  node.refuse = { type: 'error', code: 'locked', message: 'the room is locked' };
+  session(ada).pipe.down({ type: 'moved', room: 'other', token: 'm1.1.x' });
+  await clock.until(() => ada.said('closed').length > 0);
+  const [[, reason]] = ada.said('closed');
+  assert.deepEqual([ada.state, reason.code], ['disconnected', 'locked']);
+  assert.equal(reason.message, 'locked: moved from r to other, which did not let one in: the room is locked');
+});
+
+test('moved with a token that is no good any more: the application is asked for one', async () => {
+  const { clock, node, enter, session } = world();
+  const asked = [];
+  const ada = await enter({ getToken: (about) => { asked.push(about.room); return 'of-the-app'; } });
+  node.refuse = { type: 'error', code: 'token_expired', message: '' };
+  session(ada).pipe.down({ type: 'moved', room: 'other', token: 'm1.1.x' });
+  await clock.until(() => asked.length > 1);
+  node.refuse = null;
+  await clock.until(() => ada.state === 'connected');
+  const join = node.heardFrames.filter((frame) => frame.type === 'join').at(-1);
+  assert.deepEqual([join.room, join.token, asked], ['other', 'of-the-app', ['r', 'other']]);
+});
+
+test('a session that was moved without hearing of it is not joined again', async () => {
+  const { clock, network, node, enter } = world();
+  const ada = await enter();
+  node.refuse = { type: 'gone', reason: 'moved' };
+  network.reset();
+  await clock.until(() => ada.said('closed').length > 0);
+  assert.equal(ada.said('closed')[0][1].code, 'moved');
 });

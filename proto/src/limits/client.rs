@@ -87,6 +87,11 @@ pub const RATE_STRIKES: u32 = 200;
 /// How long a resume token is good without a socket: its session's grace, and the time in which a
 /// cluster elects and rebuilds.
 pub const RESUME_TTL: Duration = Duration::from_secs(24 * 3600);
+/// A client that was told that it is moved to another room goes there by itself; one that stays is sent away after
+/// this: longer than clients take to notice that their socket is dead, and to come back to hear it.
+pub const MOVED_WITHIN: Duration = Duration::from_secs(10);
+/// The token by which it gets in there is good for this long at least, whenever the one that it had ends.
+pub const MOVE_TOKEN_MIN: Duration = Duration::from_secs(600);
 /// Joins a source address may make in a burst, and a second for long.
 pub const JOINS_BURST: u32 = 60;
 /// Resumes a source address may make in a burst: a whole office whose network was gone.

@@ -49,6 +49,10 @@ const _: () = {
     assert!(2 * HOME_LEAVE.as_millis() <= HOME_FORGOTTEN.as_millis());
     assert!(2 * HOME_LEAVE.as_millis() <= GRACE_MAX.as_millis());
     assert!(GRACE_MAX.as_millis() < RESUME_TTL.as_millis());
+    // Who is away when it is moved is given a token when it is back.
+    assert!(MOVED_WITHIN.as_millis() < GRACE.as_millis());
+    assert!(MOVED_WITHIN.as_millis() < MOVE_TOKEN_MIN.as_millis());
+    assert!(MOVE_TOKEN_MIN.as_millis() < RESUME_TTL.as_millis());
     assert!(ROOM_CAPACITY <= ROOM_CAPACITY_MAX);
     // A room's policy is one entry; a page of rooms is asked for with one more.
     assert!(METADATA_MAX + AUDIT_TEXT_MAX + 2048 < ENTRY_MAX && ROOMS_LISTED < ROOMS_PAGE);

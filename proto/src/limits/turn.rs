@@ -139,6 +139,12 @@ pub const LIMIT_TOLD_EVERY: Duration = Duration::from_secs(10);
 pub const ALLOCATIONS_TURN: u32 = 4096;
 /// Allocations in one answer of an edge: a line each, with the longest name under a kilobyte.
 pub const ALLOCATIONS_PAGE: usize = 256;
+/// Edges are asked for one session's allocations twice, this far apart, to see what goes over them now: as long as a
+/// person waits for a page, and longer than a silent voice's packets are apart.
+pub const PATH_LOOKS_APART: Duration = Duration::from_secs(1);
+/// Payload a second by which allocations of one session at an edge are said to carry media: 12 kbit/s, less than any
+/// voice with what surrounds it, and more than the checks by which ICE keeps a few paths ready.
+pub const PATH_MEDIA_BYTES: u64 = 1_500;
 /// Sessions that one question for allocations may name: those of a large room.
 pub const ALLOCATION_SESSIONS_MAX: usize = 1024;
 /// Questions of nodes that an edge works at, at a time, and that a node has under way with one edge: operators are
@@ -170,6 +176,7 @@ pub const SECRET_OVERLAP: Duration = CREDENTIAL_TTL_MAX;
 
 const _: () = {
     assert!(ALLOCATIONS_PAGE * (TURN_NAME_MAX + TURN_REALM_MAX + 512) < UPLINK_FRAME_MAX);
+    assert!(ALLOCATIONS_PER_USER as usize <= ALLOCATIONS_PAGE); // one answer has all of a session's
     assert!(ALLOCATION_SESSIONS_MAX * 32 + 1024 < CONTROL_FRAME_MAX);
     assert!(CREDENTIAL_TTL_MAX.as_secs() <= ISSUED_TTL_MAX.as_secs());
     assert!(ISSUED_MAX * 10 <= REVOKED_MAX && ISSUED_PER_APP < ISSUED_MAX);

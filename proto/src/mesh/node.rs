@@ -24,15 +24,16 @@ use super::uplink::{EdgeHello, Health, Usage};
 use crate::history;
 use crate::hooks::record::{DeliveryPage, Wanted};
 use crate::id::{
-    AppId, ClusterId, EdgeId, Epoch, EventId, Generation, HookId, Index, NodeId, PeerId, RoomKey, SessionId,
-    Shard,
+    AppId, ClusterId, EdgeId, Epoch, EventId, Generation, HookId, Index, NodeId, PeerId, RoomKey, RoomName,
+    SessionId, Shard,
 };
 use crate::inspect::{Filter, SessionDetails, SignalsPage};
 use crate::logs::{self, LogPage};
 use crate::registry::{Command, Note, Outcome, RequestId};
 use crate::settings::Setting;
+use crate::signal::code::Refusal;
 use crate::signal::json::Json;
-use crate::signal::member::Muting;
+use crate::signal::member::{Member, Muting};
 use crate::signal::route::{Direct, Entry, FromRoom, ToRoom};
 use crate::time::Unix;
 use crate::usage::{UsageOf, UsagePage};
@@ -393,6 +394,20 @@ pub enum Ask {
     },
     /// Of any node: its figures over the last hours.
     History(history::Wanted),
+    /// Of a room's owner: would somebody be let in now who is not in it?
+    Admits {
+        /// Which room.
+        room: RoomKey,
+        /// Who.
+        member: Box<Member>,
+    },
+    /// Of a session's gateway: its client is to go to another room of the same app.
+    Move {
+        /// Which session.
+        session: SessionId,
+        /// Which room.
+        to: RoomName,
+    },
 }
 
 /// A room as its owner has it.
@@ -477,6 +492,8 @@ pub enum Answer {
     History(history::Sampled),
     /// It cannot be answered.
     Failed(Failure),
+    /// Why somebody would not be let in; nothing where they would be.
+    Admits(Option<Refusal>),
 }
 
 /// Why a question has no answer. What is asked twice by one [`RequestId`] is done once.

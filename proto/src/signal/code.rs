@@ -164,6 +164,8 @@ pub enum CloseCode {
     JoinTimeout,
     /// The `join` was refused; an `error` came before.
     Refused,
+    /// Moved to another room, as `moved` said before.
+    Moved,
 }
 
 impl CloseCode {
@@ -186,6 +188,7 @@ impl CloseCode {
             Self::Rate => 4021,
             Self::JoinTimeout => 4022,
             Self::Refused => 4023,
+            Self::Moved => 4015,
         }
     }
 
@@ -214,6 +217,7 @@ impl CloseCode {
             Self::Rate => "too many frames, and on after being told so",
             Self::JoinTimeout => "no join frame in time",
             Self::Refused => "the join was refused",
+            Self::Moved => "you were moved to another room: join it with the token of `moved`",
         }
     }
 }
@@ -234,6 +238,8 @@ pub enum LeaveReason {
     Banned,
     /// The room was closed.
     Closed,
+    /// It was moved to another room.
+    Moved,
 }
 
 impl LeaveReason {
@@ -247,6 +253,7 @@ impl LeaveReason {
             Self::Kicked => CloseCode::Kicked,
             Self::Banned => CloseCode::Banned,
             Self::Closed => CloseCode::RoomClosed,
+            Self::Moved => CloseCode::Moved,
         }
     }
 }
@@ -258,13 +265,14 @@ mod tests {
     #[test]
     fn what_resumes_is_told_by_its_number_too() {
         use CloseCode::{
-            Banned, Elsewhere, JoinTimeout, Kicked, Left, Lost, Protocol, Rate, Refused, Replaced,
+            Banned, Elsewhere, JoinTimeout, Kicked, Left, Lost, Moved, Protocol, Rate, Refused, Replaced,
             RoomClosed, Shutdown, Silent, Slow, Unavailable,
         };
         for code in [Slow, Shutdown, Silent, Elsewhere, Unavailable] {
             assert!(code.resumes() && (4000..4010).contains(&code.websocket()), "{code:?}");
         }
-        let ends = [Left, Replaced, Kicked, Banned, RoomClosed, Lost, Protocol, Rate, JoinTimeout, Refused];
+        let ends =
+            [Left, Replaced, Kicked, Banned, RoomClosed, Lost, Protocol, Rate, JoinTimeout, Refused, Moved];
         for code in ends {
             assert!(!code.resumes() && !(4000..4010).contains(&code.websocket()), "{code:?}");
         }

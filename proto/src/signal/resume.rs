@@ -1,24 +1,17 @@
 //! Resume tokens: what a client brings back after its socket was lost, sealed so that only the
 //! cluster reads it.
 
-use std::collections::BTreeMap;
-
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
-use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
 use super::json::Json;
 use super::member::{Seat, Withheld};
+use super::seal::Kind;
 use crate::id::{Attach, Change, Epoch, Identity, RoomKey};
-use crate::limits;
 use crate::time::Unix;
-use crate::wire;
 
-const CONTEXT: &[u8] = b"chappe resume token 1";
+pub use super::seal::{OpenError, SealingKeys};
 
-/// The registry's sealing keys by number: all open, the highest seals.
-pub type SealingKeys = BTreeMap<u64, [u8; 32]>;
+const RESUME: Kind = Kind { prefix: "r1.", context: b"chappe resume token 1" };
 
 /// By which of a session's tokens its client comes back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,17 +58,6 @@ pub struct ResumeToken {
     pub until: Unix,
 }
 
-/// Why a text is no resume token of this cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// Not sealed with a key of this cluster, or altered.
-    #[error("not a resume token of this cluster")]
-    Unknown,
-    /// Its time is over.
-    #[error("the resume token has expired")]
-    Expired,
-}
-
 impl ResumeToken {
     /// Which one it is.
     #[must_use]
@@ -87,19 +69,13 @@ impl ResumeToken {
     /// Nothing when there is no key.
     #[must_use]
     pub fn seal(&self, keys: &SealingKeys, nonce: [u8; 24]) -> Option<String> {
-        let (number, key) = keys.last_key_value()?;
-        let plain = wire::encode(self).ok()?;
-        let payload = Payload { msg: &plain, aad: CONTEXT };
-        let sealed = XChaCha20Poly1305::new(&Key::from(*key)).encrypt(&XNonce::from(nonce), payload).ok()?;
-        let mut bytes = nonce.to_vec();
-        bytes.extend_from_slice(&sealed);
-        Some(format!("r1.{number}.{}", BASE64URL_NOPAD.encode(&bytes)))
+        RESUME.seal(self, keys, nonce)
     }
 
     /// The number of the key that a text says it is sealed with.
     #[must_use]
     pub fn sealed_by(text: &str) -> Option<u64> {
-        text.strip_prefix("r1.")?.split_once('.')?.0.parse().ok()
+        RESUME.sealed_by(text)
     }
 
     /// Reads a token back.
@@ -107,16 +83,7 @@ impl ResumeToken {
     /// # Errors
     /// [`OpenError`]: whoever holds such a text joins afresh.
     pub fn open(text: &str, keys: &SealingKeys, now: Unix) -> Result<Self, OpenError> {
-        let open = || {
-            let (number, data) = text.strip_prefix("r1.")?.split_once('.')?;
-            let key = keys.get(&number.parse().ok()?)?;
-            let bytes = BASE64URL_NOPAD.decode(data.as_bytes()).ok()?;
-            let (nonce, sealed) = bytes.split_first_chunk::<24>()?;
-            let payload = Payload { msg: sealed, aad: CONTEXT };
-            let plain = XChaCha20Poly1305::new(&Key::from(*key)).decrypt(&XNonce::from(*nonce), payload);
-            wire::decode::<Self>(&plain.ok()?, limits::TOKEN_MAX).ok()
-        };
-        let token = open().ok_or(OpenError::Unknown)?;
+        let token: Self = RESUME.open(text, keys).ok_or(OpenError::Unknown)?;
         if token.until <= now { Err(OpenError::Expired) } else { Ok(token) }
     }
 }

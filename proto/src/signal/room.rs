@@ -33,7 +33,7 @@ pub enum Output {
     All(ProxyInput),
     /// Commit this revocation to the registry, then answer by [`Room::handle_revoked`].
     Revoke(Revocation),
-    /// A peer has left of its own will, or its room was closed: its session's allocations are to end on every edge.
+    /// A peer has left of its own will or was moved, or its room was closed: its session's allocations are to end on every edge.
     End(SessionId),
     /// Send to the owner of the room's anchor. A [site](super::site::Site) says it, a room never does.
     Anchor(RoomInput),
@@ -335,7 +335,7 @@ impl Room {
             self.identities.remove(identity);
         }
         self.remember_left(peer, reason);
-        if matches!(reason, LeaveReason::Left | LeaveReason::Closed) {
+        if matches!(reason, LeaveReason::Left | LeaveReason::Closed | LeaveReason::Moved) {
             out.push(Output::End(member.seat.session));
         }
         self.change(RoomChange::Left { peer, reason }, out);

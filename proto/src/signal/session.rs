@@ -1,12 +1,14 @@
 //! The session machine: one peer's connection, which outlives its socket. It speaks PROTOCOL.md to
 //! its client and [`super::route`] to its proxy. What becomes of its socket is in [`socket`], what its
 //! client says in [`client`], what its proxy says in [`proxy`], the answer to a join in [`welcome`], signals in
-//! [`delivery`], offers of edges in [`edges`], what operators see of it in [`details`].
+//! [`delivery`], offers of edges in [`edges`], what operators see of it in [`details`], its move to another room in
+//! [`moved`].
 
 mod client;
 mod delivery;
 mod details;
 mod edges;
+mod moved;
 mod proxy;
 mod socket;
 mod welcome;
@@ -170,6 +172,8 @@ pub struct Session {
     acks_due: u32,
     /// Where the node would have its client go, and until when.
     moving: Option<(Vec<String>, Mono)>,
+    /// The room to which it is moved.
+    moved: Option<moved::Moved>,
     ways: edges::Ways,
     /// The last edges that it was offered, the present ones last.
     handed: VecDeque<EdgeId>,
@@ -221,6 +225,7 @@ impl Session {
             strikes: 0,
             acks_due: 0,
             moving: None,
+            moved: None,
             ways: edges::Ways::from(start.place),
             handed: VecDeque::new(),
             came_from_elsewhere: rebuilt,
@@ -293,6 +298,10 @@ impl Session {
             self.leave(LeaveReason::Lost, out); // the room would have said so, were it reachable
             return;
         }
+        if self.leaves_at() <= now.mono {
+            self.leave(LeaveReason::Moved, out);
+            return;
+        }
         if self.unavailable_at <= now.mono {
             self.unavailable_at = Mono::NEVER;
             self.tell_unavailable(out);
@@ -330,7 +339,7 @@ impl Session {
         };
         let resend = self.outboxes.values().map(Outbox::resend_at).min().unwrap_or(Mono::NEVER);
         let edges = self.refresh_ice_at.min(self.tell_draining_at).min(self.tell_up_at);
-        socket.min(resend).min(edges).min(self.unavailable_at)
+        socket.min(resend).min(edges).min(self.unavailable_at).min(self.leaves_at())
     }
 
     fn tell_unavailable(&self, out: &mut Vec<Output>) {

@@ -8,6 +8,7 @@ use super::api::EndReason;
 use super::credential::User;
 use super::server::Server;
 use super::table::AllocationId;
+use crate::id::SessionId;
 use crate::limits::{ALLOCATIONS_PAGE, ALLOCATIONS_TURN};
 use crate::mesh::allocations::{AllocationFilter, AllocationReport};
 use crate::time::{Mono, Now};
@@ -35,6 +36,12 @@ impl AllocationFilter {
             && is_of(&allocation.user)
     }
 
+    /// The one session whose are meant: who looks for those of one need not look at all.
+    fn only_session(&self) -> Option<SessionId> {
+        let sessions = self.sessions.as_ref().filter(|sessions| sessions.len() == 1)?;
+        sessions.first().copied()
+    }
+
     fn is_named(&self, name: &str) -> bool {
         self.sessions.is_none() && self.name.as_ref().is_none_or(|asked| asked == name)
     }
@@ -54,6 +61,15 @@ impl Server {
         limit: usize,
     ) -> (Vec<AllocationReport>, Option<u32>) {
         let (mut page, limit) = (Vec::new(), limit.clamp(1, ALLOCATIONS_PAGE));
+        if let Some(session) = filter.only_session().filter(|_| from == 0) {
+            let ids = self.table.of_user(&User::Session(session));
+            if ids.len() <= limit {
+                let held = ids.iter().filter_map(|id| Some((*id, self.table.get(*id)?)));
+                let meant = held.filter(|(_, held)| filter.takes(held));
+                page.extend(meant.map(|(id, held)| self.report(now.mono, id, held)));
+                return (page, None);
+            }
+        }
         let end = from.saturating_add(ALLOCATIONS_TURN);
         for place in from..end {
             let Some(id) = self.table.id_at(place) else { return (page, None) };

@@ -25,6 +25,7 @@ use chappe_proto::mesh::uplink::{
 };
 use chappe_proto::registry::{Command, NodeAddresses, Note, Outcome, RequestId};
 use chappe_proto::settings::{Origin, Scope, Setting};
+use chappe_proto::signal::code::{ErrorCode, Refusal};
 use chappe_proto::signal::json::Json;
 use chappe_proto::signal::member::Muting;
 use chappe_proto::time::Unix;
@@ -420,6 +421,8 @@ fn asks(all: &mut Samples) {
         Ask::Logs(logs_wanted()),
         Ask::LogLevel { level: Some(Level::Debug), secs: 600 },
         Ask::History(history_wanted()),
+        Ask::Admits { room: room(), member: Box::new(super::route::entry().member) },
+        Ask::Move { session: session(), to: room().room },
     ];
     for ask in asks {
         let name = match &ask {
@@ -450,6 +453,8 @@ fn asks(all: &mut Samples) {
             Ask::Logs(_) => "logs",
             Ask::LogLevel { .. } => "log_level",
             Ask::History(_) => "history",
+            Ask::Admits { .. } => "admits",
+            Ask::Move { .. } => "move",
         };
         all.add(format!("ask.{name}"), ask);
     }
@@ -506,6 +511,7 @@ fn answers(all: &mut Samples) {
         Answer::Logs(log_page()),
         Answer::History(sampled()),
         Answer::Failed(Failure::Busy),
+        Answer::Admits(Some(Refusal::new(ErrorCode::Locked, "the room is locked"))),
     ];
     for answer in answers {
         let name = match &answer {
@@ -529,6 +535,7 @@ fn answers(all: &mut Samples) {
             Answer::Logs(_) => "logs",
             Answer::History(_) => "history",
             Answer::Failed(_) => "failed",
+            Answer::Admits(_) => "admits",
         };
         all.add(format!("answer.{name}"), answer);
     }

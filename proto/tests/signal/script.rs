@@ -14,6 +14,7 @@
 //! (an orderly end). `node N forgets NAME`: its session's actor has failed. `link N cut`, `link N
 //! back`: between that node and the owner. `node N sees the link down|up`: it is told so. `owner freezes`,
 //! `owner thaws`: its lease. `NAME is to move MS URL...`, `NAME is to stay`.
+//! `NAME goes to ROOM`: an operator moves it there.
 //! `NAME comes from IP`: its newest socket does. `room`: what the owner has.
 //!
 //! `operator closes the room`, `locks the room`, `opens the room`, `lets N in`, `ends the room's time`, `says JSON`,
@@ -26,7 +27,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chappe_proto::id::{EdgeId, KeyId, PeerId, Region};
+use chappe_proto::id::{EdgeId, KeyId, PeerId, Region, RoomName};
 use chappe_proto::mesh::uplink::{Listener, Secret};
 use chappe_proto::select::{Catalog, EdgeStatus, Place};
 use chappe_proto::signal::json::Json;
@@ -250,6 +251,12 @@ impl Script {
             ["is", "to", "stay"] => {
                 self.cluster.with_socket(self.socket(name), |it, _, _, _| it.handle_staying());
             }
+            ["goes", "to", room] => {
+                let (socket, to) = (self.socket(name), RoomName::new(room).unwrap());
+                self.cluster.with_socket(socket, |session, now, world, out| {
+                    assert!(session.handle_move(now, world, to, out));
+                });
+            }
             ["falls", "silent"] => {
                 self.clients.get_mut(name).unwrap().silent = true;
             }
@@ -405,6 +412,9 @@ impl Script {
     /// Learns the names of ids and tokens from a welcome.
     fn learn(&mut self, socket: u32, text: &str) {
         let frame: Value = serde_json::from_str(text).unwrap();
+        if let (Some("moved"), Some(token)) = (frame["type"].as_str(), frame["token"].as_str()) {
+            self.texts.push((token.to_owned(), "a move token".to_owned()));
+        }
         let Some(resume) = frame["resume"].as_str() else { return };
         let (name, client) = self.clients.iter_mut().find(|(_, c)| c.sockets.contains(&socket)).unwrap();
         let peer: PeerId = frame["peer"].as_str().unwrap().parse().unwrap();

@@ -26,6 +26,7 @@ mod import;
 mod inspect;
 mod issued;
 mod kick;
+mod moves;
 mod nearest;
 mod network;
 mod operation;

@@ -131,6 +131,7 @@ const ROUTES: &[(&str, &str, May)] = &[
     ("POST", "/apps/{app}/rooms/{room}/message", May::AppOperator),
     ("POST", "/apps/{app}/rooms/{room}/peers/{peer}/mute", May::AppOperator),
     ("POST", "/apps/{app}/rooms/{room}/peers/{peer}/unmute", May::AppOperator),
+    ("POST", "/apps/{app}/rooms/{room}/peers/{peer}/move", May::AppOperator),
     ("POST", "/apps/{app}/tokens", May::AppOperator),
     ("POST", "/apps/{app}/turn/credentials", May::AppOperator),
     ("POST", "/turn/credentials", May::Operator),

@@ -246,3 +246,22 @@ async fn rooms_and_apps_are_found_by_their_names() {
     let (_, page) = get(&memory, "/admin/search?q=").await;
     assert!(!page.contains("/rooms/"), "nothing was asked for: {page}");
 }
+
+#[actix_rt::test]
+async fn somebody_is_told_by_which_edges_their_media_goes_and_can_be_moved() {
+    let memory = with_dev().await;
+    memory.running(|running| running.enters(&key("tower"), somebody(1, "Ada")));
+    let path = format!("/admin/apps/dev/rooms/tower/peers/{}", peer(1));
+    let (status, page) = get(&memory, &path).await;
+    assert_eq!(status, StatusCode::OK);
+    in_order(
+        &page,
+        &["Move to room…", "The path of its media", "relayed", "edge-eu</a> in eu", "(UDP, 1.2\u{a0}Mbit/s)"],
+    );
+    in_order(
+        &page,
+        &["Not known of", "edge-us", "data-api=\"POST /admin/api/v1/apps/dev/rooms/tower/peers/", "/move\""],
+    );
+    let looks = super::get_to_look(&memory, &path).await;
+    assert!(!looks.contains("Move to room") && looks.contains("The path of its media"), "{looks}");
+}

@@ -3,10 +3,13 @@
 use actix::{Handler, Message};
 use chappe_proto::id::Shard;
 use chappe_proto::mesh::node::RoomSeen;
+use chappe_proto::signal::code::Refusal;
+use chappe_proto::signal::member::Member;
 use chappe_proto::signal::route::Entry;
 use chappe_proto::signal::site::Site;
 
 use super::RoomActor;
+use crate::clock;
 
 /// Who is in the room?
 #[derive(Message)]
@@ -22,6 +25,11 @@ pub struct WhereIs;
 #[derive(Message)]
 #[rtype(result = "Option<RoomSeen>")]
 pub struct See;
+
+/// Would somebody be let in now, and why not?
+#[derive(Message)]
+#[rtype(result = "Option<Refusal>")]
+pub struct WouldAdmit(pub Box<Member>);
 
 impl Handler<ListPeers> for RoomActor {
     type Result = Vec<Entry>;
@@ -46,5 +54,13 @@ impl Handler<See> for RoomActor {
         let room = self.machine.as_ref()?.room()?;
         let (roster, broadcasts) = (room.entries().cloned().collect(), room.broadcasts());
         Some(RoomSeen { node: self.node.id, roster, broadcasts })
+    }
+}
+
+impl Handler<WouldAdmit> for RoomActor {
+    type Result = Option<Refusal>;
+
+    fn handle(&mut self, WouldAdmit(member): WouldAdmit, _: &mut Self::Context) -> Self::Result {
+        self.machine.as_ref()?.room()?.would_refuse(clock::now(), &member)
     }
 }

@@ -87,6 +87,10 @@ pub enum ServerFrame<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         t: Option<&'a Json>,
     },
+    Moved {
+        room: &'a RoomName,
+        token: &'a str,
+    },
 }
 
 impl ServerFrame<'_> {
@@ -237,6 +241,8 @@ pub enum GoneReason {
     Replaced,
     /// The room was closed meanwhile.
     Closed,
+    /// Moved to another room.
+    Moved,
 }
 
 impl From<LeaveReason> for GoneReason {
@@ -248,6 +254,7 @@ impl From<LeaveReason> for GoneReason {
             LeaveReason::Lost => Self::Expired,
             LeaveReason::Left => Self::Unknown,
             LeaveReason::Closed => Self::Closed,
+            LeaveReason::Moved => Self::Moved,
         }
     }
 }

@@ -12,6 +12,8 @@ use crate::id::{Attach, Change, PeerId};
 use crate::limits;
 use crate::time::Now;
 
+const EXPIRED: &str = "the time of this room is over";
+
 impl Room {
     pub(super) fn announce(
         &mut self,
@@ -38,7 +40,7 @@ impl Room {
         } else if let Some(reason) = self.left_for(peer) {
             out.push(gone(reason.into()));
         } else if self.policy.rules.has_expired(now.unix) {
-            let refusal = Refusal::new(ErrorCode::RoomClosed, "the time of this room is over");
+            let refusal = Refusal::new(ErrorCode::RoomClosed, EXPIRED);
             out.push(if returns { gone(GoneReason::Closed) } else { refused(refusal) });
         } else if returns && self.settled {
             out.push(gone(GoneReason::Expired)); // a settled room knows all who may come back
@@ -54,6 +56,15 @@ impl Room {
         } else {
             out.push(gone(GoneReason::Replaced));
         }
+    }
+
+    /// Why a newcomer would not be let in now, as far as the room itself decides.
+    #[must_use]
+    pub fn would_refuse(&self, now: Now, member: &Member) -> Option<Refusal> {
+        if self.policy.rules.has_expired(now.unix) {
+            return Some(Refusal::new(ErrorCode::RoomClosed, EXPIRED));
+        }
+        self.refuses(member)
     }
 
     /// Why a newcomer may not come in. One that a room let in before (this one's former owner did)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::code::{CloseCode, ErrorCode, LeaveReason, Refusal};
+use super::super::code::{CloseCode, ErrorCode, Refusal};
 use super::super::frame::{ClientFrame, IceReason, ServerFrame};
 use super::super::route::FromSession;
 use super::{Output, Phase, Session, Socket, World};
@@ -39,7 +39,7 @@ impl Session {
             Ok(ClientFrame::Ping(t)) => self.tell(&ServerFrame::Pong { t: t.as_ref() }, out),
             Ok(ClientFrame::Pong) => self.seen.answered(now),
             Ok(ClientFrame::Leave) => {
-                self.leave(LeaveReason::Left, out);
+                self.leave(self.left(), out);
             }
             Ok(_) if self.phase != Phase::Present => {
                 self.refuse(&Refusal::new(ErrorCode::NotJoined, "wait for the welcome"), out);

@@ -38,6 +38,7 @@ impl Session {
                     GoneReason::Revoked => CloseCode::Kicked,
                     GoneReason::Replaced => CloseCode::Replaced,
                     GoneReason::Closed => CloseCode::RoomClosed,
+                    GoneReason::Moved => CloseCode::Moved,
                     GoneReason::Unknown | GoneReason::Expired => CloseCode::Lost,
                 };
                 self.gone(reason, code, out);

@@ -82,6 +82,7 @@ impl Session {
         let text = frame.text();
         self.push(text, out);
         self.tell_moving(now, out);
+        self.tell_moved(now, world, out);
     }
 }
 
