@@ -216,10 +216,31 @@ impl Day<'_> {
         assert_eq!(console.call("GET", "/me", &Value::Null).0, 200, "it was logged out by a foreign page");
     }
 
+    /// One after the other is sent to another room: their pages follow, and the call goes on there.
+    fn moves(&self, grace: &CallPage, hedy: &CallPage) {
+        let (console, place) = (&self.ada, "/apps/dev/rooms/tea/peers");
+        let path = self.change("GET", &format!("{place}/{}", hedy.id()), &Value::Null)["path"].clone();
+        assert_eq!(path["relays"][0]["in_use"], true, "{path}");
+        for guest in [hedy, grace] {
+            console.go(&format!("/admin{place}/{}", guest.id()));
+            console.until_says("#live", "The path of its media", LIVE);
+            console.press("button", "Move to room…");
+            console.fill("dialog[open] input[name=room]", "coffee");
+            console.press("dialog[open] button", "Move");
+            console.until_at("/admin/apps/dev/rooms/tea");
+            guest
+                .page
+                .until("location.pathname === '/r/coffee' && document.title.startsWith('coffee')", SOON);
+            guest.until_joined(SOON);
+        }
+        grace.until_moving(&["Hedy"], SOON);
+        hedy.until_moving(&["Grace"], SOON);
+    }
+
     /// It ends for who is kicked, and for nobody else.
     fn kick(&self, grace: &CallPage, hedy: &CallPage) {
         let (console, row) = (&self.ada, Self::row(hedy));
-        console.go("/admin/apps/dev/rooms/tea");
+        console.go("/admin/apps/dev/rooms/coffee");
         console.press(&format!("{row} button"), "Kick");
         console.confirm();
         hedy.page.until("document.getElementById('over-title').textContent === 'You were removed'", SOON);
@@ -244,6 +265,7 @@ impl Day<'_> {
             "revoked the TURN credential \"camera 3\"",
             "drained the edge",
             "became viewer by a one-time link",
+            "from the room dev/tea to the room coffee",
             "kicked",
             "the chain is whole",
         ] {
@@ -302,6 +324,7 @@ fn an_operator_does_the_daily_work_at_the_console() {
     day.drain(&grace);
     let viewer = day.viewer();
     day.forged();
+    day.moves(&grace, &hedy);
     day.kick(&grace, &hedy);
     day.audit();
 

@@ -2,7 +2,6 @@
 //! from client to client is not.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chappe_proto::id::{EdgeId, Region};
 use chappe_proto::limits::PATH_MEDIA_BYTES;
@@ -45,27 +44,28 @@ pub struct Relay {
 pub type Looks = BTreeMap<EdgeId, Option<(Vec<AllocationReport>, Vec<AllocationReport>)>>;
 
 impl Path {
-    /// What two looks `apart` tell.
+    /// What two looks tell. How far apart they are each edge says itself, by the ages of what it holds.
     #[must_use]
-    pub fn between(looks: Looks, apart: Duration, region: impl Fn(&EdgeId) -> Option<Region>) -> Self {
+    pub fn between(looks: Looks, region: impl Fn(&EdgeId) -> Option<Region>) -> Self {
         let mut path = Self::default();
         for (edge, looked) in looks {
             let Some((before, after)) = looked else {
                 path.unknown.push(edge);
                 continue;
             };
-            let bytes = |report: &AllocationReport| report.sent.bytes + report.received.bytes;
-            let before: BTreeMap<u64, u64> = before.iter().map(|held| (held.number, bytes(held))).collect();
+            let bytes = |held: &AllocationReport| held.sent.bytes + held.received.bytes;
+            let known = |held: &AllocationReport| (held.number, (bytes(held), held.age_ms));
+            let before: BTreeMap<u64, (u64, u64)> = before.iter().map(known).collect();
             let mut by_transport = BTreeMap::<String, (u32, u64)>::new();
             for held in &after {
-                let grown = bytes(held).saturating_sub(before.get(&held.number).copied().unwrap_or_default());
+                let (had, aged) = before.get(&held.number).copied().unwrap_or_default();
+                let millis = held.age_ms.saturating_sub(aged).max(1);
+                let rate = bytes(held).saturating_sub(had).saturating_mul(1000) / millis;
                 let (allocations, all) =
                     by_transport.entry(held.transport.name().to_lowercase()).or_default();
-                (*allocations, *all) = (*allocations + 1, *all + grown);
+                (*allocations, *all) = (*allocations + 1, *all + rate);
             }
-            let millis = u64::try_from(apart.as_millis()).unwrap_or(u64::MAX).max(1);
-            let relay = |(transport, (allocations, grown)): (String, (u32, u64))| {
-                let bytes_per_s = grown.saturating_mul(1000) / millis;
+            let relay = |(transport, (allocations, bytes_per_s)): (String, (u32, u64))| {
                 let (edge, region) = (edge.clone(), region(&edge));
                 let in_use = bytes_per_s >= PATH_MEDIA_BYTES;
                 Relay { edge, region, transport, allocations, bytes_per_s, in_use }
@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    fn held(number: u64, transport: Transport, bytes: u64) -> AllocationReport {
+    fn held(number: u64, transport: Transport, age_ms: u64, bytes: u64) -> AllocationReport {
         let traffic = |bytes| Traffic { packets: 1, bytes };
         AllocationReport {
             number,
@@ -95,7 +95,7 @@ mod tests {
             session: None,
             name: None,
             realm: None,
-            age_ms: 1,
+            age_ms,
             left_ms: 1,
             permissions: 0,
             channels: 0,
@@ -109,17 +109,22 @@ mod tests {
         let edge = |name: &str| EdgeId::new(name).unwrap();
         let (udp, tls) = (Transport::Udp, Transport::Tls);
         let eu = (
-            vec![held(1, udp, 50_000), held(2, udp, 7), held(3, tls, 100), held(4, udp, 9)],
-            vec![held(1, udp, 100_000), held(2, udp, 7), held(3, tls, 200), held(5, udp, 10_000)],
+            vec![held(1, udp, 100, 50_000), held(2, udp, 90, 7), held(3, tls, 80, 100), held(4, udp, 9, 9)],
+            vec![
+                held(1, udp, 600, 100_000),
+                held(2, udp, 590, 7),
+                held(3, tls, 580, 200),
+                held(5, udp, 500, 9),
+            ],
         );
         let looks: Looks =
             [(edge("eu"), Some(eu)), (edge("ap"), None), (edge("us"), Some(Default::default()))].into();
         let region = |of: &EdgeId| Region::new(of.as_str()).ok();
-        let path = Path::between(looks, Duration::from_millis(500), region);
+        let path = Path::between(looks, region);
         let told = |relay: &Relay| (relay.transport.clone(), relay.allocations, relay.bytes_per_s);
         assert_eq!(
             path.relays.iter().map(told).collect::<Vec<_>>(),
-            [("udp".to_owned(), 3, 360_000), ("tls".to_owned(), 1, 600)],
+            [("udp".to_owned(), 3, 300_054), ("tls".to_owned(), 1, 600)],
             "of one that began in between all counts, of one that ended nothing"
         );
         assert_eq!(path.relays.iter().map(|relay| relay.in_use).collect::<Vec<_>>(), [true, false]);

@@ -10,7 +10,6 @@ use futures_util::future::join_all;
 
 use super::Admin;
 use super::turn::Ways;
-use crate::clock;
 
 /// What each edge told; none where it did not answer.
 type Look = BTreeMap<EdgeId, Option<Vec<AllocationReport>>>;
@@ -18,9 +17,9 @@ type Look = BTreeMap<EdgeId, Option<Vec<AllocationReport>>>;
 impl Admin {
     /// What edges relay of a session now. It takes [`PATH_LOOKS_APART`] where any of them holds something for it.
     pub(super) async fn path_of(&self, session: SessionId) -> Path {
-        // Of no edge in particular there is none that is missing.
+        // It fails for an edge that is named and is not there.
         let mut ways = self.ways(None).await.unwrap_or_default();
-        let (began, first) = (clock::mono(), self.look(&ways, session).await);
+        let first = self.look(&ways, session).await;
         let holds = |look: &Option<Vec<AllocationReport>>| look.as_ref().is_some_and(|held| !held.is_empty());
         ways.retain(|edge, _| first.get(edge).is_some_and(holds));
         let mut second = Look::new();
@@ -28,7 +27,6 @@ impl Admin {
             tokio::time::sleep(PATH_LOOKS_APART).await;
             second = self.look(&ways, session).await;
         }
-        let apart = clock::mono().since(began);
         let looks: Looks = first
             .into_iter()
             .map(|(edge, before)| {
@@ -38,7 +36,7 @@ impl Admin {
             })
             .collect();
         let world = self.node.world();
-        Path::between(looks, apart, |edge| world.edges.edge(edge).map(|status| status.region.clone()))
+        Path::between(looks, |edge| world.edges.edge(edge).map(|status| status.region.clone()))
     }
 
     async fn look(&self, ways: &Ways, session: SessionId) -> Look {
