@@ -69,6 +69,41 @@ pub const ACCESS_TOKEN_LABEL_MAX: usize = 128;
 pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(90 * 86_400);
 /// and at most: what nobody renews within a year nobody remembers.
 pub const ACCESS_TOKEN_TTL_MAX: Duration = Duration::from_secs(366 * 86_400);
+/// The longest client id, claim, or value of a claim of an OpenID provider, in bytes: groups of Entra are UUIDs, those
+/// of Keycloak paths.
+pub const PROVIDER_TEXT_MAX: usize = 256;
+/// The longest word on its button, and the longest scope, in bytes: what a button holds.
+pub const PROVIDER_LABEL_MAX: usize = 64;
+/// Scopes asked for beyond `openid`: mail, profile, groups, and a few of the provider's own.
+pub const PROVIDER_SCOPES_MAX: usize = 16;
+/// Values of its claim that give roles: each node holds them.
+pub const PROVIDER_RULES_MAX: usize = 64;
+/// The longest secret of a client, in bytes: providers make them of 32 to 64.
+pub const PROVIDER_SECRET_MAX: usize = 1_024;
+/// The longest subject, in bytes (OpenID Connect Core 1.0 section 2).
+pub const PROVIDER_SUBJECT_MAX: usize = 255;
+/// Bytes of the key that seals what a browser keeps while somebody is with the provider (ChaCha20-Poly1305).
+pub const PROVIDER_SEAL_BYTES: usize = 32;
+/// So long somebody may take at the provider: to find the second factor.
+pub const PROVIDER_ENTRY_FOR: Duration = Duration::from_secs(600);
+/// A provider has answered within this; else whoever waits is told.
+pub const PROVIDER_WITHIN: Duration = Duration::from_secs(10);
+/// The longest answer of a provider, in bytes: a set of ten RSA keys with certificates takes some 30 KB.
+pub const PROVIDER_ANSWER_MAX: usize = 128 * 1024;
+/// The longest ID token, in bytes: one with 200 groups takes some 10 KB.
+pub const PROVIDER_TOKEN_MAX: usize = 64 * 1024;
+/// What a provider says of itself, and its keys, is asked for again after this,
+pub const PROVIDER_FRESH: Duration = Duration::from_secs(3_600);
+/// and for a key that is not known, or where there was no answer, this often at most: strangers can ask for it.
+pub const PROVIDER_AGAIN: Duration = Duration::from_secs(30);
+/// Keys of one provider that are kept: some have two for each algorithm.
+pub const PROVIDER_KEYS_MAX: usize = 64;
+/// Clocks may differ by this much.
+pub const PROVIDER_LEEWAY: Duration = Duration::from_secs(60);
+/// Those whom one source brings back from a provider in vain at once: an office behind one address,
+pub const PROVIDER_TRIES_BURST: u32 = 20;
+/// and one in this time for long.
+pub const PROVIDER_TRIES_EVERY: Duration = Duration::from_secs(30);
 /// Bytes of a hash (SHA-256) of what links, cookies and tokens hold.
 pub const ACCESS_HASH_BYTES: usize = 32;
 

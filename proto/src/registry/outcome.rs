@@ -96,6 +96,7 @@ pub enum Thing {
     Metadata,
     Price,
     Currency,
+    Provider,
 }
 
 impl fmt::Display for Thing {
@@ -153,6 +154,7 @@ impl fmt::Display for Thing {
             Self::Metadata => "metadata",
             Self::Price => "price",
             Self::Currency => "name of a currency",
+            Self::Provider => "identity provider",
         })
     }
 }

@@ -3,7 +3,7 @@
 //! These texts are part of the state. What is written of a thing changes with the cluster's version alone, or else
 //! two releases would keep other lines of the same entries.
 
-use super::access::{AccessChange, LinkFor};
+use super::access::{AccessChange, LinkFor, Provider, ProviderPlan};
 use super::{AppPolicy, Command, RoomPolicy, State};
 use crate::id::{
     AccessTokenId, AppId, EdgeId, HookId, Identity, KeyId, LinkId, NodeId, OperatorName, RoomKey, SessionId,
@@ -33,6 +33,7 @@ pub(super) enum Subject {
     Issued(SessionId),
     Hook(AppId, HookId),
     Prices,
+    Provider,
 }
 
 impl Subject {
@@ -90,6 +91,8 @@ impl Subject {
             AccessChange::TokenAdd { id, .. }
             | AccessChange::TokenSet { id, .. }
             | AccessChange::TokenRemove { id } => Self::AccessToken(*id),
+            AccessChange::ProviderSet { .. } | AccessChange::ProviderRemove => Self::Provider,
+            AccessChange::ProviderLogin { login, .. } => Self::Operator(login.operator.clone()),
             AccessChange::LoginAdd { .. }
             | AccessChange::LoginSeen { .. }
             | AccessChange::LoginRemove { .. }
@@ -167,12 +170,11 @@ impl Subject {
             Self::Hook(app, hook) => state.hook(app, *hook)?.text(),
             Self::Prices => state.prices().to_string(),
             Self::Operator(name) => state.access.operator(name).map(|held| {
-                format!(
-                    "{}, {}, password of {}",
-                    held.role,
-                    in_force(held.disabled),
-                    held.password_since.secs()
-                )
+                let by = held.external.as_ref().map_or_else(
+                    || format!("password of {}", held.password_since.secs()),
+                    |external| format!("by {}", external.issuer),
+                );
+                format!("{}, {}, {by}", held.role, in_force(held.disabled))
             })?,
             Self::Link(id) => state.access.link(id).map(|link| match &link.of {
                 LinkFor::New { role, name: None } => format!("for a new {role}"),
@@ -183,6 +185,7 @@ impl Subject {
                 .access
                 .token(id)
                 .map(|token| format!("{:?}, {}, {}", token.label, token.role, in_force(token.disabled)))?,
+            Self::Provider => state.access.provider().map(|held| provider(held))?,
             _ => return None,
         })
     }
@@ -195,6 +198,18 @@ const fn in_force(disabled: bool) -> &'static str {
 fn numbers<'a>(held: impl Iterator<Item = &'a u64>) -> String {
     let held: Vec<_> = held.map(ToString::to_string).collect();
     format!("numbers {}", held.join(" "))
+}
+
+fn provider(held: &Provider) -> String {
+    let ProviderPlan { issuer, client, label, console, scopes, claim, roles, everybody, domain } = &held.plan;
+    let rules: Vec<_> = roles.iter().map(|(value, role)| format!("{value:?} {role}")).collect();
+    let everybody = everybody.map_or_else(|| "none".to_owned(), |role| role.to_string());
+    let (domain, rules) = (domain.as_deref().unwrap_or("any"), rules.join(", "));
+    let (scopes, secret) = (scopes.join(" "), held.secret_since.secs());
+    format!(
+        "{issuer}: client {client:?}, secret of {secret}, {label:?}, console {console}, scopes [{scopes}], {claim} \
+         [{rules}], everybody {everybody}, domain {domain}"
+    )
 }
 
 fn policy(name: &str, policy: &AppPolicy) -> String {

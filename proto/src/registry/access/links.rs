@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::operators::check_password;
+use super::operators::{Means, check_password};
 use super::{Access, Role, check_hash};
 use crate::id::{Index, LinkId, OperatorName};
 use crate::limits::{LINK_TTL_MAX, LINKS_MAX};
@@ -81,8 +81,11 @@ impl Access {
             LinkFor::New { name: Some(name), .. } if self.operator(name).is_some() => {
                 return Err(Refusal::Exists(Thing::Operator));
             }
-            LinkFor::Password { name } if self.operator(name).is_none() => {
-                return Err(Refusal::Unknown(Thing::Operator));
+            LinkFor::Password { name } => {
+                let held = self.operator(name).ok_or(Refusal::Unknown(Thing::Operator))?;
+                if held.external.is_some() {
+                    return Err(Refusal::Invalid(Thing::Link));
+                }
             }
             _ => {}
         }
@@ -131,7 +134,9 @@ impl Access {
             LinkFor::New { name: Some(held), .. } | LinkFor::Password { name: held } if *held != name => {
                 return Err(Refusal::Invalid(Thing::Name));
             }
-            LinkFor::New { role, .. } => self.operator_add(name, *role, password, index, now)?,
+            LinkFor::New { role, .. } => {
+                self.operator_add(name, *role, Means::Password(password), index, now)?;
+            }
             LinkFor::Password { .. } => {
                 self.operator(&name).ok_or(Refusal::Unknown(Thing::Operator))?;
                 self.set_password(&name, password, index, now)?;

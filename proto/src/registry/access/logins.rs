@@ -24,6 +24,9 @@ pub struct Login {
     pub from: String,
     /// The browser, as it names itself.
     pub agent: String,
+    /// Whether the provider vouched for them, and no password.
+    #[serde(default)]
+    pub provider: bool,
 }
 
 impl Login {
@@ -73,18 +76,34 @@ impl Access {
         replaces: Option<LoginId>,
         now: Unix,
     ) -> Result<(), Refusal> {
-        let NewLogin { hash, operator, from, agent } = login;
-        check_hash(&hash)?;
-        if from.len() > LOGIN_FROM_MAX || agent.len() > LOGIN_AGENT_MAX {
-            return Err(Refusal::Invalid(Thing::Login));
-        }
-        let held = self.operator(&operator).ok_or(Refusal::Unknown(Thing::Operator))?;
+        self.login_fits(&id, &login)?;
+        let held = self.operator(&login.operator).ok_or(Refusal::Unknown(Thing::Operator))?;
         if held.disabled || held.changed != since {
             return Err(Refusal::Changed(Thing::Operator));
         }
-        if self.login(&id).is_some() {
-            return Err(Refusal::Exists(Thing::Login));
+        self.login_insert(id, login, replaces, false, now);
+        Ok(())
+    }
+
+    /// Whether a login is one, and new.
+    pub(super) fn login_fits(&self, id: &LoginId, login: &NewLogin) -> Result<(), Refusal> {
+        check_hash(&login.hash)?;
+        if login.from.len() > LOGIN_FROM_MAX || login.agent.len() > LOGIN_AGENT_MAX {
+            return Err(Refusal::Invalid(Thing::Login));
         }
+        if self.login(id).is_some() { Err(Refusal::Exists(Thing::Login)) } else { Ok(()) }
+    }
+
+    /// Of an operator who is there.
+    pub(super) fn login_insert(
+        &mut self,
+        id: LoginId,
+        login: NewLogin,
+        replaces: Option<LoginId>,
+        provider: bool,
+        now: Unix,
+    ) {
+        let NewLogin { hash, operator, from, agent } = login;
         if let Some(replaced) = replaces {
             self.logins.remove(&replaced);
         }
@@ -95,8 +114,7 @@ impl Access {
         {
             self.logins.remove(oldest);
         }
-        self.logins.insert(id, Login { hash, operator, created: now, seen: now, from, agent });
-        Ok(())
+        self.logins.insert(id, Login { hash, operator, created: now, seen: now, from, agent, provider });
     }
 
     pub(super) fn login_seen(&mut self, id: LoginId, now: Unix) -> Result<(), Refusal> {

@@ -6,6 +6,7 @@
 mod links;
 mod logins;
 mod operators;
+mod provider;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -20,6 +21,7 @@ use subtle::ConstantTimeEq;
 pub use links::{Link, LinkFor};
 pub use logins::{Login, NewLogin};
 pub use operators::{Operator, Role};
+pub use provider::{External, Provider, ProviderPlan};
 pub use tokens::AccessToken;
 
 use super::cow::Map;
@@ -156,6 +158,35 @@ pub enum AccessChange {
         /// Which.
         id: AccessTokenId,
     },
+    /// Operators may log in by this OpenID provider.
+    ProviderSet {
+        /// How it is.
+        plan: ProviderPlan,
+        /// By which this console is known to it; as before where it is left out, of the same issuer and client.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<Secret>,
+        /// Seals what browsers keep: [`crate::limits::PROVIDER_SEAL_BYTES`] random bytes.
+        seal: Secret,
+    },
+    /// Nobody may any more. Who came by it stays, logged in until that ends.
+    ProviderRemove,
+    /// Somebody whom the provider vouches for, as the node has checked that asks for this, is logged in: as a new
+    /// operator, or as the one who came so before, with the role that they have now.
+    ProviderLogin {
+        /// Its id: drawn when they were sent to the provider, so that they come back once.
+        id: LoginId,
+        /// As whom, and from where.
+        login: NewLogin,
+        /// What the provider calls them.
+        subject: String,
+        /// What they may do.
+        role: Role,
+        /// When the provider's settings changed last, as the one who judged by them saw it.
+        since: crate::id::Index,
+        /// The login that was there before in that browser, which ends.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<LoginId>,
+    },
 }
 
 /// Who may operate. Cheap to clone.
@@ -166,6 +197,7 @@ pub struct Access {
     links: Arc<BTreeMap<LinkId, Link>>,
     logins: Map<LoginId, Login>,
     tokens: Arc<BTreeMap<AccessTokenId, AccessToken>>,
+    provider: Option<Arc<Provider>>,
 }
 
 impl Access {
@@ -215,6 +247,14 @@ impl State {
             }
             AccessChange::TokenSet { id, disabled } => access.token_set(id, disabled),
             AccessChange::TokenRemove { id } => access.token_remove(id),
+            AccessChange::ProviderSet { plan, secret, seal } => {
+                access.provider_set(plan, secret, seal, index, now)
+            }
+            AccessChange::ProviderRemove => access.provider_remove(),
+            AccessChange::ProviderLogin { id, login, subject, role, since, replaces } => {
+                let arrival = provider::Arrival { id, login, subject, role, since, replaces };
+                access.provider_login(arrival, index, now)
+            }
         }?;
         Ok(Outcome::Done)
     }

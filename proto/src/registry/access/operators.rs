@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Access, LinkFor};
+use super::{Access, External, LinkFor};
 use crate::id::{Index, OperatorName};
 use crate::limits::{OPERATORS_MAX, PASSWORD_HASH_MAX};
 use crate::mesh::uplink::Secret;
@@ -45,6 +45,9 @@ pub struct Operator {
     /// Since when it has it.
     #[serde(default)]
     pub password_since: Unix,
+    /// Whom the provider knows it as, where it logs in by one: it has no password then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
     /// When it was added.
     pub created: Unix,
     /// Whether it may not log in.
@@ -52,6 +55,12 @@ pub struct Operator {
     pub disabled: bool,
     /// The entry that changed role, password or this last: what was checked before it counts no more.
     pub changed: Index,
+}
+
+/// By what somebody new is known.
+pub(super) enum Means {
+    Password(Secret),
+    External(External),
 }
 
 pub(super) fn check_password(password: &Secret) -> Result<(), Refusal> {
@@ -144,6 +153,9 @@ impl Access {
         index: Index,
         now: Unix,
     ) -> Result<(), Refusal> {
+        if self.operator(name).is_some_and(|held| held.external.is_some()) {
+            return Err(Refusal::Invalid(Thing::Password));
+        }
         if let Some(held) = Arc::make_mut(&mut self.operators).get_mut(name) {
             (held.password, held.password_since, held.changed) = (Some(password), now, index);
         }
@@ -154,7 +166,7 @@ impl Access {
         &mut self,
         name: OperatorName,
         role: Role,
-        password: Secret,
+        means: Means,
         index: Index,
         now: Unix,
     ) -> Result<(), Refusal> {
@@ -167,10 +179,15 @@ impl Access {
         if self.operators.len() >= OPERATORS_MAX {
             return Err(Refusal::Full { thing: Thing::Operator, max: OPERATORS_MAX as u64 });
         }
+        let (password, external) = match means {
+            Means::Password(password) => (Some(password), None),
+            Means::External(external) => (None, Some(external)),
+        };
         let fresh = Operator {
             role,
-            password: Some(password),
-            password_since: now,
+            password_since: if password.is_some() { now } else { Unix::default() },
+            password,
+            external,
             created: now,
             disabled: false,
             changed: index,
