@@ -24,11 +24,12 @@ pub use access::Asker;
 pub use api::apps::Shown as ShownApp;
 pub use api::cluster::{ClusterReport, Owners};
 pub use api::operators::{NewLink, ShownOperator};
+pub use api::provider::{RolesByValue, ShownProvider, TestedProvider};
 pub use api::usage::{self, UsageReport};
 pub use cluster::{
     Answer, Apps, AuditLog, Changed, Cluster, Control, Edge, Kicked, Operators, Overview, Peer, Registry,
-    Rooms, Unavailable, apps, connection, control, health, history as past, hooks, inspect, operation, peers,
-    rooms, turn,
+    Rooms, Unavailable, apps, connection, control, elsewhere, health, history as past, hooks, inspect,
+    operation, path, peers, rooms, turn,
 };
 
 pub use console::fingerprint;

@@ -9,6 +9,7 @@ pub(crate) mod live;
 pub(crate) mod operation;
 pub(crate) mod rooms;
 mod turn;
+mod web;
 
 use std::collections::BTreeMap;
 use std::io::{Seek, Write};
@@ -48,6 +49,8 @@ pub(crate) struct Memory {
     events: Mutex<Vec<Event>>,
     pub(crate) live: live::Live,
     pub(crate) operation: operation::Running,
+    /// The web, as this cluster knows it.
+    pub(crate) elsewhere: web::Elsewhere,
 }
 
 impl Default for Memory {
@@ -63,6 +66,7 @@ impl Default for Memory {
             events: Mutex::new(vec![joined]),
             live: live::Live::default(),
             operation: operation::Running::default(),
+            elsewhere: web::Elsewhere::default(),
         }
     }
 }

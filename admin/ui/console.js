@@ -35,6 +35,7 @@ function body(form, part) {
     else if (text === '' && field.dataset.empty === 'null') value = null;
     else if (kind === 'number') value = Number(text);
     else if (kind === 'seconds') value = Math.round(Number(text) * 1000);
+    else if (kind === 'lines') value = text.split('\n').map((line) => line.trim()).filter(Boolean);
     else if (kind === 'list') value = text.split(/[\s,]+/).filter(Boolean);
     else if (kind === 'pairs') value = pairs(text);
     else if (kind === 'json') value = text === '' ? null : JSON.parse(text);
@@ -98,7 +99,8 @@ async function submit(form, submitter) {
     return;
   }
   form.dispatchEvent(new CustomEvent('done', { bubbles: true, detail: answer }));
-  const shown = form.dataset.show && document.getElementById(form.dataset.show);
+  const place = submitter?.dataset.show ?? form.dataset.show;
+  const shown = place && document.getElementById(place);
   if (shown) return show(shown, answer);
   form.closest('dialog')?.close();
   tell(form.dataset.done ?? 'Done.');

@@ -7,13 +7,14 @@ mod control;
 mod history;
 mod hooks;
 mod inspect;
-mod operation;
 mod moves;
+mod operation;
 mod path;
 mod peers;
 mod rooms;
 mod turn;
 mod usage;
+mod web;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use chappe_proto::mesh::node::{Answer as Reply, Ask};
 use chappe_proto::registry::{App, AppPolicy, Command, Note, Prices, State};
 use chappe_proto::select::Policy;
 use chappe_proto::usage::UsageOf;
+use tokio_rustls::TlsConnector;
 
 use crate::actor::edges::ListEdges;
 use crate::consensus::{Proposal, Role};
@@ -41,6 +43,8 @@ const NODE_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) struct Admin {
     pub(crate) node: Arc<Node>,
     pub(crate) events: Arc<Events>,
+    /// Speaks TLS to servers elsewhere.
+    pub(crate) tls: TlsConnector,
 }
 
 impl Admin {

@@ -17,6 +17,7 @@ use hyper::rt::ReadBufCursor;
 use hyper::{HeaderMap, Request};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// Bytes read at once.
@@ -42,6 +43,22 @@ pub fn tls(roots: RootCertStore) -> Result<TlsConnector, rustls::Error> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Connects to the first of a host's addresses that answers within that: one that is silent keeps nobody from the next.
+///
+/// # Errors
+/// That of the last address.
+pub async fn connect(host: &str, port: u16, within: Duration) -> io::Result<TcpStream> {
+    let mut failed = io::Error::from(io::ErrorKind::NotFound);
+    for address in tokio::net::lookup_host((host, port)).await? {
+        match tokio::time::timeout(within, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failed)
 }
 
 /// Sends a request whose target is a path, and reads of its answer what `read` reads. The connection ends with this.

@@ -1,6 +1,8 @@
 //! `chappe admin`: who may operate the cluster, by the admin API of any of its nodes.
 #![allow(clippy::print_stdout)]
 
+mod oidc;
+
 use anyhow::Result;
 use chappe_admin::health::span;
 use chappe_admin::{NewLink, ShownOperator};
@@ -27,6 +29,8 @@ enum Verb {
     Invite(Invite),
     /// Who may operate, and as what.
     Operators,
+    /// The OpenID provider by which operators may log in.
+    Oidc(oidc::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -50,6 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.verb {
         Verb::Invite(wish) => invite(&mut api, args.at.url(), wish, args.json),
         Verb::Operators => operators(&mut api, args.json),
+        Verb::Oidc(wish) => oidc::run(&mut api, wish, args.json),
     }
 }
 

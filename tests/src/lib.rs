@@ -20,6 +20,7 @@ pub mod http;
 pub mod lan_server;
 pub mod netns;
 pub mod nodes;
+pub mod oidc;
 pub mod page;
 pub mod process;
 pub mod sockets;

@@ -1,13 +1,13 @@
-//! The two cookies: of a login, and of a browser that has logged in before.
+//! The cookies: of a login, of a browser that has logged in before, of somebody who is with the provider.
 //!
-//! Both have the `__Host-` prefix (RFC 6265bis section 4.1.3.2): browsers take them over HTTPS alone, or from this
+//! All have the `__Host-` prefix (RFC 6265bis section 4.1.3.2): browsers take them over HTTPS alone, or from this
 //! machine, for this host alone, so that no neighbouring host can plant one.
 
 use std::time::Duration;
 
 use actix_web::HttpRequest;
 use chappe_proto::id::OperatorName;
-use chappe_proto::limits::{DEVICE_COOKIE_FOR, LOGIN_FOR};
+use chappe_proto::limits::{DEVICE_COOKIE_FOR, LOGIN_FOR, PROVIDER_ENTRY_FOR};
 use chappe_proto::mesh::uplink::Secret;
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -19,6 +19,8 @@ use crate::api::problem::Problem;
 
 /// Names the login.
 pub(crate) const LOGIN: &str = "__Host-chappe";
+/// Holds what a browser comes back from the provider with.
+pub(crate) const ENTRY: &str = "__Host-chappe-entry";
 /// Names the browser.
 const DEVICE: &str = "__Host-chappe-device";
 
@@ -30,8 +32,22 @@ pub(crate) fn cookie<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str
 }
 
 fn line(name: &str, value: &str, life: Duration) -> String {
+    line_of(name, value, life, "Strict")
+}
+
+fn line_of(name: &str, value: &str, life: Duration, site: &str) -> String {
     let secs = life.as_secs();
-    format!("{name}={value}; Path=/; Max-Age={secs}; Secure; HttpOnly; SameSite=Strict")
+    format!("{name}={value}; Path=/; Max-Age={secs}; Secure; HttpOnly; SameSite={site}")
+}
+
+/// The `Set-Cookie` of somebody who is sent to the provider: one that comes along when they are sent back.
+pub(crate) fn of_entry(sealed: &str) -> String {
+    line_of(ENTRY, sealed, PROVIDER_ENTRY_FOR, "Lax")
+}
+
+/// The one that ends it.
+pub(crate) fn no_entry() -> String {
+    line_of(ENTRY, "", Duration::ZERO, "Lax")
 }
 
 /// The `Set-Cookie` of a login.

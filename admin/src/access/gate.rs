@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use chappe_proto::id::{LoginId, OperatorName};
-use chappe_proto::limits::LOGIN_SEEN_EVERY;
+use chappe_proto::limits::{LOGIN_SEEN_EVERY, PROVIDER_TRIES_BURST, PROVIDER_TRIES_EVERY};
 use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::registry::access::Login;
 use chappe_proto::time::{Mono, Unix};
@@ -15,7 +15,8 @@ use super::Principal;
 use super::asker::{Ask, Asker, direct};
 use super::cookies;
 use super::passwords::Hashing;
-use super::throttle::{Attempt, Buckets, Throttle, Verdict, source};
+use super::provider::{Denied, Directory};
+use super::throttle::{Attempt, Buckets, Source, Throttle, Verdict, source};
 use crate::api::problem::Problem;
 use crate::cluster::Cluster;
 
@@ -33,6 +34,10 @@ pub(crate) struct Gate {
     /// Connection tests, by who began them.
     tests: Mutex<Buckets<String>>,
     renewing: Mutex<BTreeSet<LoginId>>,
+    /// Those who come back from the provider, by where from.
+    arrivals: Mutex<Buckets<Source>>,
+    /// What is known of the provider.
+    pub(super) directory: Directory,
     ask: Ask,
 }
 
@@ -40,7 +45,9 @@ impl Default for Gate {
     fn default() -> Self {
         let (throttle, hashing, renewing) = (Mutex::default(), Hashing::default(), Mutex::default());
         let tests = Mutex::new(Buckets::new(CONNECTION_TESTS_BURST, CONNECTION_TESTS_EVERY));
-        Self { throttle, hashing, tests, renewing, ask: direct() }
+        let arrivals = Mutex::new(Buckets::new(PROVIDER_TRIES_BURST, PROVIDER_TRIES_EVERY));
+        let (directory, ask) = (Directory::default(), direct());
+        Self { throttle, hashing, tests, renewing, arrivals, directory, ask }
     }
 }
 
@@ -69,6 +76,26 @@ impl Gate {
         }
         tests.take(name, now);
         Ok(())
+    }
+
+    /// Somebody comes back from the provider: counted until it is known that they come in.
+    ///
+    /// # Errors
+    /// [`Denied::TooOften`], where too many came from there in vain.
+    pub(super) fn arrival(&self, request: &HttpRequest, now: Mono) -> Result<Source, Denied> {
+        let source = source(self.asker(request).ip);
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = arrivals.wait(&source, now);
+        if wait > Duration::ZERO {
+            return Err(Denied::TooOften(wait));
+        }
+        arrivals.take(source, now);
+        Ok(source)
+    }
+
+    /// They came in.
+    pub(super) fn arrived(&self, source: &Source) {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).give_back(source);
     }
 
     /// Writes down that a login is in use, unless it was lately.

@@ -9,6 +9,7 @@ pub(crate) mod cookies;
 pub(crate) mod gate;
 mod identify;
 mod passwords;
+pub(crate) mod provider;
 pub(crate) mod secret;
 #[cfg(test)]
 mod tests;

@@ -91,7 +91,7 @@ impl<K: Ord + Clone> Buckets<K> {
         *empty = (*empty).max(now) + self.every;
     }
 
-    fn give_back(&mut self, key: &K) {
+    pub(super) fn give_back(&mut self, key: &K) {
         if let Some(empty) = self.held.get_mut(key) {
             *empty = *empty - self.every;
         }

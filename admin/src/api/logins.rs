@@ -91,14 +91,7 @@ impl Beginning<'_> {
         let held = mount.cluster.access().operator(&name).cloned().ok_or(Problem::WrongPassword)?;
         let password = held.password.ok_or(Problem::WrongPassword)?;
         let (bearer, ip) = (Bearer::draw()?, mount.gate.asker(request).ip.to_string());
-        let agent = request.headers().get("user-agent").and_then(|value| value.to_str().ok());
-        let cut = |text: &str, max| text[..text.floor_char_boundary(max)].to_owned();
-        let login = NewLogin {
-            hash: access::hash(&bearer.secret),
-            operator: name.clone(),
-            from: cut(&ip, LOGIN_FROM_MAX),
-            agent: cut(agent.unwrap_or_default(), LOGIN_AGENT_MAX),
-        };
+        let login = new_login(mount, request, name.clone(), &bearer);
         let id = LoginId::from_random(bearer.id);
         let change = AccessChange::LoginAdd { id, login, since, replaces };
         let note = note(name.as_str(), "logged in", &ip);
@@ -121,8 +114,25 @@ impl Beginning<'_> {
     }
 }
 
+/// A login of this operator, from where the request comes.
+pub(crate) fn new_login(
+    mount: &Mount,
+    request: &HttpRequest,
+    operator: OperatorName,
+    bearer: &Bearer,
+) -> NewLogin {
+    let agent = request.headers().get("user-agent").and_then(|value| value.to_str().ok());
+    let cut = |text: &str, max| text[..text.floor_char_boundary(max)].to_owned();
+    NewLogin {
+        hash: access::hash(&bearer.secret),
+        operator,
+        from: cut(&mount.gate.asker(request).ip.to_string(), LOGIN_FROM_MAX),
+        agent: cut(agent.unwrap_or_default(), LOGIN_AGENT_MAX),
+    }
+}
+
 /// The login whose cookie a request carries, whether it still holds or not.
-fn carried(mount: &Mount, request: &HttpRequest) -> Option<LoginId> {
+pub(crate) fn carried(mount: &Mount, request: &HttpRequest) -> Option<LoginId> {
     let bearer = cookie(request, cookies::LOGIN).and_then(Bearer::read)?;
     let (access, id) = (mount.cluster.access(), LoginId::from_random(bearer.id));
     access.login(&id).filter(|held| access::is_opened_by(&held.hash, &bearer.secret)).map(|_| id)
@@ -316,6 +326,8 @@ pub(crate) struct ShownLogin {
     pub(crate) from: String,
     /// The browser, as it names itself.
     pub(crate) agent: String,
+    /// By what it began: `password` (or a one-time link), or `provider`.
+    pub(crate) by: &'static str,
 }
 
 /// Who is logged in: one's own logins; for owners anybody's.
@@ -351,6 +363,7 @@ pub(crate) async fn logins(
         until: held.until(),
         from: held.from.clone(),
         agent: held.agent.clone(),
+        by: if held.provider { "provider" } else { "password" },
     });
     Ok(Json(shown.collect()))
 }

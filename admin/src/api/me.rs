@@ -94,6 +94,11 @@ pub(crate) async fn set_password(
         other => other,
     })?;
     let held = mount.cluster.access().operator(&name).cloned().ok_or(Problem::Unauthorized)?;
+    if held.external.is_some() {
+        return Err(Problem::Forbidden(
+            "you log in by the identity provider and have no password here".to_owned(),
+        ));
+    }
     let (since, held) = (held.changed, held.password);
     if !mount.gate.verify(&*mount.cluster, &request, &name, old, held).await? {
         return Err(Problem::Field { field: "old", fix: "this is not your password".to_owned() });

@@ -7,9 +7,8 @@ mod backup;
 pub(crate) mod cluster;
 pub(crate) mod configuration;
 pub(crate) mod connection;
-pub(crate) mod edges;
 pub(crate) mod costs;
-mod edges;
+pub(crate) mod edges;
 pub(crate) mod events;
 mod headers;
 pub(crate) mod history;
@@ -27,6 +26,7 @@ pub(crate) mod page;
 pub(crate) mod peer;
 mod peers;
 pub(crate) mod problem;
+pub(crate) mod provider;
 pub(crate) mod rooms;
 mod selection;
 pub(crate) mod signals;
@@ -76,6 +76,7 @@ fn routes(config: &mut ServiceConfig) {
         .configure(logins::routes)
         .configure(operators::routes)
         .configure(access_tokens::routes)
+        .configure(provider::routes)
         .configure(audit::routes)
         .configure(hooks::routes);
 }

@@ -103,6 +103,7 @@ fn parts() -> Vec<Description> {
         super::logins::Part::openapi(),
         super::operators::Part::openapi(),
         super::access_tokens::Part::openapi(),
+        super::provider::Part::openapi(),
         super::audit::Part::openapi(),
     ]
 }

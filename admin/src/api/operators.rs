@@ -52,6 +52,10 @@ pub struct ShownOperator {
     /// Since when it has its password.
     #[schema(value_type = u64)]
     pub password_since: Unix,
+    /// The identity provider's issuer, where it logs in by one: it has no password, and at each login the role that
+    /// the provider gives it.
+    #[serde(default)]
+    pub provider: Option<String>,
     /// How often it is logged in now.
     pub logins: usize,
 }
@@ -69,6 +73,7 @@ pub(crate) async fn operators(_: Viewer, mount: Data<Mount>) -> Json<Vec<ShownOp
         disabled: held.disabled,
         created: held.created,
         password_since: held.password_since,
+        provider: held.external.as_ref().map(|external| external.issuer.clone()),
         logins: access.logins(now).filter(|(_, login)| login.operator == *name).count(),
     });
     Json(shown.collect())
@@ -245,6 +250,11 @@ pub(crate) async fn new_password(
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let name = operator_name(&path)?;
+    if mount.cluster.access().operator(&name).is_some_and(|held| held.external.is_some()) {
+        let fix =
+            format!("{name} logs in by the identity provider and has no password: invite another operator");
+        return Err(Problem::Full(fix));
+    }
     let what = format!("made a link for a new password of {name}");
     make(&mount, &owner, LinkFor::Password { name }, None, &what).await
 }

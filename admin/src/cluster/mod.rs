@@ -4,6 +4,7 @@ mod access;
 pub mod apps;
 pub mod connection;
 pub mod control;
+pub mod elsewhere;
 pub mod health;
 pub mod history;
 pub mod hooks;
@@ -29,6 +30,7 @@ pub use access::{AuditLog, Operators};
 pub use apps::Apps;
 pub use connection::Connection;
 pub use control::Control;
+pub use elsewhere::Web;
 pub use history::Figures;
 pub use hooks::Hooks;
 pub use inspect::Inspect;
@@ -44,7 +46,7 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// What the admin API can see and do of a cluster.
 pub trait Cluster:
-    Control + Operators + Relays + Rooms + Apps + Connection + Hooks + Inspect + Operation + Peers + Figures
+    Control + Operators + Relays + Rooms + Apps + Connection + Hooks + Inspect + Operation + Peers + Figures + Web
 {
     /// The whole at a glance.
     fn overview(&self) -> Answer<'_, Overview>;

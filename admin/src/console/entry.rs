@@ -12,6 +12,8 @@ use super::view::{missing, page_of};
 use super::words;
 use crate::Mount;
 use crate::access::Viewer;
+use crate::access::cookies::no_entry;
+use crate::access::provider::Denied;
 use crate::api::logins::{ShownLink, is_private, opened};
 use crate::api::problem::Problem;
 use crate::control::Fault;
@@ -22,6 +24,35 @@ struct Login {
     to: String,
     private: bool,
     nobody: bool,
+    /// The word on the identity provider's button.
+    provider: Option<String>,
+    /// Why the provider's word was not enough.
+    refused: Option<String>,
+}
+
+impl Login {
+    fn of(mount: &Mount, request: &HttpRequest, to: String) -> Self {
+        let access = mount.cluster.access();
+        Self {
+            to,
+            private: is_private(mount, request).is_ok(),
+            nobody: access.operators().next().is_none(),
+            provider: access.provider().map(|held| held.plan.label.clone()),
+            refused: None,
+        }
+    }
+}
+
+/// Logging in, once the provider's way did not lead in.
+pub(super) fn refused(mount: &Mount, request: &HttpRequest, denied: &Denied) -> HttpResponse {
+    let words = denied.to_string();
+    let mut letters = words.chars();
+    let begun = letters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
+    let refused = Some(format!("{begun}{}.", letters.as_str()));
+    let page = Login { refused, ..Login::of(mount, request, place(None)) };
+    let mut response = HttpResponse::build(denied.status());
+    response.append_header((header::SET_COOKIE, no_entry()));
+    page_of(&mut response, &[], page.render())
 }
 
 /// Where to go afterwards.
@@ -31,7 +62,7 @@ pub(super) struct Then {
 }
 
 /// A page of this console, or the first one: no link to here leads elsewhere.
-fn place(to: Option<&str>) -> String {
+pub(super) fn place(to: Option<&str>) -> String {
     let here = |to: &&str| {
         let rest = to.strip_prefix("/admin");
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
@@ -53,9 +84,7 @@ pub(super) async fn login(
     if viewer.is_ok() {
         return HttpResponse::SeeOther().insert_header((header::LOCATION, to)).finish();
     }
-    let nobody = mount.cluster.access().operators().next().is_none();
-    let page = Login { to, private: is_private(&mount, &request).is_ok(), nobody };
-    page_of(&mut HttpResponse::Ok(), &[], page.render())
+    page_of(&mut HttpResponse::Ok(), &[], Login::of(&mount, &request, to).render())
 }
 
 #[derive(Template)]

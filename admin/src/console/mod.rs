@@ -22,6 +22,7 @@ mod overview;
 mod person;
 mod plot;
 mod plots;
+mod provider;
 mod room;
 mod rooms;
 mod search;
@@ -76,6 +77,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .route("/webhooks/{app}/{webhook}", web::get().to(show::<hooks::OneHook>))
         .route("/search", web::get().to(search::found))
         .route("/login", web::get().to(entry::login))
+        .route("/login/provider", web::get().to(provider::go))
+        .route("/login/callback", web::get().to(provider::back))
         .route("/link/{token}", web::get().to(entry::link))
         .configure(assets::routes);
 }

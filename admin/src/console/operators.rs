@@ -25,6 +25,12 @@ pub(crate) struct Operators {
 }
 
 impl Operators {
+    /// Whether whoever looks has a password, and not the identity provider alone.
+    fn has_password(&self) -> bool {
+        let own = |(name, _, _): &&(OperatorName, Operator, usize)| Some(name) == self.me.as_ref();
+        self.operators.iter().find(own).is_some_and(|(_, held, _)| held.password.is_some())
+    }
+
     #[expect(clippy::unused_self, reason = "as templates call it")]
     fn purpose(&self, link: &Link) -> String {
         match &link.of {

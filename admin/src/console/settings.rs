@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use askama::Template;
 use chappe_proto::mesh::uplink::PeerPolicy;
+use chappe_proto::registry::access::Role;
 use chappe_proto::registry::profile::ProfileName;
 
 use super::frame::Frame;
@@ -11,6 +12,7 @@ use super::view::{Nothing, View};
 use super::visitor::Visitor;
 use super::words;
 use crate::api::costs::PriceList;
+use crate::api::provider::ShownProvider;
 use crate::control::{ClusterStatus, Fault};
 use crate::{Mount, Unavailable};
 
@@ -26,6 +28,8 @@ pub(crate) struct Settings {
     origins: String,
     selection: String,
     prices: PriceList,
+    /// The identity provider, for owners.
+    provider: Option<ShownProvider>,
 }
 
 impl From<Unavailable> for Fault {
@@ -35,6 +39,10 @@ impl From<Unavailable> for Fault {
 }
 
 impl Settings {
+    fn gives_everybody(&self, role: Role) -> bool {
+        self.provider.as_ref().is_some_and(|held| held.everybody == Some(role))
+    }
+
     fn spread_over_regions(&self) -> bool {
         self.status.profile == ProfileName::Wan
     }
@@ -70,6 +78,10 @@ impl View for Settings {
             origins: pretty(serde_json::to_string_pretty(&origins)),
             selection: pretty(serde_json::to_string_pretty(&selection)),
             prices: PriceList::from(&mount.cluster.prices().await?),
+            provider: visitor
+                .owns
+                .then(|| mount.cluster.access())
+                .and_then(|access| access.provider().map(|held| ShownProvider::of(held))),
         })
     }
 

@@ -4,7 +4,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chappe_proto::history::Wanted;
-use chappe_proto::id::{AppId, EdgeId, Generation, NodeId, PeerId, RoomKey, RoomName, SessionId};
 use chappe_proto::id::{AppId, EdgeId, Generation, NodeId, PeerId, Region, RoomKey, RoomName, SessionId};
 use chappe_proto::inspect::session::shown_address;
 use chappe_proto::inspect::{EdgeWay, SessionCounts, SessionDetails, SignalsPage, Tap};

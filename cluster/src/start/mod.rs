@@ -108,7 +108,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let over = actix_rt::spawn(life);
     leased(&node).await;
 
-    let admin = Admin { node: Arc::clone(&node), events: Arc::clone(&router.events) };
+    let (events, tls) = (Arc::clone(&router.events), fetch::tls(fetch::web_roots())?);
+    let admin = Admin { node: Arc::clone(&node), events, tls };
     let admin = mount(admin, config.admin_token, config.trusted_proxies.clone());
     let server = http::serve(
         Arc::clone(&node),

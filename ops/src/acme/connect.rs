@@ -18,7 +18,6 @@ use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// What an authority's own certificate is checked by: the operator's file, or the web's roots.
@@ -82,19 +81,6 @@ impl HttpClient for Https {
     }
 }
 
-/// Connects to the first of a host's addresses that answers: one that is silent keeps nobody from the next.
-async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut failed = io::Error::from(io::ErrorKind::NotFound);
-    for address in tokio::net::lookup_host((host, port)).await? {
-        match tokio::time::timeout(ACME_CONNECT_WITHIN, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => failed = error,
-            Err(_) => failed = io::ErrorKind::TimedOut.into(),
-        }
-    }
-    Err(failed)
-}
-
 async fn ask(
     tls: TlsConnector,
     mut request: Request<BodyWrapper<Bytes>>,
@@ -110,7 +96,8 @@ async fn ask(
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let server = ServerName::try_from(bare.to_owned())?;
     let cannot = |error: io::Error| format!("cannot connect to {authority}: {error}");
-    let stream = connect(bare, uri.port_u16().unwrap_or(443)).await.map_err(cannot)?;
+    let stream =
+        fetch::connect(bare, uri.port_u16().unwrap_or(443), ACME_CONNECT_WITHIN).await.map_err(cannot)?;
     let stream = tls.connect(server, stream).await.map_err(cannot)?;
     request.headers_mut().insert(HOST, HeaderValue::from_str(authority)?);
     *request.uri_mut() = uri.path_and_query().map_or("/", |path| path.as_str()).parse()?;

@@ -29,6 +29,7 @@ mod kick;
 mod moves;
 mod nearest;
 mod network;
+mod oidc;
 mod operation;
 mod registry;
 mod rooms;

@@ -1,5 +1,6 @@
 mod abuse;
 mod daily;
+mod provider;
 mod repeats;
 mod routes;
 

@@ -53,32 +53,37 @@ impl ProviderPlan {
         if issuer.path.contains('?') {
             return Err(("issuer", "leave out what follows the `?`: an issuer has none".to_owned()));
         }
-        let console = Target::of(&self.console).map_err(|bad| ("console", bad.to_string()))?;
+        let console = Target::of(&self.console).map_err(|bad| ("console_url", bad.to_string()))?;
         if !console.path.is_empty() {
-            return Err(("console", "an origin without a path, as https://chappe.example".to_owned()));
+            return Err(("console_url", "an origin without a path, as https://chappe.example".to_owned()));
         }
-        text("client", &self.client, PROVIDER_TEXT_MAX)?;
+        text("client_id", &self.client, PROVIDER_TEXT_MAX)?;
         text("label", &self.label, PROVIDER_LABEL_MAX)?;
-        text("claim", &self.claim, PROVIDER_TEXT_MAX)?;
+        text("roles_claim", &self.claim, PROVIDER_TEXT_MAX)?;
         // RFC 6749 section 3.3.
         let scope = |b: u8| b.is_ascii_graphic() && !b"\"\\".contains(&b);
-        let named = |held: &String| {
-            !held.is_empty() && held.len() <= PROVIDER_LABEL_MAX && held.bytes().all(scope)
-        };
+        let named =
+            |held: &String| !held.is_empty() && held.len() <= PROVIDER_LABEL_MAX && held.bytes().all(scope);
         if self.scopes.len() > PROVIDER_SCOPES_MAX || !self.scopes.iter().all(named) {
             return Err(("scopes", format!("{PROVIDER_SCOPES_MAX} names at most, without spaces in them")));
         }
         if self.roles.len() > PROVIDER_RULES_MAX {
-            return Err(("roles", format!("{PROVIDER_RULES_MAX} values at most: let the provider group people")));
+            return Err((
+                "roles",
+                format!("{PROVIDER_RULES_MAX} values at most: let the provider group people"),
+            ));
         }
         self.roles.keys().try_for_each(|value| text("roles", value, PROVIDER_TEXT_MAX))?;
         if self.roles.is_empty() && self.everybody.is_none() {
-            return Err(("roles", "give a role to a value, or one to everybody: else nobody comes in".to_owned()));
+            return Err((
+                "roles",
+                "give a role to a value, or one to everybody: else nobody comes in".to_owned(),
+            ));
         }
         let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b);
         let domain = |held: &String| (1..=253).contains(&held.len()) && held.bytes().all(letter);
         if !self.domain.as_ref().is_none_or(domain) {
-            return Err(("domain", "a name in lower case, as example.org".to_owned()));
+            return Err(("email_domain", "a name in lower case, as example.org".to_owned()));
         }
         Ok(())
     }

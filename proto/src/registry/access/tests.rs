@@ -2,8 +2,13 @@ use std::time::Duration;
 
 use super::*;
 use crate::id::Index;
-use crate::limits::{LINK_TTL_MAX, LINKS_MAX, LOGIN_FOR, LOGIN_IDLE, LOGINS_PER_OPERATOR};
+use crate::limits::{
+    LINK_TTL_MAX, LINKS_MAX, LOGIN_FOR, LOGIN_IDLE, LOGINS_PER_OPERATOR, PROVIDER_LABEL_MAX,
+    PROVIDER_RULES_MAX, PROVIDER_SCOPES_MAX, PROVIDER_SECRET_MAX, PROVIDER_SUBJECT_MAX,
+};
 use crate::registry::{Command, Entry, Note, verify};
+
+mod provider;
 
 const PASSWORD: &[u8] = b"$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA";
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::id::{AccessTokenId, ClusterId, LinkId, LoginId, OperatorName};
 use crate::mesh::uplink::{EdgeView, TurnUser};
-use crate::registry::access::{AccessChange, LinkFor, NewLogin, Role};
+use crate::registry::access::{AccessChange, LinkFor, NewLogin, ProviderPlan, Role};
 
 fn turn_user(realm: &str, n: u8, password: u8) -> TurnUser {
     let user = TurnUser::of_password(realm, &format!("u{n}"), &password.to_string());
@@ -77,6 +77,20 @@ fn some_command() -> impl Strategy<Value = Command> {
     prop_oneof![8 => some_node_command(), 20 => some_other_command(), 4 => some_access().prop_map(Command::Access)]
 }
 
+fn provider() -> ProviderPlan {
+    ProviderPlan {
+        issuer: "https://id.example".to_owned(),
+        client: "c".to_owned(),
+        label: "l".to_owned(),
+        console: "https://c.example".to_owned(),
+        scopes: Vec::new(),
+        claim: "groups".to_owned(),
+        roles: BTreeMap::new(),
+        everybody: Some(Role::Viewer),
+        domain: None,
+    }
+}
+
 /// Of operators, and how they get in.
 fn some_access() -> impl Strategy<Value = AccessChange> {
     let who = || (0u8..3).prop_map(|n| OperatorName::new(&format!("o{n}")).unwrap());
@@ -106,6 +120,13 @@ fn some_access() -> impl Strategy<Value = AccessChange> {
             AccessChange::TokenAdd { id, hash: secret(1), label: "t".into(), role, owner, until }
         }),
         (token(), any::<bool>()).prop_map(|(id, disabled)| AccessChange::TokenSet { id, disabled }),
+        Just(AccessChange::ProviderSet { plan: provider(), secret: Some(secret(1)), seal: secret(32) }),
+        (id(), who(), 0u8..3, role(), (0u64..99).prop_map(Index)).prop_map(
+            |(id, operator, n, role, since)| {
+                let login = NewLogin { hash: secret(1), operator, from: String::new(), agent: String::new() };
+                AccessChange::ProviderLogin { id, login, subject: n.to_string(), role, since, replaces: None }
+            }
+        ),
     ]
 }
 
