@@ -15,6 +15,7 @@ mod allocations;
 mod hooks;
 mod operation;
 mod people;
+mod provider;
 mod turn;
 
 /// What a page answers to an owner.

@@ -210,14 +210,14 @@ async fn nobody_gets_the_name_of_somebody_else() {
     for (n, (claims, name)) in [
         (json!({ "preferred_username": "operator" }), "operator-2"),
         (json!({ "preferred_username": "", "email": "Zoë@Example.org" }), "zo-@example.org"),
-        (json!({ "preferred_username": null, "email": null }), "u-2"),
+        (json!({ "preferred_username": null, "email": null }), "v-2"),
     ]
     .into_iter()
     .enumerate()
     {
         let change = |all: &mut Value| {
             all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-            all["sub"] = json!(format!("u-{n}"));
+            all["sub"] = json!(format!("v-{n}"));
             all["groups"] = json!("none");
         };
         assert_eq!(console.comes(&idp, &mut browser, es256(), change).await.status, 200);
