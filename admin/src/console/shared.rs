@@ -38,7 +38,7 @@ impl Shared {
 
     /// How many parts are rendered.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
 }

@@ -12,6 +12,7 @@ use crate::Mount;
 use crate::memory::Memory;
 
 mod allocations;
+mod costs;
 mod hooks;
 mod operation;
 mod people;
@@ -123,6 +124,7 @@ async fn nothing_is_inline_or_from_elsewhere() {
         "/admin/turn/secrets",
         "/admin/turn/users",
         "/admin/allocations",
+        "/admin/costs",
         "/admin/webhooks",
     ] {
         let (_, page) = get(&memory, path).await;

@@ -60,7 +60,9 @@ pub fn merged(histories: &[NodeHistory], region: Option<&Region>) -> BTreeMap<St
 
 fn put(steps: &mut BTreeMap<u64, Point>, point: &Point, is_shared: bool) {
     match steps.get_mut(&point.at) {
-        None => drop(steps.insert(point.at, *point)),
+        None => {
+            steps.insert(point.at, *point);
+        }
         Some(held) if !is_shared => held.add(point),
         Some(held) if is_more(point, held) => *held = *point,
         Some(_) => {}
