@@ -248,6 +248,25 @@ impl Day<'_> {
         console.page.until(&format!("!document.querySelector({})", json!(row)), LIVE);
     }
 
+    /// What the nodes say: all of it, a part of it, and more of it for a while.
+    fn logs(&self) {
+        let console = &self.ada;
+        console.go("/admin/logs");
+        console.until_says("#lines", "lease held", SOON);
+        console.fill("#which [name=target]", "chappe_edge");
+        console.press("#which button", "Filter");
+        console.until_says("#lines", "uplink up", SOON);
+        assert!(!console.text("#lines").contains("chappe_cluster"));
+        let export = "document.getElementById('export-text').href";
+        let lines = console.page.evaluate(&format!("fetch({export}).then((answer) => answer.text())"));
+        assert!(lines.as_str().unwrap().contains("INFO chappe_edge"), "{lines}");
+        console.press(".head button", "Log more…");
+        console.press("#louder button", "Log more");
+        console.until_says("#changed", "It logs debug until", SOON);
+        console.press("#changed button", "End it now");
+        console.page.until("document.getElementById('changed').hidden", SOON);
+    }
+
     /// The log tells all of it, of whoever did it.
     fn audit(&self) {
         let console = &self.ada;
@@ -266,6 +285,7 @@ impl Day<'_> {
             "drained the edge",
             "became viewer by a one-time link",
             "from the room dev/tea to the room coffee",
+            "set the log of node 1 to debug for 300 s",
             "kicked",
             "the chain is whole",
         ] {
@@ -290,6 +310,8 @@ impl Day<'_> {
             ("edge", &format!("/admin/edges/{edge}")),
             ("nodes", "/admin/nodes"),
             ("shards", "/admin/shards"),
+            ("configuration", "/admin/configuration"),
+            ("logs", "/admin/logs"),
             ("apps", "/admin/apps"),
             ("app", "/admin/apps/dev"),
             ("turn", "/admin/turn"),
@@ -320,6 +342,7 @@ fn an_operator_does_the_daily_work_at_the_console() {
     day.mute(&grace, &hedy);
     day.rotate(&grace, &hedy);
     day.credential();
+    day.logs();
     day.pictures();
     day.drain(&grace);
     let viewer = day.viewer();

@@ -42,6 +42,13 @@ pub(crate) struct Agreed {
     pub(crate) set_by: &'static str,
 }
 
+impl Agreed {
+    /// Its value, as people read it.
+    pub(crate) fn text(&self) -> String {
+        self.value.as_str().map_or_else(|| self.value.to_string(), str::to_owned)
+    }
+}
+
 /// Shows the settings that the whole cluster has agreed on.
 #[utoipa::path(get, path = "/configuration", tag = "configuration", responses((status = 200, body = Vec<Agreed>)))]
 async fn agreed(_: Viewer, mount: Data<Mount>) -> Result<Json<Vec<Agreed>>, Problem> {
@@ -129,7 +136,7 @@ pub(crate) struct Difference {
     pub(crate) default: Option<String>,
     /// Whether nodes differ.
     pub(crate) differs: bool,
-    /// Whether that is as it should be: of names and addresses, unless some have none.
+    /// Whether that is as it should be: names and addresses differ, unless some have none.
     pub(crate) expected: bool,
     /// Each value, with the nodes that have it.
     pub(crate) values: Vec<HeldValue>,
@@ -198,6 +205,7 @@ fn differences(said: &BTreeMap<NodeId, Vec<Setting>>) -> Vec<Difference> {
         };
         let (scope, default) = (one.scope.name(), one.default.clone());
         let is_told = differs || values.iter().any(|held| held.value != default);
+        let expected = !differs || expected;
         is_told.then(|| Difference { name: name.to_owned(), scope, default, differs, expected, values })
     };
     by_name.into_iter().filter_map(difference).collect()

@@ -260,8 +260,9 @@ async fn export(
             text += &if json {
                 serde_json::to_string(&LogLine::from(line)).unwrap_or_default()
             } else {
-                let level = line.level.name().to_uppercase();
-                format!("{} {level:>5} {}: {}", crate::console::iso(line.at), line.target, line.text)
+                let (at, level) = (crate::console::iso(line.at), line.level.name().to_uppercase());
+                let (at, ms) = (at.trim_end_matches('Z'), line.at.0.subsec_millis());
+                format!("{at}.{ms:03}Z {level:>5} {}: {}", line.target, line.text)
             };
             text.push('\n');
         }

@@ -25,7 +25,7 @@ fn setting<'a>(all: &'a Value, name: &str) -> &'a Value {
 
 #[test]
 fn nodes_tell_what_they_run_with_and_where_they_differ() {
-    let mut cluster = Cluster::on_loopback(2);
+    let mut cluster = Cluster::on_loopback(3);
     let of_two = get(&cluster.nodes[0], "/nodes/2/configuration");
     let (workers, mesh) = (setting(&of_two, "workers"), setting(&of_two, "mesh"));
     assert_eq!(
@@ -40,9 +40,9 @@ fn nodes_tell_what_they_run_with_and_where_they_differ() {
     assert!(!of_two.to_string().contains(token.trim()));
 
     let diff = get(&cluster.nodes[0], "/configuration/diff");
-    assert_eq!((&diff["nodes"], &diff["missing"]), (&json!([1, 2]), &json!([])));
+    assert_eq!((&diff["nodes"], &diff["missing"]), (&json!([1, 2, 3]), &json!([])));
     let told = setting(&diff["settings"], "workers");
-    assert_eq!((&told["differs"], &told["values"][0]["nodes"]), (&json!(false), &json!([1, 2])));
+    assert_eq!((&told["differs"], &told["values"][0]["nodes"]), (&json!(false), &json!([1, 2, 3])));
     let mut unexpected = diff["settings"].as_array().unwrap().clone();
     unexpected.retain(|one| one["differs"] == true && one["expected"] != true);
     assert!(unexpected.is_empty(), "{unexpected:?}");
@@ -52,7 +52,7 @@ fn nodes_tell_what_they_run_with_and_where_they_differ() {
     cluster.nodes[1].start_with(&["--drain-within", "7"]);
     let diff = wait("node 2 to be back", SOON, || {
         let diff = cluster.nodes[0].ask("GET", "/configuration/diff", &Value::Null)?;
-        (diff["nodes"] == json!([1, 2])).then_some(diff)
+        (diff["nodes"] == json!([1, 2, 3])).then_some(diff)
     });
     let drain = setting(&diff["settings"], "drain-within");
     assert_eq!((&drain["differs"], &drain["expected"]), (&json!(true), &json!(false)));
@@ -63,8 +63,8 @@ fn nodes_tell_what_they_run_with_and_where_they_differ() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nodes_log_is_read_and_followed_from_another() {
-    let cluster = tokio::task::block_in_place(|| Cluster::on_loopback(2));
-    let [one, two] = &cluster.nodes[..] else { unreachable!() };
+    let cluster = tokio::task::block_in_place(|| Cluster::on_loopback(3));
+    let [one, two, _] = &cluster.nodes[..] else { unreachable!() };
     let call = |node: &Member, method: &str, path: &str, body: &Value| {
         tokio::task::block_in_place(|| node.call(method, path, body))
     };
@@ -96,7 +96,7 @@ async fn a_nodes_log_is_read_and_followed_from_another() {
 
 #[test]
 fn edges_round_trips_are_known_at_every_node() {
-    let cluster = Cluster::on_loopback(2);
+    let cluster = Cluster::on_loopback(3);
     let tmp = tempfile::tempdir().unwrap();
     let edge = |name: &str, ports: [&str; 2]| {
         let wish = json!({ "edge": { "name": name } });

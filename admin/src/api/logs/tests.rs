@@ -72,7 +72,10 @@ async fn all_lines_are_exported_as_text_or_json() {
     };
     let text = get("").await;
     assert_eq!(text.lines().count(), 1_200, "of several pages");
-    assert_eq!(text.lines().nth(1).unwrap(), "1970-01-01T00:00:01Z  WARN chappe_cluster::keeper: Lease lost");
+    assert_eq!(
+        text.lines().nth(1).unwrap(),
+        "1970-01-01T00:00:01.000Z  WARN chappe_cluster::keeper: Lease lost"
+    );
     let json = get("?format=json&level=warn").await;
     let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((lines.len(), &lines[1]["level"]), (2, &json!("error")));
