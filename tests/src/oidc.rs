@@ -132,7 +132,7 @@ impl Server {
             "/auth" => ("302 Found", format!("Location: {}\r\n", self.begin(&fields(query))), Value::Null),
             "/token" => {
                 let (status, said) =
-                    self.token(&fields(&String::from_utf8_lossy(&body)), field("authorization"));
+                    self.token(&fields(&String::from_utf8_lossy(&body)), field("authorization").as_deref());
                 (status, String::new(), said)
             }
             _ => ("404 Not Found", String::new(), Value::Null),
@@ -174,9 +174,9 @@ impl Server {
     }
 
     /// A code, once, for whoever has begun and has the secret.
-    fn token(&mut self, form: &BTreeMap<String, String>, basic: Option<String>) -> (&'static str, Value) {
+    fn token(&mut self, form: &BTreeMap<String, String>, basic: Option<&str>) -> (&'static str, Value) {
         let pair = BASE64.encode(format!("{}:{}", CLIENT.0, CLIENT.1.replace(' ', "%20")).as_bytes());
-        if basic != Some(format!("Basic {pair}")) {
+        if basic != Some(&format!("Basic {pair}")) {
             return ("401 Unauthorized", json!({ "error": "invalid_client" }));
         }
         let verified = text(digest(&SHA256, form["code_verifier"].as_bytes()).as_ref());

@@ -68,12 +68,15 @@ impl Metadata {
     }
 }
 
+/// What came of asking for something, and when.
+type Asked<T> = Option<(Mono, Result<Arc<T>, Denied>)>;
+
 /// What is known of the provider that was asked last.
 #[derive(Default)]
 struct Known {
     issuer: String,
-    metadata: Option<(Mono, Result<Arc<Metadata>, Denied>)>,
-    keys: Option<(Mono, Result<Arc<Vec<Key>>, Denied>)>,
+    metadata: Asked<Metadata>,
+    keys: Asked<Vec<Key>>,
 }
 
 /// What is known of the provider, on one node. Who asks while it is being asked waits for that answer.
