@@ -6,7 +6,6 @@ mod settings;
 
 use std::collections::BTreeMap;
 
-use actix_web::http::StatusCode;
 use chappe_proto::limits::PROVIDER_ENTRY_FOR;
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use idp::{ISSUER, Idp, SECRET};
