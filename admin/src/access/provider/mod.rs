@@ -11,6 +11,8 @@ mod entry;
 mod token;
 mod trial;
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use chappe_proto::hooks::url::Target;
 use chappe_proto::id::{LoginId, OperatorName};
@@ -128,8 +130,10 @@ pub(crate) async fn begin(
 
 /// Lets somebody in whom the provider has sent back.
 pub(crate) async fn arrive(mount: &Mount, request: &HttpRequest, back: Back) -> Result<Arrived, Denied> {
+    // Another site's page can have a browser ask for this: what did not begin in it is not counted, and costs nothing.
+    let (provider, entry) = begun(mount, request, &back)?;
     let source = mount.gate.arrival(request, mount.cluster.now().mono)?;
-    let arrived = let_in(mount, request, back).await;
+    let arrived = let_in(mount, request, back, &provider, entry).await;
     match &arrived {
         Ok(_) => mount.gate.arrived(&source),
         Err(denied) => tracing::warn!(%denied, from = %source, "a login by the provider was refused"),
@@ -137,17 +141,25 @@ pub(crate) async fn arrive(mount: &Mount, request: &HttpRequest, back: Back) -> 
     arrived
 }
 
-async fn let_in(mount: &Mount, request: &HttpRequest, back: Back) -> Result<Arrived, Denied> {
+/// The provider, and what this browser has begun with it.
+fn begun(mount: &Mount, request: &HttpRequest, back: &Back) -> Result<(Arc<Provider>, Entry), Denied> {
     is_private(mount, request).map_err(|_| Denied::Plain)?;
     let provider = mount.cluster.access().provider().cloned().ok_or(Denied::NotSetUp)?;
-    let now = mount.cluster.now().unix;
     let sealed = cookie(request, cookies::ENTRY).ok_or(Denied::Stale)?;
     let entry = Entry::open(sealed, &provider.seal).ok_or(Denied::Stale)?;
-    let state = back.state.unwrap_or_default();
+    let state = back.state.as_deref().unwrap_or_default();
     let same = bool::from(state.as_bytes().ct_eq(entry.state.as_bytes()));
-    if !same || now > entry.until || entry.since != provider.changed {
-        return Err(Denied::Stale);
-    }
+    let over = mount.cluster.now().unix > entry.until || entry.since != provider.changed;
+    if same && !over { Ok((provider, entry)) } else { Err(Denied::Stale) }
+}
+
+async fn let_in(
+    mount: &Mount,
+    request: &HttpRequest,
+    back: Back,
+    provider: &Provider,
+    entry: Entry,
+) -> Result<Arrived, Denied> {
     let metadata = mount.gate.directory.metadata(&*mount.cluster, &provider.plan.issuer).await?;
     // RFC 9207 section 2.4: another provider's answer goes nowhere, its code least of all.
     let from = back.iss.as_ref();
@@ -158,10 +170,10 @@ async fn let_in(mount: &Mount, request: &HttpRequest, back: Back) -> Result<Arri
         return Err(Denied::said(&error));
     }
     let code = back.code.ok_or(Denied::Stale)?;
-    let token = exchange(&*mount.cluster, &provider, &metadata, &code, &entry.verifier).await?;
+    let token = exchange(&*mount.cluster, provider, &metadata, &code, &entry.verifier).await?;
     let checked = mount.gate.directory.checked(&*mount.cluster, &metadata, &token).await?;
-    let claims = Claims::of(checked, &provider.plan, &entry.nonce, now)?;
-    enter(mount, request, &provider, &claims, entry).await
+    let claims = Claims::of(checked, &provider.plan, &entry.nonce, mount.cluster.now().unix)?;
+    enter(mount, request, provider, &claims, entry).await
 }
 
 #[derive(Deserialize)]

@@ -186,10 +186,15 @@ async fn who_has_no_password_is_not_asked_for_one() {
 async fn one_source_comes_back_in_vain_so_often() {
     let (console, idp) = with_provider(json!({})).await;
     let mut eve = Browser::at("198.51.100.7");
-    for _ in 0..PROVIDER_TRIES_BURST {
+    // What another site's page can have a browser ask for counts for nothing.
+    for _ in 0..=PROVIDER_TRIES_BURST {
         assert_eq!(console.returns(&mut eve, "code=c&state=s").await.status, 400);
     }
-    let reply = console.returns(&mut eve, "code=c&state=s").await;
+    let other = |claims: &mut Value| claims["groups"] = json!([]);
+    for _ in 0..PROVIDER_TRIES_BURST {
+        assert_eq!(console.comes(&idp, &mut eve, es256(), other).await.status, 403);
+    }
+    let reply = console.comes(&idp, &mut eve, es256(), other).await;
     assert!(reply.status == 429 && reply.text.contains("try again in"), "{reply:?}");
     let mut ada = Browser::at("192.0.2.1");
     for _ in 0..PROVIDER_TRIES_BURST + 2 {
