@@ -259,7 +259,7 @@ mod tests {
             ("?region=mars", "400 region: one of ap, eu, us"),
             ("?node=x", "400 node: a node's number"),
             ("?node=1&region=eu", "400 region: of a node alone, or of a region alone"),
-            ("?node=9", "404 no such node"),
+            ("?node=9", "404 there is no such node"),
         ] {
             assert_eq!(refused(&memory, Method::GET, &format!("/history{query}"), Value::Null).await, words);
         }

@@ -102,7 +102,11 @@ mod tests {
         let heard: &[(u64, f64)] = &[(30, 8.0), (40, 9.0)];
         [
             history(1, "eu", &[("nodes", nodes), ("sessions", one), ("relayed_bytes", bytes)]),
-            history(2, "us", &[("nodes", &nodes[3..]), ("sessions", &[(30, 3.0)]), ("relayed_bytes", heard)]),
+            history(
+                2,
+                "us",
+                &[("nodes", &nodes[3..4]), ("sessions", &[(30, 3.0)]), ("relayed_bytes", heard)],
+            ),
         ]
     }
 

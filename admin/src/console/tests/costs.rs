@@ -47,7 +47,7 @@ async fn with_prices_each_figure_has_its_cost() {
     let cost = "title=\"0.05015 EUR\">0.0502 EUR</td>";
     let first = page(&memory, "/admin").await;
     assert_eq!(first.matches(cost).count(), 3, "of a room, an edge and an app: {first}");
-    assert!(first.contains("Relayed traffic and its cost") && first.contains("<dt>Its cost</dt>"));
+    assert!(first.contains("Relayed traffic and its cost") && first.contains(">costs 0.0502 EUR</dd>"));
     for (by, link) in [
         ("rooms", "<a href=\"/admin/apps/dev/rooms/room\">dev/room</a>"),
         ("edges", "<a href=\"/admin/edges/edge-eu\">edge-eu</a>"),
