@@ -61,14 +61,26 @@ impl Drawn {
     }
 }
 
-/// What is drawn: a title, a figure or all that begin alike, and how its values are said.
-const FIGURES: [(&str, &str, fn(f64) -> String); 6] = [
-    ("People connected", "sessions", whole),
-    ("Rooms", "rooms", whole),
-    ("Relayed, by edge", "relayed_bytes.edge.*", bits),
-    ("Relayed, by app", "relayed_bytes.app.*", bits),
-    ("Signals a second", "signals", whole),
-    ("Refusals a second, by cause", "refused.*", whole),
+/// What is drawn.
+struct Plot {
+    title: &'static str,
+    /// A figure, or all that begin alike.
+    series: &'static str,
+    /// How its values are said.
+    words: fn(f64) -> String,
+}
+
+const fn plot_of(title: &'static str, series: &'static str, words: fn(f64) -> String) -> Plot {
+    Plot { title, series, words }
+}
+
+const PLOTS: [Plot; 6] = [
+    plot_of("People connected", "sessions", whole),
+    plot_of("Rooms", "rooms", whole),
+    plot_of("Relayed, by edge", "relayed_bytes.edge.*", bits),
+    plot_of("Relayed, by app", "relayed_bytes.app.*", bits),
+    plot_of("Signals a second", "signals", whole),
+    plot_of("Refusals a second, by cause", "refused.*", whole),
 ];
 
 fn whole(value: f64) -> String {
@@ -96,7 +108,7 @@ async fn drawn(mount: &Mount, now: Unix, (hours, region): &Of) -> Plots {
     let since = Unix(now.0.saturating_sub(Duration::from_secs(hours * 3600)));
     let step = (hours * 3600 / POINTS).max(HISTORY_EVERY.as_secs());
     let wanted = Wanted {
-        series: FIGURES.iter().map(|(_, name, _)| (*name).to_owned()).collect(),
+        series: PLOTS.iter().map(|plot| plot.series.to_owned()).collect(),
         since,
         step,
         most: u32::try_from(HISTORY_LINES).unwrap_or(u32::MAX),
@@ -109,16 +121,16 @@ async fn drawn(mount: &Mount, now: Unix, (hours, region): &Of) -> Plots {
     let began = of_here().filter_map(|one| Some((one.node, one.sampled.as_ref()?.since)));
     let series = merged(&histories, region.as_ref());
     // Apps have no figures by region.
-    let figures = FIGURES.iter().filter(|(_, name, _)| region.is_none() || !name.contains(".app."));
+    let shown = PLOTS.iter().filter(|plot| region.is_none() || !plot.series.contains(".app."));
     Plots {
-        figures: figures.map(|figure| draw(figure, &series, (since, now), step)).collect(),
+        figures: shown.map(|plot| draw(plot, &series, (since, now), step)).collect(),
         silent: of_here().filter(|one| one.sampled.is_none()).map(|one| one.node).collect(),
         began: began.filter(|(_, at)| *at > since + Duration::from_secs(step)).collect(),
     }
 }
 
 fn draw(
-    (title, name, words): &(&'static str, &str, fn(f64) -> String),
+    Plot { title, series: name, words }: &Plot,
     series: &BTreeMap<String, Vec<Point>>,
     span: (Unix, Unix),
     step: u64,
