@@ -133,8 +133,9 @@ struct Move {
     room: String,
 }
 
-/// Sends a peer to another room of the same app, with the same identity, name, metadata and grants. Answered when its
-/// client has been told, which goes by itself; one that does not is removed from the room after ten seconds. The others
+/// Sends a peer to another room of the same app, with the same identity, name, metadata and grants.
+///
+/// Answered when its client has been told, which goes by itself; one that does not is removed from the room after ten seconds. The others
 /// see that it has left with the reason `moved`. Refused where the other room is known not to let it in.
 #[utoipa::path(
     post, path = "/apps/{app}/rooms/{room}/peers/{peer}/move", tag = "peers", request_body = Move,

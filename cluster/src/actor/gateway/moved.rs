@@ -61,7 +61,7 @@ mod tests {
         let app = AppId::new("dev").unwrap();
         let commands = [
             Command::SealingKeyAdd { number: 1, key: Secret(vec![9; 32]) },
-            Command::AppSet { app, name: "Dev".to_owned(), policy: AppPolicy::default() },
+            Command::AppAdd { app, name: "Dev".to_owned(), policy: AppPolicy::default() },
         ];
         for (index, command) in (1..).zip(commands) {
             let entry = Entry { at: NOW.unix, by: None, note: None, command };
