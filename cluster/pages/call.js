@@ -4,6 +4,7 @@
 import { Room } from '/sdk/chappe.js';
 import { choose, myName, openLobby, own, picked, showRoomName, special, stored } from './lobby.js';
 import { NONE, PATTERN, screen as pickScreen, spread } from './media.js';
+import { knocks, waits } from './knocks.js';
 import { rememberRoom } from './names.js';
 import { people } from './people.js';
 import { Tiles, setIcon } from './tiles.js';
@@ -69,6 +70,7 @@ async function join() {
     $('over-title').textContent = title;
     $('join-problem').hidden = false;
   }
+  waits(0);
   $('join').disabled = false;
   $('join').textContent = 'Join';
 }
@@ -84,6 +86,7 @@ function enter() {
   tiles.of('me', { own: true });
   showMine();
   for (const peer of room.peers.values()) showPeer(peer);
+  knocks(room, say);
   tiles.layout();
   $('room-name').focus({ preventScroll: true });
 }
@@ -115,6 +118,7 @@ async function broughtBack() {
 addEventListener('pagehide', () => { hiddenIn = $('call').hidden && $('over').hidden ? null : room; });
 
 $('leave').addEventListener('click', () => room.leave());
+for (const button of document.querySelectorAll('[data-stop]')) button.addEventListener('click', () => room.leave());
 $('again').addEventListener('click', async () => {
   await choose({ camera: picked.camera, mic: picked.mic });
   join();
@@ -150,6 +154,8 @@ function wire() {
   });
   for (const type of ['track', 'track-removed', 'connection', 'relay', 'quality']) room.on(type, ({ peer }) => showPeer(peer));
   room.on('peer-updated', (peer) => showPeer(peer));
+  room.on('waiting', ({ position }) => waits(position));
+  for (const type of ['knock', 'knock-gone']) room.on(type, () => $('call').hidden || knocks(room, say));
   banner('withheld', withheldWords([]));
   room.on('withheld', (withheld) => banner('withheld', withheldWords(withheld)));
   room.on('broadcast', ({ from, payload }) => {
@@ -158,12 +164,21 @@ function wire() {
   });
   room.on('no-relay', () => banner('relay', noRelay(relayOnly)));
   room.on('ice-servers', () => banner('relay', !room.hasRelay && noRelay(relayOnly)));
-  room.on('error', (error) => console.warn(error));
+  room.on('error', (error) => {
+    console.warn(error);
+    if (error.code !== 'room_full') return;
+    banner('full', 'The room is full: nobody can be let in until somebody leaves.');
+    clearTimeout(fullShown);
+    fullShown = setTimeout(() => banner('full', ''), FULL_SHOWN_MS);
+  });
 }
 
 /** What an operator says or does to one stays this long. */
 const OPERATOR_SHOWN_MS = 60_000;
 let operatorShown;
+/** That somebody could not be let in, for this long. */
+const FULL_SHOWN_MS = 8000;
+let fullShown;
 
 function note(text) {
   banner('operator', text);
@@ -177,7 +192,7 @@ const banners = new Map();
 function banner(key, text, button) {
   if (text) banners.set(key, { text, button });
   else banners.delete(key);
-  const [first] = ['state', 'withheld', 'operator', 'sound', 'relay'].map((k) => banners.get(k)).filter(Boolean);
+  const [first] = ['state', 'full', 'withheld', 'operator', 'sound', 'relay'].map((k) => banners.get(k)).filter(Boolean);
   $('banner').hidden = !first;
   $('banner').replaceChildren(...(first ? [first.text, ...(first.button ? [first.button] : [])] : []));
 }

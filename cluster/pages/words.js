@@ -42,6 +42,9 @@ const WHY = {
   moved: ['You were moved', 'Somebody in charge has sent you to another room, and this page did not hear to which one.'],
   room_full: ['The room is full', 'Nobody else fits in. Try again when somebody has left.'],
   locked: ['The room is locked', 'Nobody new comes in. Ask somebody who is inside to have it opened.'],
+  denied: ['You were not let in', 'Somebody in charge of this room has turned you away.'],
+  unanswered: ['Nobody has let you in', 'Somebody in charge of this room has to. Try again when they are there.'],
+  lobby_full: ['Too many wait', 'Nobody else can wait to be let in. Try again later.'],
   no_room: ['There is no such room', 'The address may be mistyped, or the room is closed.'],
   timeout: ['Nobody answers', 'The server cannot be reached. Is this device online?'],
   token_missing: ['An invitation is needed', 'This server lets nobody in without one. Open the whole address that you were given.'],
@@ -52,7 +55,14 @@ const WHY = {
 /** Why one is no longer in, or was not let in. */
 export function whyClosed(error) {
   const [title, text] = WHY[error.code] ?? ['The call is over', `The server said: ${error.message}`];
-  return { title, text };
+  const said = error.code === 'denied' && error.message.replace(/^denied: /, '');
+  return { title, text: said && said !== 'you were not let in' ? `${text} They say: ${said}` : text };
+}
+
+/** That one has to be let in, and how many wait before one. */
+export function waitingWords(position) {
+  const before = position === 1 ? 'You are next.' : `${position - 1} ${position === 2 ? 'waits' : 'wait'} before you.`;
+  return `Somebody in charge of this room has to let you in. ${before}`;
 }
 
 /** What was taken away from oneself. */

@@ -108,6 +108,9 @@ async fn of_node(node: &Arc<Node>, ask: Ask) -> Answer {
         Ask::Mute { ref room, peer, muting } => {
             decide(node, &room.clone(), Decide::Mute(peer, muting), ask).await
         }
+        Ask::Judge { ref room, peer, ref verdict } => {
+            decide(node, &room.clone(), Decide::Judge(peer, verdict.clone()), ask).await
+        }
         Ask::Peers { ref room } => match find(node, room).await {
             Found::Here(room) => Answer::Peers(room.send(ListPeers).await.ok()),
             Found::There(owner) => pass_on(node, owner, ask).await,
@@ -180,6 +183,7 @@ async fn decide(node: &Arc<Node>, room: &RoomKey, decide: Decide, ask: Ask) -> A
         Found::Here(room) => match room.send(decide).await {
             Ok(Decided::Done) => Answer::Done,
             Ok(Decided::NotThere) => Answer::NotThere,
+            Ok(Decided::Refused(refusal)) => Answer::Refused(refusal),
             Ok(Decided::NotNow) | Err(_) => other("the room's owner is waiting for the cluster"),
         },
         Found::Nowhere => Answer::NotThere,

@@ -7,6 +7,7 @@ export type ErrorCode =
   | 'malformed' | 'unknown_type' | 'too_large' | 'not_joined' | 'already_joined' | 'token_missing' | 'token_invalid'
   | 'token_expired' | 'forbidden' | 'banned' | 'room_full' | 'locked' | 'no_room' | 'bad_id' | 'bad_peer' | 'busy' | 'rate_limited'
   | 'unavailable' | 'internal' | 'left' | 'replaced' | 'kicked' | 'room_closed' | 'moved' | 'protocol' | 'rate' | 'gone' | 'unknown'
+  | 'denied' | 'lobby_full' | 'unanswered' | 'unavailable' | 'internal' | 'left' | 'replaced' | 'kicked' | 'room_closed' | 'protocol' | 'rate' | 'gone' | 'unknown'
   /** `getToken` failed. */
   | 'token_failed'
   /** Nobody answered in time. */
@@ -47,6 +48,15 @@ export interface ConnectOptions {
   media?: boolean;
   /** For `join` to get an answer, in milliseconds; 20,000. */
   timeoutMs?: number;
+}
+
+/** Somebody who waits to be let in. */
+export interface Knock {
+  /** The peer that it is going to be. */
+  readonly id: string;
+  readonly identity?: string;
+  readonly name?: string;
+  readonly metadata?: any;
 }
 
 /** A grant that can be taken away and given back: sending media, broadcasting. */
@@ -133,6 +143,12 @@ export interface RoomEvents {
    * left, what is published stays so. `state` is `reconnecting` until one is in; where one is not let in, `closed` says why.
    */
   moved: (event: { from: string; room: string }) => void;
+  /** Somebody has to let one in: so many wait before one, and oneself. `join` goes on until there is an answer. */
+  waiting: (event: { position: number }) => void;
+  /** Somebody waits to be let in; told to those with the grant `admin`. */
+  knock: (knock: Knock) => void;
+  /** It waits no more: it was let in or turned away, or has gone. */
+  'knock-gone': (knock: Knock) => void;
   /** What is taken away from oneself now. Without `publish` nobody is sent one's tracks, until it is given back. */
   withheld: (withheld: Withheld[]) => void;
   /** One's own name or metadata, as all see it now. */
@@ -176,6 +192,8 @@ export class Room extends Emitter<RoomEvents> {
   readonly reason?: ChappeError;
   readonly me: Me | null;
   readonly peers: Map<string, Peer>;
+  /** Who waits to be let in, for those with the grant `admin`. */
+  readonly waiting: Map<string, Knock>;
   /** The limits in force (`welcome.limits`). */
   readonly limits: Record<string, number> | null;
   /** Whether a relay is there to use. */
@@ -197,6 +215,10 @@ export class Room extends Emitter<RoomEvents> {
   /** Needs the grant `admin`; `publish` unless said otherwise. All see it as `peer-updated`. */
   mute(peer: Peer | string, options?: { grants?: Withheld[] }): void;
   unmute(peer: Peer | string, options?: { grants?: Withheld[] }): void;
+  /** Needs the grant `admin`. Where the room is full, `error` says so and the other waits on. */
+  admit(knock: Knock | string): void;
+  /** Needs the grant `admin`. The other's `join` rejects with `denied` and this reason. */
+  deny(knock: Knock | string, reason?: string): void;
   path(peer: Peer | string): Path | undefined;
   stats(): Promise<Map<string, Stats | undefined>>;
   leave(): void;

@@ -44,7 +44,7 @@ const realClock = () => ({
 });
 
 /**
- * `host` is told: `joining() -> {join, marks}`, `adopted(frame, connected)`, `heard(frame)`, `wrote()`, `reset(had)`,
+ * `host` is told: `joining() -> {join, marks}`, `adopted(frame, connected)`, `waiting(frame)`, `heard(frame)`, `wrote()`, `reset(had)`,
  * `state(state, error)`, `ended(error)`, `wake()`.
  */
 export class Connector {
@@ -116,7 +116,9 @@ export class Connector {
   hint() {
     if (this.ended) return;
     const now = this.#clock.now();
+    const waits = this.#trying?.link?.waits && this.#trying.link;
     if (this.#live) this.#ask(ANSWER_HINT_MS);
+    else if (waits) this.#ask(ANSWER_HINT_MS, waits);
     else if (this.#timers.backoff ? now >= this.#notBefore : this.#trying?.since < now - STALE_MS) this.#attempt();
   }
 
@@ -303,9 +305,29 @@ export class Connector {
     else if (this.#trying?.link === link) this.#answer(link, frame);
   }
 
+  /** Somebody has to let us in: we wait as long as the node is there. */
+  #waits(link, frame) {
+    link.waits = true;
+    this.#attempts = this.#tokenTries = this.#vain = 0;
+    this.#nodes.welcomed(frame.nodes ?? [], link.url);
+    this.#expect(link, this.#silentAfter);
+    this.#host.waiting(frame);
+  }
+
+  /** Something has to come on a socket on which we wait to be let in. */
+  #expect(link, within) {
+    this.#timer('answer', within, () => this.#retryElsewhere(link));
+  }
+
   /** Before the welcome. */
   #answer(link, frame) {
+    if (link.waits) this.#expect(link, this.#silentAfter);
     switch (frame.type) {
+      case 'waiting':
+        return this.#waits(link, frame);
+      case 'moving':
+        this.#nodes.sendTo([frame.to ?? []].flat(), link.url);
+        return this.#timer('move', (frame.within_ms ?? 0) * SPREAD * this.#random(), () => this.#trying?.link === link && this.#retryElsewhere(link));
       case 'welcome':
       case 'resumed':
       case 'rebuilt':
@@ -341,6 +363,7 @@ export class Connector {
     const old = this.#live;
     this.#trying = null;
     this.#live = link;
+    link.waits = false;
     if (old) this.#discard(old);
     for (const name of ['answer', 'backoff', 'move']) this.#stopTimer(name);
     link.since = this.#clock.now();
@@ -377,9 +400,9 @@ export class Connector {
 
   // ------------------------------------------------------------------ is it alive?
 
-  #ask(within) {
+  #ask(within, link = this.#live) {
     const now = this.#clock.now();
-    const link = this.#live;
+    if (link.waits) this.#expect(link, within);
     link.pingBy = Math.min(link.pingBy, now + within);
     this.#write(link, { type: 'ping', t: now });
   }

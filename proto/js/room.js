@@ -30,6 +30,8 @@ export class Room extends Emitter {
   me = null;
   /** Everybody else, by id. */
   peers = new Map();
+  /** Who waits to be let in, by id: `{id, identity, name, metadata}`; for those with the grant `admin`. */
+  waiting = new Map();
   /** What `welcome.limits` said. */
   limits = null;
   #options;
@@ -88,7 +90,8 @@ export class Room extends Emitter {
   }
 
   /**
-   * Joins. Resolves when one is in, rejects when one may not be or nothing answers in time.
+   * Joins. Resolves when one is in, rejects when one may not be or nothing answers in time. Where somebody has to let
+   * one in (the event `waiting`), it waits for that as long as it takes.
    * @returns {Promise<Room>}
    */
   join() {
@@ -98,13 +101,16 @@ export class Room extends Emitter {
         reject(new ChappeError('timeout', `no node answered within ${within} ms`));
         this.#signaling.leave();
       }, within);
+      const waits = () => this.#clock.clearTimeout(timer);
       const settle = (state, error) => {
         if (state === 'reconnecting') return;
-        this.#clock.clearTimeout(timer);
+        waits();
+        this.#signaling.off('waiting', waits);
         this.#signaling.off('state', settle);
         if (state === 'connected') resolve(this);
         else reject(error);
       };
+      this.#signaling.on('waiting', waits);
       this.#signaling.on('state', settle);
       this.#unlisten = this.#listen();
       this.#signaling.start();
@@ -193,6 +199,16 @@ export class Room extends Emitter {
     this.#signaling.say({ type: 'unmute', peer: peer.id ?? peer, grants });
   }
 
+  /** Lets somebody in who waits; needs the grant `admin`. Where there is no place, `error` says so. */
+  admit(knock) {
+    this.#signaling.say({ type: 'admit', peer: knock.id ?? knock });
+  }
+
+  /** Turns somebody away who waits, with a word that it is told; needs the grant `admin`. */
+  deny(knock, reason) {
+    this.#signaling.say({ type: 'deny', peer: knock.id ?? knock, reason });
+  }
+
   /** Leaves for good. Published tracks go on: they are the application's. */
   leave() {
     this.#signaling.leave();
@@ -218,6 +234,9 @@ export class Room extends Emitter {
     const on = (type, handler) => signaling.on(type, (...args) => signaling === this.#signaling && handler(...args));
     on('state', (state, reason) => this.#state(state, reason));
     on('welcome', (frame, { fresh }) => this.#welcome(frame, fresh));
+    on('waiting', ({ position }) => this.emit('waiting', { position }));
+    on('knock', (frame) => this.#knock(frame));
+    on('knock_gone', ({ peer }) => this.#knockGone(peer));
     on('gone', () => this.#clear('gone'));
     on('peer_joined', (frame) => this.#joined(frame, false));
     on('peer_left', ({ peer, reason }) => this.#left(peer, reason));
@@ -282,6 +301,9 @@ export class Room extends Emitter {
       else this.#left(peer.id, 'lost');
     }
     for (const view of frame.roster) this.#joined(view, fresh || rebuilt);
+    const waiting = frame.waiting ?? [];
+    for (const id of [...this.waiting.keys()]) if (!waiting.some(({ peer }) => peer === id)) this.#knockGone(id);
+    for (const knock of waiting) this.#knock(knock);
     // The socket is another one: so may the network be, and what the node knows of us.
     this.#probes.forget();
     this.#probe(PROBE_AFTER_MS);
@@ -300,6 +322,18 @@ export class Room extends Emitter {
       }
     }
     this.emit('withheld', withheld);
+  }
+
+  #knock({ peer: id, identity, name, metadata }) {
+    if (this.waiting.has(id)) return;
+    const knock = { id, identity, name, metadata };
+    this.waiting.set(id, knock);
+    this.emit('knock', knock);
+  }
+
+  #knockGone(id) {
+    const knock = this.waiting.get(id);
+    if (this.waiting.delete(id)) this.emit('knock-gone', knock);
   }
 
   #missing(peer, grace) {
@@ -346,6 +380,7 @@ export class Room extends Emitter {
 
   #clear(reason) {
     for (const id of [...this.peers.keys()]) this.#left(id, reason);
+    for (const id of [...this.waiting.keys()]) this.#knockGone(id);
     for (const settle of [...this.#kicks.values()]) settle(new ChappeError(reason));
   }
 

@@ -15,7 +15,7 @@ const CONTROL_MAX = 256;
 const BUFFERED_MAX = 1024 * 1024;
 
 /**
- * Events: `state (state, error?)`, `welcome (frame, {fresh})`, `gone ()`, `gap (missed)`, and each
+ * Events: `state (state, error?)`, `welcome (frame, {fresh})`, `waiting (frame)`, `gone ()`, `gap (missed)`, and each
  * later frame by its type, signals once and in order.
  */
 export class Signaling extends Emitter {
@@ -46,6 +46,7 @@ export class Signaling extends Emitter {
     this.#connector = new Connector(options, {
       joining: () => ({ join: this.#join, marks: this.#in.marks() }),
       adopted: (frame, connected) => this.#adopted(frame, connected),
+      waiting: (frame) => this.emit('waiting', frame),
       heard: (frame) => this.#heard(frame),
       wrote: () => this.#bucket.take(this.#clock.now()),
       reset: (had) => this.#reset(had),

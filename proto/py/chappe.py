@@ -41,6 +41,8 @@ OPEN_WITHIN_MAX = 8.0
 #: How long it has to answer a join, and a resume, which another node may answer as well.
 ANSWER_JOIN = 10.0
 ANSWER_RESUME = 5.0
+#: One who waits to be let in hears a ping every 10 s at least: nothing for so long means a lost node.
+WAITS_SILENT = 25.0
 #: A node that is silent for so long is asked, and lost when it does not answer within the second.
 ASK_AFTER = 4.0
 ANSWER_PING = 2.0
@@ -366,17 +368,19 @@ class Room:
 
     async def _enter(self, socket):
         """Joins, and waits for the answer: a welcome."""
-        unavailable = None
+        unavailable = waits = None
         await self._send_join(socket)
         try:
             while True:
-                within = unavailable or (ANSWER_RESUME if self._resume else ANSWER_JOIN)
+                within = waits or unavailable or (ANSWER_RESUME if self._resume else ANSWER_JOIN)
                 frame = json.loads(await asyncio.wait_for(socket.recv(), within))
                 if self._on_frame:
                     self._on_frame(frame)
                 kind, retry_after = frame["type"], frame.get("retry_after_ms", 250) / 1000
                 if kind in WELCOMES:
                     return frame
+                if kind == "waiting":
+                    waits = WAITS_SILENT  # somebody has to let us in: as long as the node is there
                 if kind == "gone" and self._socket:
                     raise _Elsewhere("does not know us")  # and the session lives on where it is
                 if kind == "gone":

@@ -85,6 +85,7 @@ transcripts! {
     moving
     decided
     moved
+    lobby
 }
 
 /// Every transcript is run.

@@ -98,8 +98,8 @@ fn of(app: &str, hook: &str) -> Result<(AppId, HookId), Problem> {
 struct Wish {
     /// `https://…`; `http://` to this machine alone.
     url: String,
-    /// What it is told of: `room_started`, `room_ended`, `room_resumed`, `peer_joined`, `peer_left`, `peer_away`,
-    /// `peer_back`. All but the last two where it is left out.
+    /// What it is told of: `room_started`, `room_ended`, `room_resumed`, `peer_joined`, `peer_left`, `peer_waiting`,
+    /// `peer_away`, `peer_back`. All but the last two where it is left out.
     #[serde(default)]
     events: Vec<String>,
     /// What operators call it.

@@ -16,6 +16,7 @@ pub(crate) mod hooks;
 pub(crate) mod idempotency;
 mod invitations;
 mod keys;
+mod lobby;
 pub(crate) mod logins;
 mod logs;
 pub(crate) mod me;
@@ -55,6 +56,7 @@ fn routes(config: &mut ServiceConfig) {
         .configure(rooms::routes)
         .configure(apps::routes)
         .configure(peers::routes)
+        .configure(lobby::routes)
         .configure(keys::routes)
         .configure(tokens::routes)
         .configure(turn::routes)

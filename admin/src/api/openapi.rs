@@ -81,6 +81,7 @@ fn parts() -> Vec<Description> {
     vec![
         super::rooms::Part::openapi(),
         super::peers::Part::openapi(),
+        super::lobby::Part::openapi(),
         super::peer::Part::openapi(),
         super::signals::Part::openapi(),
         super::apps::Part::openapi(),

@@ -31,7 +31,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 #[openapi(paths(kick, mute, unmute, move_to, bans, lift))]
 pub(crate) struct Part;
 
-fn peer_id(text: &str) -> Result<PeerId, Problem> {
+pub(crate) fn peer_id(text: &str) -> Result<PeerId, Problem> {
     text.parse().map_err(|_| Problem::BadName("peer: p_ and 24 characters"))
 }
 

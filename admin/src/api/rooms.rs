@@ -201,6 +201,9 @@ struct Change {
     #[serde(default, deserialize_with = "said")]
     #[schema(value_type = Option<Object>)]
     metadata: Option<Option<Box<RawValue>>>,
+    /// Whether newcomers wait until an admin in the room, or an operator, lets them in. Where it ends, who waits comes in.
+    #[serde(default)]
+    lobby: Option<bool>,
 }
 
 impl Change {
@@ -213,6 +216,7 @@ impl Change {
             policy.capacity = capacity;
         }
         policy.locked = self.locked.unwrap_or(policy.locked);
+        policy.lobby = self.lobby.unwrap_or(policy.lobby);
         if let Some(name) = self.region {
             policy.region = name.as_deref().map(region).transpose()?;
         }
@@ -250,6 +254,9 @@ struct New {
     /// Whatever the app's server wants to keep with it: 4 KiB of JSON at most.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Box<RawValue>>,
+    /// Whether newcomers wait until an admin in the room, or an operator, lets them in.
+    #[serde(default)]
+    lobby: bool,
 }
 
 /// Makes a room: decides something of it before anybody is in it.
@@ -266,7 +273,7 @@ async fn create(
     path: Path<String>,
     body: Bytes,
 ) -> Result<HttpResponse, Problem> {
-    let New { room, capacity, locked, region, expires, metadata } = read(&body)?;
+    let New { room, capacity, locked, region, expires, metadata, lobby } = read(&body)?;
     let key = key(&path, &room)?;
     let change = Change {
         capacity: Some(capacity),
@@ -274,6 +281,7 @@ async fn create(
         region: Some(region),
         expires: Some(expires),
         metadata: Some(metadata),
+        lobby: Some(lobby),
     };
     let policy = change.of(RoomPolicy::default())?;
     if mount.cluster.room(key.clone()).await.is_ok_and(|room| room.policy.is_some()) {

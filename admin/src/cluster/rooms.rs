@@ -3,7 +3,8 @@
 use chappe_proto::id::{AppId, Identity, NodeId, PeerId, Region, RoomKey, RoomName};
 use chappe_proto::registry::{MadeRoom, Note, RoomPolicy, State};
 use chappe_proto::signal::json::Json;
-use chappe_proto::signal::member::Muting;
+use chappe_proto::signal::lobby::{Knock, Verdict};
+use chappe_proto::signal::member::{Muting, Profile};
 use chappe_proto::time::Unix;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -30,6 +31,14 @@ pub trait Rooms: Send + Sync + 'static {
         room: RoomKey,
         peer: PeerId,
         muting: Muting,
+        note: Note,
+    ) -> Answer<'_, Result<(), Fault>>;
+    /// One who waits to be let in comes in, or is turned away.
+    fn judge(
+        &self,
+        room: RoomKey,
+        peer: PeerId,
+        verdict: Verdict,
         note: Note,
     ) -> Answer<'_, Result<(), Fault>>;
     /// Removes a peer, and keeps its identity out with `ban`; committed when it is answered.
@@ -188,6 +197,34 @@ pub struct RoomReport {
     pub broadcasts: u64,
     /// Who is in it.
     pub peers: Vec<Peer>,
+    /// Who waits to be let in, who has waited longest first.
+    pub waiting: Vec<Waiting>,
+}
+
+/// Somebody who waits to be let into a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Waiting {
+    /// The peer that it is going to be: it is answered by this id.
+    #[schema(value_type = String)]
+    pub peer: PeerId,
+    /// Who its token says it is.
+    #[schema(value_type = Option<String>)]
+    pub identity: Option<Identity>,
+    /// A name to show.
+    pub name: Option<String>,
+    /// Whatever its app put there.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Json>,
+    /// Since when, in milliseconds of Unix time.
+    #[schema(value_type = u64)]
+    pub since: Unix,
+}
+
+impl From<Knock> for Waiting {
+    fn from(Knock { peer, profile, since }: Knock) -> Self {
+        let Profile { identity, name, metadata } = profile;
+        Self { peer, identity, name, metadata, since }
+    }
 }
 
 /// What is decided of a room, as it is shown.
@@ -204,6 +241,8 @@ pub struct ShownPolicy {
     /// Whatever its app's server put there.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<serde_json::Value>,
+    /// Whether newcomers wait until somebody lets them in.
+    pub lobby: bool,
 }
 
 /// Somebody who stays out of a room.
@@ -236,24 +275,19 @@ pub struct RoomCount {
 }
 
 impl RoomReport {
-    /// A room with what is decided of it and, where it runs, by whom and with whom.
+    /// A room with what is decided of it, that does not run.
     #[must_use]
-    pub fn new(
-        key: RoomKey,
-        made: Option<&MadeRoom>,
-        node: Option<NodeId>,
-        broadcasts: u64,
-        peers: Vec<Peer>,
-    ) -> Self {
+    pub fn new(key: RoomKey, made: Option<&MadeRoom>) -> Self {
         Self {
             app: key.app,
             room: key.room,
             policy: made.map(|made| made.policy.clone()),
             created: made.map(|made| made.created),
             by: made.map(|made| made.by.clone()),
-            node,
-            broadcasts,
-            peers,
+            node: None,
+            broadcasts: 0,
+            peers: Vec::new(),
+            waiting: Vec::new(),
         }
     }
 }

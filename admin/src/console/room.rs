@@ -15,7 +15,7 @@ use super::view::View;
 use super::visitor::Visitor;
 use super::words;
 use crate::control::Fault;
-use crate::rooms::{Ban, RoomReport};
+use crate::rooms::{Ban, RoomReport, Waiting};
 use crate::{Mount, Peer, UsageReport};
 
 /// People on a page.
@@ -98,6 +98,14 @@ impl Room {
     #[expect(clippy::unused_self, reason = "as templates call it")]
     fn name(&self, peer: &Peer) -> String {
         name(peer)
+    }
+
+    /// What one who waits is called.
+    #[expect(clippy::unused_self, reason = "as templates call it")]
+    fn called(&self, waits: &Waiting) -> String {
+        let named = waits.name.clone().filter(|name| !name.trim().is_empty());
+        let known = named.or_else(|| waits.identity.as_ref().map(ToString::to_string));
+        known.unwrap_or_else(|| waits.peer.to_string())
     }
 
     #[expect(clippy::unused_self, reason = "as templates call it")]

@@ -6,13 +6,14 @@ use std::sync::PoisonError;
 use chappe_proto::id::{AppId, Identity, NodeId, PeerId, RoomKey, RoomName, SessionId};
 use chappe_proto::registry::{Command, Note, RoomPolicy};
 use chappe_proto::signal::json::Json;
+use chappe_proto::signal::lobby::Verdict;
 use chappe_proto::signal::member::{Muting, Withheld};
 use chappe_proto::time::Unix;
 use chappe_proto::usage::Relayed;
 
 use super::Memory;
 use crate::control::Fault;
-use crate::rooms::{Ban, RoomCount, RoomLine, RoomPage, RoomReport, Rooms, RoomsWanted};
+use crate::rooms::{Ban, RoomCount, RoomLine, RoomPage, RoomReport, Rooms, RoomsWanted, Waiting};
 use crate::{Answer, Peer};
 
 type Done<T> = Result<T, Fault>;
@@ -20,6 +21,7 @@ type Done<T> = Result<T, Fault>;
 /// The rooms that run, and what was said in them.
 pub(crate) struct Running {
     rooms: BTreeMap<RoomKey, (NodeId, Vec<Peer>)>,
+    waiting: Vec<(RoomKey, Waiting)>,
     pub(crate) said: Vec<String>,
 }
 
@@ -45,7 +47,11 @@ impl Default for Running {
         };
         let lobby = (NodeId(1), vec![somebody(1, "Ada"), somebody(2, "Ben")]);
         let tower = (NodeId(2), vec![somebody(3, "Cat")]);
-        Self { rooms: [(key("lobby"), lobby), (key("tower"), tower)].into(), said: Vec::new() }
+        Self {
+            rooms: [(key("lobby"), lobby), (key("tower"), tower)].into(),
+            waiting: Vec::new(),
+            said: Vec::new(),
+        }
     }
 }
 
@@ -75,6 +81,15 @@ impl Running {
     /// Somebody comes into a room that runs.
     pub(crate) fn enters(&mut self, room: &RoomKey, peer: Peer) {
         self.rooms.get_mut(room).unwrap().1.push(peer);
+    }
+
+    /// Somebody waits to be let into a room: the fourth is one too many for it.
+    pub(crate) fn knocks(&mut self, room: &RoomKey, n: u8, name: &str) {
+        let (peer, identity, since) =
+            (peer(n), Identity::new(&format!("i{n}")).ok(), Unix::from_secs(n.into()));
+        let metadata = Json::parse(r#"{"hat":"</b>"}"#).ok();
+        let waits = Waiting { peer, identity, name: Some(name.to_owned()), metadata, since };
+        self.waiting.push((room.clone(), waits));
     }
 
     /// All rooms end.
@@ -119,12 +134,18 @@ impl Rooms for Memory {
     fn room(&self, room: RoomKey) -> Answer<'_, Done<RoomReport>> {
         let made = self.with(|state| state.made_room(&room).cloned());
         let runs = self.running(|running| running.rooms.get(&room).cloned());
+        let waiting = self.running(|running| running.waiting.clone());
         Box::pin(async move {
             if made.is_none() && runs.is_none() {
                 return Err(Fault::NotThere("room"));
             }
-            let (node, peers) = runs.map_or((None, Vec::new()), |(node, peers)| (Some(node), peers));
-            Ok(RoomReport::new(room, made.as_ref(), node, 0, peers))
+            let mut report = RoomReport::new(room.clone(), made.as_ref());
+            if let Some((node, peers)) = runs {
+                (report.node, report.peers) = (Some(node), peers);
+            }
+            let here = waiting.into_iter().filter(|(key, _)| *key == room);
+            report.waiting = here.map(|(_, waits)| waits).collect();
+            Ok(report)
         })
     }
 
@@ -165,6 +186,26 @@ impl Rooms for Memory {
                 Ok(())
             };
             self.of_room(&room, note, mute).await
+        })
+    }
+
+    fn judge(&self, room: RoomKey, peer: PeerId, verdict: Verdict, note: Note) -> Answer<'_, Done<()>> {
+        Box::pin(async move {
+            let judge = |running: &mut Running, room: &RoomKey| {
+                let at = running.waiting.iter().position(|(key, waits)| key == room && waits.peer == peer);
+                let at = at.ok_or(Fault::NotThere("peer who waits for that room"))?;
+                if verdict == Verdict::Admit && running.rooms.get(room).is_some_and(|(_, all)| all.len() > 2)
+                {
+                    return Err(Fault::Conflict("the room has no place: 3 of 3 are here".to_owned()));
+                }
+                let (_, waits) = running.waiting.remove(at);
+                if let (Verdict::Admit, Some((_, all))) = (&verdict, running.rooms.get_mut(room)) {
+                    let identity = waits.identity.map(|identity| identity.to_string());
+                    all.push(Peer { peer, identity, name: waits.name, ..all[0].clone() });
+                }
+                Ok(())
+            };
+            self.of_room(&room, note, judge).await
         })
     }
 

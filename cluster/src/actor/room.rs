@@ -186,6 +186,7 @@ impl RoomActor {
                 }
                 Output::End(session) => router::end(&self.node, session),
                 Output::Revoke(revocation) => self.revoke(revocation, ctx),
+                Output::Knocked(knock) => self.tell_hooks_of(state, &knock),
                 Output::Anchor(input) => self.ask_anchor(state, input),
             }
         }

@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chappe_admin::control::Fault;
-use chappe_admin::rooms::{Ban, RoomCount, RoomLine, RoomPage, RoomReport, Rooms, RoomsWanted, bans_of};
+use chappe_admin::rooms::{
+    Ban, RoomCount, RoomLine, RoomPage, RoomReport, Rooms, RoomsWanted, Waiting, bans_of,
+};
 use chappe_admin::{Answer, Peer};
 use chappe_proto::id::{AppId, Identity, NodeId, PeerId, RoomKey, RoomName, SessionId};
 use chappe_proto::limits::ROOMS_LOOKED_AT;
 use chappe_proto::mesh::node::{Answer as Reply, Ask};
 use chappe_proto::registry::{Command, Note, RoomPolicy, State};
 use chappe_proto::signal::json::Json;
+use chappe_proto::signal::lobby::Verdict;
 use chappe_proto::signal::member::Muting;
 use chappe_proto::signal::route::Entry;
 use chappe_proto::usage::UsageOf;
@@ -75,6 +78,9 @@ impl Admin {
         match self.of_owner(room, ask).await {
             Ok(Reply::Done) => {}
             Ok(Reply::NotThere) => return Err(Fault::NotThere(missing)),
+            Ok(Reply::Refused(refusal)) => {
+                return Err(Fault::Conflict(format!("the room has no place: {}", refusal.message)));
+            }
             Ok(Reply::Failed(failure)) => return Err(Fault::Unavailable(format!("{failure}; try again"))),
             Ok(_) | Err(()) => return Err(elsewhere()),
         }
@@ -188,7 +194,9 @@ impl Rooms for Admin {
             let state = self.state().await.unwrap_or_else(|_| self.node.registry.state());
             let made = state.made_room(&room);
             let seen = match self.of_owner(&room, Ask::Room { room: room.clone() }).await {
-                Ok(Reply::Room(seen)) => seen.filter(|seen| !seen.roster.is_empty()),
+                Ok(Reply::Room(seen)) => {
+                    seen.filter(|seen| !(seen.roster.is_empty() && seen.waiting.is_empty()))
+                }
                 Ok(_) | Err(()) => {
                     let why = "the node that runs the room cannot be asked; try again";
                     return Err(Fault::Unavailable(why.to_owned()));
@@ -197,12 +205,13 @@ impl Rooms for Admin {
             if seen.is_none() && made.is_none() {
                 return Err(Fault::NotThere("room"));
             }
-            let (node, broadcasts, roster) = match seen {
-                Some(seen) => (Some(seen.node), seen.broadcasts, seen.roster),
-                None => (None, 0, Vec::new()),
-            };
-            let peers = people(self, room.clone(), roster).await;
-            Ok(RoomReport::new(room, made, node, broadcasts, peers))
+            let mut report = RoomReport::new(room.clone(), made);
+            if let Some(seen) = seen {
+                (report.node, report.broadcasts) = (Some(seen.node), seen.broadcasts);
+                report.peers = people(self, room, seen.roster).await;
+                report.waiting = seen.waiting.into_iter().map(Waiting::from).collect();
+            }
+            Ok(report)
         })
     }
 
@@ -244,6 +253,13 @@ impl Rooms for Admin {
         Box::pin(async move {
             let ask = Ask::Mute { room: room.clone(), peer, muting };
             self.act(&room, ask, "peer in that room", note).await
+        })
+    }
+
+    fn judge(&self, room: RoomKey, peer: PeerId, verdict: Verdict, note: Note) -> Answer<'_, Done<()>> {
+        Box::pin(async move {
+            let ask = Ask::Judge { room: room.clone(), peer, verdict };
+            self.act(&room, ask, "peer who waits for that room", note).await
         })
     }
 

@@ -50,6 +50,7 @@ static ASSETS: &[Asset] = assets![
     "/assets/call.js" = "../../pages/call.js" as "text/javascript; charset=utf-8",
     "/assets/home.js" = "../../pages/home.js" as "text/javascript; charset=utf-8",
     "/assets/lobby.js" = "../../pages/lobby.js" as "text/javascript; charset=utf-8",
+    "/assets/knocks.js" = "../../pages/knocks.js" as "text/javascript; charset=utf-8",
     "/assets/media.js" = "../../pages/media.js" as "text/javascript; charset=utf-8",
     "/assets/names.js" = "../../pages/names.js" as "text/javascript; charset=utf-8",
     "/assets/people.js" = "../../pages/people.js" as "text/javascript; charset=utf-8",

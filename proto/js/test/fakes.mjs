@@ -269,7 +269,7 @@ export class FakeNode {
     cluster.tokens.set(resume, session);
     pipe.down({
       type: frame.resume ? this.resumeAs : 'welcome', session: session.session, resume, peer: session.peer,
-      room: session.room, identity: session.identity, grants: ['join', 'create', 'broadcast'], withheld: session.withheld,
+      room: session.room, identity: session.identity, grants: ['join', 'create', 'broadcast'], withheld: session.withheld, waiting: this.waiting,
       roster: cluster.others(session).map(view), broadcasts: cluster.broadcasts ?? 0,
       ice_servers: cluster.iceServers, ice_ttl_ms: 3600000, edges: cluster.edges, nodes: cluster.nodeUrls, limits: cluster.limits,
     });

@@ -521,4 +521,100 @@ test('a session that was moved without hearing of it is not joined again', async
   network.reset();
   await clock.until(() => ada.said('closed').length > 0);
   assert.equal(ada.said('closed')[0][1].code, 'moved');
+/** A room with a lobby: joins wait until `answer` says otherwise. */
+function lobby() {
+  const all = world();
+  const listeners = {};
+  const window = { addEventListener: (type, f) => (listeners[type] = f), removeEventListener() {} };
+  const { clock, network, node } = all;
+  node.refuse = { type: 'waiting', position: 2, nodes: ['wss://b.example/v1/signal'] };
+  const room = new Room({ url: URL_A, room: 'r', name: 'Ben', WebSocket: network.WebSocket, clock, random: chance(7), window, media: false });
+  const seen = { positions: [], result: undefined };
+  room.on('waiting', ({ position }) => seen.positions.push(position));
+  room.join().then((joined) => (seen.result = joined), (error) => (seen.result = error.code));
+  const pipe = () => [...network.pipes].at(-1);
+  const joins = () => node.heardFrames.filter(({ type }) => type === 'join').length;
+  const pings = async (ms) => {
+    for (let passed = 0; passed < ms; passed += 10_000) {
+      await clock.advance(10_000);
+      pipe()?.down({ type: 'ping' });
+    }
+  };
+  return { ...all, room, seen, pipe, joins, pings, listeners };
+}
+
+test('a lobby: one waits as long as it takes, and is then in as ever', async () => {
+  const { clock, node, room, seen, pipe, joins, pings } = lobby();
+  await clock.until(() => seen.positions.length > 0);
+  pipe().down({ type: 'waiting', position: 1, nodes: [] });
+  await pings(600_000);
+  assert.deepEqual([seen.positions, seen.result, room.state, joins()], [[2, 1], undefined, 'connecting', 1]);
+  node.refuse = null;
+  node.heard(pipe(), { ...node.heardFrames.find(({ type }) => type === 'join') });
+  await clock.until(() => seen.result);
+  assert.equal(seen.result, room);
+  assert.equal(room.state, 'connected');
+});
+
+test('a lobby: who is turned away is told why, and does not come again by itself', async () => {
+  const { clock, network, room, seen, pipe } = lobby();
+  await clock.until(() => seen.positions.length > 0);
+  pipe().down({ type: 'error', code: 'denied', message: 'members only' });
+  pipe().down({ type: 'closed', code: 'refused', message: '', resume: false });
+  await clock.advance(60_000);
+  assert.deepEqual([seen.result, room.reason.message, network.opened.length], ['denied', 'denied: members only', 1]);
+});
+
+test('a lobby: a node that is lost, falls silent or sends one away is knocked at elsewhere; a hint alone changes nothing', async () => {
+  const { clock, network, node, room, seen, pipe, joins, pings, listeners } = lobby();
+  network.nodes.set('wss://b.example/v1/signal', node);
+  await clock.until(() => seen.positions.length > 0);
+  node.heard = ((heard) => (from, frame) => (frame.type === 'ping' ? from.down({ type: 'pong', t: frame.t }) : heard.call(node, from, frame)))(node.heard);
+  await pings(30_000);
+  listeners.online();
+  await clock.advance(10_000);
+  assert.equal(joins(), 1);
+  pipe().reset();
+  await clock.until(() => joins() === 2);
+  assert.equal(network.opened.at(-1), 'wss://b.example/v1/signal');
+  await clock.advance(5000);
+  pipe().hole = true;
+  await clock.advance(20_000);
+  assert.equal(joins(), 2, 'a silence of less than `silent_after_ms`');
+  await clock.until(() => joins() === 3);
+  await clock.advance(1000);
+  pipe().down({ type: 'moving', to: ['wss://c.example/v1/signal'], within_ms: 3000 });
+  network.nodes.set('wss://c.example/v1/signal', node);
+  await clock.until(() => joins() === 4, 3000);
+  assert.deepEqual([network.opened.at(-1), seen.result], ['wss://c.example/v1/signal', undefined]);
+  room.leave();
+  await clock.advance(100);
+  assert.deepEqual([...network.pipes].filter(({ hole }) => !hole), [], 'and none is left behind');
+});
+
+test('who may let others in sees who waits, and answers', async () => {
+  const { clock, node, enter, session } = world();
+  const ada = await enter();
+  const told = [];
+  ada.on('knock', (knock) => told.push(['knock', knock.name]));
+  ada.on('knock-gone', (knock) => told.push(['gone', knock.name]));
+  const { pipe } = session(ada);
+  const knock = (n) => ({ peer: `p_${n}`, identity: `i${n}`, name: `N${n}`, metadata: { n } });
+  for (const n of [1, 2, 2]) pipe.down({ type: 'knock', ...knock(n) });
+  await clock.advance(100);
+  assert.deepEqual(ada.waiting.get('p_1'), { id: 'p_1', identity: 'i1', name: 'N1', metadata: { n: 1 } });
+  ada.admit(ada.waiting.get('p_1'));
+  ada.deny('p_2', 'no');
+  await clock.advance(100);
+  const said = node.heardFrames.filter(({ type }) => type === 'admit' || type === 'deny');
+  assert.deepEqual(said, [{ type: 'admit', peer: 'p_1' }, { type: 'deny', peer: 'p_2', reason: 'no' }]);
+  pipe.down({ type: 'knock_gone', peer: 'p_1' });
+  pipe.down({ type: 'knock_gone', peer: 'p_9' });
+  // A return tells all of it: one has gone meanwhile, another has come.
+  node.waiting = [knock(3)];
+  pipe.reset();
+  await clock.until(() => ada.state === 'connected' && ada.waiting.has('p_3'));
+  assert.deepEqual(told, [['knock', 'N1'], ['knock', 'N2'], ['gone', 'N1'], ['gone', 'N2'], ['knock', 'N3']]);
+  ada.leave();
+  assert.equal(ada.waiting.size, 0);
 });

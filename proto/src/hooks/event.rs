@@ -29,13 +29,15 @@ pub enum EventKind {
     PeerAway,
     /// Has one again.
     PeerBack,
+    /// Somebody waits to be let in.
+    PeerWaiting,
     /// A test that an operator asked for; no webhook can choose it.
     Ping,
 }
 
 impl EventKind {
     /// All that a webhook can choose.
-    pub const CHOICE: [Self; 7] = [
+    pub const CHOICE: [Self; 8] = [
         Self::RoomStarted,
         Self::RoomEnded,
         Self::RoomResumed,
@@ -43,6 +45,7 @@ impl EventKind {
         Self::PeerLeft,
         Self::PeerAway,
         Self::PeerBack,
+        Self::PeerWaiting,
     ];
 
     /// As it is written.
@@ -56,6 +59,7 @@ impl EventKind {
             Self::PeerLeft => "peer_left",
             Self::PeerAway => "peer_away",
             Self::PeerBack => "peer_back",
+            Self::PeerWaiting => "peer_waiting",
             Self::Ping => "ping",
         }
     }

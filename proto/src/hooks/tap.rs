@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::event::{Event, EventKind};
 use crate::id::{Change, Epoch, EventId, Identity, PeerId, RoomKey, Shard};
+use crate::signal::lobby::Knock;
 use crate::signal::member::Profile;
 use crate::signal::route::{Entry, RoomChange};
 use crate::time::Unix;
@@ -116,6 +117,22 @@ impl Tap {
             || json!({ "peer": peer, "identity": known.identity, "name": known.name }),
         );
     }
+}
+
+/// The event of somebody who begins to wait to be let in at `at`; a new owner of the room tells of the same.
+#[must_use]
+pub fn waiting(room: &RoomKey, knock: &Knock, at: Unix) -> Event {
+    let Knock { peer, profile, .. } = knock;
+    let id = event_id(room, EventKind::PeerWaiting, &[&peer.to_string()]);
+    let data = json!({
+        "app": room.app.as_str(),
+        "room": room.room.as_str(),
+        "peer": peer,
+        "identity": profile.identity,
+        "name": profile.name,
+        "metadata": profile.metadata,
+    });
+    Event::new(id, EventKind::PeerWaiting, Some(room.room.clone()), at, &data)
 }
 
 struct Telling<'a, F> {
@@ -284,6 +301,25 @@ mod tests {
             joined.iter().map(|e| e.id).collect::<Vec<_>>(),
             again.iter().map(|e| e.id).collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn who_waits_is_told_of_once_whoever_tells() {
+        let room = RoomKey { app: AppId::new("a").unwrap(), room: RoomName::new("r").unwrap() };
+        let knock = |n| Knock {
+            peer: PeerId::from_random([n; 15]),
+            profile: member(n, false).profile,
+            since: NOW.unix,
+        };
+        let first = waiting(&room, &knock(1), NOW.unix);
+        let body: Value = serde_json::from_str(&first.body).unwrap();
+        assert_eq!((&body["type"], &body["data"]["identity"]), (&json!("peer_waiting"), &json!("i1")));
+        assert_eq!(
+            (&body["data"]["room"], &body["data"]["metadata"]),
+            (&json!("r"), &json!({ "team": [1, 2] }))
+        );
+        assert_eq!(waiting(&room, &knock(1), Unix::from_secs(9)).id, first.id);
+        assert_ne!(waiting(&room, &knock(2), NOW.unix).id, first.id);
     }
 
     #[test]

@@ -39,6 +39,7 @@ const _: () = {
             < MESH_FRAME_MAX
     );
     assert!(METADATA_MAX + NAME_MAX < CLIENT_FRAME_MAX);
+    assert!(LOBBY_MAX * (METADATA_MAX + NAME_MAX + 256) < MESH_FRAME_MAX);
     assert!(CLIENT_FRAME_MAX < SOCKET_QUEUE_BYTES);
     assert!(UNACKED_BYTES_MAX <= SOCKET_QUEUE_BYTES);
     assert!(UNACKED_MAX <= SOCKET_QUEUE_FRAMES);

@@ -45,6 +45,15 @@ pub const SESSIONS_MAX: usize = 100_000;
 /// Messages waiting in an actor's mailbox before a sender is told that it is full.
 pub const MAILBOX: usize = 512;
 
+/// People who wait to be let into one room: those who may answer are told of all of them at once, with their metadata.
+pub const LOBBY_MAX: usize = 100;
+/// Who waits for longer is told that nobody has answered: time enough for whoever comes an hour early.
+pub const LOBBY_WAIT_MAX: Duration = Duration::from_secs(3600);
+/// One of whom its gateway says nothing for so long waits no more: it says so every 8 s at least.
+pub const LOBBY_UNHEARD: Duration = Duration::from_secs(30);
+/// What somebody who is not let in is told, in bytes: a sentence or two.
+pub const DENY_REASON_MAX: usize = 256;
+
 // ---------------------------------------------------------------------------- rooms over many nodes
 
 /// A proxy compares its roster with the owner's this often.

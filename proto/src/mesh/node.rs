@@ -34,6 +34,8 @@ use crate::settings::Setting;
 use crate::signal::code::Refusal;
 use crate::signal::json::Json;
 use crate::signal::member::{Member, Muting};
+use crate::signal::lobby::{Knock, Verdict};
+use crate::signal::member::Muting;
 use crate::signal::route::{Direct, Entry, FromRoom, ToRoom};
 use crate::time::Unix;
 use crate::usage::{UsageOf, UsagePage};
@@ -407,6 +409,14 @@ pub enum Ask {
         session: SessionId,
         /// Which room.
         to: RoomName,
+    /// Of a room's owner: an operator answers one who waits to be let in.
+    Judge {
+        /// In which room.
+        room: RoomKey,
+        /// Whom.
+        peer: PeerId,
+        /// How.
+        verdict: Verdict,
     },
 }
 
@@ -420,6 +430,9 @@ pub struct RoomSeen {
     /// The number of its last broadcast.
     #[serde(default)]
     pub broadcasts: u64,
+    /// Who waits to be let in.
+    #[serde(default)]
+    pub waiting: Vec<Knock>,
 }
 
 /// What is answered.
@@ -494,6 +507,8 @@ pub enum Answer {
     Failed(Failure),
     /// Why somebody would not be let in; nothing where they would be.
     Admits(Option<Refusal>),
+    /// The room's owner refuses it.
+    Refused(Refusal),
 }
 
 /// Why a question has no answer. What is asked twice by one [`RequestId`] is done once.

@@ -35,13 +35,16 @@ pub struct RoomPolicy {
     /// Whatever its app's server put there, [`METADATA_MAX`] at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Json>,
+    /// Whether newcomers wait until somebody lets them in.
+    #[serde(default)]
+    pub lobby: bool,
 }
 
 impl RoomPolicy {
     /// What of it the room itself obeys.
     #[must_use]
     pub const fn rules(&self) -> Rules {
-        Rules { capacity: self.capacity, locked: self.locked, expires: self.expires }
+        Rules { capacity: self.capacity, locked: self.locked, expires: self.expires, lobby: self.lobby }
     }
 
     fn check(&self, now: Unix) -> Result<(), Refusal> {
@@ -67,6 +70,9 @@ impl RoomPolicy {
 impl fmt::Display for RoomPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.locked { "locked" } else { "open" })?;
+        if self.lobby {
+            f.write_str(", with a lobby")?;
+        }
         if let Some(capacity) = self.capacity {
             write!(f, ", for {capacity}")?;
         }
@@ -313,7 +319,9 @@ mod tests {
         assert_eq!(policy.to_string(), "locked, for 3");
         let before = state.clone();
         assert_eq!(apply(&mut state, set("r", policy.clone())), Outcome::Done);
-        assert_eq!(state.rules(&key("r")), Rules { capacity: Some(3), locked: true, expires: None });
+        assert_eq!(state.rules(&key("r")), Rules { capacity: Some(3), locked: true, ..Rules::default() });
+        let lobby = RoomPolicy { lobby: true, ..RoomPolicy::default() };
+        assert_eq!((lobby.to_string().as_str(), lobby.rules().lobby), ("open, with a lobby", true));
         assert!(state.rooms_decided_since(&before).eq([&key("r")]));
         let open = RoomPolicy { locked: false, ..policy };
         let command = Command::RoomSet { room: key("r"), policy: open, by: "ben".to_owned() };

@@ -155,13 +155,16 @@ impl Subject {
     fn text_of_others(&self, state: &State) -> Option<String> {
         Some(match self {
             Self::Room(room) => state.made_room(room).map(|made| {
-                let RoomPolicy { capacity, locked, region, expires, metadata } = &made.policy;
+                let RoomPolicy { capacity, locked, region, expires, metadata, lobby } = &made.policy;
                 let capacity =
                     capacity.map_or_else(|| "the app's".to_owned(), |capacity| capacity.to_string());
                 let region = region.as_ref().map_or("any", |region| region.as_str());
                 let expires = expires.map_or_else(|| "never".to_owned(), |at| at.secs().to_string());
                 let metadata = if metadata.is_some() { ", metadata" } else { "" };
-                format!("capacity {capacity}, locked {locked}, region {region}, expires {expires}{metadata}")
+                let lobby = if *lobby { ", lobby" } else { "" };
+                format!(
+                    "capacity {capacity}, locked {locked}{lobby}, region {region}, expires {expires}{metadata}"
+                )
             })?,
             Self::Issued(id) => state.issued(id).map(|issued| {
                 let way = if issued.revoked.is_some() { "revoked" } else { "in force" };

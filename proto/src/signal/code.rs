@@ -48,6 +48,12 @@ pub enum ErrorCode {
     RateLimited,
     /// No owner for the room right now.
     Unavailable,
+    /// Who could let it in did not.
+    Denied,
+    /// Too many wait to be let in.
+    LobbyFull,
+    /// It waited to be let in, and nobody has answered.
+    Unanswered,
     /// A newer release's code.
     #[serde(other)]
     Internal,
@@ -77,6 +83,9 @@ impl ErrorCode {
             Self::Unavailable => "unavailable",
             Self::Locked => "locked",
             Self::RoomClosed => "room_closed",
+            Self::Denied => "denied",
+            Self::LobbyFull => "lobby_full",
+            Self::Unanswered => "unanswered",
             Self::Internal => "internal",
         }
     }

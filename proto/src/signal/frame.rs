@@ -3,8 +3,8 @@
 mod client;
 mod server;
 
-pub use client::{ClientFrame, IceFailure, Join};
+pub use client::{ClientFrame, IceFailure, Join, deny_reason};
 pub use server::{
-    EdgeOffer, GoneReason, IceReason, IceServer, LimitsView, PeerChange, PeerView, ServerFrame,
+    EdgeOffer, GoneReason, IceReason, IceServer, KnockView, LimitsView, PeerChange, PeerView, ServerFrame,
     UndeliveredReason, Welcome,
 };

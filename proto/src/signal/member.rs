@@ -240,6 +240,8 @@ pub struct Rules {
     pub locked: bool,
     /// When it is closed; nobody gets in after it.
     pub expires: Option<Unix>,
+    /// Whether newcomers wait until somebody lets them in.
+    pub lobby: bool,
 }
 
 impl Rules {

@@ -10,6 +10,7 @@ pub mod code;
 pub mod follow;
 pub mod frame;
 pub mod json;
+pub mod lobby;
 pub mod member;
 pub mod moved;
 pub mod near;

@@ -9,12 +9,14 @@ mod place;
 mod roster;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::age::Began;
 use super::code::LeaveReason;
 use super::follow::{Roster, digest};
 use super::frame::ServerFrame;
+use super::lobby::Knock;
 use super::member::{Gateway, Member};
 use super::route::{DirectBody, Entry, FromRoom, FromSession, ProxyInput, RoomInput, Since, ToSession};
 use crate::id::{Attach, Change, Epoch, PeerId, Shard};
@@ -112,6 +114,8 @@ pub struct Proxy {
     check_at: Mono,
     repairs: u64,
     custody: Custody,
+    /// Who waits to be let in, as the owner last said, where one of its own sessions may answer.
+    lobby: Arc<Vec<Knock>>,
 }
 
 impl Proxy {
@@ -137,6 +141,7 @@ impl Proxy {
             check_at: Mono::NEVER,
             repairs: 0,
             custody: Custody::new(),
+            lobby: Arc::default(),
         }
     }
 
@@ -206,6 +211,9 @@ impl Proxy {
             }
             FromSession::Kick { by, peer, ban } => self.ask(RoomInput::Kick { by, peer, ban }, out),
             FromSession::Mute { by, peer, muting } => self.ask(RoomInput::Mute { by, peer, muting }, out),
+            FromSession::Judge { by, peer, verdict } => {
+                self.ask(RoomInput::Judge { by, peer, verdict }, out);
+            }
         }
     }
 
@@ -261,6 +269,12 @@ impl Proxy {
                     self.tell_idle(out);
                 }
             }
+            ProxyInput::Waits { peer, position } => {
+                if self.own.get(&peer).is_some_and(|own| own.pending.is_some()) {
+                    out.push(Output::Session(peer, ToSession::Waiting { position }));
+                }
+            }
+            ProxyInput::Lobby { waiting } => self.hear_lobby(waiting, out),
             ProxyInput::Signal(signal) => out.push(Output::Session(signal.to, ToSession::Signal(signal))),
             ProxyInput::Taken { from, to, id } => self.taken(now, (from, to), id),
             ProxyInput::Ack(ack) => {

@@ -1,12 +1,13 @@
 //! The room machine: the one truth about who is in a room, on its owner. Who comes in, stays and
 //! returns is in [`admission`], who is sent away in [`removal`], what passes between peers in [`relay`], what a new
 //! owner learns of the former one's room in [`adoption`], what it may still do without a lease in [`frozen`], what
-//! operators and admins decide of it in [`decided`].
+//! operators and admins decide of it in [`decided`], who waits to be let in in [`lobby`].
 
 mod admission;
 mod adoption;
 mod decided;
 mod frozen;
+mod lobby;
 mod relay;
 mod removal;
 
@@ -17,12 +18,14 @@ use std::time::Duration;
 use super::age::Began;
 use super::code::LeaveReason;
 use super::follow::digest;
+use super::lobby::Knock;
 use super::member::{Gateway, Policy};
 use super::route::{Entry, ProxyInput, RoomChange, RoomInput, Since};
 use crate::id::{Attach, Change, Epoch, Identity, NodeId, PeerId, SessionId};
 use crate::limits;
 use crate::time::{Mono, Now, Unix};
 use frozen::Frozen;
+use lobby::Waiter;
 
 /// What a room asks of its shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub enum Output {
     Revoke(Revocation),
     /// A peer has left of its own will or was moved, or its room was closed: its session's allocations are to end on every edge.
     End(SessionId),
+    /// Somebody has begun to wait to be let in.
+    Knocked(Knock),
     /// Send to the owner of the room's anchor. A [site](super::site::Site) says it, a room never does.
     Anchor(RoomInput),
 }
@@ -100,6 +105,8 @@ pub struct Room {
     frozen: Option<Box<Frozen>>,
     /// It was closed while some were away: until when they may come back to hear it.
     closed_until: Mono,
+    /// Newcomers who wait until somebody lets them in.
+    lobby: BTreeMap<PeerId, Waiter>,
 }
 
 impl Room {
@@ -124,6 +131,7 @@ impl Room {
             here: None,
             frozen: None,
             closed_until: Mono::NEVER,
+            lobby: BTreeMap::new(),
         }
     }
 
@@ -251,6 +259,7 @@ impl Room {
                 if n != self.n || theirs != digest(self.entries()) {
                     self.here(now, from, out);
                 }
+                self.tell_lobby_to(from, out);
             }
             RoomInput::Announce { member, marks, presented, age_ms, attached_ms } => {
                 let entry = Entry { gateway: from, member, presented, age_ms };
@@ -261,6 +270,7 @@ impl Room {
                 if self.holds(from, peer) {
                     self.remove(peer, reason, out);
                 } else {
+                    self.stops_waiting(peer, out);
                     self.here(now, from, out); // a repetition, or it has come back by another gateway since
                 }
             }
@@ -269,12 +279,16 @@ impl Room {
             RoomInput::Broadcast { from: peer, payload } => self.broadcast(from, peer, payload, out),
             RoomInput::Kick { by, peer, ban } => self.kick(now, from, by, peer, ban, out),
             RoomInput::Mute { by, peer, muting } => self.mute_for(from, by, peer, muting, out),
+            RoomInput::Judge { by, peer, verdict } => self.judge_for(now, from, (by, peer), &verdict, out),
             RoomInput::Follows { .. } | RoomInput::AtHome { .. } => {} // the site's
         }
     }
 
     /// All of the room, for a gateway that follows it.
     fn here(&self, now: Now, to: Gateway, out: &mut Vec<Output>) {
+        if self.has_knocks() {
+            self.tell_lobby_to(to, out); // before its admins are welcomed by what follows
+        }
         let entry =
             |present: &Present| Entry { age_ms: present.began.age_ms(now.mono), ..present.entry.clone() };
         let (roster, left) =
@@ -286,6 +300,7 @@ impl Room {
     fn detach(&mut self, now: Now, from: Gateway, out: &mut Vec<Output>) {
         self.gateways.remove(&from);
         self.turn_away(now, |present| present.entry.gateway == from, out);
+        self.forget_waiting_at(|gateway| gateway == from, out);
         let waited = self.expected.remove(&from);
         self.open(now, waited, out);
     }
@@ -297,6 +312,7 @@ impl Room {
         }
         self.gateways.retain(|gateway| !gateway.ended_with(lost));
         self.turn_away(now, |present| present.entry.gateway.ended_with(lost), out);
+        self.forget_waiting_at(|gateway| gateway.ended_with(lost), out);
         let waited = self.expected.len();
         self.expected.retain(|gateway| !gateway.ended_with(lost));
         let waited = if self.expected.len() < waited {
@@ -380,6 +396,7 @@ impl Room {
             self.remove(peer, LeaveReason::Lost, out);
         }
         self.doubt(now, out);
+        self.check_lobby(now, out);
         self.ask(now, out);
         self.watch_over(now);
     }
@@ -396,7 +413,7 @@ impl Room {
         };
         let deadline = |present: &Present| Some(present.absent_since? + wait(present)?);
         let deadline = self.present.values().filter_map(deadline).min().unwrap_or(Mono::NEVER);
-        deadline.min(self.ask_at).min(self.closed_until)
+        deadline.min(self.ask_at).min(self.closed_until).min(self.lobby_ends_at())
     }
 
     /// The attachment by which a peer is here.

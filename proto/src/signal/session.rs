@@ -3,12 +3,14 @@
 //! client says in [`client`], what its proxy says in [`proxy`], the answer to a join in [`welcome`], signals in
 //! [`delivery`], offers of edges in [`edges`], what operators see of it in [`details`], its move to another room in
 //! [`moved`].
+//! [`delivery`], offers of edges in [`edges`], what operators see of it in [`details`], waiting to be let in in [`lobby`].
 
 mod client;
 mod delivery;
 mod details;
 mod edges;
 mod moved;
+mod lobby;
 mod proxy;
 mod socket;
 mod welcome;
@@ -25,6 +27,7 @@ use super::age::Began;
 use super::bucket::Bucket;
 use super::code::{CloseCode, ErrorCode, LeaveReason, Refusal};
 use super::frame::{IceFailure, IceReason, ServerFrame, UndeliveredReason};
+use super::lobby::Knock;
 use super::member::{Member, Policy};
 use super::outbox::{Inbox, Outbox};
 use super::resume::{Presented, SealingKeys};
@@ -186,6 +189,10 @@ pub struct Session {
     tell_up_at: Mono,
     refresh_ice_at: Mono,
     seen: details::Seen,
+    /// Its place among those who wait to be let in, as its client was told.
+    waits: Option<u32>,
+    /// Who waits, where it may let them in.
+    lobby: Arc<Vec<Knock>>,
     rng: ChaCha12Rng,
 }
 
@@ -234,6 +241,8 @@ impl Session {
             tell_up_at: Mono::NEVER,
             refresh_ice_at: Mono::NEVER,
             seen: details::Seen::begin(now),
+            waits: None,
+            lobby: Arc::default(),
             rng,
         }
     }

@@ -214,7 +214,7 @@ impl Site {
         if let Some(room) = &mut self.room {
             room.set_rules(view.rules); // it may have begun in this step
             room.set_frozen(view.now, bound, out);
-            room.expire(view.now, out);
+            room.obey(view.now, out);
         }
         if let Role::Home(leave) = &mut self.role
             && self.room.is_some()

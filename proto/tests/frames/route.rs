@@ -9,6 +9,7 @@ use chappe_proto::select::{Coordinates, Place};
 use chappe_proto::signal::code::{ErrorCode, LeaveReason, Refusal};
 use chappe_proto::signal::frame::GoneReason;
 use chappe_proto::signal::json::Json;
+use chappe_proto::signal::lobby::{Knock, Verdict};
 use chappe_proto::signal::member::{Gateway, Grants, Member, Muting, Profile, Seat, Withheld};
 use chappe_proto::signal::route::{
     Ack, Content, Direct, DirectBody, Entry, FromRoom, Held, Home, ProxyInput, Returned, RoomChange,
@@ -53,6 +54,11 @@ fn placed() -> Member {
 
 pub(crate) fn entry() -> Entry {
     Entry { gateway: GATEWAY, member: member(), presented: Attach(1), age_ms: 6 }
+}
+
+/// Somebody who waits to be let in.
+pub(crate) fn knock() -> Knock {
+    Knock { peer: peer(3), profile: member().profile, since: Unix::from_secs(6) }
 }
 
 fn signal() -> Signal {
@@ -128,6 +134,8 @@ fn to_rooms(all: &mut Samples) {
             age_ms: 5,
             attached_ms: 4,
         },
+        RoomInput::Judge { by: peer(1), peer: peer(2), verdict: Verdict::Admit },
+        RoomInput::Judge { by: peer(1), peer: peer(2), verdict: Verdict::Deny { reason: Some("no".into()) } },
     ];
     for body in bodies {
         let name = match &body {
@@ -148,6 +156,8 @@ fn to_rooms(all: &mut Samples) {
             RoomInput::Broadcast { .. } => ".broadcast",
             RoomInput::Kick { .. } => ".kick",
             RoomInput::Mute { .. } => ".mute",
+            RoomInput::Judge { verdict: Verdict::Admit, .. } => ".admit",
+            RoomInput::Judge { .. } => ".deny",
         };
         let frame = ToRoom { room: room(), shard: Shard(1), epoch: Epoch(2), gateway: GATEWAY, body };
         parcel(all, name, Body::ToRoom(frame));
@@ -175,6 +185,8 @@ fn from_rooms(all: &mut Samples) {
         ProxyInput::Broadcast { from: Some(peer), n: 3, payload: json("null") },
         ProxyInput::Broadcast { from: None, n: 4, payload: json("null") },
         ProxyInput::Error { peer, refusal },
+        ProxyInput::Waits { peer, position: 3 },
+        ProxyInput::Lobby { waiting: vec![knock()] },
     ];
     for body in bodies.into_iter().chain(changes()) {
         let name = match &body {
@@ -195,6 +207,8 @@ fn from_rooms(all: &mut Samples) {
             ProxyInput::Broadcast { from: None, .. } => ".broadcast_operator",
             ProxyInput::Broadcast { .. } => ".broadcast",
             ProxyInput::Error { .. } => ".error",
+            ProxyInput::Waits { .. } => ".waits",
+            ProxyInput::Lobby { .. } => ".lobby",
         };
         let frame = FromRoom { room: room(), shard: Shard(1), epoch: Epoch(2), body };
         parcel(all, name, Body::FromRoom(frame));

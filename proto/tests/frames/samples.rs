@@ -27,6 +27,7 @@ use chappe_proto::registry::{Command, NodeAddresses, Note, Outcome, RequestId};
 use chappe_proto::settings::{Origin, Scope, Setting};
 use chappe_proto::signal::code::{ErrorCode, Refusal};
 use chappe_proto::signal::json::Json;
+use chappe_proto::signal::lobby::{Knock, Verdict};
 use chappe_proto::signal::member::Muting;
 use chappe_proto::time::Unix;
 use chappe_proto::turn::Transport;
@@ -423,6 +424,7 @@ fn asks(all: &mut Samples) {
         Ask::History(history_wanted()),
         Ask::Admits { room: room(), member: Box::new(super::route::entry().member) },
         Ask::Move { session: session(), to: room().room },
+        Ask::Judge { room: room(), peer: peer(1), verdict: Verdict::Deny { reason: None } },
     ];
     for ask in asks {
         let name = match &ask {
@@ -455,6 +457,7 @@ fn asks(all: &mut Samples) {
             Ask::History(_) => "history",
             Ask::Admits { .. } => "admits",
             Ask::Move { .. } => "move",
+            Ask::Judge { .. } => "judge",
         };
         all.add(format!("ask.{name}"), ask);
     }
@@ -487,6 +490,8 @@ fn settings() -> Vec<Setting> {
         setting("join", Origin::Flag, Scope::Start),
         setting("log", Origin::Default, Scope::Shared),
     ]
+fn seen(waiting: Vec<Knock>) -> RoomSeen {
+    RoomSeen { node: NodeId(1), roster: vec![super::route::entry()], broadcasts: 4, waiting }
 }
 
 fn answers(all: &mut Samples) {
@@ -504,7 +509,8 @@ fn answers(all: &mut Samples) {
         Answer::Edge(EdgeAnswer::Closed { closed: 1 }),
         Answer::Deliveries(deliveries()),
         Answer::RoomCounts(vec![(room().app, 1, 2)]),
-        Answer::Room(Some(RoomSeen { node: NodeId(1), roster: vec![super::route::entry()], broadcasts: 4 })),
+        Answer::Room(Some(seen(Vec::new()))),
+        Answer::Room(Some(seen(vec![super::route::knock()]))),
         Answer::Watched(signals()),
         Answer::Session(Box::new(details())),
         Answer::Settings(settings()),
@@ -512,6 +518,7 @@ fn answers(all: &mut Samples) {
         Answer::History(sampled()),
         Answer::Failed(Failure::Busy),
         Answer::Admits(Some(Refusal::new(ErrorCode::Locked, "the room is locked"))),
+        Answer::Refused(Refusal::new(ErrorCode::RoomFull, "full")),
     ];
     for answer in answers {
         let name = match &answer {
@@ -528,6 +535,7 @@ fn answers(all: &mut Samples) {
             Answer::Edge(_) => "edge",
             Answer::Deliveries(_) => "deliveries",
             Answer::RoomCounts(_) => "room_counts",
+            Answer::Room(Some(seen)) if !seen.waiting.is_empty() => "room_lobby",
             Answer::Room(_) => "room",
             Answer::Watched(_) => "watched",
             Answer::Session(_) => "session",
@@ -536,6 +544,7 @@ fn answers(all: &mut Samples) {
             Answer::History(_) => "history",
             Answer::Failed(_) => "failed",
             Answer::Admits(_) => "admits",
+            Answer::Refused(_) => "refused",
         };
         all.add(format!("answer.{name}"), answer);
     }

@@ -18,7 +18,7 @@
 //! `NAME comes from IP`: its newest socket does. `room`: what the owner has.
 //!
 //! `operator closes the room`, `locks the room`, `opens the room`, `lets N in`, `ends the room's time`, `says JSON`,
-//! `mutes NAME GRANT...`, `unmutes NAME GRANT...`.
+//! `mutes NAME GRANT...`, `unmutes NAME GRANT...`, `opens a lobby`, `ends the lobby`, `admits NAME`, `denies NAME`.
 //!
 //! `@NAME` in JSON is that client's peer id. Sockets that are not a client's newest are `NAME#N`.
 
@@ -31,6 +31,7 @@ use chappe_proto::id::{EdgeId, KeyId, PeerId, Region, RoomName};
 use chappe_proto::mesh::uplink::{Listener, Secret};
 use chappe_proto::select::{Catalog, EdgeStatus, Place};
 use chappe_proto::signal::json::Json;
+use chappe_proto::signal::lobby::Verdict;
 use chappe_proto::signal::member::{Muting, Policy};
 use chappe_proto::turn::Transport;
 use serde_json::{Map, Value, json};
@@ -145,7 +146,18 @@ impl Script {
                 let peer = self.peer(name);
                 self.cluster.decide(|room, out| room.mute(peer, muting(of, false), out));
             }
+            ["opens", "a", "lobby"] => self.cluster.rule(|rules| rules.lobby = true),
+            ["ends", "the", "lobby"] => self.cluster.rule(|rules| rules.lobby = false),
+            ["admits", name] => self.judge(name, &Verdict::Admit),
+            ["denies", name] => self.judge(name, &Verdict::Deny { reason: None }),
             _ => panic!("an operator: {words:?}?"),
+        }
+    }
+
+    fn judge(&mut self, name: &str, verdict: &Verdict) {
+        let (peer, now) = (self.peer(name), self.cluster.now);
+        if let Some(Err(refusal)) = self.cluster.decide(|room, out| room.judge(now, peer, verdict, out)) {
+            self.cluster.events.push(format!("refused: {}", refusal.message));
         }
     }
 
@@ -416,14 +428,21 @@ impl Script {
             self.texts.push((token.to_owned(), "a move token".to_owned()));
         }
         let Some(resume) = frame["resume"].as_str() else { return };
+        let waits = frame["type"] == "waiting";
+        let resume = frame["resume"].as_str();
+        if !waits && resume.is_none() {
+            return;
+        }
         let (name, client) = self.clients.iter_mut().find(|(_, c)| c.sockets.contains(&socket)).unwrap();
-        let peer: PeerId = frame["peer"].as_str().unwrap().parse().unwrap();
+        let welcomed = || frame["peer"].as_str().unwrap().parse().unwrap();
+        let peer: PeerId = if waits { self.cluster.peer_of(socket).unwrap() } else { welcomed() };
         if let Entry::Vacant(vacant) = self.names.entry(peer) {
             client.peers += 1;
             let nth = if client.peers == 1 { String::new() } else { format!(".{}", client.peers) };
             vacant.insert(format!("@{name}{nth}"));
             client.resume.clear();
         }
+        let Some(resume) = resume else { return };
         client.resume.push(resume.to_owned());
         self.texts.push((resume.to_owned(), format!("{name}'s token {}", client.resume.len())));
         let session = frame["session"].as_str().unwrap().to_owned();

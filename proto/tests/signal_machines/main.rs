@@ -6,6 +6,7 @@ mod claims;
 mod decided;
 mod direct;
 mod handover;
+mod lobby;
 mod unheard;
 mod unknown;
 

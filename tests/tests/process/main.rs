@@ -27,6 +27,7 @@ mod inspect;
 mod issued;
 mod kick;
 mod moves;
+mod lobby;
 mod nearest;
 mod network;
 mod oidc;

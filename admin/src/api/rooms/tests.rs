@@ -6,6 +6,7 @@ use chappe_proto::mesh::uplink::Secret;
 use serde_json::{Value, json};
 
 use crate::Mount;
+use crate::memory::rooms::{key, peer};
 use crate::memory::{Memory, ask, refused, with_dev};
 
 async fn status(method: &str, path: &str, token: Option<&str>) -> StatusCode {
@@ -67,15 +68,17 @@ async fn a_room_is_made_changed_closed_and_forgotten() {
     let wish = json!({ "room": "stage", "capacity": 3, "region": "eu", "metadata": { "of": "ada" } });
     let (code, made) = ask(&memory, Method::POST, "/apps/dev/rooms", wish.clone()).await;
     assert_eq!((code, &made["room"], &made["by"]), (201, &json!("stage"), &json!("operator")));
-    let policy = json!({ "capacity": 3, "locked": false, "region": "eu", "metadata": { "of": "ada" } });
+    let policy = json!({
+        "capacity": 3, "locked": false, "lobby": false, "region": "eu", "metadata": { "of": "ada" }
+    });
     assert_eq!((&made["policy"], &made["peers"]), (&policy, &json!([])));
     let again = refused(&memory, Method::POST, "/apps/dev/rooms", wish).await;
     assert!(again.starts_with("409") && again.contains("PATCH"), "{again}");
 
     let path = "/apps/dev/rooms/stage";
-    let change = json!({ "locked": true, "capacity": null });
+    let change = json!({ "locked": true, "lobby": true, "capacity": null });
     let (code, changed) = ask(&memory, Method::PATCH, path, change).await;
-    let policy = json!({ "locked": true, "region": "eu", "metadata": { "of": "ada" } });
+    let policy = json!({ "locked": true, "lobby": true, "region": "eu", "metadata": { "of": "ada" } });
     assert_eq!((code, &changed["policy"]), (200, &policy), "what was left out stays");
     // One that runs needs no entry before.
     let (code, lobby) = ask(&memory, Method::PATCH, "/apps/dev/rooms/lobby", json!({ "locked": true })).await;
@@ -118,7 +121,7 @@ async fn what_a_room_cannot_be_is_told_by_its_field() {
         ("/apps/dev/rooms", with("expires", json!(u64::MAX)), "expires: milliseconds"),
         ("/apps/dev/rooms", with("region", json!("a b")), "region"),
         ("/apps/dev/rooms", with("metadata", json!("x".repeat(5000))), "metadata: 4096 bytes"),
-        ("/apps/dev/rooms", with("lobby", json!(true)), "body"),
+        ("/apps/dev/rooms", with("lobby", json!("yes")), "body"),
         ("/apps/none/rooms", json!({ "room": "r" }), "no such app"),
         ("/apps/dev/rooms/lobby/message", json!({}), "body"),
         ("/apps/dev/rooms/lobby/message", json!({ "payload": "x".repeat(60_000) }), "payload: 57344 bytes"),
@@ -131,6 +134,47 @@ async fn what_a_room_cannot_be_is_told_by_its_field() {
     memory.running(|running| assert!(running.said.is_empty()));
     let said = refused(&memory, Method::PATCH, "/apps/dev/rooms/none", json!({})).await;
     assert!(said.contains("no such room"), "{said}");
+}
+
+#[actix_rt::test]
+async fn who_waits_is_listed_let_in_and_turned_away() {
+    let memory = with_dev().await;
+    for (n, name) in [(7, "Eve"), (8, "Fay"), (9, "Gus")] {
+        memory.running(|running| running.knocks(&key("lobby"), n, name));
+    }
+    let path = "/apps/dev/rooms/lobby/waiting";
+    let (code, all) = ask(&memory, Method::GET, path, Value::Null).await;
+    assert_eq!((code, all.as_array().unwrap().len()), (200, 3));
+    let first = json!({
+        "peer": peer(7), "identity": "i7", "name": "Eve", "metadata": { "hat": "</b>" }, "since": 7_000
+    });
+    assert_eq!(all[0], first);
+    let (_, tower) = ask(&memory, Method::GET, "/apps/dev/rooms/tower/waiting", Value::Null).await;
+    assert_eq!(tower, json!([]));
+
+    let admit = |n| format!("{path}/{}/admit", peer(n));
+    let deny = |n| format!("{path}/{}/deny", peer(n));
+    assert_eq!(ask(&memory, Method::POST, &admit(7), Value::Null).await.0, 204);
+    let full = refused(&memory, Method::POST, &admit(8), Value::Null).await;
+    assert!(full.starts_with("409") && full.contains("3 of 3"), "{full}");
+    let reason = json!({ "reason": "x".repeat(257) });
+    let long = refused(&memory, Method::POST, &deny(8), reason).await;
+    assert!(long.starts_with("400") && long.contains("reason: 256 bytes"), "{long}");
+    assert_eq!(ask(&memory, Method::POST, &deny(8), json!({ "reason": "full" })).await.0, 204);
+    assert_eq!(ask(&memory, Method::POST, &deny(9), Value::Null).await.0, 204);
+    let none = refused(&memory, Method::POST, &deny(9), Value::Null).await;
+    assert!(none.starts_with("404") && none.contains("who waits"), "{none}");
+    let bad = refused(&memory, Method::POST, &format!("{path}/x/admit"), Value::Null).await;
+    assert!(bad.starts_with("400"), "{bad}");
+    let (_, room) = ask(&memory, Method::GET, "/apps/dev/rooms/lobby", Value::Null).await;
+    assert_eq!((&room["waiting"], &room["peers"][2]["name"]), (&json!([]), &json!("Eve")));
+    memory.with(|state| {
+        let last: Vec<_> = state.audit().map(|line| line.note.what.clone()).collect();
+        let told = |did: &str, n, way: &str| format!("{did} {} {way} the room dev/lobby", peer(n));
+        let expected =
+            [told("let", 7, "into"), told("turned", 8, "away from"), told("turned", 9, "away from")];
+        assert_eq!(last[last.len() - 3..], expected);
+    });
 }
 
 #[actix_rt::test]

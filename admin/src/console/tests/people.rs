@@ -106,6 +106,26 @@ async fn rooms_are_shown_by_pages_and_filters() {
 }
 
 #[actix_rt::test]
+async fn who_waits_for_a_room_is_shown_with_what_to_do() {
+    let memory = with_dev().await;
+    let path = "/admin/apps/dev/rooms/lobby";
+    assert!(!get(&memory, path).await.1.contains("Who waits"), "a room without a lobby");
+    let policy = json!({ "lobby": true });
+    assert_eq!(ask(&memory, Method::PATCH, "/apps/dev/rooms/lobby", policy).await.0, 200);
+    assert!(get(&memory, path).await.1.contains("Nobody waits"));
+    memory.running(|running| running.knocks(&key("lobby"), 7, "<b>Eve"));
+    let (_, page) = get(&memory, path).await;
+    let form = format!("data-api=\"POST /admin/api/v1{}/waiting/{}/", &path["/admin".len()..], peer(7));
+    let (admit, deny) = (format!("{form}admit\""), format!("{form}deny\""));
+    in_order(&page, &["Who waits", "Eve", "i7", &admit, "Admit", &deny, "Deny", "Who is in it"]);
+    assert!(!page.contains("<b>Eve") && !page.contains("</b>"), "{page}");
+    let wish = json!({ "label": "looks", "role": "viewer", "ttl_secs": 3600 });
+    let (_, made) = ask(&memory, Method::POST, "/access-tokens", wish).await;
+    let (_, seen) = get_as(&memory, path, made["token"].as_str().unwrap()).await;
+    assert!(seen.contains("Who waits") && !seen.contains("/admit\""));
+}
+
+#[actix_rt::test]
 async fn a_room_has_its_policy_its_people_and_who_stays_out() {
     let memory = busy().await;
     let (status, page) = get(&memory, "/admin/apps/dev/rooms/lobby").await;

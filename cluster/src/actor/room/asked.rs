@@ -53,7 +53,7 @@ impl Handler<See> for RoomActor {
     fn handle(&mut self, _: See, _: &mut Self::Context) -> Self::Result {
         let room = self.machine.as_ref()?.room()?;
         let (roster, broadcasts) = (room.entries().cloned().collect(), room.broadcasts());
-        Some(RoomSeen { node: self.node.id, roster, broadcasts })
+        Some(RoomSeen { node: self.node.id, roster, broadcasts, waiting: room.knocks() })
     }
 }
 

@@ -1,7 +1,9 @@
 //! What webhooks are told of a room.
 
-use chappe_proto::hooks::tap::{Heard, Tap};
+use chappe_proto::hooks::event::EventKind;
+use chappe_proto::hooks::tap::{Heard, Tap, waiting};
 use chappe_proto::registry::State;
+use chappe_proto::signal::lobby::Knock;
 use chappe_proto::signal::route::ProxyInput;
 use chappe_proto::signal::site::Site;
 
@@ -18,6 +20,14 @@ impl RoomActor {
         let heard = Heard { room: &self.key, place: self.place, n: *n, at: clock::unix(), change };
         for event in self.tap.handle(heard, wanted) {
             self.node.hooks.tell(state, app, &event);
+        }
+    }
+
+    /// Tells of one who waits to be let in.
+    pub(super) fn tell_hooks_of(&self, state: &State, knock: &Knock) {
+        let app = &self.key.app;
+        if state.hooks_of(app).any(|(_, hook)| wants(hook, EventKind::PeerWaiting)) {
+            self.node.hooks.tell(state, app, &waiting(&self.key, knock, clock::unix()));
         }
     }
 

@@ -33,10 +33,12 @@ fn some_room_command() -> impl Strategy<Value = Command> {
         let app = prop::sample::select(vec!["a", "b"]).prop_map(app);
         (app, 0u8..3).prop_map(|(app, n)| RoomKey { app, room: RoomName::new(&format!("r{n}")).unwrap() })
     };
-    let policy = (prop::option::of(0u32..4), any::<bool>(), prop::option::of(0u64..100), 0usize..3);
-    let policy = policy.prop_map(|(capacity, locked, expires, bytes)| RoomPolicy {
+    let flags = any::<(bool, bool)>();
+    let policy = (prop::option::of(0u32..4), flags, prop::option::of(0u64..100), 0usize..3);
+    let policy = policy.prop_map(|(capacity, (locked, lobby), expires, bytes)| RoomPolicy {
         capacity,
         locked,
+        lobby,
         region: None,
         expires: expires.map(Unix::from_secs),
         metadata: crate::signal::json::Json::parse(&format!("\"{}\"", "x".repeat(bytes))).ok(),

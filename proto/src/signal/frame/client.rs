@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::super::code::{ErrorCode, Refusal};
 use super::super::json::Json;
+use super::super::lobby::Verdict;
 use super::super::member::Muting;
 use super::super::route::Content;
 use crate::id::{EdgeId, Identity, PeerId, RoomName};
@@ -68,6 +69,13 @@ pub enum ClientFrame {
         peer: PeerId,
         /// Which.
         muting: Muting,
+    },
+    /// Answers one who waits to be let in.
+    Judge {
+        /// Whom.
+        peer: PeerId,
+        /// How.
+        verdict: Verdict,
     },
     /// Goodbye.
     Leave,
@@ -152,6 +160,8 @@ struct Raw<'a> {
     #[serde(borrow, default, deserialize_with = "any_value")]
     grants: Field<'a>,
     #[serde(borrow, default, deserialize_with = "any_value")]
+    reason: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
     t: Field<'a>,
 }
 
@@ -191,6 +201,8 @@ impl ClientFrame {
             }
             "mute" => raw.mute(true),
             "unmute" => raw.mute(false),
+            "admit" => Ok(Self::Judge { peer: peer(raw.peer, "peer")?, verdict: Verdict::Admit }),
+            "deny" => raw.deny(),
             "leave" => Ok(Self::Leave),
             "ping" => {
                 let t = raw.t.filter(|t| t.get() != "null" && t.get().len() <= 32);
@@ -285,6 +297,11 @@ impl Raw<'_> {
         Ok(ClientFrame::Mute { peer: peer(self.peer, "peer")?, muting })
     }
 
+    fn deny(self) -> Result<ClientFrame, Refusal> {
+        let reason = deny_reason(words(self.reason, "reason")?.as_deref())?;
+        Ok(ClientFrame::Judge { peer: peer(self.peer, "peer")?, verdict: Verdict::Deny { reason } })
+    }
+
     fn update(self) -> Result<ClientFrame, Refusal> {
         let (name, metadata) = (shown_name(self.name)?, metadata(self.metadata)?);
         Ok(ClientFrame::Update { name, metadata })
@@ -342,6 +359,17 @@ fn shown_name(field: Field<'_>) -> Result<Option<String>, Refusal> {
     Ok(Some(name.chars().filter(|c| !c.is_control()).collect()))
 }
 
+/// What somebody who is not let in is told: without control characters, none where nothing is left.
+///
+/// # Errors
+/// `too_large` beyond [`limits::DENY_REASON_MAX`].
+pub fn deny_reason(text: Option<&str>) -> Result<Option<String>, Refusal> {
+    let Some(text) = text else { return Ok(None) };
+    within("reason", text.len(), limits::DENY_REASON_MAX)?;
+    let text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
 fn metadata(field: Field<'_>) -> Result<Option<Json>, Refusal> {
     let Some(raw) = field.filter(|raw| raw.get() != "null") else { return Ok(None) };
     within("metadata", raw.get().len(), limits::METADATA_MAX)?;
@@ -379,6 +407,16 @@ mod tests {
         };
         assert_eq!(mute("mute", ""), (true, false, true), "what a mute is of where nothing is named");
         assert_eq!(mute("unmute", r#","grants":["broadcast","publish"]"#), (true, true, false));
+        let judge = |kind: &str, more: &str| {
+            let frame = ClientFrame::read(&format!(r#"{{"type":"{kind}","peer":"{peer}"{more}}}"#)).unwrap();
+            let ClientFrame::Judge { peer: whom, verdict } = frame else { panic!("not an answer") };
+            assert_eq!(whom, peer);
+            verdict
+        };
+        assert_eq!(judge("admit", ""), Verdict::Admit);
+        assert_eq!(judge("deny", r#","reason":" \n""#), Verdict::Deny { reason: None });
+        let reason = Some("not now".to_owned());
+        assert_eq!(judge("deny", r#","reason":"not\u0007 now""#), Verdict::Deny { reason });
         let failed = |kind: &str| {
             ClientFrame::read(&format!(r#"{{"type":"ice_failed","edge":"fra-1","kind":"{kind}"}}"#)).unwrap()
         };
@@ -400,6 +438,11 @@ mod tests {
             let text = format!(r#"{{"type":"mute","peer":"{peer}","grants":{grants}}}"#);
             assert_eq!(code(&text), ErrorCode::Malformed, "{grants}");
         }
+        let long = "x".repeat(limits::DENY_REASON_MAX + 1);
+        let peer = PeerId::from_random([7; 15]);
+        let deny = format!(r#"{{"type":"deny","peer":"{peer}","reason":"{long}"}}"#);
+        assert_eq!(code(&deny), ErrorCode::TooLarge);
+        assert_eq!(code(r#"{"type":"admit","peer":"ada"}"#), ErrorCode::BadPeer);
         assert_eq!(code(r#"{"type":"ice_failed","edge":"e"}"#), ErrorCode::Malformed);
         assert_eq!(code(r#"{"type":"ice_failed","edge":"e/e","kind":"stalled"}"#), ErrorCode::Malformed);
         assert_eq!(code(r#"{"type":"join","room":"a/b"}"#), ErrorCode::Malformed);

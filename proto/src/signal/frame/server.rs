@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::code::{CloseCode, LeaveReason, Refusal};
 use super::super::json::Json;
+use super::super::lobby::Knock;
 use super::super::member::{Member, Profile};
 use crate::id::{EdgeId, Identity, PeerId, Region, RoomName, SessionId};
 use crate::limits;
@@ -74,6 +75,14 @@ pub enum ServerFrame<'a> {
         to: &'a [String],
         within_ms: u64,
     },
+    Waiting {
+        position: u32,
+        nodes: &'a [String],
+    },
+    Knock(KnockView<'a>),
+    KnockGone {
+        peer: PeerId,
+    },
     Error(&'a Refusal),
     Closed {
         code: CloseCode,
@@ -122,6 +131,8 @@ pub struct Welcome<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub withheld: Vec<&'static str>,
     pub roster: Vec<PeerView<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<KnockView<'a>>,
     pub broadcasts: u64,
     pub ice_servers: &'a [IceServer],
     pub ice_ttl_ms: u64,
@@ -148,6 +159,21 @@ impl<'a> From<&'a Member> for PeerView<'a> {
     fn from(member: &'a Member) -> Self {
         let withheld = member.withheld.names();
         Self { peer: member.seat.peer, profile: &member.profile, away: member.away, withheld }
+    }
+}
+
+/// Somebody who waits to be let in, as those see it who may answer.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)] // PROTOCOL.md section 3
+pub struct KnockView<'a> {
+    pub peer: PeerId,
+    #[serde(flatten)]
+    pub profile: &'a Profile,
+}
+
+impl<'a> From<&'a Knock> for KnockView<'a> {
+    fn from(Knock { peer, profile, .. }: &'a Knock) -> Self {
+        Self { peer: *peer, profile }
     }
 }
 

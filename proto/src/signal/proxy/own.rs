@@ -2,8 +2,10 @@
 //! elsewhere by now.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::super::frame::GoneReason;
+use super::super::lobby::Knock;
 use super::super::member::Member;
 use super::super::route::{Entry, Returned, RoomInput, ToSession};
 use super::{Output, Own, Pending, Proxy, REPEAT_AFTER};
@@ -113,6 +115,9 @@ impl Proxy {
         let (attach, profile) = (known.attach, (known.profile.clone(), known.version));
         let (withheld, broadcasts) = (known.withheld, self.broadcasts);
         own.member.withheld = withheld;
+        if known.seat.grants.admin {
+            out.push(Output::Session(peer, ToSession::Lobby(Arc::clone(&self.lobby))));
+        }
         let admitted = ToSession::Admitted { attach, at, profile, withheld, others, broadcasts };
         out.push(Output::Session(peer, admitted));
     }
@@ -133,6 +138,18 @@ impl Proxy {
         for peer in self.roster.keys() {
             self.disown(now, *peer, out);
         }
+    }
+
+    /// Hands on who waits to be let in to those of its sessions that may answer.
+    pub(super) fn hear_lobby(&mut self, waiting: Vec<Knock>, out: &mut Vec<Output>) {
+        if *self.lobby == waiting {
+            return;
+        }
+        self.lobby = Arc::new(waiting);
+        let may = self.own.values().filter(|own| own.member.seat.grants.admin && own.pending.is_none());
+        out.extend(
+            may.map(|own| Output::Session(own.member.seat.peer, ToSession::Lobby(Arc::clone(&self.lobby)))),
+        );
     }
 
     pub(super) fn announce(&self, now: Now, peer: PeerId, out: &mut Vec<Output>) {

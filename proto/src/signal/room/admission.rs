@@ -7,7 +7,7 @@ use super::super::code::{ErrorCode, LeaveReason, Refusal};
 use super::super::frame::GoneReason;
 use super::super::member::{Member, Withheld};
 use super::super::route::{Entry, ProxyInput, RoomChange};
-use super::{Output, Present, Revoked, Room};
+use super::{Output, Present, Revoked, Room, lobby};
 use crate::id::{Attach, Change, PeerId};
 use crate::limits;
 use crate::time::Now;
@@ -33,6 +33,7 @@ impl Room {
         let began = Began::ago_ms(now.mono, entry.age_ms);
         if revoked(member.seat.session, member.profile.identity.as_ref()) {
             self.remove(peer, LeaveReason::Kicked, out);
+            self.stops_waiting(peer, out);
             let refusal = Refusal::new(ErrorCode::Banned, "an admin removed you from this room");
             out.push(if returns { gone(GoneReason::Revoked) } else { refused(refusal) });
         } else if self.present.contains_key(&peer) {
@@ -49,7 +50,11 @@ impl Room {
             self.change(RoomChange::Left { peer, reason: LeaveReason::Lost }, out);
         } else if !returns && !self.expected.is_empty() {
             // `open` asks for it again
-        } else if let Some(refusal) = self.refuses(member) {
+        } else if let Some(refusal) = self.bars(member) {
+            out.push(refused(refusal));
+        } else if self.waits(member) {
+            self.keep_waiting(now, entry, attached, out);
+        } else if let Some(refusal) = self.has_no_place_for(member) {
             out.push(refused(refusal));
         } else if let Some(withheld) = self.claim(member, began, out) {
             self.admit(now, entry, withheld, (began, attached), out);
@@ -70,20 +75,32 @@ impl Room {
     /// Why a newcomer may not come in. One that a room let in before (this one's former owner did)
     /// is never refused for want of room.
     fn refuses(&self, member: &Member) -> Option<Refusal> {
+    /// Whether a peer of its identity is here.
+    pub(super) fn replaces(&self, member: &Member) -> bool {
+        member.profile.identity.as_ref().is_some_and(|identity| self.identities.contains_key(identity))
+    }
+
+    /// Why a newcomer may not come in, nor wait to be let in.
+    fn bars(&self, member: &Member) -> Option<Refusal> {
         if member.admitted.is_some() {
             return None;
         }
-        let replaces =
-            member.profile.identity.as_ref().is_some_and(|identity| self.identities.contains_key(identity));
+        if self.policy.rules.locked && !member.seat.grants.admin && !self.replaces(member) {
+            return Some(lobby::locked());
+        }
+        let nobody = self.present.is_empty() && !member.seat.grants.create && !self.waits(member);
+        nobody.then(|| Refusal::new(ErrorCode::NoRoom, "nobody is here, and the token lacks `create`"))
+    }
+
+    /// Why a newcomer does not fit in. One that a room let in before (this one's former owner did)
+    /// is never refused for want of room.
+    pub(super) fn has_no_place_for(&self, member: &Member) -> Option<Refusal> {
+        if member.admitted.is_some() {
+            return None;
+        }
         let seen = self.present.values().filter(|p| !p.entry.member.seat.grants.hidden).count();
         let capacity = self.policy.capacity_for(member.seat.capacity) as usize;
-        if self.policy.rules.locked && !replaces && !member.seat.grants.admin {
-            return Some(Refusal::new(ErrorCode::Locked, "the room is locked: nobody new comes in"));
-        }
-        if self.present.is_empty() && !member.seat.grants.create {
-            return Some(Refusal::new(ErrorCode::NoRoom, "nobody is here, and the token lacks `create`"));
-        }
-        if !replaces && !member.seat.grants.hidden && seen >= capacity {
+        if !self.replaces(member) && !member.seat.grants.hidden && seen >= capacity {
             let message = format!("{seen} of {capacity} are here");
             return Some(Refusal::new(ErrorCode::RoomFull, message));
         }
@@ -113,7 +130,7 @@ impl Room {
         Some(withheld)
     }
 
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         now: Now,
         mut entry: Entry,
@@ -126,8 +143,13 @@ impl Room {
         member.admitted = member.admitted.or(Some((self.epoch, n)));
         let absent_since = member.away.then_some(now.mono);
         let attached = Some(attached);
+        let (gateway, peer, answers) = (entry.gateway, member.seat.peer, member.seat.grants.admin);
+        self.stops_waiting(peer, out);
         let present = Present { entry: entry.clone(), began, attached, absent_since };
-        self.present.insert(entry.member.seat.peer, present);
+        self.present.insert(peer, present);
+        if answers {
+            self.tell_lobby_to(gateway, out); // before it is welcomed
+        }
         self.change(RoomChange::Joined(entry), out);
     }
 
@@ -198,6 +220,9 @@ impl Room {
             known.profile = member.profile.clone();
         }
         let changed = change.is_some() || newer_profile || withheld;
+        if moved && present.entry.member.seat.grants.admin {
+            self.tell_lobby_to(gateway, out);
+        }
         if let Some(change) = change {
             self.change(change, out);
         }

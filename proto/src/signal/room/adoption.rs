@@ -36,7 +36,7 @@ impl Room {
     pub(super) fn watch_over(&mut self, now: Now) {
         let every = if !self.expected.is_empty() {
             limits::ASK_EVERY
-        } else if self.present.is_empty() && !self.gateways.is_empty() {
+        } else if self.present.is_empty() && self.lobby.is_empty() && !self.gateways.is_empty() {
             limits::ASK_EMPTY_EVERY
         } else {
             self.ask_at = Mono::NEVER;

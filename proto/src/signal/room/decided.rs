@@ -14,18 +14,19 @@ impl Room {
         self.policy.rules = rules;
     }
 
-    /// Closes it where its time is over.
-    pub fn expire(&mut self, now: Now, out: &mut Vec<Output>) {
+    /// Closes it where its time is over, and does with those who wait to be let in as its rules are now.
+    pub fn obey(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.expires_at(now) <= now.mono {
             self.close(now, out);
         }
+        self.review_lobby(now, out);
     }
 
-    /// When [`Self::expire`] has something to do.
+    /// When its time is over, and [`Self::obey`] closes it.
     #[must_use]
     pub fn expires_at(&self, now: Now) -> Mono {
         match self.policy.rules.expires {
-            Some(expires) if self.frozen.is_none() && !self.present.is_empty() => {
+            Some(expires) if self.frozen.is_none() && !(self.present.is_empty() && self.lobby.is_empty()) => {
                 now.mono + expires.since(now.unix)
             }
             _ => Mono::NEVER,
@@ -46,6 +47,7 @@ impl Room {
         for peer in all {
             self.remove(peer, LeaveReason::Closed, out);
         }
+        self.turn_all_down(&Refusal::new(ErrorCode::RoomClosed, "the room was closed"), out);
         true
     }
 

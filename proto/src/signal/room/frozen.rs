@@ -75,6 +75,7 @@ impl Room {
             present.absent_since = present.absent_since.map(later);
         }
         self.settling_since = self.settling_since.map(later);
+        self.thaw_lobby(now);
         for (node, generation) in frozen.lost {
             self.handle_gateway_lost(now, Gateway { node, generation }, out);
         }
@@ -112,7 +113,9 @@ impl Room {
                 }
             }
             RoomInput::Kick { by, peer, ban } => self.kick(now, from, by, peer, ban, out),
-            RoomInput::Broadcast { from: peer, .. } | RoomInput::Mute { by: peer, .. } => {
+            RoomInput::Broadcast { from: peer, .. }
+            | RoomInput::Mute { by: peer, .. }
+            | RoomInput::Judge { by: peer, .. } => {
                 if self.holds(from, peer) {
                     let message = "the room's owner is waiting for the cluster";
                     let refusal =

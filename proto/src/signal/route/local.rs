@@ -9,6 +9,7 @@ use bytestring::ByteString;
 use super::super::code::{LeaveReason, Refusal};
 use super::super::frame::GoneReason;
 use super::super::json::Json;
+use super::super::lobby::{Knock, Verdict};
 use super::super::member::{Member, Muting, Profile, Withheld};
 use super::{Ack, RoomChange, Signal};
 use crate::id::{Attach, Change, Epoch, PeerId};
@@ -65,6 +66,15 @@ pub enum FromSession {
         /// Which.
         muting: Muting,
     },
+    /// Answer one who waits to be let in.
+    Judge {
+        /// Who answers.
+        by: PeerId,
+        /// Whom.
+        peer: PeerId,
+        /// How.
+        verdict: Verdict,
+    },
 }
 
 /// What a proxy says to a session.
@@ -117,6 +127,13 @@ pub enum ToSession {
     Text(ByteString),
     /// An error about something that it asked for.
     Error(Refusal),
+    /// It waits to be let in.
+    Waiting {
+        /// How many do before it, and itself.
+        position: u32,
+    },
+    /// Everybody who waits, where it may answer.
+    Lobby(Arc<Vec<Knock>>),
 }
 
 /// A change of a room, with the frame that tells clients of it, written once for all of them.

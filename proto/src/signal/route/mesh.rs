@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::code::{ErrorCode, LeaveReason, Refusal};
 use super::super::frame::GoneReason;
 use super::super::json::Json;
+use super::super::lobby::{Knock, Verdict};
 use super::super::member::{Gateway, Member, Muting};
 use super::{Ack, Entry, Home, RoomChange, Signal, Since};
 use crate::id::{Attach, Change, Epoch, PeerId, RoomKey, Shard};
@@ -126,6 +127,15 @@ pub enum RoomInput {
         /// Which.
         muting: Muting,
     },
+    /// Answer one who waits to be let in; the sender's seat has the grant.
+    Judge {
+        /// Who answers.
+        by: PeerId,
+        /// Whom.
+        peer: PeerId,
+        /// How.
+        verdict: Verdict,
+    },
 }
 
 impl RoomInput {
@@ -136,12 +146,14 @@ impl RoomInput {
         Self::Attach { held: None, since: Since::default() }
     }
 
-    /// Who is to hear of it, and what, where it does not reach the room: nobody says again a broadcast, a kick or
-    /// a mute, as all else is until it is answered.
+    /// Who is to hear of it, and what, where it does not reach the room: nobody says again a broadcast, a kick,
+    /// a mute or an answer to a knock, as all else is until it is answered.
     #[must_use]
     pub fn unheard(&self) -> Option<(PeerId, Refusal)> {
-        let (Self::Broadcast { from: peer, .. } | Self::Kick { by: peer, .. } | Self::Mute { by: peer, .. }) =
-            self
+        let (Self::Broadcast { from: peer, .. }
+        | Self::Kick { by: peer, .. }
+        | Self::Mute { by: peer, .. }
+        | Self::Judge { by: peer, .. }) = self
         else {
             return None;
         };
@@ -328,6 +340,19 @@ pub enum ProxyInput {
         peer: PeerId,
         /// What.
         refusal: Refusal,
+    },
+    /// An announced session waits to be let in. Said with each repetition of the announcement: by it the room knows that
+    /// it still waits.
+    Waits {
+        /// Its peer.
+        peer: PeerId,
+        /// How many do before it, and itself.
+        position: u32,
+    },
+    /// All who wait to be let in, for a gateway that has somebody who may answer.
+    Lobby {
+        /// They, who has waited longest first.
+        waiting: Vec<Knock>,
     },
 }
 

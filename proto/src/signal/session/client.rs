@@ -74,6 +74,7 @@ impl Session {
                 let by = self.member.seat.peer;
                 out.push(Output::Proxy(FromSession::Mute { by, peer, muting }));
             }
+            ClientFrame::Judge { peer, verdict } => self.judge(peer, verdict, out),
             ClientFrame::Kick { .. } | ClientFrame::Mute { .. } => {
                 self.refuse(&Refusal::new(ErrorCode::Forbidden, "grants: `admin` is missing"), out);
             }

@@ -58,6 +58,8 @@ impl Session {
             }
             ToSession::Text(text) => self.pass(&text, out),
             ToSession::Error(refusal) => self.refuse(&refusal, out),
+            ToSession::Waiting { position } => self.wait(now, world, position, out),
+            ToSession::Lobby(waiting) => self.hear_lobby(waiting, out),
         }
     }
 

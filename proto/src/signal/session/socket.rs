@@ -86,11 +86,11 @@ impl Session {
     /// client is to resume at one of these URLs of other nodes, in the order given (where there are none,
     /// at another that it knows), and keeps its socket until that has worked. The session goes on as before;
     /// where the node stops, its shell ends `within` by [`Self::handle_shutdown`], after which the client
-    /// resumes all the same. A client that waits for its welcome is told after that, and one that comes back
+    /// resumes all the same. A client that waits for an answer to its join is told after that, and one that comes back
     /// to this node before the end of `within` is told again.
     pub fn handle_moving(&mut self, now: Now, to: &[String], within: Duration, out: &mut Vec<Output>) {
         self.moving = Some((to.to_vec(), now.mono + within));
-        if self.phase == Phase::Present {
+        if self.is_answered() {
             self.tell_moving(now, out);
         }
     }

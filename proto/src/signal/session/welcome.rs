@@ -1,8 +1,10 @@
 //! The answer to a join or a return: who the client is, who else is here, and its next resume token.
 
+use std::sync::Arc;
+
 use rand_chacha::rand_core::Rng;
 
-use super::super::frame::{LimitsView, PeerView, ServerFrame, Welcome};
+use super::super::frame::{KnockView, LimitsView, PeerView, ServerFrame, Welcome};
 use super::super::member::{Member, Profile};
 use super::super::resume::ResumeToken;
 use super::{Entering, Output, Phase, Session, World};
@@ -53,7 +55,8 @@ impl Session {
             joined: self.joined,
             until: now.unix + limits::RESUME_TTL,
         };
-        let nodes = self.nodes(world);
+        let (nodes, lobby) = (self.nodes(world), Arc::clone(&self.lobby));
+        self.waits = None;
         let capacity = self.policy.capacity_for(self.member.seat.capacity);
         let mut view = LimitsView::new(self.policy.grace, capacity);
         (view.frames_burst, view.frames_per_sec) = (self.policy.frames_burst, self.policy.frames_per_sec);
@@ -66,6 +69,7 @@ impl Session {
             grants: self.member.seat.grants.names(),
             withheld: self.member.withheld.names(),
             roster: others.iter().map(PeerView::from).collect(),
+            waiting: lobby.iter().map(KnockView::from).collect(),
             broadcasts,
             ice_servers: &offer.servers,
             ice_ttl_ms: self.ice_ttl_ms(),
@@ -89,7 +93,7 @@ impl Session {
 impl Session {
     /// The nearest nodes first: those of one region in another order for each session, so that those of a lost node
     /// spread over the others. Regions of which nothing is known come last.
-    fn nodes(&mut self, world: &World) -> Vec<String> {
+    pub(super) fn nodes(&mut self, world: &World) -> Vec<String> {
         let place = self.place();
         let nodes = shuffled(&world.nodes, &mut self.rng);
         world.nearest_nodes(&place, nodes).into_iter().map(|(url, _)| url.clone()).collect()
@@ -134,7 +138,7 @@ mod tests {
         let mut nodes: Vec<(String, Region)> =
             (0..2 * limits::NODES_TOLD).map(|n| (format!("https://n{n}.example"), at("far"))).collect();
         nodes.push(("https://near.example".to_owned(), at("near")));
-        let edges = Catalog::new(Vec::new(), std::sync::Arc::default(), Some(at("near")));
+        let edges = Catalog::new(Vec::new(), Arc::default(), Some(at("near")));
         let world = World { nodes, edges, ..World::default() };
         let told = world.nearest_nodes(&Place::default(), &world.nodes);
         assert_eq!((told.len(), told[0].0.as_str()), (limits::NODES_TOLD, "https://near.example"));

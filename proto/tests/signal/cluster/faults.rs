@@ -115,7 +115,7 @@ impl Cluster {
         let now = self.now;
         let done = self.owner.as_mut().map(|room| {
             let done = step(room, &mut out);
-            room.expire(now, &mut out);
+            room.obey(now, &mut out);
             done
         });
         self.room_outputs(out);

@@ -101,7 +101,10 @@ impl Cluster {
                         self.send_to_proxy(epoch, to, body.clone());
                     }
                 }
-                room::Output::Revoke(_) | room::Output::End(_) | room::Output::Anchor(_) => {}
+                room::Output::Revoke(_)
+                | room::Output::End(_)
+                | room::Output::Knocked(_)
+                | room::Output::Anchor(_) => {}
             }
         }
     }
@@ -120,6 +123,7 @@ impl Cluster {
                 room::Output::Revoke(revocation) => self.revoke(&revocation),
                 room::Output::End(_) => self.events.push("allocations of a session end".to_owned()),
                 room::Output::Anchor(_) => {} // a site's
+                room::Output::Knocked(_) => self.events.push("somebody knocks".to_owned()),
             }
         }
         if let Some(owner) = self.owner.take_if(|room| room.is_idle()) {

@@ -1,5 +1,6 @@
 //! What clients do to their sockets, and what sockets bring them.
 
+use chappe_proto::id::PeerId;
 use chappe_proto::signal::code::CloseCode;
 use chappe_proto::signal::frame::ServerFrame;
 use chappe_proto::signal::session::{self, Session, World};
@@ -57,6 +58,11 @@ impl Cluster {
             self.with_session(gateway, peer, act);
         }
         self.settle();
+    }
+
+    /// Whose a socket is.
+    pub(crate) fn peer_of(&self, socket: u32) -> Option<PeerId> {
+        self.sockets.get(&socket)?.session
     }
 
     pub(super) fn say(&mut self, socket: u32, frame: &ServerFrame<'_>) {

@@ -139,7 +139,8 @@ impl Node {
                     let epoch = self.state.shard(anchor).map(|entry| entry.epoch).unwrap_or_default();
                     self.send_site(env, key, (anchor, epoch), body);
                 }
-                Output::End(_) => {} // allocations on edges are not simulated
+                Output::Knocked(_) => {} // nobody is told
+                Output::End(_) => {}     // allocations on edges are not simulated
             }
         }
         if self.rooms.get(at).is_some_and(|slot| slot.machine.is_over() || slot.machine.is_idle()) {

@@ -24,7 +24,7 @@ impl Node {
         let (Some(gateway), Some(proxy)) = (self.gateway, self.proxies.get(room)) else { return };
         let asker = match &body {
             RoomInput::Broadcast { from, .. } | RoomInput::Mute { by: from, .. } => Some(*from),
-            RoomInput::Kick { by, .. } => Some(*by),
+            RoomInput::Kick { by, .. } | RoomInput::Judge { by, .. } => Some(*by),
             _ => None, // said again until it is answered, by this proxy or by the sender's session
         };
         let (shard, epoch) = proxy.place();

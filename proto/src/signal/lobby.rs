@@ -1,0 +1,32 @@
+//! Waiting to be let into a room: what moderators see of who does, and what they answer.
+
+use serde::{Deserialize, Serialize};
+
+use super::member::Profile;
+use crate::id::PeerId;
+use crate::time::Unix;
+
+/// Somebody who waits to be let in, as those see it who may answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Knock {
+    /// The peer that it is going to be: it is answered by this id.
+    pub peer: PeerId,
+    /// What others will see of it.
+    pub profile: Profile,
+    /// Since when it waits.
+    pub since: Unix,
+}
+
+/// The answer to a knock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It comes in.
+    Admit,
+    /// It does not.
+    Deny {
+        /// What it is told, [`crate::limits::DENY_REASON_MAX`] bytes at most.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+}

@@ -1,0 +1,277 @@
+//! Who waits to be let in. A newcomer's announcement is kept here instead of being answered; its gateway repeats it, to
+//! this owner and to the next, so that nothing of it has to outlive the room.
+
+use std::collections::BTreeSet;
+
+use super::super::age::Began;
+use super::super::code::{ErrorCode, Refusal};
+use super::super::frame::GoneReason;
+use super::super::lobby::{Knock, Verdict};
+use super::super::member::{Gateway, Member};
+use super::super::route::{Entry, ProxyInput};
+use super::{Output, Room};
+use crate::id::PeerId;
+use crate::limits;
+use crate::time::{Mono, Now, Unix};
+
+/// One who waits.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    entry: Entry,
+    /// When its join reached its gateway,
+    began: Began,
+    /// and its attachment did.
+    attached: Began,
+    /// When its gateway spoke of it last.
+    heard: Mono,
+    since: Unix,
+    /// When it is told that nobody has answered.
+    until: Mono,
+}
+
+impl Room {
+    /// Who waits to be let in, who has waited longest first.
+    #[must_use]
+    pub fn knocks(&self) -> Vec<Knock> {
+        self.in_line().into_iter().filter_map(|peer| self.knock_of(peer)).collect()
+    }
+
+    fn knock_of(&self, peer: PeerId) -> Option<Knock> {
+        let waiter = self.lobby.get(&peer)?;
+        Some(Knock { peer, profile: waiter.entry.member.profile.clone(), since: waiter.since })
+    }
+
+    /// Whether somebody waits to be let in.
+    #[must_use]
+    pub fn has_knocks(&self) -> bool {
+        !self.lobby.is_empty()
+    }
+
+    fn in_line(&self) -> Vec<PeerId> {
+        let mut line: Vec<_> = self.lobby.iter().map(|(peer, waiter)| (waiter.began, *peer)).collect();
+        line.sort_unstable();
+        line.into_iter().map(|(_, peer)| peer).collect()
+    }
+
+    /// Whether a newcomer is to wait: not who could let others in, nor who takes its own place again.
+    pub(super) fn waits(&self, member: &Member) -> bool {
+        self.policy.rules.lobby
+            && member.admitted.is_none()
+            && !member.seat.grants.admin
+            && !self.replaces(member)
+    }
+
+    /// A newcomer waits, or waits still.
+    pub(super) fn keep_waiting(&mut self, now: Now, entry: Entry, attached: Began, out: &mut Vec<Output>) {
+        let (gateway, peer, age) =
+            (entry.gateway, entry.member.seat.peer, Began::ago_ms(now.mono, entry.age_ms));
+        let known = self.lobby.remove(&peer);
+        let is_new = known.is_none();
+        if is_new {
+            if self.lobby.len() >= limits::LOBBY_MAX {
+                let refusal = Refusal::new(ErrorCode::LobbyFull, "too many wait to be let in: try later");
+                return out.push(Output::To(gateway, ProxyInput::NotAdmitted { peer, refusal }));
+            }
+            self.replace_waiting(&entry.member, out);
+        }
+        let began = known.as_ref().map_or(age, |known| known.began.min(age));
+        let waited = began.age(now.mono);
+        let since = known.map_or_else(|| Unix(now.unix.0.saturating_sub(waited)), |known| known.since);
+        let until = now.mono + limits::LOBBY_WAIT_MAX.saturating_sub(waited);
+        self.lobby.insert(peer, Waiter { entry, began, attached, heard: now.mono, since, until });
+        let before =
+            self.lobby.iter().filter(|(other, waiter)| (waiter.began, **other) < (began, peer)).count();
+        let position = u32::try_from(before + 1).unwrap_or(u32::MAX);
+        out.push(Output::To(gateway, ProxyInput::Waits { peer, position }));
+        if is_new {
+            out.extend(self.knock_of(peer).map(Output::Knocked));
+            self.tell_lobby(out);
+        }
+    }
+
+    /// Whoever knocks again by another socket waits once.
+    fn replace_waiting(&mut self, member: &Member, out: &mut Vec<Output>) {
+        let Some(identity) = &member.profile.identity else { return };
+        let same = |waiter: &Waiter| waiter.entry.member.profile.identity.as_ref() == Some(identity);
+        let Some((peer, _)) = self.lobby.iter().find(|(_, waiter)| same(waiter)) else { return };
+        let peer = *peer;
+        out.extend(self.lobby.remove(&peer).map(|waiter| replaced(&waiter.entry)));
+    }
+
+    /// Somebody who may says what becomes of one who waits.
+    ///
+    /// # Errors
+    /// `bad_peer` where nobody of that id waits, `room_full` where it could not come in, `unavailable` where the room may
+    /// not be changed now.
+    pub fn judge(
+        &mut self,
+        now: Now,
+        peer: PeerId,
+        verdict: &Verdict,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Refusal> {
+        if self.frozen.is_some() {
+            return Err(Refusal::new(ErrorCode::Unavailable, "the room's owner is waiting for the cluster")
+                .retry_after(limits::BUSY_RETRY));
+        }
+        let Some(waiter) = self.lobby.get(&peer) else {
+            return Err(Refusal::new(ErrorCode::BadPeer, "nobody of that id waits to be let in"));
+        };
+        match verdict {
+            Verdict::Admit => {
+                if let Some(refusal) = self.has_no_place_for(&waiter.entry.member) {
+                    return Err(refusal);
+                }
+                self.let_in(now, peer, out);
+            }
+            Verdict::Deny { reason } => {
+                let message = reason.as_deref().unwrap_or("you were not let in");
+                self.turn_down(peer, Refusal::new(ErrorCode::Denied, message), out);
+            }
+        }
+        self.tell_lobby(out);
+        Ok(())
+    }
+
+    /// An admin in the room does.
+    pub(super) fn judge_for(
+        &mut self,
+        now: Now,
+        from: Gateway,
+        (by, peer): (PeerId, PeerId),
+        verdict: &Verdict,
+        out: &mut Vec<Output>,
+    ) {
+        let judged = if self.is_admin(from, by) {
+            self.judge(now, peer, verdict, out)
+        } else {
+            Err(Refusal::new(ErrorCode::Forbidden, "grants: `admin` is missing"))
+        };
+        if let Err(refusal) = judged {
+            out.push(Output::To(from, ProxyInput::Error { peer: by, refusal }));
+        }
+    }
+
+    fn let_in(&mut self, now: Now, peer: PeerId, out: &mut Vec<Output>) {
+        let Some(Waiter { mut entry, began, attached, .. }) = self.lobby.remove(&peer) else { return };
+        if let Some(withheld) = self.claim(&entry.member, began, out) {
+            entry.age_ms = began.age_ms(now.mono);
+            self.admit(now, entry, withheld, (began, attached), out);
+        } else {
+            out.push(replaced(&entry));
+        }
+    }
+
+    fn turn_down(&mut self, peer: PeerId, refusal: Refusal, out: &mut Vec<Output>) {
+        if let Some(waiter) = self.lobby.remove(&peer) {
+            out.push(Output::To(waiter.entry.gateway, ProxyInput::NotAdmitted { peer, refusal }));
+        }
+    }
+
+    /// It waits no more: it has come in, has gone, or is kept out.
+    pub(super) fn stops_waiting(&mut self, peer: PeerId, out: &mut Vec<Output>) {
+        if self.lobby.remove(&peer).is_some() {
+            self.tell_lobby(out);
+        }
+    }
+
+    /// The gateways for which this is so speak for nobody any more.
+    pub(super) fn forget_waiting_at(&mut self, is_so: impl Fn(Gateway) -> bool, out: &mut Vec<Output>) {
+        let before = self.lobby.len();
+        self.lobby.retain(|_, waiter| !is_so(waiter.entry.gateway));
+        if self.lobby.len() < before {
+            self.tell_lobby(out);
+        }
+    }
+
+    /// Nobody waits any more.
+    pub(super) fn turn_all_down(&mut self, refusal: &Refusal, out: &mut Vec<Output>) {
+        if self.lobby.is_empty() {
+            return;
+        }
+        for peer in self.in_line() {
+            self.turn_down(peer, refusal.clone(), out);
+        }
+        self.tell_lobby(out);
+    }
+
+    /// Where the rules are others by now: a locked room keeps nobody waiting, and one without a lobby lets in whom it has
+    /// place for.
+    pub(super) fn review_lobby(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.lobby.is_empty() || self.frozen.is_some() {
+            return;
+        }
+        if self.policy.rules.locked {
+            self.turn_all_down(&locked(), out);
+        } else if !self.policy.rules.lobby {
+            for peer in self.in_line() {
+                let place = self.lobby.get(&peer).map(|waiter| self.has_no_place_for(&waiter.entry.member));
+                match place {
+                    Some(Some(refusal)) => self.turn_down(peer, refusal, out),
+                    _ => self.let_in(now, peer, out),
+                }
+            }
+            self.tell_lobby(out);
+        }
+    }
+
+    /// Ends the waits that are over.
+    pub(super) fn check_lobby(&mut self, now: Now, out: &mut Vec<Output>) {
+        let over = |waiter: &Waiter| waiter.until <= now.mono;
+        let unheard = |waiter: &Waiter| waiter.heard + limits::LOBBY_UNHEARD <= now.mono;
+        let ended: Vec<PeerId> =
+            self.lobby.iter().filter(|(_, it)| over(it) || unheard(it)).map(|(peer, _)| *peer).collect();
+        for peer in &ended {
+            let refusal = Refusal::new(ErrorCode::Unanswered, "nobody has let you in");
+            self.turn_down(*peer, refusal, out);
+        }
+        if !ended.is_empty() {
+            self.tell_lobby(out);
+        }
+    }
+
+    /// When [`Self::check_lobby`] has something to do.
+    pub(super) fn lobby_ends_at(&self) -> Mono {
+        let ends = self.lobby.values().map(|waiter| waiter.until.min(waiter.heard + limits::LOBBY_UNHEARD));
+        ends.min().unwrap_or(Mono::NEVER)
+    }
+
+    /// It could not hear for a while.
+    pub(super) fn thaw_lobby(&mut self, now: Now) {
+        for waiter in self.lobby.values_mut() {
+            waiter.heard = now.mono;
+        }
+    }
+
+    /// Tells those who may answer.
+    pub(super) fn tell_lobby(&self, out: &mut Vec<Output>) {
+        let may = |entry: &&Entry| entry.member.seat.grants.admin;
+        let gateways: BTreeSet<Gateway> = self.entries().filter(may).map(|entry| entry.gateway).collect();
+        if gateways.is_empty() {
+            return;
+        }
+        let waiting = self.knocks();
+        out.extend(
+            gateways.into_iter().map(|to| Output::To(to, ProxyInput::Lobby { waiting: waiting.clone() })),
+        );
+    }
+
+    /// The same for one gateway, which may have missed it.
+    pub(super) fn tell_lobby_to(&self, to: Gateway, out: &mut Vec<Output>) {
+        let may = |entry: &Entry| entry.gateway == to && entry.member.seat.grants.admin;
+        if (self.policy.rules.lobby || self.has_knocks()) && self.entries().any(may) {
+            out.push(Output::To(to, ProxyInput::Lobby { waiting: self.knocks() }));
+        }
+    }
+}
+
+/// Another session of its identity has its place.
+fn replaced(entry: &Entry) -> Output {
+    let (attach, presented, reason) = (entry.member.attach, entry.presented, GoneReason::Replaced);
+    let gone = ProxyInput::Gone { peer: entry.member.seat.peer, attach, presented, reason, tie: false };
+    Output::To(entry.gateway, gone)
+}
+
+pub(super) fn locked() -> Refusal {
+    Refusal::new(ErrorCode::Locked, "the room is locked: nobody new comes in")
+}
