@@ -30,8 +30,6 @@ pub use cluster::{
     Answer, Apps, AuditLog, Changed, Cluster, Control, Edge, Kicked, Operators, Overview, Peer, Registry,
     Rooms, Unavailable, apps, connection, control, elsewhere, health, history as past, hooks, inspect,
     operation, path, peers, rooms, turn,
-    Rooms, Unavailable, apps, connection, control, health, history as past, hooks, inspect, path, peers,
-    rooms, turn,
 };
 
 pub use console::fingerprint;

@@ -6,8 +6,8 @@ export type RoomState = 'connecting' | 'connected' | 'reconnecting' | 'disconnec
 export type ErrorCode =
   | 'malformed' | 'unknown_type' | 'too_large' | 'not_joined' | 'already_joined' | 'token_missing' | 'token_invalid'
   | 'token_expired' | 'forbidden' | 'banned' | 'room_full' | 'locked' | 'no_room' | 'bad_id' | 'bad_peer' | 'busy' | 'rate_limited'
-  | 'unavailable' | 'internal' | 'left' | 'replaced' | 'kicked' | 'room_closed' | 'moved' | 'protocol' | 'rate' | 'gone' | 'unknown'
-  | 'denied' | 'lobby_full' | 'unanswered' | 'unavailable' | 'internal' | 'left' | 'replaced' | 'kicked' | 'room_closed' | 'protocol' | 'rate' | 'gone' | 'unknown'
+  | 'denied' | 'lobby_full' | 'unanswered' | 'unavailable' | 'internal' | 'left' | 'replaced' | 'kicked' | 'room_closed' | 'moved'
+  | 'protocol' | 'rate' | 'gone' | 'unknown'
   /** `getToken` failed. */
   | 'token_failed'
   /** Nobody answered in time. */

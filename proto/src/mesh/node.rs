@@ -33,9 +33,8 @@ use crate::registry::{Command, Note, Outcome, RequestId};
 use crate::settings::Setting;
 use crate::signal::code::Refusal;
 use crate::signal::json::Json;
-use crate::signal::member::{Member, Muting};
 use crate::signal::lobby::{Knock, Verdict};
-use crate::signal::member::Muting;
+use crate::signal::member::{Member, Muting};
 use crate::signal::route::{Direct, Entry, FromRoom, ToRoom};
 use crate::time::Unix;
 use crate::usage::{UsageOf, UsagePage};
@@ -409,6 +408,7 @@ pub enum Ask {
         session: SessionId,
         /// Which room.
         to: RoomName,
+    },
     /// Of a room's owner: an operator answers one who waits to be let in.
     Judge {
         /// In which room.

@@ -2,15 +2,14 @@
 //! its client and [`super::route`] to its proxy. What becomes of its socket is in [`socket`], what its
 //! client says in [`client`], what its proxy says in [`proxy`], the answer to a join in [`welcome`], signals in
 //! [`delivery`], offers of edges in [`edges`], what operators see of it in [`details`], its move to another room in
-//! [`moved`].
-//! [`delivery`], offers of edges in [`edges`], what operators see of it in [`details`], waiting to be let in in [`lobby`].
+//! [`moved`], waiting to be let in in [`lobby`].
 
 mod client;
 mod delivery;
 mod details;
 mod edges;
-mod moved;
 mod lobby;
+mod moved;
 mod proxy;
 mod socket;
 mod welcome;

@@ -490,6 +490,8 @@ fn settings() -> Vec<Setting> {
         setting("join", Origin::Flag, Scope::Start),
         setting("log", Origin::Default, Scope::Shared),
     ]
+}
+
 fn seen(waiting: Vec<Knock>) -> RoomSeen {
     RoomSeen { node: NodeId(1), roster: vec![super::route::entry()], broadcasts: 4, waiting }
 }

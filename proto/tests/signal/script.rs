@@ -427,7 +427,6 @@ impl Script {
         if let (Some("moved"), Some(token)) = (frame["type"].as_str(), frame["token"].as_str()) {
             self.texts.push((token.to_owned(), "a move token".to_owned()));
         }
-        let Some(resume) = frame["resume"].as_str() else { return };
         let waits = frame["type"] == "waiting";
         let resume = frame["resume"].as_str();
         if !waits && resume.is_none() {

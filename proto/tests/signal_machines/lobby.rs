@@ -93,6 +93,22 @@ fn who_is_banned_while_waiting_waits_no_more() {
 }
 
 #[test]
+fn of_two_that_wait_by_one_identity_the_later_join_does_however_often_the_former_is_announced() {
+    let mut owner = with_lobby();
+    owner.hears(START, G1, announce(identified(1, "ben"), 0, 5_000, 0));
+    let replaced = |out: &[Output], of: PeerId| {
+        let is_so =
+            |output: &Output| matches!(output, Output::To(_, ProxyInput::Gone { peer, .. }) if *peer == of);
+        out.iter().any(is_so)
+    };
+    assert!(replaced(&owner.hears(START, G2, announce(identified(2, "ben"), 0, 0, 0)), peer(1)));
+    // It was not heard of that.
+    let late = owner.hears(after(500), G1, announce(identified(1, "ben"), 0, 5_500, 0));
+    assert!(replaced(&late, peer(1)) && !replaced(&late, peer(2)));
+    assert_eq!(owner.0.knocks().iter().map(|knock| knock.peer).collect::<Vec<_>>(), [peer(2)]);
+}
+
+#[test]
 fn an_empty_room_with_people_waiting_is_kept_and_asks_nobody_for_it() {
     let mut owner = with_lobby();
     owner.hears(START, G1, announce(member(1, 1), 0, 0, 0));

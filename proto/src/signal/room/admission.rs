@@ -69,12 +69,9 @@ impl Room {
         if self.policy.rules.has_expired(now.unix) {
             return Some(Refusal::new(ErrorCode::RoomClosed, EXPIRED));
         }
-        self.refuses(member)
+        self.bars(member).or_else(|| self.has_no_place_for(member))
     }
 
-    /// Why a newcomer may not come in. One that a room let in before (this one's former owner did)
-    /// is never refused for want of room.
-    fn refuses(&self, member: &Member) -> Option<Refusal> {
     /// Whether a peer of its identity is here.
     pub(super) fn replaces(&self, member: &Member) -> bool {
         member.profile.identity.as_ref().is_some_and(|identity| self.identities.contains_key(identity))

@@ -67,12 +67,16 @@ impl Room {
             (entry.gateway, entry.member.seat.peer, Began::ago_ms(now.mono, entry.age_ms));
         let known = self.lobby.remove(&peer);
         let is_new = known.is_none();
-        if is_new {
-            if self.lobby.len() >= limits::LOBBY_MAX {
-                let refusal = Refusal::new(ErrorCode::LobbyFull, "too many wait to be let in: try later");
-                return out.push(Output::To(gateway, ProxyInput::NotAdmitted { peer, refusal }));
+        if is_new && let Some(other) = self.waiting_as(&entry.member) {
+            // Whoever knocks again by another socket waits once, by the later.
+            let is_former = |waiter: &Waiter| age.is_before(waiter.began) == Some(true);
+            if self.lobby.get(&other).is_some_and(is_former) {
+                return out.push(replaced(&entry));
             }
-            self.replace_waiting(&entry.member, out);
+            out.extend(self.lobby.remove(&other).map(|waiter| replaced(&waiter.entry)));
+        } else if is_new && self.lobby.len() >= limits::LOBBY_MAX {
+            let refusal = Refusal::new(ErrorCode::LobbyFull, "too many wait to be let in: try later");
+            return out.push(Output::To(gateway, ProxyInput::NotAdmitted { peer, refusal }));
         }
         let began = known.as_ref().map_or(age, |known| known.began.min(age));
         let waited = began.age(now.mono);
@@ -89,13 +93,11 @@ impl Room {
         }
     }
 
-    /// Whoever knocks again by another socket waits once.
-    fn replace_waiting(&mut self, member: &Member, out: &mut Vec<Output>) {
-        let Some(identity) = &member.profile.identity else { return };
+    /// Who waits by the same identity.
+    fn waiting_as(&self, member: &Member) -> Option<PeerId> {
+        let identity = member.profile.identity.as_ref()?;
         let same = |waiter: &Waiter| waiter.entry.member.profile.identity.as_ref() == Some(identity);
-        let Some((peer, _)) = self.lobby.iter().find(|(_, waiter)| same(waiter)) else { return };
-        let peer = *peer;
-        out.extend(self.lobby.remove(&peer).map(|waiter| replaced(&waiter.entry)));
+        self.lobby.iter().find(|(_, waiter)| same(waiter)).map(|(peer, _)| *peer)
     }
 
     /// Somebody who may says what becomes of one who waits.
