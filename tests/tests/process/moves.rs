@@ -6,16 +6,25 @@ use std::time::Duration;
 use chappe_tests::client::ByHand;
 use chappe_tests::cluster::Cluster;
 use chappe_tests::http;
-use chappe_tests::process::Chappe;
+use chappe_tests::process::{Chappe, until};
 use chappe_tests::turn::{Turn, credentials};
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
+/// A busy machine has a leader within this.
+const LED_WITHIN: Duration = Duration::from_secs(20);
+
 async fn joined(all: &Cluster, node: u64, room: &str, identity: &str) -> (ByHand, Value) {
-    let mut socket = ByHand::open(all.at(node)).await;
-    let welcome = socket.join(json!({ "room": room, "identity": identity, "name": identity })).await;
-    assert_eq!(welcome["type"], "welcome", "{welcome}");
-    (socket, welcome)
+    let mut inside = None;
+    until("somebody is let in", LED_WITHIN, async || {
+        let mut socket = ByHand::open(all.at(node)).await;
+        let welcome = socket.join(json!({ "room": room, "identity": identity, "name": identity })).await;
+        let is_in = welcome["type"] == "welcome";
+        inside = is_in.then_some((socket, welcome));
+        is_in
+    })
+    .await;
+    inside.unwrap()
 }
 
 #[tokio::test]
@@ -29,8 +38,12 @@ async fn one_who_is_moved_goes_on_in_the_other_room_as_who_it_was() {
         format!("/apps/default/rooms/{room}/peers/{}", peer["peer"].as_str().unwrap())
     };
     // What is muted stays so there.
-    all.nodes[0].call("POST", &format!("{}/mute", path(room, &bens)), &Value::Null);
-    all.nodes[0].call("POST", &format!("{}/move", path(room, &bens)), &json!({ "room": other }));
+    let done = async |what: &str, body: Value| {
+        let address = format!("{}/{what}", path(room, &bens));
+        until(what, LED_WITHIN, async || all.nodes[0].ask("POST", &address, &body).is_some()).await;
+    };
+    done("mute", Value::Null).await;
+    done("move", json!({ "room": other })).await;
     let moved = ben.hear_a("moved").await;
     assert_eq!(moved["room"], **other);
 
