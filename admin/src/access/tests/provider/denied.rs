@@ -4,6 +4,8 @@ use chappe_proto::limits::PROVIDER_TRIES_BURST;
 
 use super::*;
 
+type Change = fn(&mut Value);
+
 /// Nobody came in, and the page says why.
 fn refused(console: &Console, reply: &Reply, status: u16, words: &str) {
     assert_eq!(reply.status, status, "{words}: {reply:?}");
@@ -15,7 +17,7 @@ fn refused(console: &Console, reply: &Reply, status: u16, words: &str) {
 
 #[actix_rt::test]
 async fn tokens_that_are_not_good_let_nobody_in() {
-    let cases: [(&str, fn(&mut Value)); 13] = [
+    let cases: [(&str, Change); 13] = [
         ("iss: ", |claims| claims["iss"] = json!("https://evil.example")),
         ("iss: ", |claims| claims["iss"] = json!(format!("{ISSUER}/"))),
         ("aud: ", |claims| claims["aud"] = json!("other")),
@@ -138,7 +140,7 @@ async fn nobody_comes_back_twice_by_one_way() {
 #[actix_rt::test]
 async fn whom_no_rule_lets_in_stays_out() {
     let verified = json!({ "email_domain": "Example.org", "everybody": "viewer" });
-    let cases: [(Value, fn(&mut Value), &str); 5] = [
+    let cases: [(Value, Change, &str); 5] = [
         (json!({}), |claims| claims["groups"] = json!(["/other"]), "gives you no role"),
         (json!({}), |claims| claims["groups"] = Value::Null, "gives you no role"),
         (verified.clone(), |claims| claims["email_verified"] = json!(false), "example.org alone"),

@@ -2,6 +2,8 @@
 
 use super::*;
 
+type Change = fn(&mut idp::Told);
+
 #[actix_rt::test]
 async fn what_is_set_is_shown_without_the_secret() {
     let (console, _idp) = with_provider(json!({})).await;
@@ -75,10 +77,10 @@ async fn a_test_says_what_is_wrong() {
     assert_eq!(fine["fine"], true, "{fine}");
     let says = fine["says"].as_str().unwrap();
     assert!(says.contains("takes the secret") && says.contains("Whoever has an account"), "{says}");
-    let told = |change: fn(&mut idp::Told)| change(&mut idp.told.lock().unwrap());
+    let told = |change: Change| change(&mut idp.told.lock().unwrap());
     told(|told| told.metadata["scopes_supported"] = json!(["openid", "email"]));
     assert!(ask(Value::Null).await["says"].as_str().unwrap().contains("the scope \"profile\""));
-    let changes: [(fn(&mut idp::Told), &str); 6] = [
+    let changes: [(Change, &str); 6] = [
         (|told| told.token = (401, json!({ "error": "invalid_client" })), "compare both"),
         (|told| told.keys = json!({ "keys": [{ "kty": "oct", "k": "AA" }] }), "no key that is taken here"),
         (|told| told.keys = json!("x"), "no key that is taken here"),

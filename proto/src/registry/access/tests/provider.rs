@@ -51,7 +51,8 @@ impl Log {
 
 #[test]
 fn a_provider_is_of_its_form() {
-    let wrong: [(&str, fn(&mut ProviderPlan)); 13] = [
+    type Change = fn(&mut ProviderPlan);
+    let wrong: [(&str, Change); 13] = [
         ("issuer", |plan| plan.issuer = "http://id.example".to_owned()),
         ("issuer", |plan| plan.issuer.push_str("/?a=b")),
         ("console_url", |plan| plan.console.push_str("/admin")),
