@@ -134,10 +134,8 @@ fn to_rooms(all: &mut Samples) {
             age_ms: 5,
             attached_ms: 4,
         },
-        RoomInput::Judge { by: peer(1), peer: peer(2), verdict: Verdict::Admit },
-        RoomInput::Judge { by: peer(1), peer: peer(2), verdict: Verdict::Deny { reason: Some("no".into()) } },
     ];
-    for body in bodies {
+    for body in bodies.into_iter().chain(verdicts()) {
         let name = match &body {
             RoomInput::Attach { held: Some(held), .. } if !held.returns.is_empty() => ".attach_returns",
             RoomInput::Attach { since: Since(_, 0), .. } => ".attach",
@@ -162,6 +160,12 @@ fn to_rooms(all: &mut Samples) {
         let frame = ToRoom { room: room(), shard: Shard(1), epoch: Epoch(2), gateway: GATEWAY, body };
         parcel(all, name, Body::ToRoom(frame));
     }
+}
+
+fn verdicts() -> [RoomInput; 2] {
+    let (by, peer) = (peer(1), peer(2));
+    let deny = Verdict::Deny { reason: Some("no".into()) };
+    [Verdict::Admit, deny].map(|verdict| RoomInput::Judge { by, peer, verdict })
 }
 
 fn from_rooms(all: &mut Samples) {
