@@ -135,7 +135,10 @@ fn by(edge: &str, region: &str, usage: Usage) -> Usage {
     Usage { by: Some((EdgeId::new(edge).unwrap(), Region::new(region).unwrap())), ..usage }
 }
 
-fn regions(ledger: &Ledger, of: &UsageOf) -> Vec<(String, Vec<(String, u64)>, u64)> {
+/// A name, its bytes by region, and those whose region is not known.
+type Told = (String, Vec<(String, u64)>, u64);
+
+fn regions(ledger: &Ledger, of: &UsageOf) -> Vec<Told> {
     let page = ledger.page(of, None);
     let all = [("all".to_owned(), page.relayed)].into_iter().chain(page.parts);
     let by_region = |tally: &Tally| tally.regions.iter().map(|(name, n)| (name.to_string(), *n)).collect();
