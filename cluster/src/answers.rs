@@ -140,6 +140,13 @@ async fn of_node(node: &Arc<Node>, ask: Ask) -> Answer {
             Resent::Unknown => Answer::NotThere,
             Resent::Full => Answer::Failed(Failure::Busy),
         },
+        ask => of_process(node, ask),
+    }
+}
+
+/// Answers what is asked of its process.
+fn of_process(node: &Node, ask: Ask) -> Answer {
+    match ask {
         Ask::Settings => Answer::Settings(node.settings.clone()),
         Ask::Logs(wanted) => Answer::Logs(node.logs.page(&wanted)),
         Ask::LogLevel { level, secs } => {
