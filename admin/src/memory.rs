@@ -25,6 +25,7 @@ use chappe_proto::registry::profile::ProfileName;
 use chappe_proto::registry::{
     App, AppPolicy, Command, EdgeState, Entry, NodeState, Note, Prices, Refusal, State, Thing,
 };
+use chappe_proto::registry::{App, AppPolicy, Command, EdgeState, NodeState, Note, Refusal, State, Thing};
 use chappe_proto::select::Policy;
 use chappe_proto::time::{Mono, Now, Unix};
 use chappe_proto::usage::{Relayed, Tally, UsageOf};
@@ -47,6 +48,7 @@ pub(crate) struct Memory {
     allocations: Mutex<Vec<Allocation>>,
     running: Mutex<rooms::Running>,
     events: Mutex<Vec<Event>>,
+    overtaking: Mutex<Vec<Command>>,
     pub(crate) live: live::Live,
     pub(crate) operation: operation::Running,
     /// The web, as this cluster knows it.
@@ -64,6 +66,7 @@ impl Default for Memory {
             allocations: Mutex::default(),
             running: Mutex::default(),
             events: Mutex::new(vec![joined]),
+            overtaking: Mutex::default(),
             live: live::Live::default(),
             operation: operation::Running::default(),
             elsewhere: web::Elsewhere::default(),
@@ -313,14 +316,14 @@ impl Memory {
         ask(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Somebody else is quicker: each of the next changes comes after one of these, the last one first.
+    pub(crate) fn overtaken_by(&self, commands: impl IntoIterator<Item = Command>) {
+        self.overtaking.lock().unwrap_or_else(PoisonError::into_inner).extend(commands);
+    }
+
     /// Commits a change.
     pub(crate) fn commit(&self, command: Command, note: Note) -> Done<()> {
-        let at = self.time().unix;
-        let outcome = self.with(|state| {
-            let entry = Entry { at, by: None, note: Some(note), command };
-            state.apply(Index(state.index().0 + 1), entry)
-        });
-        Ok(outcome.accepted().map(drop)?)
+        self.apply(command, Some(note))
     }
 
     pub(crate) fn change<'a>(&self, command: Command, note: Note) -> Answer<'a, Changed> {
@@ -366,8 +369,15 @@ impl Cluster for Memory {
         Box::pin(async { Ok(apps) })
     }
 
-    fn app_set(&self, app: AppId, name: String, policy: AppPolicy, note: Note) -> Answer<'_, Changed> {
-        self.change(Command::AppSet { app, name, policy }, note)
+    fn app_set(
+        &self,
+        app: AppId,
+        name: String,
+        policy: AppPolicy,
+        since: Index,
+        note: Note,
+    ) -> Answer<'_, Changed> {
+        self.change(Command::AppSet { app, name, policy, since: Some(since) }, note)
     }
 
     fn selection(&self) -> Answer<'_, Result<Policy, Unavailable>> {

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use chappe_admin::rooms::{RoomCount, Rooms};
 use chappe_admin::{Answer, Changed, Cluster, Edge, Overview, Registry, Unavailable, UsageReport};
-use chappe_proto::id::{AppId, RoomKey};
+use chappe_proto::id::{AppId, Index, RoomKey};
 use chappe_proto::mesh::node::{Answer as Reply, Ask};
 use chappe_proto::registry::{App, AppPolicy, Command, Note, Prices, State};
 use chappe_proto::select::Policy;
@@ -122,8 +122,15 @@ impl Cluster for Admin {
         })
     }
 
-    fn app_set(&self, app: AppId, name: String, policy: AppPolicy, note: Note) -> Answer<'_, Changed> {
-        Box::pin(self.change(Command::AppSet { app, name, policy }, note))
+    fn app_set(
+        &self,
+        app: AppId,
+        name: String,
+        policy: AppPolicy,
+        since: Index,
+        note: Note,
+    ) -> Answer<'_, Changed> {
+        Box::pin(self.change(Command::AppSet { app, name, policy, since: Some(since) }, note))
     }
 
     fn selection(&self) -> Answer<'_, Result<Policy, Unavailable>> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Bytes, Data, Json, Path, ServiceConfig};
-use chappe_proto::id::AppId;
+use chappe_proto::id::{AppId, Index};
 use chappe_proto::limits::{CREDENTIAL_TTL_MAX, CREDENTIAL_TTL_MIN, GRACE_MAX, NAME_MAX, ROOM_CAPACITY_MAX};
 use chappe_proto::registry::{App, AppPolicy, Refusal, Thing};
 use chappe_proto::time::Unix;
@@ -15,6 +15,7 @@ use crate::access::{Operator, Owner, Viewer};
 use crate::api::problem::Problem;
 use crate::api::rooms::app_id;
 use crate::api::turn::{answer, read};
+use crate::api::unchanged::{IfMatch, etag, merged};
 use crate::control::Fault;
 use crate::{Changed, Mount};
 
@@ -22,6 +23,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     config
         .route("/apps", web::get().to(apps))
         .route("/apps", web::post().to(add))
+        .route("/apps/{app}", web::get().to(app))
         .route("/apps/{app}", web::delete().to(remove))
         .route("/apps/{app}", web::patch().to(change))
         .route("/apps/{app}/credential-ttl", web::put().to(set_credential_ttl));
@@ -29,7 +31,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 
 /// What is described of it.
 #[derive(OpenApi)]
-#[openapi(paths(apps, add, change, remove, set_credential_ttl))]
+#[openapi(paths(apps, app, add, change, remove, set_credential_ttl))]
 pub(crate) struct Part;
 
 /// An app as it is shown.
@@ -47,14 +49,42 @@ pub struct Shown {
     /// When it was added, in milliseconds since 1970.
     #[schema(value_type = u64)]
     pub created: Unix,
+    /// What its `ETag` is: another one after each change.
+    #[serde(default)]
+    #[schema(value_type = u64)]
+    pub revision: Index,
+}
+
+impl Shown {
+    fn of((app, App { name, policy, created, changed }): (AppId, App)) -> Self {
+        Self { app, name, policy, created, revision: changed }
+    }
 }
 
 /// The apps, by id.
 #[utoipa::path(get, path = "/apps", tag = "apps", responses((status = 200, body = [Shown])))]
 async fn apps(_: Viewer, mount: Data<Mount>) -> Result<Json<Vec<Shown>>, Problem> {
-    let all = mount.cluster.apps().await?.into_iter();
-    let shown = |(app, App { name, policy, created })| Shown { app, name, policy, created };
-    Ok(Json(all.map(shown).collect()))
+    Ok(Json(mount.cluster.apps().await?.into_iter().map(Shown::of).collect()))
+}
+
+/// The app of a path.
+async fn held(mount: &Mount, app: &str) -> Result<Shown, Problem> {
+    let id = app_id(app)?;
+    let held = mount.cluster.apps().await?.into_iter().find(|(app, _)| *app == id);
+    held.map(Shown::of).ok_or(Problem::NotFound("app"))
+}
+
+/// An app.
+#[utoipa::path(
+    get, path = "/apps/{app}", tag = "apps", params(("app" = String, Path)),
+    responses(
+        (status = 200, body = Shown, headers(("ETag" = String, description = "for `If-Match` of a change"))),
+        (status = 404, description = "no such app")
+    )
+)]
+async fn app(_: Viewer, mount: Data<Mount>, path: Path<String>) -> Result<HttpResponse, Problem> {
+    let app = held(&mount, &path).await?;
+    Ok(HttpResponse::Ok().insert_header(etag(app.revision)).json(app))
 }
 
 /// An app that is to be.
@@ -107,7 +137,7 @@ async fn remove(operator: Owner, mount: Data<Mount>, path: Path<String>) -> Resu
 }
 
 /// What is to be different of an app: what is left out stays as it is.
-#[derive(Deserialize, ToSchema)]
+#[derive(Clone, Deserialize, ToSchema)]
 #[schema(as = AppChange)]
 #[serde(deny_unknown_fields)]
 struct Change {
@@ -130,8 +160,8 @@ struct Change {
 }
 
 impl Change {
-    fn of(self, before: App) -> (String, AppPolicy) {
-        let App { name, policy, .. } = before;
+    fn of(self, before: Shown) -> (String, AppPolicy) {
+        let Shown { name, policy, .. } = before;
         let policy = AppPolicy {
             grace_ms: self.grace_ms.unwrap_or(policy.grace_ms),
             credential_ttl_ms: self.credential_ttl_ms.unwrap_or(policy.credential_ttl_ms),
@@ -166,31 +196,37 @@ fn field_of(refusal: &Refusal) -> Option<Problem> {
 
 /// Changes how an app treats its users: at once for whoever joins from then on.
 #[utoipa::path(
-    patch, path = "/apps/{app}", tag = "apps", request_body = Change, params(("app" = String, Path)),
+    patch, path = "/apps/{app}", tag = "apps", request_body = Change,
+    params(("app" = String, Path), ("If-Match" = Option<String>, Header, description = "the `ETag` that it was read with")),
     responses(
         (status = 204), (status = 400, description = "a field that is wrong, by name"),
-        (status = 404, description = "no such app")
+        (status = 404, description = "no such app"),
+        (status = 412, description = "it is not as `If-Match` says any more")
     )
 )]
 async fn change(
     operator: Owner,
     mount: Data<Mount>,
     path: Path<String>,
+    seen: IfMatch,
     body: Bytes,
 ) -> Result<HttpResponse, Problem> {
-    let id = app_id(&path)?;
     let change: Change = read(&body)?;
-    let held = mount.cluster.apps().await?.into_iter().find(|(app, _)| *app == id);
-    let (app, held) = held.ok_or(Problem::NotFound("app"))?;
-    let (name, policy) = change.of(held);
-    let note = operator.note(&format!("changed the app {app}"));
-    let changed = mount.cluster.app_set(app, name, policy, note).await;
-    if let Changed::Refused(refusal) = &changed
-        && let Some(problem) = field_of(refusal)
-    {
-        return Err(problem);
-    }
-    answer(changed)
+    merged(async || {
+        let held = held(&mount, &path).await?;
+        seen.holds(held.revision)?;
+        let (app, revision) = (held.app.clone(), held.revision);
+        let (name, policy) = change.clone().of(held);
+        let note = operator.note(&format!("changed the app {app}"));
+        let changed = mount.cluster.app_set(app, name, policy, revision, note).await;
+        if let Changed::Refused(refusal) = &changed
+            && let Some(problem) = field_of(refusal)
+        {
+            return Err(problem);
+        }
+        answer(changed)
+    })
+    .await
 }
 
 /// How long the TURN credentials of an app's sessions last.
@@ -212,18 +248,19 @@ async fn set_credential_ttl(
     path: Path<String>,
     body: Bytes,
 ) -> Result<HttpResponse, Problem> {
-    let id = AppId::new(&path).map_err(|bad| Problem::Field { field: "app", fix: bad.to_string() })?;
     let Lifetime { seconds } = read(&body)?;
     let ttl = Duration::from_secs(seconds);
     if !(CREDENTIAL_TTL_MIN..=CREDENTIAL_TTL_MAX).contains(&ttl) {
         let (least, most) = (CREDENTIAL_TTL_MIN.as_secs(), CREDENTIAL_TTL_MAX.as_secs());
         return Err(Problem::Field { field: "seconds", fix: format!("{least} to {most}") });
     }
-    let held = mount.cluster.apps().await?.into_iter().find(|(app, _)| *app == id);
-    let (app, App { name, mut policy, .. }) = held.ok_or(Problem::NotFound("app"))?;
-    policy.credential_ttl_ms = seconds * 1000;
-    let note = operator.note(&format!("gave the app {app} TURN credentials of {seconds} s"));
-    answer(mount.cluster.app_set(app, name, policy, note).await)
+    merged(async || {
+        let Shown { app, name, mut policy, revision, .. } = held(&mount, &path).await?;
+        policy.credential_ttl_ms = seconds * 1000;
+        let note = operator.note(&format!("gave the app {app} TURN credentials of {seconds} s"));
+        answer(mount.cluster.app_set(app, name, policy, revision, note).await)
+    })
+    .await
 }
 
 #[cfg(test)]
@@ -268,6 +305,7 @@ mod tests {
         wanted["name"] = json!("The shop");
         wanted["policy"]["capacity"] = json!(50);
         wanted["policy"]["origins"] = json!(["https://meet.example"]);
+        wanted["revision"] = held().await["revision"].clone();
         assert_eq!(held().await, wanted);
         for (path, body, told) in [
             ("/apps/dev", json!({ "name": "" }), "name: 1 to"),

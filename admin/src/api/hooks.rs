@@ -21,9 +21,8 @@ use crate::access::OfApp;
 use crate::api::problem::Problem;
 use crate::api::rooms::app_id;
 use crate::api::turn::read;
-use crate::cluster::hooks::{
-    Attempt, Counts, Deliveries, Delivery, HookChange, NewSecret, NewWebhook, Tested, Webhook,
-};
+use crate::api::unchanged::{IfMatch, etag, merged};
+use crate::cluster::hooks::{Attempt, Counts, Deliveries, Delivery, NewSecret, NewWebhook, Tested, Webhook};
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config
@@ -174,45 +173,59 @@ fn host(url: &str) -> &str {
 /// One webhook. Viewers see its URL without the path.
 #[utoipa::path(get, path = "/apps/{app}/webhooks/{webhook}", tag = "webhooks",
     params(("app" = String, Path), ("webhook" = String, Path)),
-    responses((status = 200, body = Webhook), (status = 404, description = "No such webhook")))]
-async fn show(
-    who: OfApp,
-    mount: Data<Mount>,
-    path: Path<(String, String)>,
-) -> Result<Json<Webhook>, Problem> {
+    responses(
+        (status = 200, body = Webhook, headers(("ETag" = String, description = "For `If-Match` of a change"))),
+        (status = 404, description = "No such webhook")))]
+async fn show(who: OfApp, mount: Data<Mount>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     let (app, hook) = of(&path.0, &path.1)?;
+    let held = held(&mount, app, hook).await?;
+    Ok(HttpResponse::Ok().insert_header(etag(held.revision)).json(seen_by(&who, held)))
+}
+
+async fn held(mount: &Mount, app: AppId, hook: HookId) -> Result<Webhook, Problem> {
     let all = mount.cluster.hooks(app).await?;
-    let held = all.into_iter().find(|held| held.id == hook);
-    held.map(|held| Json(seen_by(&who, held))).ok_or(Problem::NotFound("webhook"))
+    all.into_iter().find(|held| held.id == hook).ok_or(Problem::NotFound("webhook"))
 }
 
 /// Changes a webhook. One whose endpoint was gone is tried again.
 #[utoipa::path(patch, path = "/apps/{app}/webhooks/{webhook}", tag = "webhooks",
-    params(("app" = String, Path), ("webhook" = String, Path)), request_body = Change,
+    params(("app" = String, Path), ("webhook" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that it was read with")),
+    request_body = Change,
     responses((status = 204), (status = 400, description = "Which field, and its fix"),
-        (status = 404, description = "No such webhook")))]
+        (status = 404, description = "No such webhook"),
+        (status = 412, description = "It is not as `If-Match` says any more")))]
 async fn change(
     operator: OfApp,
     mount: Data<Mount>,
     path: Path<(String, String)>,
+    seen: IfMatch,
     body: Bytes,
 ) -> Result<HttpResponse, Problem> {
     let (app, hook) = of(&path.0, &path.1)?;
     let wish: Change = read(&body)?;
-    let change = HookChange {
-        url: wish.url.map(url).transpose()?,
-        events: wish.events.as_deref().map(events).transpose()?,
-        label: wish.label.map(label).transpose()?,
-        disabled: wish.disabled,
-    };
-    let to = change.url.as_deref().map_or_else(String::new, |url| format!(", to {}", host(url)));
-    let how = match change.disabled {
+    let url = wish.url.map(url).transpose()?;
+    let events = wish.events.as_deref().map(events).transpose()?;
+    let label = wish.label.map(label).transpose()?;
+    let to = url.as_deref().map_or_else(String::new, |url| format!(", to {}", host(url)));
+    let how = match wish.disabled {
         Some(true) => "disabled",
         Some(false) => "enabled",
         None => "changed",
     };
-    let note = operator.note(&format!("{how} the webhook {hook} of {app}{to}"));
-    mount.cluster.hook_set(app, hook, change, note).await?;
+    let what = format!("{how} the webhook {hook} of {app}{to}");
+    merged(async || {
+        let held = held(&mount, app.clone(), hook).await?;
+        seen.holds(held.revision)?;
+        let plan = HookPlan {
+            url: url.clone().unwrap_or(held.url),
+            events: events.clone().unwrap_or(held.events),
+            label: label.clone().unwrap_or(held.label),
+            disabled: wish.disabled.unwrap_or(held.disabled),
+        };
+        Ok(mount.cluster.hook_set(app.clone(), hook, plan, held.revision, operator.note(&what)).await?)
+    })
+    .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -33,6 +33,7 @@ mod selection;
 pub(crate) mod signals;
 mod tokens;
 pub(crate) mod turn;
+pub(crate) mod unchanged;
 pub mod usage;
 #[cfg(test)]
 pub(crate) mod written;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Bytes, Data, Json, Path, ServiceConfig};
-use chappe_proto::id::{LinkId, OperatorName};
+use chappe_proto::id::{Index, LinkId, OperatorName};
 use chappe_proto::limits::{LINK_TTL, LINK_TTL_MAX};
 use chappe_proto::registry::access::{self, AccessChange, LinkFor, Role};
 use chappe_proto::time::Unix;
@@ -17,6 +17,7 @@ use crate::access::{Owner, Viewer};
 use crate::api::logins::{ShownLink, operator_name, told};
 use crate::api::problem::Problem;
 use crate::api::turn::read;
+use crate::api::unchanged::{IfMatch, merged};
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config
@@ -58,6 +59,10 @@ pub struct ShownOperator {
     pub provider: Option<String>,
     /// How often it is logged in now.
     pub logins: usize,
+    /// What `If-Match` of a change names, in quotes: another one after each.
+    #[serde(default)]
+    #[schema(value_type = u64)]
+    pub revision: Index,
 }
 
 /// The operators, by name.
@@ -75,6 +80,7 @@ pub(crate) async fn operators(_: Viewer, mount: Data<Mount>) -> Json<Vec<ShownOp
         password_since: held.password_since,
         provider: held.external.as_ref().map(|external| external.issuer.clone()),
         logins: access.logins(now).filter(|(_, login)| login.operator == *name).count(),
+        revision: held.changed,
     });
     Json(shown.collect())
 }
@@ -203,23 +209,36 @@ pub(crate) struct NewRole {
 
 /// Another role, or a word on whether it may log in. Its logins end where either changes.
 #[utoipa::path(
-    put, path = "/operators/{name}", tag = "access", request_body = NewRole, params(("name" = String, Path)),
-    responses((status = 204), (status = 400), (status = 401), (status = 403), (status = 404), (status = 409))
+    put, path = "/operators/{name}", tag = "access", request_body = NewRole,
+    params(
+        ("name" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "the `revision` that it was read with, in quotes")
+    ),
+    responses(
+        (status = 204), (status = 400), (status = 401), (status = 403), (status = 404), (status = 409),
+        (status = 412, description = "it is not as `If-Match` says any more")
+    )
 )]
 pub(crate) async fn set(
     owner: Owner,
     mount: Data<Mount>,
     path: Path<String>,
+    seen: IfMatch,
     body: Bytes,
 ) -> Result<HttpResponse, Problem> {
     let name = operator_name(&path)?;
     let NewRole { role, disabled } = read(&body)?;
-    let held = mount.cluster.access().operator(&name).cloned().ok_or(Problem::NotFound("operator"))?;
-    let (role, disabled) = (role.unwrap_or(held.role), disabled.unwrap_or(held.disabled));
-    let way = if disabled { ", disabled" } else { "" };
-    let note = owner.note(&format!("made {name} {role}{way}"));
-    let change = AccessChange::OperatorSet { name, role, disabled };
-    mount.cluster.access_set(change, note).await.map_err(told)?;
+    merged(async || {
+        let held = mount.cluster.access().operator(&name).cloned().ok_or(Problem::NotFound("operator"))?;
+        seen.holds(held.changed)?;
+        let (role, disabled) = (role.unwrap_or(held.role), disabled.unwrap_or(held.disabled));
+        let way = if disabled { ", disabled" } else { "" };
+        let note = owner.note(&format!("made {name} {role}{way}"));
+        let since = Some(held.changed);
+        let change = AccessChange::OperatorSet { name: name.clone(), role, disabled, since };
+        mount.cluster.access_set(change, note).await.map_err(told)
+    })
+    .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

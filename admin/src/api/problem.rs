@@ -110,6 +110,10 @@ pub(crate) enum Problem {
     #[error("there is no such operation here, but there are {0}")]
     NotAllowed(String),
     #[error("{0}")]
+    Overtaken(String),
+    #[error("If-Match: it has changed since you read it: read it again, and send its `ETag`")]
+    Stale,
+    #[error("{0}")]
     Differs(&'static str),
     #[error("the registry cannot commit right now; try again")]
     Unavailable,
@@ -124,7 +128,8 @@ impl ResponseError for Problem {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::TooMany(_) | Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::BadName(_) | Self::Field { .. } => StatusCode::BAD_REQUEST,
-            Self::Full(_) => StatusCode::CONFLICT,
+            Self::Full(_) | Self::Overtaken(_) => StatusCode::CONFLICT,
+            Self::Stale => StatusCode::PRECONDITION_FAILED,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::NotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Differs(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -134,7 +139,11 @@ impl ResponseError for Problem {
 
     fn error_response(&self) -> HttpResponse {
         let status = self.status_code();
-        let field = if let Self::Field { field, .. } = self { Some(*field) } else { None };
+        let field = match self {
+            Self::Field { field, .. } => Some(*field),
+            Self::Stale => Some("If-Match"),
+            _ => None,
+        };
         let mut response = Document::answer(status, self.to_string(), field);
         let also = match self {
             // Not `Basic`, at which browsers ask for a password by themselves.
@@ -159,6 +168,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Unknown(_) => Self::NotFound("entry in the registry"),
             Refusal::Invalid(_) => Self::Field { field: "value", fix: refusal.to_string() },
+            Refusal::Changed(_) => Self::Overtaken(refusal.to_string()),
             refusal => Self::Full(refusal.to_string()),
         }
     }

@@ -4,7 +4,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Bytes, Data, Json, Path, Query, ServiceConfig};
-use chappe_proto::id::{AppId, NodeId, Region, RoomKey, RoomName};
+use chappe_proto::id::{AppId, Index, NodeId, Region, RoomKey, RoomName};
 use chappe_proto::limits::{METADATA_MAX, PAYLOAD_MAX, ROOM_CAPACITY_MAX, ROOMS_LISTED};
 use chappe_proto::registry::RoomPolicy;
 use chappe_proto::signal::json;
@@ -16,6 +16,7 @@ use utoipa::{IntoParams, OpenApi, ToSchema};
 use crate::access::{OfApp, Viewer};
 use crate::api::problem::Problem;
 use crate::api::turn::read;
+use crate::api::unchanged::{IfMatch, etag, merged};
 use crate::control::Fault;
 use crate::rooms::{RoomPage, RoomReport, RoomsWanted};
 use crate::{Mount, Overview};
@@ -160,14 +161,14 @@ async fn list_of(
 #[utoipa::path(
     get, path = "/apps/{app}/rooms/{room}", tag = "rooms",
     params(("app" = String, Path), ("room" = String, Path)),
-    responses((status = 200, body = RoomReport), (status = 404, description = "no such room"))
+    responses(
+        (status = 200, body = RoomReport, headers(("ETag" = String, description = "for `If-Match` of a change"))),
+        (status = 404, description = "no such room")
+    )
 )]
-async fn room(
-    _: OfApp,
-    mount: Data<Mount>,
-    path: Path<(String, String)>,
-) -> Result<Json<RoomReport>, Problem> {
-    Ok(Json(mount.cluster.room(key(&path.0, &path.1)?).await?))
+async fn room(_: OfApp, mount: Data<Mount>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+    let room = mount.cluster.room(key(&path.0, &path.1)?).await?;
+    Ok(HttpResponse::Ok().insert_header(etag(room.revision)).json(room))
 }
 
 /// A field that may be left out, or be `null`: `None` says that it was left out.
@@ -177,7 +178,7 @@ fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Optio
 }
 
 /// What is decided of a room: what is left out stays as it is, `null` decides nothing.
-#[derive(Deserialize, ToSchema)]
+#[derive(Clone, Deserialize, ToSchema)]
 #[schema(as = RoomChange)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::option_option, reason = "left out, `null`, and a value are three things")]
@@ -284,10 +285,13 @@ async fn create(
         lobby: Some(lobby),
     };
     let policy = change.of(RoomPolicy::default())?;
-    if mount.cluster.room(key.clone()).await.is_ok_and(|room| room.policy.is_some()) {
-        return Err(Problem::Full(format!("the room {room} is made already: change it by PATCH")));
-    }
-    set(&mount, &key, policy, operator.note(&format!("made the room {key}"))).await?;
+    let made = set(&mount, &key, policy, Index(0), operator.note(&format!("made the room {key}"))).await;
+    made.map_err(|problem| match problem {
+        Problem::Overtaken(_) => {
+            Problem::Full(format!("the room {room} is made already: change it by PATCH"))
+        }
+        problem => problem,
+    })?;
     Ok(HttpResponse::Created().json(mount.cluster.room(key).await?))
 }
 
@@ -296,10 +300,11 @@ async fn set(
     mount: &Mount,
     key: &RoomKey,
     policy: RoomPolicy,
+    since: Index,
     note: chappe_proto::registry::Note,
 ) -> Result<(), Problem> {
     use chappe_proto::registry::{Refusal, Thing};
-    mount.cluster.room_set(key.clone(), policy, note).await.map_err(|fault| match fault {
+    mount.cluster.room_set(key.clone(), policy, since, note).await.map_err(|fault| match fault {
         Fault::Refused(Refusal::Unknown(Thing::App)) => Problem::NotFound("app"),
         Fault::Refused(Refusal::Invalid(Thing::Expiry)) => {
             field("expires", "milliseconds of Unix time, in the future and a year ahead at most")
@@ -311,31 +316,48 @@ async fn set(
 /// Decides something else of a room, whether anybody is in it or not.
 #[utoipa::path(
     patch, path = "/apps/{app}/rooms/{room}", tag = "rooms", request_body = Change,
-    params(("app" = String, Path), ("room" = String, Path)),
+    params(
+        ("app" = String, Path), ("room" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "the `ETag` that it was read with")
+    ),
     responses(
         (status = 200, body = RoomReport), (status = 400, description = "a field that is wrong, by name"),
-        (status = 404, description = "no such room")
+        (status = 404, description = "no such room"),
+        (status = 412, description = "it is not as `If-Match` says any more")
     )
 )]
 async fn change(
     operator: OfApp,
     mount: Data<Mount>,
     path: Path<(String, String)>,
+    seen: IfMatch,
     body: Bytes,
 ) -> Result<Json<RoomReport>, Problem> {
     let key = key(&path.0, &path.1)?;
-    let before = mount.cluster.room(key.clone()).await?.policy.unwrap_or_default();
-    let policy = read::<Change>(&body)?.of(before.clone())?;
+    let change: Change = read(&body)?;
+    merged(async || {
+        let held = mount.cluster.room(key.clone()).await?;
+        seen.holds(held.revision)?;
+        let before = held.policy.unwrap_or_default();
+        let policy = change.clone().of(before.clone())?;
+        let note = operator.note(&format!("{} the room {key}", way(&before, &policy)));
+        set(&mount, &key, policy, held.revision, note).await
+    })
+    .await?;
+    Ok(Json(mount.cluster.room(key).await?))
+}
+
+/// What a change does, for the audit log.
+fn way(before: &RoomPolicy, policy: &RoomPolicy) -> String {
     let mut words = Vec::new();
     if policy.locked != before.locked {
         words.push(if policy.locked { "locked" } else { "opened" });
     }
     let others = |policy: &RoomPolicy| RoomPolicy { locked: false, ..policy.clone() };
-    if others(&policy) != others(&before) || words.is_empty() {
+    if others(policy) != others(before) || words.is_empty() {
         words.push("changed");
     }
-    set(&mount, &key, policy, operator.note(&format!("{} the room {key}", words.join(" and ")))).await?;
-    Ok(Json(mount.cluster.room(key).await?))
+    words.join(" and ")
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chappe_proto::hooks::event::EventKind;
 use chappe_proto::hooks::record::{self, DeliveryState, Wanted};
-use chappe_proto::id::{AppId, EventId, HookId, NodeId, RoomName};
+use chappe_proto::id::{AppId, EventId, HookId, Index, NodeId, RoomName};
 use chappe_proto::registry::{Hook, HookPlan, Note};
 use chappe_proto::time::Unix;
 use serde::{Deserialize, Serialize};
@@ -20,12 +20,14 @@ pub trait Hooks: Send + Sync + 'static {
     fn hooks(&self, app: AppId) -> Answer<'_, Result<Vec<Webhook>, Fault>>;
     /// A webhook begins, by a secret that was drawn for it.
     fn hook_add(&self, app: AppId, plan: HookPlan, note: Note) -> Answer<'_, Result<NewWebhook, Fault>>;
-    /// A webhook is another one; where its endpoint was gone, it is tried again.
+    /// A webhook is another one, where it was last decided of at `since`; where its endpoint was gone, it is tried
+    /// again.
     fn hook_set(
         &self,
         app: AppId,
         hook: HookId,
-        change: HookChange,
+        plan: HookPlan,
+        since: Index,
         note: Note,
     ) -> Answer<'_, Result<(), Fault>>;
     /// A webhook ends, and what waits for it.
@@ -69,6 +71,9 @@ pub struct Webhook {
     /// When it was added, in milliseconds since 1970.
     #[schema(value_type = u64)]
     pub created: Unix,
+    /// What its `ETag` is: another one after each change.
+    #[schema(value_type = u64)]
+    pub revision: Index,
 }
 
 impl Webhook {
@@ -77,7 +82,7 @@ impl Webhook {
     pub fn of(id: HookId, hook: &Hook) -> Self {
         let HookPlan { url, events, label, disabled } = hook.plan.clone();
         let (gone, secrets, created) = (hook.gone, hook.secrets.len(), hook.created);
-        Self { id, url, events, label, disabled, gone, secrets, created }
+        Self { id, url, events, label, disabled, gone, secrets, created, revision: hook.changed }
     }
 }
 
@@ -96,32 +101,6 @@ pub struct NewWebhook {
 pub struct NewSecret {
     /// `whsec_…`. Told this once.
     pub secret: String,
-}
-
-/// What changes of a webhook; none leaves it as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HookChange {
-    /// Where requests go.
-    pub url: Option<String>,
-    /// What it is told of.
-    pub events: Option<BTreeSet<EventKind>>,
-    /// What operators call it.
-    pub label: Option<String>,
-    /// Whether nothing is sent.
-    pub disabled: Option<bool>,
-}
-
-impl HookChange {
-    /// How it is then.
-    #[must_use]
-    pub fn of(self, plan: HookPlan) -> HookPlan {
-        HookPlan {
-            url: self.url.unwrap_or(plan.url),
-            events: self.events.unwrap_or(plan.events),
-            label: self.label.unwrap_or(plan.label),
-            disabled: self.disabled.unwrap_or(plan.disabled),
-        }
-    }
 }
 
 /// What came of a test.

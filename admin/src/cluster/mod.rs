@@ -21,6 +21,8 @@ use std::pin::Pin;
 
 use chappe_proto::id::{AppId, EdgeId, NodeId, PeerId, Region};
 use chappe_proto::registry::{App, AppPolicy, Note, Prices, Refusal};
+use chappe_proto::id::{AppId, EdgeId, Index, NodeId, PeerId, Region};
+use chappe_proto::registry::{App, AppPolicy, Note, Refusal};
 use chappe_proto::select::Policy;
 use chappe_proto::usage::{Relayed, UsageOf};
 use serde::Serialize;
@@ -54,8 +56,15 @@ pub trait Cluster:
     fn usage(&self, of: UsageOf) -> Answer<'_, Option<UsageReport>>;
     /// The apps, by id.
     fn apps(&self) -> Answer<'_, Result<Vec<(AppId, App)>, Unavailable>>;
-    /// An app's name and policy are these; committed when it is answered.
-    fn app_set(&self, app: AppId, name: String, policy: AppPolicy, note: Note) -> Answer<'_, Changed>;
+    /// An app's name and policy are these, where it last changed at `since`; committed when it is answered.
+    fn app_set(
+        &self,
+        app: AppId,
+        name: String,
+        policy: AppPolicy,
+        since: Index,
+        note: Note,
+    ) -> Answer<'_, Changed>;
     /// Where regions and networks are, and which edges are for whom.
     fn selection(&self) -> Answer<'_, Result<Policy, Unavailable>>;
     /// All of that is this; committed when it is answered.

@@ -1,6 +1,6 @@
 //! What operators and apps' servers see and decide of rooms and of who is in them.
 
-use chappe_proto::id::{AppId, Identity, NodeId, PeerId, Region, RoomKey, RoomName};
+use chappe_proto::id::{AppId, Identity, Index, NodeId, PeerId, Region, RoomKey, RoomName};
 use chappe_proto::registry::{MadeRoom, Note, RoomPolicy, State};
 use chappe_proto::signal::json::Json;
 use chappe_proto::signal::lobby::{Knock, Verdict};
@@ -19,8 +19,15 @@ pub trait Rooms: Send + Sync + 'static {
     fn rooms(&self, wanted: RoomsWanted) -> Answer<'_, Result<RoomPage, Fault>>;
     /// A room: what is decided of it, where it runs, who is in it.
     fn room(&self, room: RoomKey) -> Answer<'_, Result<RoomReport, Fault>>;
-    /// What is decided of a room is this, whether anybody is in it or not.
-    fn room_set(&self, room: RoomKey, policy: RoomPolicy, note: Note) -> Answer<'_, Result<(), Fault>>;
+    /// What is decided of a room is this, whether anybody is in it or not, where that last changed at `since`: 0 where
+    /// nothing was decided of it.
+    fn room_set(
+        &self,
+        room: RoomKey,
+        policy: RoomPolicy,
+        since: Index,
+        note: Note,
+    ) -> Answer<'_, Result<(), Fault>>;
     /// Everybody leaves a room, and with `forget` nothing is decided of it any more.
     fn room_close(&self, room: RoomKey, forget: bool, note: Note) -> Answer<'_, Result<(), Fault>>;
     /// A word to all who are in a room.
@@ -190,6 +197,9 @@ pub struct RoomReport {
     pub created: Option<Unix>,
     /// By whom.
     pub by: Option<String>,
+    /// What its `ETag` is: another one after each change of what is decided; 0 where nothing is.
+    #[schema(value_type = u64)]
+    pub revision: Index,
     /// The node that runs it, where anybody is in it.
     #[schema(value_type = Option<u64>)]
     pub node: Option<NodeId>,
@@ -288,6 +298,10 @@ impl RoomReport {
             broadcasts: 0,
             peers: Vec::new(),
             waiting: Vec::new(),
+            revision: made.map(|made| made.changed).unwrap_or_default(),
+            node,
+            broadcasts,
+            peers,
         }
     }
 }

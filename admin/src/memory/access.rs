@@ -25,9 +25,14 @@ impl Memory {
 
     pub(crate) fn apply(&self, command: Command, note: Option<Note>) -> Result<(), Fault> {
         let at = self.time().unix;
+        let quicker = self.overtaking.lock().unwrap_or_else(PoisonError::into_inner).pop();
         self.with(|state| {
+            if let Some(command) = quicker {
+                let entry = Entry { at, by: None, note: None, command };
+                state.apply(Index(state.index().0 + 1), entry).accepted()?;
+            }
             let entry = Entry { at, by: None, note, command };
-            state.apply(Index(state.index().0 + 1), entry).accepted().map(drop).map_err(Fault::Refused)
+            Ok(state.apply(Index(state.index().0 + 1), entry).accepted().map(drop)?)
         })
     }
 }

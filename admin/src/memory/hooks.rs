@@ -3,7 +3,7 @@
 use chappe_proto::hooks::event::EventKind;
 use chappe_proto::hooks::record::{self, DeliveryState, HookCounts, Wanted};
 use chappe_proto::hooks::sign::secret_text;
-use chappe_proto::id::{AppId, EventId, HookId, NodeId, RoomName};
+use chappe_proto::id::{AppId, EventId, HookId, Index, NodeId, RoomName};
 use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::registry::{Command, HookPlan, Note};
 use chappe_proto::time::Unix;
@@ -11,9 +11,7 @@ use chappe_proto::time::Unix;
 use super::Memory;
 use crate::Answer;
 use crate::cluster::control::Fault;
-use crate::cluster::hooks::{
-    Counts, Deliveries, Delivery, HookChange, Hooks, NewSecret, NewWebhook, Tested, Webhook,
-};
+use crate::cluster::hooks::{Counts, Deliveries, Delivery, Hooks, NewSecret, NewWebhook, Tested, Webhook};
 
 type Done<T> = Result<T, Fault>;
 
@@ -63,9 +61,15 @@ impl Hooks for Memory {
         Box::pin(async { done })
     }
 
-    fn hook_set(&self, app: AppId, hook: HookId, change: HookChange, note: Note) -> Answer<'_, Done<()>> {
-        let plan = self.plan_of(&app, hook).map(|plan| change.of(plan));
-        let done = plan.and_then(|plan| self.commit(Command::HookSet { app, hook, plan }, note));
+    fn hook_set(
+        &self,
+        app: AppId,
+        hook: HookId,
+        plan: HookPlan,
+        since: Index,
+        note: Note,
+    ) -> Answer<'_, Done<()>> {
+        let done = self.commit(Command::HookSet { app, hook, plan, since: Some(since) }, note);
         Box::pin(async { done })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use chappe_proto::id::{AppId, Identity, NodeId, PeerId, RoomKey, RoomName, SessionId};
+use chappe_proto::id::{AppId, Identity, Index, NodeId, PeerId, RoomKey, RoomName, SessionId};
 use chappe_proto::registry::{Command, Note, RoomPolicy};
 use chappe_proto::signal::json::Json;
 use chappe_proto::signal::lobby::Verdict;
@@ -149,9 +149,9 @@ impl Rooms for Memory {
         })
     }
 
-    fn room_set(&self, room: RoomKey, policy: RoomPolicy, note: Note) -> Answer<'_, Done<()>> {
-        let by = note.who.clone();
-        Box::pin(async move { self.commit(Command::RoomSet { room, policy, by }, note) })
+    fn room_set(&self, room: RoomKey, policy: RoomPolicy, since: Index, note: Note) -> Answer<'_, Done<()>> {
+        let (by, since) = (note.who.clone(), Some(since));
+        Box::pin(async move { self.commit(Command::RoomSet { room, policy, by, since }, note) })
     }
 
     fn room_close(&self, room: RoomKey, forget: bool, note: Note) -> Answer<'_, Done<()>> {

@@ -2,11 +2,11 @@
 
 use chappe_admin::Answer;
 use chappe_admin::control::Fault;
-use chappe_admin::hooks::{Deliveries, Delivery, HookChange, Hooks, NewSecret, NewWebhook, Tested, Webhook};
+use chappe_admin::hooks::{Deliveries, Delivery, Hooks, NewSecret, NewWebhook, Tested, Webhook};
 use chappe_proto::hooks::record::{Attempt, Wanted};
 use chappe_proto::hooks::sign::secret_text;
 use chappe_proto::hooks::url::Target;
-use chappe_proto::id::{AppId, EventId, HookId, NodeId};
+use chappe_proto::id::{AppId, EventId, HookId, Index, NodeId};
 use chappe_proto::limits::HOOK_PAGE;
 use chappe_proto::mesh::node::{Answer as Reply, Ask, Failure};
 use chappe_proto::mesh::uplink::Secret;
@@ -77,11 +77,17 @@ impl Hooks for Admin {
         })
     }
 
-    fn hook_set(&self, app: AppId, hook: HookId, change: HookChange, note: Note) -> Answer<'_, Done<()>> {
+    fn hook_set(
+        &self,
+        app: AppId,
+        hook: HookId,
+        plan: HookPlan,
+        since: Index,
+        note: Note,
+    ) -> Answer<'_, Done<()>> {
         Box::pin(async move {
-            let plan = change.of(self.hook(&app, hook).await?.plan);
             self.check(&plan)?;
-            self.commit(Command::HookSet { app, hook, plan }, note).await.map(drop)
+            self.commit(Command::HookSet { app, hook, plan, since: Some(since) }, note).await.map(drop)
         })
     }
 

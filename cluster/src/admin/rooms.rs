@@ -8,6 +8,7 @@ use chappe_admin::rooms::{
 };
 use chappe_admin::{Answer, Peer};
 use chappe_proto::id::{AppId, Identity, NodeId, PeerId, RoomKey, RoomName, SessionId};
+use chappe_proto::id::{AppId, Identity, Index, NodeId, PeerId, RoomKey, SessionId};
 use chappe_proto::limits::ROOMS_LOOKED_AT;
 use chappe_proto::mesh::node::{Answer as Reply, Ask};
 use chappe_proto::registry::{Command, Note, RoomPolicy, State};
@@ -215,9 +216,11 @@ impl Rooms for Admin {
         })
     }
 
-    fn room_set(&self, room: RoomKey, policy: RoomPolicy, note: Note) -> Answer<'_, Done<()>> {
-        let by = note.who.clone();
-        Box::pin(async move { self.commit(Command::RoomSet { room, policy, by }, note).await.map(drop) })
+    fn room_set(&self, room: RoomKey, policy: RoomPolicy, since: Index, note: Note) -> Answer<'_, Done<()>> {
+        let (by, since) = (note.who.clone(), Some(since));
+        Box::pin(
+            async move { self.commit(Command::RoomSet { room, policy, by, since }, note).await.map(drop) },
+        )
     }
 
     fn room_close(&self, room: RoomKey, forget: bool, note: Note) -> Answer<'_, Done<()>> {

@@ -23,7 +23,13 @@ use super::*;
 fn hook(url: &str) -> Hook {
     let plan =
         HookPlan { url: url.to_owned(), events: BTreeSet::new(), label: String::new(), disabled: false };
-    Hook { plan, secrets: vec![Secret(vec![7; 32])], gone: false, created: Unix::default() }
+    Hook {
+        plan,
+        secrets: vec![Secret(vec![7; 32])],
+        gone: false,
+        created: Unix::default(),
+        changed: Index(0),
+    }
 }
 
 fn event() -> Event {

@@ -208,3 +208,7 @@ pub const IDEMPOTENCY_KEYS_MAX: usize = 4096;
 pub const IDEMPOTENCY_KEYS_PER_OPERATOR: usize = 1024;
 /// The longest answer that is kept, in bytes; 16 MB in all keys. One that is longer is made anew for a repeat.
 pub const IDEMPOTENCY_ANSWER_MAX: usize = 4096;
+
+/// How often a change of a part is made from what is there before whoever asks is told that others were quicker each
+/// time: two who save at once come through, and so do a few.
+pub const CHANGE_ATTEMPTS: u32 = 4;

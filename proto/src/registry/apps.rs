@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::cluster::check_name;
+use super::outcome::unchanged;
 use super::{Outcome, Refusal, State, Thing};
-use crate::id::{AppId, KeyId};
+use crate::id::{AppId, Index, KeyId};
 use crate::limits::{
     APPS_MAX, CREDENTIAL_TTL, CREDENTIAL_TTL_MAX, CREDENTIAL_TTL_MIN, FRAMES_BURST, FRAMES_PER_SEC, GRACE,
     GRACE_MAX, KEYS_PER_APP, ORIGINS_MAX, ROOM_CAPACITY, ROOM_CAPACITY_MAX, SECRET_BYTES, URL_MAX,
@@ -24,6 +25,9 @@ pub struct App {
     pub policy: AppPolicy,
     /// When it was added.
     pub created: Unix,
+    /// The entry that changed it last.
+    #[serde(default)]
+    pub changed: Index,
 }
 
 /// How an app treats its users.
@@ -179,8 +183,8 @@ impl State {
         if self.apps.len() >= APPS_MAX {
             return Err(Refusal::Full { thing: Thing::App, max: APPS_MAX as u64 });
         }
-        let created = self.now;
-        Arc::make_mut(&mut self.apps).insert(app, App { name, policy, created });
+        let (created, changed) = (self.now, self.index);
+        Arc::make_mut(&mut self.apps).insert(app, App { name, policy, created, changed });
         Ok(Outcome::Done)
     }
 
@@ -189,11 +193,15 @@ impl State {
         app: &AppId,
         name: String,
         policy: AppPolicy,
+        since: Option<Index>,
     ) -> Result<Outcome, Refusal> {
+        let changed = self.app(app).ok_or(Refusal::Unknown(Thing::App))?.changed;
+        unchanged(Thing::App, since, changed)?;
         check_name(&name)?;
         policy.check()?;
+        let index = self.index;
         let held = Arc::make_mut(&mut self.apps).get_mut(app).ok_or(Refusal::Unknown(Thing::App))?;
-        (held.name, held.policy) = (name, policy);
+        (held.name, held.policy, held.changed) = (name, policy, index);
         Ok(Outcome::Done)
     }
 

@@ -112,6 +112,10 @@ pub enum Command {
         name: String,
         /// How it treats its users.
         policy: AppPolicy,
+        /// When it changed last, as the one who made this of it saw it: refused where it has changed since. Whatever
+        /// is there is changed without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Index>,
     },
     /// An app ends, its keys with it.
     AppRemove {
@@ -452,6 +456,10 @@ pub enum Command {
         hook: HookId,
         /// How it is.
         plan: HookPlan,
+        /// When it changed last, as the one who made this of it saw it: refused where it has changed since. Whatever
+        /// is there is changed without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Index>,
     },
     /// A webhook's endpoint has said that it is gone.
     HookGone {
@@ -494,6 +502,10 @@ pub enum Command {
         /// By whom, where nothing was decided of it before.
         #[serde(default)]
         by: String,
+        /// When it changed last, as the one who made this of it saw it: refused where it has changed since. Whatever
+        /// is there is changed without it. 0 says that nothing was decided of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Index>,
     },
     /// Nothing is decided of a room any more: its app's policy alone counts.
     RoomRemove {

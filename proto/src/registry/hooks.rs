@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::outcome::unchanged;
 use super::{Outcome, Refusal, State, Thing};
 use crate::hooks::event::EventKind;
 use crate::hooks::url::Target;
-use crate::id::{AppId, HookId};
+use crate::id::{AppId, HookId, Index};
 use crate::limits::{HOOK_LABEL_MAX, HOOK_SECRET_BYTES, HOOK_SECRETS, HOOKS_MAX, HOOKS_PER_APP};
 use crate::mesh::uplink::Secret;
 use crate::time::Unix;
@@ -29,6 +30,9 @@ pub struct Hook {
     pub gone: bool,
     /// When it was added.
     pub created: Unix,
+    /// The entry in which an operator decided of it last.
+    #[serde(default)]
+    pub changed: Index,
 }
 
 /// What an operator decides of a webhook.
@@ -134,16 +138,24 @@ impl State {
         if self.hooks().count() >= HOOKS_MAX {
             return full(HOOKS_MAX);
         }
-        let held = Hook { plan, secrets: vec![secret], gone: false, created: self.now };
+        let held = Hook { plan, secrets: vec![secret], gone: false, created: self.now, changed: self.index };
         Arc::make_mut(&mut self.hooks).entry(app).or_default().insert(hook, held);
         Ok(Outcome::Done)
     }
 
     /// It is as this says from now on, and tried again where its endpoint was gone.
-    pub(super) fn hook_set(&mut self, app: &AppId, hook: HookId, plan: HookPlan) -> Result<Outcome, Refusal> {
+    pub(super) fn hook_set(
+        &mut self,
+        app: &AppId,
+        hook: HookId,
+        plan: HookPlan,
+        since: Option<Index>,
+    ) -> Result<Outcome, Refusal> {
         plan.check()?;
+        let index = self.index;
         let held = self.hook_mut(app, hook)?;
-        (held.plan, held.gone) = (plan, false);
+        unchanged(Thing::Hook, since, held.changed)?;
+        (held.plan, held.gone, held.changed) = (plan, false, index);
         Ok(Outcome::Done)
     }
 
@@ -202,7 +214,6 @@ mod tests {
     use super::super::tests::Log;
     use super::super::{AppPolicy, Command, Entry, Note};
     use super::*;
-    use crate::id::Index;
 
     fn app(name: &str) -> AppId {
         AppId::new(name).unwrap()
@@ -256,7 +267,7 @@ mod tests {
         assert!(!log.0.hook(&app("a0"), id(1)).unwrap().is_on());
         let events = [EventKind::PeerAway].into();
         let set = HookPlan { events, ..plan("https://b.example/") };
-        log.does(Command::HookSet { app: app("a0"), hook: id(1), plan: set.clone() });
+        log.does(Command::HookSet { app: app("a0"), hook: id(1), plan: set.clone(), since: None });
         let held = log.0.hook(&app("a0"), id(1)).unwrap();
         assert!(held.is_on() && held.plan == set);
         assert_eq!(State::decode(&log.0.encode().unwrap()).unwrap(), log.0);
@@ -266,7 +277,10 @@ mod tests {
         let unknown = Outcome::Refused(Refusal::Unknown(Thing::Hook));
         assert_eq!(log.says(rotate(4)), unknown);
         assert_eq!(log.says(Command::HookRemove { app: app("a0"), hook: id(1) }), unknown);
-        assert_eq!(log.says(Command::HookSet { app: app("a0"), hook: id(1), plan: set }), unknown);
+        assert_eq!(
+            log.says(Command::HookSet { app: app("a0"), hook: id(1), plan: set, since: None }),
+            unknown
+        );
     }
 
     #[test]
@@ -289,7 +303,8 @@ mod tests {
         );
         held.events = [EventKind::PeerLeft, EventKind::PeerJoined].into();
         held.disabled = true;
-        let (before, after) = says("set", Command::HookSet { app: app.clone(), hook, plan: held });
+        let (before, after) =
+            says("set", Command::HookSet { app: app.clone(), hook, plan: held, since: None });
         assert_eq!(before, first);
         assert_eq!(
             after,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{EdgeId, Epoch, Generation, NodeId, Region, Shard};
+use crate::id::{EdgeId, Epoch, Generation, Index, NodeId, Region, Shard};
 
 /// What applying an entry came to: the same on every node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,11 @@ impl Outcome {
             done => Ok(done),
         }
     }
+}
+
+/// Whether a thing is still what a change was made of.
+pub(super) fn unchanged(thing: Thing, since: Option<Index>, changed: Index) -> Result<(), Refusal> {
+    if since.is_none_or(|since| since == changed) { Ok(()) } else { Err(Refusal::Changed(thing)) }
 }
 
 /// What a refusal is about.

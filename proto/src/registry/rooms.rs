@@ -6,8 +6,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::cow::Map;
+use super::outcome::unchanged;
 use super::{Outcome, Refusal, State, Thing};
-use crate::id::{AppId, Region, RoomKey};
+use crate::id::{AppId, Index, Region, RoomKey};
 use crate::limits::{
     AUDIT_TEXT_MAX, METADATA_MAX, ROOM_CAPACITY_MAX, ROOM_EXPIRED_KEPT, ROOM_EXPIRES_MAX,
     ROOM_POLICIES_BYTES, ROOM_POLICIES_BYTES_PER_APP, ROOM_POLICIES_MAX, ROOM_POLICIES_PER_APP,
@@ -99,6 +100,9 @@ pub struct MadeRoom {
     /// By whom.
     #[serde(default)]
     pub by: String,
+    /// The entry that changed it last.
+    #[serde(default)]
+    pub changed: Index,
 }
 
 /// The rooms, sorted by app and name. Written as a list, since MessagePack readers want short keys.
@@ -231,11 +235,13 @@ impl State {
         key: RoomKey,
         policy: RoomPolicy,
         by: String,
+        since: Option<Index>,
     ) -> Result<Outcome, Refusal> {
         if !self.apps.contains_key(&key.app) {
             return Err(Refusal::Unknown(Thing::App));
         }
         let before = self.rooms.held.get(&key);
+        unchanged(Thing::Room, since, before.map(|before| before.changed).unwrap_or_default())?;
         // One that has expired is told so until it is forgotten; its other parts may change.
         if before.is_none_or(|before| before.policy.expires != policy.expires) {
             policy.check(self.now)?;
@@ -248,8 +254,8 @@ impl State {
             return Err(Refusal::Invalid(Thing::Name));
         }
         let room = match before {
-            Some(before) => MadeRoom { policy, ..before.clone() },
-            None => MadeRoom { policy, created: self.now, by },
+            Some(before) => MadeRoom { policy, changed: self.index, ..before.clone() },
+            None => MadeRoom { policy, created: self.now, by, changed: self.index },
         };
         if self.rooms.full(&key, &room).is_err() {
             self.forget_rooms();
@@ -284,7 +290,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{Index, RoomName};
+    use crate::id::RoomName;
     use crate::registry::{AppPolicy, Command, Entry};
 
     fn key(room: &str) -> RoomKey {
@@ -308,7 +314,7 @@ mod tests {
     }
 
     fn set(room: &str, policy: RoomPolicy) -> Command {
-        Command::RoomSet { room: key(room), policy, by: "ada".to_owned() }
+        Command::RoomSet { room: key(room), policy, by: "ada".to_owned(), since: None }
     }
 
     #[test]
@@ -324,7 +330,7 @@ mod tests {
         assert_eq!((lobby.to_string().as_str(), lobby.rules().lobby), ("open, with a lobby", true));
         assert!(state.rooms_decided_since(&before).eq([&key("r")]));
         let open = RoomPolicy { locked: false, ..policy };
-        let command = Command::RoomSet { room: key("r"), policy: open, by: "ben".to_owned() };
+        let command = Command::RoomSet { room: key("r"), policy: open, by: "ben".to_owned(), since: None };
         assert_eq!(apply_at(&mut state, 9, command), Outcome::Done);
         let made = state.made_room(&key("r")).unwrap();
         assert_eq!((made.created, made.by.as_str()), (Unix::from_secs(1), "ada"), "who made it stays");
@@ -357,7 +363,7 @@ mod tests {
             assert_eq!(apply(&mut state, set(dots, policy.clone())), refused(Thing::Name));
         }
         let room = RoomKey { app: AppId::new("other").unwrap(), room: key("r").room };
-        let command = Command::RoomSet { room, policy, by: String::new() };
+        let command = Command::RoomSet { room, policy, by: String::new(), since: None };
         assert_eq!(apply(&mut state, command), Outcome::Refused(Refusal::Unknown(Thing::App)));
         assert_eq!(state.made_rooms().count(), 0);
     }
@@ -406,7 +412,7 @@ mod tests {
         let add = Command::AppAdd { app: app.clone(), name, policy: AppPolicy::default() };
         assert_eq!(apply(&mut state, add), Outcome::Done);
         let room = RoomKey { app, room: key("r").room };
-        let other = Command::RoomSet { room, policy, by: String::new() };
+        let other = Command::RoomSet { room, policy, by: String::new(), since: None };
         assert_eq!(apply(&mut state, other), Outcome::Done);
         assert_eq!(State::decode(&state.encode().unwrap()).unwrap(), state);
     }
@@ -416,7 +422,7 @@ mod tests {
         let mut state = with_app();
         let room = |expires| {
             let policy = RoomPolicy { expires, ..RoomPolicy::default() };
-            MadeRoom { policy, created: Unix::from_secs(1), by: String::new() }
+            MadeRoom { policy, created: Unix::from_secs(1), by: String::new(), changed: Index(0) }
         };
         for n in 1..ROOM_POLICIES_PER_APP {
             state.rooms.insert(key(&format!("r{n}")), room(None));

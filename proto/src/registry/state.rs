@@ -272,6 +272,10 @@ impl State {
         let subject = Subject::of(&command);
         let before = subject.as_ref().and_then(|subject| subject.text(self));
         let result = self.carry(command);
+        // Whoever was overtaken makes it anew from what is there, or is told: nothing was decided.
+        if matches!(&result, Err(Refusal::Changed(Thing::App | Thing::Room | Thing::Hook))) {
+            return result;
+        }
         let after = subject.as_ref().and_then(|subject| subject.text(self));
         self.record(note, result.as_ref().err().cloned(), before, after);
         result
@@ -286,7 +290,7 @@ impl State {
             Command::ClusterRename { name } => self.cluster_rename(name),
             Command::VersionRaise { from, to } => self.version_raise(from, to),
             Command::AppAdd { app, name, policy } => self.app_add(app, name, policy),
-            Command::AppSet { app, name, policy } => self.app_set(&app, name, policy),
+            Command::AppSet { app, name, policy, since } => self.app_set(&app, name, policy, since),
             Command::AppRemove { app } => self.app_remove(&app),
             Command::KeyAdd { app, key, secret } => self.key_add(app, key, secret),
             Command::KeySet { key, disabled } => self.key_set(&key, disabled),
@@ -349,12 +353,12 @@ impl State {
             }
             Command::IssuedRevoke { id } => self.issued_revoke(&id),
             Command::HookAdd { app, hook, plan, secret } => self.hook_add(app, hook, plan, secret),
-            Command::HookSet { app, hook, plan } => self.hook_set(&app, hook, plan),
+            Command::HookSet { app, hook, plan, since } => self.hook_set(&app, hook, plan, since),
             Command::HookGone { app, hook, url } => self.hook_gone(&app, hook, &url),
             Command::HookRotate { app, hook, secret } => self.hook_rotate(&app, hook, secret),
             Command::HookSettle { app, hook } => self.hook_settle(&app, hook),
             Command::HookRemove { app, hook } => self.hook_remove(&app, hook),
-            Command::RoomSet { room, policy, by } => self.room_set(room, policy, by),
+            Command::RoomSet { room, policy, by, since } => self.room_set(room, policy, by, since),
             Command::RoomRemove { room } => self.room_remove(&room),
             Command::PricesSet(prices) => self.prices_set(prices),
         }

@@ -26,6 +26,7 @@ const ROUTES: &[(&str, &str, May)] = &[
     ("GET", "/apps/{app}/rooms/{room}", May::AppViewer),
     ("DELETE", "/apps/{app}/rooms/{room}/peers/{peer}", May::AppOperator),
     ("GET", "/apps", May::Viewer),
+    ("GET", "/apps/{app}", May::Viewer),
     ("PUT", "/apps/{app}/credential-ttl", May::Operator),
     ("GET", "/turn/users", May::Viewer),
     ("PUT", "/turn/realms/{realm}/users/{name}", May::Operator),

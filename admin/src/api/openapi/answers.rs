@@ -15,6 +15,7 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     ("403", "Forbidden", "Whoever asks may not, or a login's `Chappe-Csrf` is missing"),
     ("404", "NotFound", "There is no such thing, or none that whoever asks may know of"),
     ("409", "Conflict", "Not as things are: `detail` says what to do first"),
+    ("412", "Stale", "It has changed since it was read: it is not what `If-Match` names"),
     ("413", "TooLong", "The body is too long"),
     ("422", "OtherBody", "The `Idempotency-Key` was used for something else"),
     ("429", "TooMany", "Too often: `Retry-After` says when to come again"),

@@ -60,6 +60,10 @@ pub enum AccessChange {
         role: Role,
         /// Whether it may not log in.
         disabled: bool,
+        /// When it changed last, as the one who decides saw it: refused where it has changed since. Whatever is there
+        /// is changed without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<crate::id::Index>,
     },
     /// An operator ends, with its logins, links and access tokens.
     OperatorRemove {
@@ -223,8 +227,8 @@ impl State {
         let (index, now) = (self.index, self.now);
         let access = &mut self.access;
         match change {
-            AccessChange::OperatorSet { name, role, disabled } => {
-                access.operator_set(&name, role, disabled, index)
+            AccessChange::OperatorSet { name, role, disabled, since } => {
+                access.operator_set(&name, role, disabled, since, index)
             }
             AccessChange::OperatorRemove { name } => access.operator_remove(&name),
             AccessChange::OperatorPassword { name, password, since } => {

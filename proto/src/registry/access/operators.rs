@@ -9,6 +9,7 @@ use super::{Access, External, LinkFor};
 use crate::id::{Index, OperatorName};
 use crate::limits::{OPERATORS_MAX, PASSWORD_HASH_MAX};
 use crate::mesh::uplink::Secret;
+use crate::registry::outcome::unchanged;
 use crate::registry::{Refusal, Thing};
 use crate::time::Unix;
 
@@ -93,9 +94,11 @@ impl Access {
         name: &OperatorName,
         role: Role,
         disabled: bool,
+        since: Option<Index>,
         index: Index,
     ) -> Result<(), Refusal> {
         let held = self.operator(name).ok_or(Refusal::Unknown(Thing::Operator))?;
+        unchanged(Thing::Operator, since, held.changed)?;
         if (held.role, held.disabled) == (role, disabled) {
             return Ok(());
         }

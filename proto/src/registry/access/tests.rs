@@ -43,7 +43,7 @@ impl Log {
     }
 
     fn set(&mut self, name: &str, role: Role, disabled: bool) -> Result<(), Refusal> {
-        self.says(AccessChange::OperatorSet { name: who(name), role, disabled })
+        self.says(AccessChange::OperatorSet { name: who(name), role, disabled, since: None })
     }
 
     fn logs_in(&mut self, n: u8, name: &str, replaces: Option<LoginId>) -> Result<(), Refusal> {

@@ -7,6 +7,7 @@ mod properties;
 mod revoked;
 mod rights;
 mod shards;
+mod since;
 mod voters;
 
 use std::collections::BTreeMap;

@@ -44,7 +44,12 @@ fn some_room_command() -> impl Strategy<Value = Command> {
         metadata: crate::signal::json::Json::parse(&format!("\"{}\"", "x".repeat(bytes))).ok(),
     });
     prop_oneof![
-        3 => (room(), policy).prop_map(|(room, policy)| Command::RoomSet { room, policy, by: "w".into() }),
+        3 => (room(), policy).prop_map(|(room, policy)| Command::RoomSet {
+            room,
+            policy,
+            by: "w".into(),
+            since: None
+        }),
         1 => room().prop_map(|room| Command::RoomRemove { room }),
     ]
 }
@@ -106,7 +111,8 @@ fn some_access() -> impl Strategy<Value = AccessChange> {
         (who(), role(), any::<bool>()).prop_map(|(name, role, disabled)| AccessChange::OperatorSet {
             name,
             role,
-            disabled
+            disabled,
+            since: None
         }),
         who().prop_map(|name| AccessChange::OperatorRemove { name }),
         (link(), role(), prop::option::of(who()), until()).prop_map(|(id, role, name, until)| {
