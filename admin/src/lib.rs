@@ -5,6 +5,7 @@
 
 mod access;
 mod api;
+pub mod asked;
 pub mod cluster;
 mod console;
 pub mod history;

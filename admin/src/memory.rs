@@ -13,6 +13,7 @@ mod web;
 
 use std::collections::BTreeMap;
 use std::io::{Seek, Write};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub(crate) struct Memory {
     running: Mutex<rooms::Running>,
     events: Mutex<Vec<Event>>,
     overtaking: Mutex<Vec<Command>>,
+    /// The next change is carried out, and nobody is told.
+    pub(crate) lost: AtomicBool,
     pub(crate) live: live::Live,
     pub(crate) operation: operation::Running,
     /// The web, as this cluster knows it.
@@ -67,6 +70,7 @@ impl Default for Memory {
             running: Mutex::default(),
             events: Mutex::new(vec![joined]),
             overtaking: Mutex::default(),
+            lost: AtomicBool::default(),
             live: live::Live::default(),
             operation: operation::Running::default(),
             elsewhere: web::Elsewhere::default(),

@@ -19,6 +19,7 @@ mod web;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chappe_admin::asked;
 use chappe_admin::rooms::{RoomCount, Rooms};
 use chappe_admin::{Answer, Changed, Cluster, Edge, Overview, Registry, Unavailable, UsageReport};
 use chappe_proto::id::{AppId, Index, RoomKey};
@@ -50,7 +51,8 @@ pub(crate) struct Admin {
 impl Admin {
     /// Commits a change and puts it into the audit log.
     async fn change(&self, command: Command, note: Note) -> Changed {
-        let proposal = Proposal { note: Some(note), ..command.into() };
+        let by = asked::request_id(&command);
+        let proposal = Proposal { command, by, note: Some(note) };
         match self.node.proposals.propose(proposal, REGISTRY_WITHIN).await {
             Ok(applied) => match applied.outcome.accepted() {
                 Ok(_) => Changed::Done,

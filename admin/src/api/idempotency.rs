@@ -1,8 +1,9 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a POST that is sent again, because nobody knows
 //! whether the first one came through, gets the first one's answer and does nothing.
 //!
-//! What a key stands for is kept on the node that was asked, in memory: repeats go to the same node. Only what was
-//! done is kept, for [`IDEMPOTENCY_FOR`]: what was refused made nothing, and is tried again. An answer that holds a
+//! What a key stands for is kept on the node that was asked, in memory: repeats go to the same node. Where that one
+//! could not say what became of it, the registry knows the key too ([`crate::asked`]): a change is committed once, by
+//! whichever node it is brought. Only what was done is kept, for [`IDEMPOTENCY_FOR`]: what was refused made nothing, and is tried again. An answer that holds a
 //! secret which is told once (`Cache-Control: no-store`) is kept for [`IDEMPOTENCY_SECRET_FOR`] alone, and is never
 //! written anywhere. A key is of who asks, known by the same means, and a repeat is answered by a role that is no less
 //! than the first one's; whoever is nobody is refused as without a key.
@@ -27,9 +28,9 @@ use chappe_proto::registry::access::Role;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use crate::Mount;
 use crate::access::{Means, Principal};
 use crate::api::problem::Problem;
+use crate::{Mount, asked};
 
 /// The header that says it.
 const KEY: &str = "idempotency-key";
@@ -226,6 +227,7 @@ pub(crate) async fn once(
         Err(error) => return Ok(request.error_response(error)),
     };
     let of = hash(&request.uri().to_string(), &body);
+    let asked = hash(&name.0, name.1.as_bytes());
     match mount.keys.begin(&name, who.role, of, Instant::now()) {
         Ok(Turn::First) => {}
         Ok(Turn::Again(told)) => return Ok(request.into_response(told.again())),
@@ -235,12 +237,12 @@ pub(crate) async fn once(
     request.set_payload(whole(body));
     let called = next.call(request);
     // Not a part of the connection's own task: that one ends where the client goes.
-    let done = rt::spawn(async move {
+    let done = rt::spawn(asked::by(asked, async move {
         let (response, told) = keep(called.await?.map_into_boxed_body()).await?;
         ending.told = told;
         drop(ending);
         Ok(response)
-    });
+    }));
     done.await.unwrap_or_else(|_| Err(actix_web::error::ErrorInternalServerError("this node failed at it")))
 }
 

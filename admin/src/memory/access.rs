@@ -1,6 +1,7 @@
 //! Who may operate a cluster in memory, and what time it is there.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chappe_proto::id::{Index, KeyId, LoginId};
@@ -10,7 +11,7 @@ use chappe_proto::time::Now;
 
 use super::Memory;
 use crate::control::Fault;
-use crate::{Answer, AuditLog, Operators};
+use crate::{Answer, AuditLog, Operators, asked};
 
 impl Memory {
     pub(crate) fn time(&self) -> Now {
@@ -26,14 +27,18 @@ impl Memory {
     pub(crate) fn apply(&self, command: Command, note: Option<Note>) -> Result<(), Fault> {
         let at = self.time().unix;
         let quicker = self.overtaking.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        self.with(|state| {
+        self.with(|state| -> Result<(), Fault> {
             if let Some(command) = quicker {
                 let entry = Entry { at, by: None, note: None, command };
                 state.apply(Index(state.index().0 + 1), entry).accepted()?;
             }
-            let entry = Entry { at, by: None, note, command };
+            let entry = Entry { at, by: asked::request_id(&command), note, command };
             Ok(state.apply(Index(state.index().0 + 1), entry).accepted().map(drop)?)
-        })
+        })?;
+        if self.lost.swap(false, Ordering::Relaxed) {
+            return Err(Fault::Unavailable("the leader did not answer in time".to_owned()));
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use chappe_admin::control::{
     AuthorityStatus, Backup, ClusterStatus, EdgeChange, EdgeIdentity, EdgeReport, Event, Fault, Invitation,
     InvitationStatus, InvitationWish, Link, Member, MemberOwn, MemberRole, NodeChange,
 };
-use chappe_admin::{Answer, Control};
+use chappe_admin::{Answer, Control, asked};
 use chappe_proto::id::{ClusterId, EdgeId, Index, InvitationId, NodeId};
 use chappe_proto::limits;
 use chappe_proto::mesh::node::{Answer as Reply, Ask, NodeStatus};
@@ -33,7 +33,8 @@ const TRANSFER_WITHIN: Duration = Duration::from_secs(5);
 
 impl Admin {
     pub(super) async fn commit(&self, command: Command, note: Note) -> Result<Outcome, Fault> {
-        let proposal = Proposal { note: Some(note), ..command.into() };
+        let by = asked::request_id(&command);
+        let proposal = Proposal { command, by, note: Some(note) };
         let proposed = self.node.proposals.propose(proposal, REGISTRY_WITHIN).await;
         let applied = proposed.map_err(|missing| Fault::Unavailable(missing.to_string()))?;
         Ok(applied.outcome.accepted()?)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::access::AccessChange;
 use super::profile::ProfileName;
@@ -65,6 +66,35 @@ pub struct RequestId {
     /// Counts its requests.
     pub n: u64,
 }
+
+impl RequestId {
+    /// The `n`th change of a request that its sender named, and may repeat by way of any node: `name` is a hash of
+    /// that name and of who asked. The command is told too: a repeat that asks for something else is known as one.
+    ///
+    /// # Errors
+    /// [`WireError::TooLong`] of a command that is longer than an entry may be.
+    pub fn named(name: &[u8; 32], n: u64, command: &Command) -> Result<Self, WireError> {
+        let number = |bytes: &[u8]| {
+            let digest = Sha256::digest(bytes);
+            digest.iter().take(8).fold(0, |number: u64, byte| number << 8 | u64::from(*byte))
+        };
+        let generation = Generation(number(&[name.as_slice(), &n.to_be_bytes()].concat()));
+        Ok(Self { node: NOBODY, generation, n: number(&wire::encode(command)?) })
+    }
+
+    /// Whether its sender named it: no node is called so.
+    pub(super) fn is_named(&self) -> bool {
+        self.node == NOBODY
+    }
+
+    /// Whether it is this request, or a repeat of it that asks for something else.
+    pub(super) fn repeats(&self, known: &Self) -> bool {
+        self == known || (self.is_named() && (self.node, self.generation) == (known.node, known.generation))
+    }
+}
+
+/// Nodes are counted from 1.
+const NOBODY: NodeId = NodeId(0);
 
 /// What is asked. A variant's name and its fields' names are the wire's: they never change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -268,4 +268,10 @@ pub enum Refusal {
     /// It is another one since this was computed.
     #[error("this {0} has changed since: try again")]
     Changed(Thing),
+    /// A request of this name was carried out, and made something else than this would.
+    #[error(
+        "the first request with this Idempotency-Key was done, and what it answered is lost: look at what it made, and \
+         take another key for another one"
+    )]
+    Repeated,
 }

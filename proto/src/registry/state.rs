@@ -250,9 +250,10 @@ impl State {
         self.sweep_access();
         self.sweep_rooms();
         if let Some(request) = &entry.by
-            && let Some((_, outcome)) = self.requests.iter().rev().find(|(known, _)| known == request)
+            && let Some((known, outcome)) =
+                self.requests.iter().rev().find(|(known, _)| request.repeats(known))
         {
-            return outcome.clone();
+            return if known == request { outcome.clone() } else { Outcome::Refused(Refusal::Repeated) };
         }
         // A note that is too long is not kept; its refusal is the proposer's to see.
         let result = match entry.note.map(|note| note.check().map(|()| note)) {
@@ -261,7 +262,9 @@ impl State {
             Some(Err(refusal)) => Err(refusal),
         };
         let outcome = result.unwrap_or_else(Outcome::Refused);
-        if let Some(request) = entry.by {
+        // Whoever names a request tries again what was refused, once the reason is gone.
+        let tries = |request: &RequestId| request.is_named() && matches!(outcome, Outcome::Refused(_));
+        if let Some(request) = entry.by.filter(|request| !tries(request)) {
             self.requests.push((request, outcome.clone()), REQUESTS_REMEMBERED);
         }
         outcome

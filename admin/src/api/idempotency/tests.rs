@@ -37,6 +37,13 @@ impl Node {
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null), again, cache)
     }
 
+    /// Another node of the same cluster.
+    fn other(&self) -> Self {
+        let memory = Arc::clone(&self.memory);
+        let mount = Mount::new(Arc::clone(&memory) as Arc<dyn crate::Cluster>, Secret(b"right".to_vec()));
+        Self { memory, mount }
+    }
+
     fn notes(&self) -> usize {
         self.memory.with(|state| state.audit().count())
     }
@@ -60,6 +67,31 @@ async fn a_repeat_gets_the_first_ones_answer_and_does_nothing() {
     assert_eq!(node.notes(), 2);
     assert!(!node.post(INVITE, "right", "c", json!({ "region": "eu" })).await.2);
     assert_eq!(node.notes(), 3);
+}
+
+#[actix_rt::test]
+async fn what_nobody_knows_the_outcome_of_is_done_once_by_whichever_node_it_is_repeated() {
+    let (node, shop) = (Node::new(), json!({ "app": "shop" }));
+    let lose = || node.memory.lost.store(true, std::sync::atomic::Ordering::Relaxed);
+    for again in [&node, &node.other()] {
+        lose();
+        let app = format!("shop-{}", node.notes());
+        let wish = json!({ "app": app });
+        assert_eq!(node.post("/apps", "right", &app, wish.clone()).await.0, 503);
+        let notes = node.notes();
+        assert_eq!(again.post("/apps", "right", &app, wish).await.0, 201);
+        assert_eq!(node.notes(), notes, "it is in the audit log already");
+    }
+    // What is drawn anew for each request cannot be told again: it is not made twice either.
+    assert_eq!(node.post("/apps", "right", "shop", shop).await.0, 201);
+    lose();
+    assert_eq!(node.post("/apps/shop/keys", "right", "k", json!({})).await.0, 503);
+    let (status, told, ..) = node.other().post("/apps/shop/keys", "right", "k", json!({})).await;
+    assert_eq!(status, 409, "{told}");
+    assert!(told["detail"].as_str().unwrap().contains("what it answered is lost"), "{told}");
+    let app = chappe_proto::id::AppId::new("shop").unwrap();
+    assert_eq!(node.memory.with(|state| state.keys_of(&app).count()), 1);
+    assert_eq!(node.other().post("/apps/shop/keys", "right", "l", json!({})).await.0, 201, "another one");
 }
 
 #[actix_rt::test]

@@ -16,6 +16,29 @@ fn a_request_sent_again_is_not_carried_out_again() {
 }
 
 #[test]
+fn a_request_that_its_sender_named_is_carried_out_once_whoever_brings_it() {
+    let mut log = Log::default();
+    let add = |secret_of| {
+        let key = KeyId::from_random([secret_of; 15]);
+        Command::KeyAdd { app: app("a"), key, secret: secret(secret_of) }
+    };
+    let mut brought = |n, command: Command| {
+        let by = RequestId::named(&[1; 32], n, &command).ok();
+        let (index, at) = (Index(log.0.index().0 + 1), log.0.now());
+        (log.0.apply(index, Entry { at, by, note: None, command }), log.0.keys_of(&app("a")).count())
+    };
+    // What was refused is tried again.
+    assert_eq!(brought(0, add(32)), (Outcome::Refused(Refusal::Unknown(Thing::App)), 0));
+    let new = Command::AppAdd { app: app("a"), name: "A".into(), policy: AppPolicy::default() };
+    assert_eq!(brought(1, new), (Outcome::Done, 0));
+    assert_eq!(brought(0, add(32)), (Outcome::Done, 1));
+    assert_eq!(brought(0, add(32)), (Outcome::Done, 1), "once");
+    // Another node draws another key for the same request.
+    assert_eq!(brought(0, add(33)), (Outcome::Refused(Refusal::Repeated), 1));
+    assert_eq!(brought(2, add(33)), (Outcome::Done, 2), "another request");
+}
+
+#[test]
 fn the_audit_log_keeps_the_last_and_tells_refusals() {
     let mut state = State::default();
     let note = |n: usize| Note { who: "op".into(), what: format!("did {n}"), from: "::1".into() };
