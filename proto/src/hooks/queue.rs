@@ -113,18 +113,32 @@ impl Queue {
 
     /// A webhook is to be told of an event. False where there is no room for it: it is dropped, and counted.
     pub fn push(&mut self, now: Now, app: &AppId, hook: HookId, event: &Event) -> bool {
+        let bytes = event.body.len();
+        let fits = bytes <= self.room_for(app);
         let line = self.lines.entry(hook).or_insert_with(|| Line::new(app.clone()));
         if line.knows(event.id) {
             return true;
         }
-        let bytes = event.body.len();
-        if self.bytes + bytes > HOOKS_QUEUE_BYTES || !line.has_room_for(bytes) {
+        if !fits || !line.has_room_for(bytes) {
             line.drop_one();
             return false;
         }
         self.bytes += bytes;
         line.push(now, event.clone());
         true
+    }
+
+    /// Bytes that an app may add: it holds as many as are free at most. So one app alone takes half of the queue, two
+    /// take a third each, and however many have webhooks that take nothing, there is as much left for another.
+    fn room_for(&self, app: &AppId) -> usize {
+        let free = HOOKS_QUEUE_BYTES.saturating_sub(self.bytes);
+        // What all hold together bounds what one does.
+        let own = if self.bytes * 2 <= free {
+            self.bytes
+        } else {
+            self.lines.values().filter(|line| line.app == *app).map(Line::bytes).sum()
+        };
+        free.saturating_sub(own) / 2
     }
 
     /// What is to be sent now. Webhooks take turns.
@@ -195,9 +209,10 @@ impl Queue {
 
     /// Sends an event again that was taken or given up; one that waits is tried at once.
     pub fn resend(&mut self, now: Now, hook: HookId, event: EventId) -> Resent {
+        let room = self.lines.get(&hook).map_or(0, |line| self.room_for(&line.app));
         let Some(line) = self.lines.get_mut(&hook) else { return Resent::Unknown };
         let before = line.bytes();
-        let resent = line.resend(now, event, HOOKS_QUEUE_BYTES - self.bytes);
+        let resent = line.resend(now, event, room);
         self.bytes += line.bytes() - before;
         resent
     }

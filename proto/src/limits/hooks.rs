@@ -38,7 +38,7 @@ pub const HOOKS_IN_FLIGHT: usize = 64;
 pub const HOOK_QUEUE_MAX: usize = 10_000;
 /// Their bodies, in bytes.
 pub const HOOK_QUEUE_BYTES: usize = 16 * 1024 * 1024;
-/// Bodies that wait on one node for all webhooks, in bytes.
+/// Bodies that wait on one node for all webhooks, in bytes. Each app holds as many as are free at most: one alone half.
 pub const HOOKS_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Deliveries of one webhook that are remembered on one node when they are over.
 pub const HOOK_LOG_MAX: usize = 100;

@@ -5,6 +5,7 @@ use super::*;
 use crate::id::RoomName;
 use crate::limits::{
     HOOK_FAILING_AFTER, HOOK_IN_FLIGHT, HOOK_LOG_BYTES, HOOK_LOG_MAX, HOOK_QUEUE_MAX, HOOK_RETRY_FOR,
+    HOOKS_PER_APP,
 };
 use crate::time::Unix;
 
@@ -297,8 +298,33 @@ fn a_queue_that_is_full_counts_what_it_drops() {
         world.queue.push(world.now, &world.app.clone(), id(hook), &event)
     };
     assert_eq!((0..5).filter(|_| large(&mut world, 1)).count(), 4);
-    assert_eq!((2..=5).filter(|hook| (0..4).all(|_| large(&mut world, *hook))).count(), 3);
+    assert_eq!((2..=5).filter(|hook| (0..4).all(|_| large(&mut world, *hook))).count(), 1);
     assert_eq!(world.counts(5).dropped, 1);
+}
+
+#[test]
+fn however_many_apps_have_webhooks_that_take_nothing_there_is_room_for_another() {
+    const MIB: usize = 1024 * 1024;
+    let mut world = World::new();
+    let mut fill = |n: u8| {
+        world.app = AppId::new(&format!("app-{n}")).unwrap();
+        let mut held = 0;
+        for hook in 0..HOOKS_PER_APP {
+            let hook = n * 16 + u8::try_from(hook).unwrap();
+            while {
+                let event = world.event("a", MIB);
+                world.queue.push(world.now, &world.app.clone(), id(hook), &event)
+            } {
+                held += 1;
+            }
+        }
+        held
+    };
+    let taken: Vec<usize> = (0..4).map(&mut fill).collect();
+    assert_eq!(taken, [32, 16, 8, 4], "in MiB, of 64");
+    let event = world.event("a", 1);
+    assert!(world.queue.push(world.now, &AppId::new("small").unwrap(), id(250), &event));
+    assert!(world.queue.bytes < HOOKS_QUEUE_BYTES);
 }
 
 #[test]
