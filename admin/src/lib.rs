@@ -11,6 +11,7 @@ mod console;
 pub mod history;
 #[cfg(test)]
 mod memory;
+pub mod pool;
 mod schema;
 
 use std::sync::Arc;

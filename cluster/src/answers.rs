@@ -239,9 +239,9 @@ async fn watch(node: &Arc<Node>, room: &RoomKey, ask: Ask) -> Answer {
 
 /// What passed in a room that is here.
 async fn watched(room: &Addr<RoomActor>, ask: Ask) -> Answer {
-    let Ask::Watch { after, filter, limit, plain, .. } = ask else { return Answer::NotThere };
+    let Ask::Watch { after, filter, limit, plain, by_app, .. } = ask else { return Answer::NotThere };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    match room.send(Signals { after, filter, limit, plain }).await {
+    match room.send(Signals { after, filter, limit, plain, by_app }).await {
         Ok(Ok(page)) => Answer::Watched(page),
         Ok(Err(Unwatched::Full)) => Answer::Failed(Failure::Busy),
         Ok(Err(Unwatched::NotHere)) | Err(_) => Answer::NotThere,

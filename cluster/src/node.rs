@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use actix::Addr;
+use chappe_admin::pool::Pool;
 use chappe_proto::id::{Epoch, Generation, NodeId, Region, RoomKey, SessionId, Shard};
 use chappe_proto::limits;
 use chappe_proto::registry::{NodeAddresses, NodeState, State, rights};
@@ -20,7 +21,6 @@ use chappe_proto::time::Mono;
 use crate::actor::directory::Directory;
 use crate::actor::edges::EdgesActor;
 use crate::actor::proxy::ProxyActor;
-use crate::actor::room::Watches;
 use crate::actor::session::SessionActor;
 use crate::actor::sites::Sites;
 use crate::actor::sources::Sources;
@@ -65,7 +65,7 @@ pub struct Node {
     /// What its sessions have done.
     pub counts: Counts,
     /// Rooms that operators watch.
-    pub watches: Watches,
+    pub watches: Pool,
     /// Fresh joins by source address.
     pub joins: Sources,
     /// Resumes by source address.
@@ -142,7 +142,7 @@ impl Node {
             usage: parts.usage,
             history: Figures::default(),
             counts: Counts::default(),
-            watches: Watches::default(),
+            watches: Pool::new(limits::WATCHES_MAX, limits::WATCHES_OF_APPS),
             joins: Sources::new(limits::JOINS_PER_SEC, limits::JOINS_BURST),
             resumes: Sources::new(limits::RESUMES_PER_SEC, limits::RESUMES_BURST),
             nearest: Sources::new(limits::NEAREST_PER_SEC, limits::NEAREST_BURST),

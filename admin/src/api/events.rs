@@ -17,9 +17,10 @@ use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use chappe_proto::id::AppId;
 use chappe_proto::limits::{
-    EVENT_ID_MAX, EVENT_QUEUE, EVENT_RETRY, EVENT_STREAM_FOR, EVENT_STREAMS_MAX, EVENT_STREAMS_PER_OPERATOR,
-    EVENT_TOLD_EVERY,
+    EVENT_ID_MAX, EVENT_QUEUE, EVENT_RETRY, EVENT_STREAM_FOR, EVENT_STREAMS_MAX, EVENT_STREAMS_OF_APPS,
+    EVENT_STREAMS_PER_OPERATOR, EVENT_TOLD_EVERY,
 };
 use futures_util::stream;
 use serde::Serialize;
@@ -29,6 +30,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::Mount;
 use crate::access::Principal;
 use crate::api::problem::Problem;
+use crate::pool::{self, Pool};
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,18 +112,28 @@ impl Feed {
 }
 
 /// The streams that are open on this node, by whom.
-#[derive(Debug, Default)]
-pub(crate) struct Streams(Mutex<BTreeMap<String, usize>>);
+#[derive(Debug)]
+pub(crate) struct Streams {
+    pool: Pool,
+    by: Mutex<BTreeMap<String, usize>>,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self { pool: Pool::new(EVENT_STREAMS_MAX, EVENT_STREAMS_OF_APPS), by: Mutex::default() }
+    }
+}
 
 impl Streams {
-    /// A place for one more.
-    fn open(self: &Arc<Self>, who: &str) -> Result<Place, Problem> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.values().sum::<usize>() >= EVENT_STREAMS_MAX {
-            return Err(Problem::NotNow(format!(
-                "this node has {EVENT_STREAMS_MAX} streams of events open: try again, or ask another node"
-            )));
-        }
+    /// A place for one more, of an app where its key asks.
+    fn open(self: &Arc<Self>, who: &str, app: Option<&AppId>) -> Result<Place, Problem> {
+        let mut open = self.by.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = self.pool.take(app).ok_or_else(|| {
+            let whose = if app.is_some() { "of apps " } else { "" };
+            Problem::NotNow(format!(
+                "this node has as many streams of events {whose}open as it may: try again, or ask another node"
+            ))
+        })?;
         let mine = open.entry(who.to_owned()).or_default();
         if *mine >= EVENT_STREAMS_PER_OPERATOR {
             return Err(Problem::NotNow(format!(
@@ -129,13 +141,13 @@ impl Streams {
             )));
         }
         *mine += 1;
-        Ok(Place { streams: Arc::clone(self), who: who.to_owned() })
+        Ok(Place { streams: Arc::clone(self), who: who.to_owned(), _place: place })
     }
 
     /// How many are open.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.0.lock().unwrap().values().sum()
+        self.pool.taken()
     }
 }
 
@@ -144,11 +156,12 @@ impl Streams {
 struct Place {
     streams: Arc<Streams>,
     who: String,
+    _place: pool::Place,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.streams.by.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mine) = open.get_mut(&self.who) {
             *mine -= 1;
             if *mine == 0 {
@@ -223,23 +236,22 @@ pub(crate) fn stream<F>(
 where
     F: Future<Output = ()> + 'static,
 {
-    let (name, mounted) = (who.who.clone(), mount.clone());
+    let place = mount.streams.open(&who.who, who.app.as_ref())?;
+    let mounted = mount.clone();
     let still = move || who.still(&mounted);
-    stream_for(EVENT_STREAM_FOR, EVENT_TOLD_EVERY, &mount.streams, &name, still, tell)
+    Ok(stream_for(EVENT_STREAM_FOR, EVENT_TOLD_EVERY, place, still, tell))
 }
 
 fn stream_for<F>(
     life: Duration,
     quiet_for: Duration,
-    streams: &Arc<Streams>,
-    who: &str,
+    place: Place,
     still: impl Fn() -> bool + 'static,
     tell: impl FnOnce(Feed) -> F,
-) -> Result<HttpResponse, Problem>
+) -> HttpResponse
 where
     F: Future<Output = ()> + 'static,
 {
-    let place = streams.open(who)?;
     let (feed, events) = mpsc::channel(EVENT_QUEUE);
     let told: Pin<Box<dyn Future<Output = ()>>> = Box::pin(tell(Feed(feed)));
     let until = Instant::now() + life;
@@ -256,11 +268,11 @@ where
         let bytes = open.next().await?;
         Some((Ok::<_, Infallible>(bytes), open))
     });
-    Ok(HttpResponse::Ok()
+    HttpResponse::Ok()
         .content_type("text/event-stream; charset=utf-8")
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header(("X-Accel-Buffering", "no")) // nginx would hold events back
-        .streaming(body))
+        .streaming(body)
 }
 
 #[cfg(test)]
@@ -315,8 +327,7 @@ mod tests {
         let answer = stream_for(
             LONG,
             SHORT,
-            &streams,
-            "ada",
+            streams.open("ada", None).unwrap(),
             || true,
             async |feed| {
                 feed.put(Event::text("one", "1").with_id("1")).await;
@@ -325,7 +336,6 @@ mod tests {
                 feed.put(Event::text("three", "3")).await;
             },
         );
-        let answer = answer.unwrap();
         assert_eq!(answer.headers().get("content-type").unwrap(), "text/event-stream; charset=utf-8");
         assert_eq!(answer.headers().get("cache-control").unwrap(), "no-store");
         let mut body = Box::pin(answer.into_body());
@@ -350,8 +360,7 @@ mod tests {
             let answer = stream_for(
                 life,
                 SHORT,
-                &streams,
-                "ada",
+                streams.open("ada", None).unwrap(),
                 || true,
                 async move |feed| {
                     let _held = held;
@@ -359,7 +368,7 @@ mod tests {
                     std::future::pending::<()>().await;
                 },
             );
-            Box::pin(answer.unwrap().into_body())
+            Box::pin(answer.into_body())
         };
         let mut body = open(SHORT * 3);
         let mut all = String::new();
@@ -383,8 +392,7 @@ mod tests {
         let answer = stream_for(
             LONG,
             LONG,
-            &streams,
-            "ada",
+            streams.open("ada", None).unwrap(),
             || true,
             async move |feed| {
                 loop {
@@ -393,7 +401,7 @@ mod tests {
                 }
             },
         );
-        let mut body = Box::pin(answer.unwrap().into_body());
+        let mut body = Box::pin(answer.into_body());
         for _ in 0..5 {
             piece(&mut body).await.unwrap();
         }
@@ -406,14 +414,14 @@ mod tests {
     fn each_has_so_many_and_the_node_too() {
         let streams = Arc::new(Streams::default());
         let mut open: Vec<Place> =
-            (0..EVENT_STREAMS_PER_OPERATOR).map(|_| streams.open("ada").unwrap()).collect();
-        let refused = streams.open("ada").unwrap_err().to_string();
+            (0..EVENT_STREAMS_PER_OPERATOR).map(|_| streams.open("ada", None).unwrap()).collect();
+        let refused = streams.open("ada", None).unwrap_err().to_string();
         assert!(refused.starts_with("ada has ") && refused.ends_with("close one"), "{refused}");
-        open.push(streams.open("bob").unwrap());
+        open.push(streams.open("bob", None).unwrap());
         open.remove(0);
-        open.push(streams.open("ada").unwrap());
+        open.push(streams.open("ada", None).unwrap());
         for n in 0.. {
-            match streams.open(&format!("u{n}")) {
+            match streams.open(&format!("u{n}"), None) {
                 Ok(place) => open.push(place),
                 Err(full) => {
                     assert!(full.to_string().starts_with("this node has"), "{full}");
@@ -423,6 +431,17 @@ mod tests {
         }
         assert_eq!((open.len(), streams.len()), (EVENT_STREAMS_MAX, EVENT_STREAMS_MAX));
         open.clear();
-        assert!(streams.0.lock().unwrap().is_empty());
+        assert!(streams.by.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_keys_of_an_app_leave_some_to_operators_and_to_other_apps() {
+        let streams = Arc::new(Streams::default());
+        let [bank, shop] = ["bank", "shop"].map(|app| AppId::new(app).unwrap());
+        let keys = (0..EVENT_STREAMS_MAX).filter_map(|n| streams.open(&format!("key {n}"), Some(&bank)).ok());
+        let open: Vec<Place> = keys.collect();
+        assert_eq!(open.len(), EVENT_STREAMS_OF_APPS / 2);
+        assert!(streams.open("key of shop", Some(&shop)).is_ok());
+        assert!(streams.open("ada", None).is_ok());
     }
 }

@@ -280,9 +280,13 @@ async fn settle(
     params(("app" = String, Path), ("webhook" = String, Path)),
     responses((status = 200, body = Tested), (status = 404, description = "No such webhook"),
         (status = 409, description = "Too many tests are under way")))]
-async fn test(_: OfApp, mount: Data<Mount>, path: Path<(String, String)>) -> Result<Json<Tested>, Problem> {
+async fn test(
+    operator: OfApp,
+    mount: Data<Mount>,
+    path: Path<(String, String)>,
+) -> Result<Json<Tested>, Problem> {
     let (app, hook) = of(&path.0, &path.1)?;
-    Ok(Json(mount.cluster.hook_test(app, hook).await?))
+    Ok(Json(mount.cluster.hook_test(app, hook, operator.app.is_some()).await?))
 }
 
 /// Which deliveries.

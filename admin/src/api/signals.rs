@@ -65,7 +65,7 @@ fn number<T: std::str::FromStr>(field: &'static str, text: Option<&String>) -> R
 }
 
 impl Wanted {
-    fn ask(&self) -> Result<SignalsAsk, Problem> {
+    fn ask(&self, who: &OfApp) -> Result<SignalsAsk, Problem> {
         let peer: Option<PeerId> = self
             .peer
             .as_ref()
@@ -92,7 +92,8 @@ impl Wanted {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let (kind, text) = (short("kind", &self.kind, KIND_MAX)?, short("text", &self.text, SHOWN_TEXT_MAX)?);
         let after = number("after", self.after.as_ref())?.unwrap_or(0);
-        Ok(SignalsAsk { after, filter: Filter { peer, kind, text }, limit, plain })
+        let by_app = who.app.is_some();
+        Ok(SignalsAsk { after, filter: Filter { peer, kind, text }, limit, plain, by_app })
     }
 }
 
@@ -212,7 +213,7 @@ async fn page(
     path: Path<(String, String)>,
     wanted: Query<Wanted>,
 ) -> Result<Json<SignalsView>, Problem> {
-    let (room, ask) = (key(&path.0, &path.1)?, wanted.ask()?);
+    let (room, ask) = (key(&path.0, &path.1)?, wanted.ask(&who)?);
     admitted(&who, &mount, &room, &ask).await?;
     Ok(Json(mount.cluster.signals(room, ask).await?.into()))
 }
@@ -235,7 +236,7 @@ async fn live(
     wanted: Query<Wanted>,
     last: LastId,
 ) -> Result<HttpResponse, Problem> {
-    let (room, mut ask) = (key(&path.0, &path.1)?, wanted.ask()?);
+    let (room, mut ask) = (key(&path.0, &path.1)?, wanted.ask(&who)?);
     admitted(&who, &mount, &room, &ask).await?;
     ask.after = last.number().unwrap_or(ask.after);
     let cluster = Arc::clone(&mount.cluster);
@@ -285,7 +286,7 @@ async fn export(
     path: Path<(String, String)>,
     wanted: Query<Wanted>,
 ) -> Result<HttpResponse, Problem> {
-    let (room, mut ask) = (key(&path.0, &path.1)?, wanted.ask()?);
+    let (room, mut ask) = (key(&path.0, &path.1)?, wanted.ask(&who)?);
     admitted(&who, &mount, &room, &ask).await?;
     let mut lines = String::new();
     loop {

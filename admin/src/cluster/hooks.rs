@@ -36,8 +36,8 @@ pub trait Hooks: Send + Sync + 'static {
     fn hook_rotate(&self, app: AppId, hook: HookId, note: Note) -> Answer<'_, Result<NewSecret, Fault>>;
     /// The newest secret alone signs from now on.
     fn hook_settle(&self, app: AppId, hook: HookId, note: Note) -> Answer<'_, Result<(), Fault>>;
-    /// Sends a `ping` now, disabled or not: what came of it.
-    fn hook_test(&self, app: AppId, hook: HookId) -> Answer<'_, Result<Tested, Fault>>;
+    /// Sends a `ping` now, disabled or not: what came of it. Apps' keys get a part of a node's tests (`by_app`).
+    fn hook_test(&self, app: AppId, hook: HookId, by_app: bool) -> Answer<'_, Result<Tested, Fault>>;
     /// What nodes have sent and are to send, the newest first.
     fn hook_deliveries(
         &self,

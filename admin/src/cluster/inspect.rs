@@ -18,6 +18,8 @@ pub struct SignalsAsk {
     pub limit: u32,
     /// Whether payloads are shown as they are: [`Inspect::looked`] comes first.
     pub plain: bool,
+    /// Whether a key of the room's app asks: apps get a part of the watches.
+    pub by_app: bool,
 }
 
 /// Watching rooms.

@@ -93,7 +93,7 @@ impl Hooks for Memory {
         Box::pin(async { done })
     }
 
-    fn hook_test(&self, app: AppId, hook: HookId) -> Answer<'_, Done<Tested>> {
+    fn hook_test(&self, app: AppId, hook: HookId, _: bool) -> Answer<'_, Done<Tested>> {
         let there = self.plan_of(&app, hook);
         let tested = |_| Tested { taken: true, status: Some(204), took_ms: 7, said: String::new() };
         Box::pin(async move { there.map(tested) })

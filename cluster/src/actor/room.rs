@@ -28,7 +28,7 @@ use chappe_proto::signal::site::{Plan, Site, View};
 pub use asked::{ListPeers, See, WhereIs, WouldAdmit};
 pub use decided::{Decide, Decided};
 pub use kick::Remove;
-pub use watched::{Signals, Unwatched, Watches};
+pub use watched::{Signals, Unwatched};
 
 use self::near::Watch;
 use super::gateway::is_revoked;

@@ -115,11 +115,11 @@ impl Hooks for Admin {
         })
     }
 
-    fn hook_test(&self, app: AppId, hook: HookId) -> Answer<'_, Done<Tested>> {
+    fn hook_test(&self, app: AppId, hook: HookId, by_app: bool) -> Answer<'_, Done<Tested>> {
         Box::pin(async move {
             let held = self.hook(&app, hook).await?;
             let state = self.node.registry.state();
-            let answered = self.node.hooks.test(&state, &app, hook, &held).await;
+            let answered = self.node.hooks.test(&state, &app, hook, &held, by_app).await;
             let busy =
                 || Fault::Conflict("this node makes as many tests as it may at a time: try again".to_owned());
             let Attempt { took_ms, status, said, .. } = answered.ok_or_else(busy)?.attempt(clock::now());

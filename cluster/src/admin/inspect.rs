@@ -5,7 +5,6 @@ use chappe_admin::inspect::{Inspect, SignalsAsk};
 use chappe_admin::{Answer, Changed};
 use chappe_proto::id::RoomKey;
 use chappe_proto::inspect::SignalsPage;
-use chappe_proto::limits::WATCHES_MAX;
 use chappe_proto::mesh::node::{Answer as Reply, Ask, Failure};
 use chappe_proto::registry::{Command, Note};
 
@@ -14,13 +13,15 @@ use super::Admin;
 impl Inspect for Admin {
     fn signals(&self, room: RoomKey, ask: SignalsAsk) -> Answer<'_, Result<SignalsPage, Fault>> {
         Box::pin(async move {
-            let SignalsAsk { after, filter, limit, plain } = ask;
-            match self.of_owner(&room, Ask::Watch { room: room.clone(), after, filter, limit, plain }).await {
+            let SignalsAsk { after, filter, limit, plain, by_app } = ask;
+            let ask = Ask::Watch { room: room.clone(), after, filter, limit, plain, by_app };
+            match self.of_owner(&room, ask).await {
                 Ok(Reply::Watched(page)) => Ok(page),
                 Ok(Reply::NotThere) => Err(Fault::NotThere("room")),
-                Ok(Reply::Failed(Failure::Busy)) => Err(Fault::Unavailable(format!(
-                    "the room's node watches {WATCHES_MAX} rooms already, or is busy: close another inspector"
-                ))),
+                Ok(Reply::Failed(Failure::Busy)) => Err(Fault::Unavailable(
+                    "the room's node watches as many rooms as it may, or is busy: close another inspector"
+                        .to_owned(),
+                )),
                 Ok(_) | Err(()) => {
                     Err(Fault::Unavailable("the room's node does not answer right now; try again".to_owned()))
                 }

@@ -8,6 +8,7 @@ mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use chappe_admin::pool::Pool;
 use chappe_proto::hooks::event::{Event, EventKind};
 use chappe_proto::hooks::queue::{Queue, Resent};
 use chappe_proto::hooks::record::{Answered, DeliveryPage, Wanted};
@@ -17,7 +18,7 @@ use chappe_proto::registry::{Hook, State};
 use ipnet::IpNet;
 use rustls::RootCertStore;
 use serde_json::json;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 pub(crate) use run::run;
 use send::Sender;
@@ -32,7 +33,7 @@ pub struct Hooks {
     /// Something was done.
     done: Notify,
     sender: Sender,
-    tests: Semaphore,
+    tests: Pool,
 }
 
 impl Hooks {
@@ -46,7 +47,7 @@ impl Hooks {
             wake: Notify::new(),
             done: Notify::new(),
             sender: Sender::new(roots, allow)?,
-            tests: Semaphore::new(limits::HOOK_TESTS_MAX),
+            tests: Pool::new(limits::HOOK_TESTS_MAX, limits::HOOK_TESTS_OF_APPS),
         })
     }
 
@@ -77,9 +78,16 @@ impl Hooks {
         resent
     }
 
-    /// Sends a test, now and once; none where too many are under way.
-    pub(crate) async fn test(&self, state: &State, app: &AppId, id: HookId, hook: &Hook) -> Option<Answered> {
-        let _permit = self.tests.try_acquire().ok()?;
+    /// Sends a test, now and once; none where too many are under way. `by_app` where a key of the app asks.
+    pub(crate) async fn test(
+        &self,
+        state: &State,
+        app: &AppId,
+        id: HookId,
+        hook: &Hook,
+        by_app: bool,
+    ) -> Option<Answered> {
+        let _place = self.tests.take(by_app.then_some(app))?;
         let data = json!({ "app": app, "webhook": id });
         let event = EventId::from_random(clock::random());
         let event = Event::new(event, EventKind::Ping, None, clock::unix(), &data);

@@ -112,7 +112,9 @@ pub const ACCESS_HASH_BYTES: usize = 32;
 /// Streams of server-sent events on one node: each holds a connection and asks the cluster now and then. Some twenty
 /// operators with a few pages open each.
 pub const EVENT_STREAMS_MAX: usize = 256;
-/// Of them, those of one operator: a browser opens six connections to a host (HTTP/1.1), and there may be two browsers.
+/// Of them, those of apps' keys: the other half is left to operators.
+pub const EVENT_STREAMS_OF_APPS: usize = 128;
+/// Of them, those of one operator, or of one key: a browser opens six connections to a host (HTTP/1.1), and there may be two browsers.
 pub const EVENT_STREAMS_PER_OPERATOR: usize = 12;
 /// Events of one stream that wait for its client: whoever finds them waits too.
 pub const EVENT_QUEUE: usize = 16;
@@ -127,6 +129,8 @@ pub const EVENT_RETRY: Duration = Duration::from_secs(2);
 pub const WATCH_FOR: Duration = Duration::from_secs(10);
 /// Rooms that are watched on one node at a time: what more are asked for is refused.
 pub const WATCHES_MAX: usize = 64;
+/// Of them, those that apps' keys ask for.
+pub const WATCHES_OF_APPS: usize = 32;
 /// What a watch holds: of a room of ten, in which everybody offers to everybody, all of its beginning.
 pub const WATCH_ENTRIES: usize = 2_000;
 /// The same in bytes: some hundred offers of six cameras; 256 MB on a node whose watches are all full.

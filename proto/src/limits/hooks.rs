@@ -54,6 +54,8 @@ pub const HOOK_FAULT_MAX: usize = 256;
 pub const HOOK_PAGE: usize = 100;
 /// Tests of webhooks that one node makes at a time.
 pub const HOOK_TESTS_MAX: usize = 8;
+/// Of them, those that apps' keys ask for.
+pub const HOOK_TESTS_OF_APPS: usize = 6;
 /// Addresses of an endpoint's name that are tried.
 pub const HOOK_ADDRESSES_MAX: usize = 4;
 

@@ -371,6 +371,9 @@ pub enum Ask {
         /// Whether all is shown.
         #[serde(default)]
         plain: bool,
+        /// Whether a key of its app asks.
+        #[serde(default)]
+        by_app: bool,
     },
     /// Of a session's gateway: how it is.
     Session {

@@ -1,11 +1,8 @@
 //! What passes the room, while an operator watches it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use actix::{Context, Handler, Message};
+use chappe_admin::pool::Place;
 use chappe_proto::inspect::{Filter, SignalsPage, Tap};
-use chappe_proto::limits::WATCHES_MAX;
 use chappe_proto::signal::member::Gateway;
 use chappe_proto::signal::room::{Output, Room};
 use chappe_proto::signal::route::RoomInput;
@@ -14,29 +11,6 @@ use chappe_proto::time::{Mono, Now};
 
 use super::RoomActor;
 use crate::clock;
-
-/// The rooms of a node that are watched.
-#[derive(Debug, Clone, Default)]
-pub struct Watches(Arc<AtomicUsize>);
-
-impl Watches {
-    /// A place for one more; none where there are as many as may be.
-    fn take(&self) -> Option<Place> {
-        let more = |open: usize| (open < WATCHES_MAX).then_some(open + 1);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Place(self.clone()))
-    }
-}
-
-/// A watch's place, given back with it.
-#[derive(Debug)]
-struct Place(Watches);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// A watch of this room, and what its machine is just told.
 pub(super) struct Watched {
@@ -57,6 +31,8 @@ pub struct Signals {
     pub limit: usize,
     /// Whether all is shown.
     pub plain: bool,
+    /// Whether a key of its app asks.
+    pub by_app: bool,
 }
 
 /// Why a room is not watched.
@@ -108,7 +84,8 @@ impl Handler<Signals> for RoomActor {
         let watched = match self.watched.take().filter(|watched| now.mono < watched.tap.until()) {
             Some(watched) => watched,
             None => {
-                let place = self.node.watches.take().ok_or(Unwatched::Full)?;
+                let place =
+                    self.node.watches.take(asked.by_app.then_some(&self.key.app)).ok_or(Unwatched::Full)?;
                 Box::new(Watched { tap: Tap::new(now, clock::random()), told: None, _place: place })
             }
         };
@@ -117,22 +94,5 @@ impl Handler<Signals> for RoomActor {
         let until = watched.tap.until();
         self.timer.arm(until, ctx, Self::fire);
         Ok(page)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_node_watches_so_many_rooms_at_a_time() {
-        let watches = Watches::default();
-        let mut places: Vec<Place> = (0..WATCHES_MAX).map(|_| watches.take().unwrap()).collect();
-        assert!(watches.take().is_none());
-        places.pop();
-        places.push(watches.take().unwrap());
-        assert!(watches.take().is_none());
-        places.clear();
-        assert_eq!(watches.0.load(Ordering::Relaxed), 0);
     }
 }
