@@ -5,18 +5,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::HttpRequest;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
 use chappe_proto::id::{LoginId, OperatorName};
 use chappe_proto::limits::{LOGIN_SEEN_EVERY, PROVIDER_TRIES_BURST, PROVIDER_TRIES_EVERY};
+use chappe_proto::limits::{API_REQUEST_EVERY, API_REQUESTS_BURST, LOGIN_SEEN_EVERY};
 use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::registry::access::Login;
 use chappe_proto::time::{Mono, Unix};
 
-use super::Principal;
 use super::asker::{Ask, Asker, direct};
 use super::cookies;
 use super::passwords::Hashing;
 use super::provider::{Denied, Directory};
 use super::throttle::{Attempt, Buckets, Source, Throttle, Verdict, source};
+use super::throttle::{Attempt, Buckets, Throttle, Verdict, source};
+use super::{Means, Principal};
+use crate::Mount;
 use crate::api::problem::Problem;
 use crate::cluster::Cluster;
 
@@ -33,12 +40,41 @@ pub(crate) struct Gate {
     hashing: Hashing,
     /// Connection tests, by who began them.
     tests: Mutex<Buckets<String>>,
+    /// Requests of programs, by their keys and access tokens.
+    requests: Mutex<Buckets<String>>,
     renewing: Mutex<BTreeSet<LoginId>>,
     /// Those who come back from the provider, by where from.
     arrivals: Mutex<Buckets<Source>>,
     /// What is known of the provider.
     pub(super) directory: Directory,
     ask: Ask,
+}
+
+/// One more of what somebody may do so often.
+fn one_more(held: &Mutex<Buckets<String>>, name: String, now: Mono) -> Result<(), Problem> {
+    let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+    let wait = held.wait(&name, now);
+    if wait > Duration::ZERO {
+        return Err(Problem::TooOften(wait));
+    }
+    held.take(name, now);
+    Ok(())
+}
+
+/// Refuses programs that ask too often.
+pub(crate) async fn paced(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse, actix_web::Error> {
+    let mount = request.app_data::<Data<Mount>>().cloned();
+    // Whoever is nobody is told so by the handler.
+    if let Some(mount) = mount
+        && let Ok(who) = request.extract::<Principal>().await
+        && let Err(problem) = mount.gate.request(&who, mount.cluster.now().mono)
+    {
+        return Ok(request.error_response(problem));
+    }
+    Ok(next.call(request).await?.map_into_boxed_body())
 }
 
 impl Default for Gate {
@@ -48,6 +84,8 @@ impl Default for Gate {
         let arrivals = Mutex::new(Buckets::new(PROVIDER_TRIES_BURST, PROVIDER_TRIES_EVERY));
         let (directory, ask) = (Directory::default(), direct());
         Self { throttle, hashing, tests, renewing, arrivals, directory, ask }
+        let requests = Mutex::new(Buckets::new(API_REQUESTS_BURST, API_REQUEST_EVERY));
+        Self { throttle, hashing, tests, requests, renewing, ask: direct() }
     }
 }
 
@@ -69,13 +107,21 @@ impl Gate {
     pub(crate) fn tests(&self, who: &Principal, now: Mono) -> Result<(), Problem> {
         // An operator's tokens count as one.
         let name = who.operator.as_ref().map_or_else(|| who.who.clone(), ToString::to_string);
-        let mut tests = self.tests.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = tests.wait(&name, now);
-        if wait > Duration::ZERO {
-            return Err(Problem::TooOften(wait));
-        }
-        tests.take(name, now);
-        Ok(())
+        one_more(&self.tests, name, now)
+    }
+
+    /// A program asks for something, by its key or its access token. Whoever is logged in is not counted, nor is the
+    /// cluster's own token.
+    ///
+    /// # Errors
+    /// [`Problem::TooOften`], where it asks too often.
+    fn request(&self, who: &Principal, now: Mono) -> Result<(), Problem> {
+        let name = match &who.by {
+            Means::Key(id) => id.to_string(),
+            Means::Token(id) => id.to_string(),
+            Means::Login(_) | Means::Cluster => return Ok(()),
+        };
+        one_more(&self.requests, name, now)
     }
 
     /// Somebody comes back from the provider: counted until it is known that they come in.

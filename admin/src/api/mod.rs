@@ -42,12 +42,15 @@ use actix_web::dev::HttpServiceFactory;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 
+use crate::access::gate;
+
 /// All of it, with what holds for every operation.
 pub(crate) fn scope() -> impl HttpServiceFactory {
     web::scope("/api/v1")
         .configure(routes)
         .default_service(web::to(openapi::nowhere))
         .wrap(from_fn(idempotency::once))
+        .wrap(from_fn(gate::paced))
         .wrap(from_fn(problem::always))
         .wrap(from_fn(headers::always))
 }

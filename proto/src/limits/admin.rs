@@ -216,3 +216,9 @@ pub const IDEMPOTENCY_ANSWER_MAX: usize = 4096;
 /// How often a change of a part is made from what is there before whoever asks is told that others were quicker each
 /// time: two who save at once come through, and so do a few.
 pub const CHANGE_ATTEMPTS: u32 = 4;
+/// Requests that one access token, or one of an app's keys, may make of a node at once: a server that begins, and reads
+/// what there is,
+pub const API_REQUESTS_BURST: u32 = 1_000;
+/// and one more each so long: a hundred a second, some join tokens for each meeting of a large app. A node answers
+/// thousands; this keeps one program that runs wild from taking them all.
+pub const API_REQUEST_EVERY: Duration = Duration::from_millis(10);

@@ -2,7 +2,7 @@
 
 use std::task::Poll;
 
-use chappe_proto::limits::GUESSES_BURST;
+use chappe_proto::limits::{API_REQUEST_EVERY, API_REQUESTS_BURST, GUESSES_BURST};
 
 use super::*;
 
@@ -181,5 +181,42 @@ async fn no_secret_is_shown_or_kept_where_it_can_be_read() {
         {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
+    }
+}
+
+#[actix_rt::test]
+async fn a_program_that_runs_wild_is_slowed_down_and_nobody_else() {
+    let console = Console::new();
+    let [bank, shop] = [console.app("bank", 1), console.app("shop", 2)];
+    console.is("ada", Role::Owner);
+    let token = format!("Bearer {}", console.token("ada", Role::Viewer));
+    let app = test::init_service(WebApp::new().configure(|config| console.mount.configure(config))).await;
+    let ask = async |who: &str, path: &str| {
+        let request = Browser::at("192.0.2.1").request(&GET, path, &Value::Null);
+        let request = request.insert_header(("Authorization", who.to_owned())).to_request();
+        let answer = test::call_service(&app, request).await;
+        (answer.status().as_u16(), answer.headers().get("retry-after").cloned())
+    };
+    for (who, path) in [(&bank, "/apps/bank/rooms"), (&token, "/nodes")] {
+        for n in 0..API_REQUESTS_BURST {
+            assert_eq!(ask(who, path).await.0, 200, "{n}");
+        }
+        let (status, after) = ask(who, path).await;
+        assert_eq!((status, after.unwrap().to_str().unwrap()), (429, "1"));
+    }
+    assert_eq!(ask(&shop, "/apps/shop/rooms").await.0, 200, "another app's");
+    let other = format!("Bearer {}", console.token("ada", Role::Viewer));
+    assert_eq!(ask(&other, "/nodes").await.0, 200, "another token of the same operator");
+    for _ in 0..=API_REQUESTS_BURST {
+        assert_eq!(ask("Bearer right", "/me").await.0, 200);
+    }
+    console.memory.pass(API_REQUEST_EVERY);
+    assert_eq!(ask(&bank, "/apps/bank/rooms").await.0, 200);
+    assert_eq!(ask(&bank, "/apps/bank/rooms").await.0, 429);
+    // Operators' browsers are as quick as they like.
+    let ada = console.joins("192.0.2.1", "eve", "owner").await;
+    for _ in 0..=API_REQUESTS_BURST {
+        let answer = test::call_service(&app, ada.request(&GET, "/me", &Value::Null).to_request()).await;
+        assert_eq!(answer.status().as_u16(), 200);
     }
 }

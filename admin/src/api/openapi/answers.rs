@@ -58,7 +58,7 @@ fn may_be(status: &str, method: &HttpMethod, operation: &Operation) -> bool {
     let parameters = operation.parameters.as_deref().unwrap_or_default();
     let changes = !matches!(method, HttpMethod::Get);
     match status {
-        "401" | "403" | "503" => true,
+        "401" | "403" | "429" | "503" => true,
         "400" => !parameters.is_empty() || operation.request_body.is_some(),
         "404" => parameters.iter().any(of_path),
         "409" => changes,
