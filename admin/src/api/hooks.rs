@@ -286,7 +286,8 @@ async fn test(
     path: Path<(String, String)>,
 ) -> Result<Json<Tested>, Problem> {
     let (app, hook) = of(&path.0, &path.1)?;
-    Ok(Json(mount.cluster.hook_test(app, hook, operator.app.is_some()).await?))
+    let note = operator.note(&format!("tested the webhook {hook} of {app}"));
+    Ok(Json(mount.cluster.hook_test(app, hook, operator.app.is_some(), note).await?))
 }
 
 /// Which deliveries.
@@ -385,13 +386,14 @@ pub(crate) async fn page_of(
     responses((status = 202), (status = 404, description = "No such webhook, or no such delivery is remembered"),
         (status = 409, description = "Too many wait")))]
 async fn resend(
-    _: OfApp,
+    operator: OfApp,
     mount: Data<Mount>,
     path: Path<(String, String, String)>,
 ) -> Result<HttpResponse, Problem> {
     let (app, hook) = of(&path.0, &path.1)?;
-    let event = path.2.parse().map_err(|_| Problem::BadName("delivery: e_ and 24 characters"))?;
-    mount.cluster.hook_resend(app, hook, event).await?;
+    let event: EventId = path.2.parse().map_err(|_| Problem::BadName("delivery: e_ and 24 characters"))?;
+    let note = operator.note(&format!("sent {event} again to the webhook {hook} of {app}"));
+    mount.cluster.hook_resend(app, hook, event, note).await?;
     Ok(HttpResponse::build(StatusCode::ACCEPTED).finish())
 }
 
@@ -461,7 +463,8 @@ mod tests {
         memory.with(|state| {
             let kept: Vec<_> = state.audit().skip(2).map(|line| line.note.what.clone()).collect();
             assert_eq!(kept[0], "added a webhook of bank to hooks.example.org", "not the key in its path");
-            assert!(kept[1].starts_with("disabled the webhook w_") && kept.len() == 5, "{kept:?}");
+            assert!(kept[1].starts_with("disabled the webhook w_") && kept.len() == 6, "{kept:?}");
+            assert!(kept[4].starts_with("tested the webhook w_"), "{kept:?}");
             assert!(!kept.concat().contains("whsec"));
         });
     }

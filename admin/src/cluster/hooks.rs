@@ -36,8 +36,14 @@ pub trait Hooks: Send + Sync + 'static {
     fn hook_rotate(&self, app: AppId, hook: HookId, note: Note) -> Answer<'_, Result<NewSecret, Fault>>;
     /// The newest secret alone signs from now on.
     fn hook_settle(&self, app: AppId, hook: HookId, note: Note) -> Answer<'_, Result<(), Fault>>;
-    /// Sends a `ping` now, disabled or not: what came of it. Apps' keys get a part of a node's tests (`by_app`).
-    fn hook_test(&self, app: AppId, hook: HookId, by_app: bool) -> Answer<'_, Result<Tested, Fault>>;
+    /// Sends a `ping` now, once that is in the audit log, disabled or not: what came of it. Apps' keys get a part of a node's tests (`by_app`).
+    fn hook_test(
+        &self,
+        app: AppId,
+        hook: HookId,
+        by_app: bool,
+        note: Note,
+    ) -> Answer<'_, Result<Tested, Fault>>;
     /// What nodes have sent and are to send, the newest first.
     fn hook_deliveries(
         &self,
@@ -45,8 +51,14 @@ pub trait Hooks: Send + Sync + 'static {
         hook: HookId,
         wanted: Wanted,
     ) -> Answer<'_, Result<Deliveries, Fault>>;
-    /// Sends an event again that was sent or given up; one that waits is tried at once.
-    fn hook_resend(&self, app: AppId, hook: HookId, event: EventId) -> Answer<'_, Result<(), Fault>>;
+    /// Sends an event again that was sent or given up, once that is in the audit log; one that waits is tried at once.
+    fn hook_resend(
+        &self,
+        app: AppId,
+        hook: HookId,
+        event: EventId,
+        note: Note,
+    ) -> Answer<'_, Result<(), Fault>>;
 }
 
 /// A webhook.

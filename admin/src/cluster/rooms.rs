@@ -13,7 +13,7 @@ use super::control::Fault;
 use super::{Answer, Peer};
 
 /// What the admin API can see and do of rooms. What is decided of one beforehand is committed when it is answered;
-/// what is done in one that runs is done by its owner when it is answered, and noted in the audit log then.
+/// what is done in one that runs is put into the audit log first, and done by its owner when it is answered.
 pub trait Rooms: Send + Sync + 'static {
     /// A page of the rooms, by app and name: those that run, and those of which something is decided.
     fn rooms(&self, wanted: RoomsWanted) -> Answer<'_, Result<RoomPage, Fault>>;

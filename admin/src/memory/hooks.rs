@@ -93,8 +93,8 @@ impl Hooks for Memory {
         Box::pin(async { done })
     }
 
-    fn hook_test(&self, app: AppId, hook: HookId, _: bool) -> Answer<'_, Done<Tested>> {
-        let there = self.plan_of(&app, hook);
+    fn hook_test(&self, app: AppId, hook: HookId, _: bool, note: Note) -> Answer<'_, Done<Tested>> {
+        let there = self.plan_of(&app, hook).and_then(|_| self.commit(Command::Note, note));
         let tested = |_| Tested { taken: true, status: Some(204), took_ms: 7, said: String::new() };
         Box::pin(async move { there.map(tested) })
     }
@@ -113,10 +113,10 @@ impl Hooks for Memory {
         Box::pin(async move { there.map(|_| Deliveries { deliveries, next: None, counts }) })
     }
 
-    fn hook_resend(&self, app: AppId, hook: HookId, event: EventId) -> Answer<'_, Done<()>> {
+    fn hook_resend(&self, app: AppId, hook: HookId, event: EventId, note: Note) -> Answer<'_, Done<()>> {
         let there = self.plan_of(&app, hook).and_then(|_| {
             let known = [1, 2, 3].map(delivery).iter().any(|one| one.id == event);
-            if known { Ok(()) } else { Err(Fault::NotThere("delivery")) }
+            if known { self.commit(Command::Note, note) } else { Err(Fault::NotThere("delivery")) }
         });
         Box::pin(async { there })
     }

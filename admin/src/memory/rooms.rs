@@ -67,13 +67,12 @@ impl Memory {
         note: Note,
         step: impl FnOnce(&mut Running, &RoomKey) -> Done<()>,
     ) -> Done<()> {
-        self.running(|running| {
-            if !running.rooms.contains_key(room) {
-                return Err(Fault::NotThere("room with somebody in it"));
-            }
-            step(running, room)
-        })?;
-        self.commit(Command::Note, note)
+        let there = self.running(|running| running.rooms.contains_key(room));
+        if !there {
+            return Err(Fault::NotThere("room with somebody in it"));
+        }
+        self.commit(Command::Note, note)?;
+        self.running(|running| step(running, room))
     }
 }
 
@@ -98,9 +97,8 @@ impl Running {
     }
 
     fn peer(&mut self, room: &RoomKey, peer: PeerId) -> Done<&mut Peer> {
-        let there =
-            self.rooms.get_mut(room).and_then(|(_, all)| all.iter_mut().find(|held| held.peer == peer));
-        there.ok_or(Fault::NotThere("peer in that room"))
+        let (_, all) = self.rooms.get_mut(room).ok_or(Fault::NotThere("room with somebody in it"))?;
+        all.iter_mut().find(|held| held.peer == peer).ok_or(Fault::NotThere("peer in that room"))
     }
 }
 
@@ -157,12 +155,15 @@ impl Rooms for Memory {
     fn room_close(&self, room: RoomKey, forget: bool, note: Note) -> Answer<'_, Done<()>> {
         Box::pin(async move {
             let made = self.with(|state| state.made_room(&room).is_some());
-            let ran = self.running(|running| running.rooms.remove(&room).is_some());
-            match (forget && made, ran) {
-                (true, _) => self.commit(Command::RoomRemove { room }, note),
-                (false, true) => self.commit(Command::Note, note),
-                (false, false) => Err(Fault::NotThere("room with somebody in it")),
+            let runs = self.running(|running| running.rooms.contains_key(&room));
+            if !runs && !(forget && made) {
+                return Err(Fault::NotThere("room with somebody in it"));
             }
+            if runs {
+                self.commit(Command::Note, note.clone())?;
+                self.running(|running| running.rooms.remove(&room));
+            }
+            if forget && made { self.commit(Command::RoomRemove { room }, note) } else { Ok(()) }
         })
     }
 
@@ -178,6 +179,7 @@ impl Rooms for Memory {
 
     fn peer_mute(&self, room: RoomKey, peer: PeerId, muting: Muting, note: Note) -> Answer<'_, Done<()>> {
         Box::pin(async move {
+            self.running(|running| running.peer(&room, peer).map(drop))?;
             let mute = |running: &mut Running, room: &RoomKey| {
                 let held = running.peer(room, peer)?;
                 let has = |name| held.withheld.contains(&name);
@@ -218,7 +220,8 @@ impl Rooms for Memory {
                 }
                 Ok(())
             };
-            let identity = self.running(|running| running.peer(&room, peer).ok()?.identity.clone());
+            let identity =
+                self.running(|running| running.peer(&room, peer).map(|held| held.identity.clone()))?;
             self.of_room(&room, note.clone(), kick).await?;
             let banned = identity.filter(|_| ban).map(|name| (room, Identity::new(&name).unwrap()));
             let (sessions, until) = (vec![SessionId::from_random([1; 15])], Unix::from_secs(99));

@@ -115,9 +115,10 @@ impl Hooks for Admin {
         })
     }
 
-    fn hook_test(&self, app: AppId, hook: HookId, by_app: bool) -> Answer<'_, Done<Tested>> {
+    fn hook_test(&self, app: AppId, hook: HookId, by_app: bool, note: Note) -> Answer<'_, Done<Tested>> {
         Box::pin(async move {
             let held = self.hook(&app, hook).await?;
+            self.commit(Command::Note, note).await?;
             let state = self.node.registry.state();
             let answered = self.node.hooks.test(&state, &app, hook, &held, by_app).await;
             let busy =
@@ -143,9 +144,10 @@ impl Hooks for Admin {
         })
     }
 
-    fn hook_resend(&self, app: AppId, hook: HookId, event: EventId) -> Answer<'_, Done<()>> {
+    fn hook_resend(&self, app: AppId, hook: HookId, event: EventId, note: Note) -> Answer<'_, Done<()>> {
         Box::pin(async move {
             self.hook(&app, hook).await?;
+            self.commit(Command::Note, note).await?;
             let replies = self.of_all(&Ask::Resend { hook, event }).await;
             if replies.iter().any(|(_, reply)| *reply == Reply::Done) {
                 return Ok(());

@@ -9,7 +9,7 @@ use chappe_admin::rooms::{
 use chappe_admin::{Answer, Peer};
 use chappe_proto::id::{AppId, Identity, NodeId, PeerId, RoomKey, RoomName, SessionId};
 use chappe_proto::id::{AppId, Identity, Index, NodeId, PeerId, RoomKey, SessionId};
-use chappe_proto::limits::ROOMS_LOOKED_AT;
+use chappe_proto::limits::{AUDIT_TEXT_MAX, ROOMS_LOOKED_AT};
 use chappe_proto::mesh::node::{Answer as Reply, Ask};
 use chappe_proto::registry::{Command, Note, RoomPolicy, State};
 use chappe_proto::signal::json::Json;
@@ -72,7 +72,8 @@ impl Admin {
         (names.into_iter().map(line).collect(), said.silent)
     }
 
-    /// Asks the node that runs a room to do something in it, and puts it into the audit log.
+    /// Puts into the audit log what is to be done in a room that is there, and asks the node that runs it to do that.
+    /// What then could not be done is put there too.
     async fn act(&self, room: &RoomKey, ask: Ask, missing: &'static str, note: Note) -> Done<()> {
         let elsewhere =
             || Fault::Unavailable("the node that runs the room cannot be asked; try again".to_owned());
@@ -84,9 +85,13 @@ impl Admin {
             }
             Ok(Reply::Failed(failure)) => return Err(Fault::Unavailable(format!("{failure}; try again"))),
             Ok(_) | Err(()) => return Err(elsewhere()),
+        self.there(room, &ask, missing).await?;
+        self.commit(Command::Note, note.clone()).await?;
+        let done = self.of_room(room, ask, missing).await;
+        if let Err(fault) = &done {
+            self.undone(note, fault).await;
         }
-        self.noted(note).await;
-        Ok(())
+        done
     }
 
     /// It is done: where it cannot be put into the audit log, that is said in the node's own.
@@ -94,8 +99,40 @@ impl Admin {
         let what = note.what.clone();
         if let Err(fault) = self.commit(Command::Note, note).await {
             tracing::error!(%fault, what, "this is missing in the audit log");
+    /// Whether the room that is asked is there, and who it is about: the log tells of nothing that never was.
+    async fn there(&self, room: &RoomKey, ask: &Ask, missing: &'static str) -> Done<()> {
+        let seen = match self.of_owner(room, Ask::Room { room: room.clone() }).await {
+            Ok(Reply::Room(seen)) => seen.filter(|seen| !seen.roster.is_empty()),
+            Ok(_) | Err(()) => return Err(unasked()),
+        };
+        let seen = seen.ok_or(Fault::NotThere(missing))?;
+        let (Ask::Mute { peer, .. } | Ask::Kick { peer, .. }) = ask else { return Ok(()) };
+        let there = seen.roster.iter().any(|entry| entry.member.seat.peer == *peer);
+        if there { Ok(()) } else { Err(Fault::NotThere(missing)) }
+    }
+
+    /// Asks the node that runs a room.
+    async fn of_room(&self, room: &RoomKey, ask: Ask, missing: &'static str) -> Done<()> {
+        match self.of_owner(room, ask).await {
+            Ok(Reply::Done) => Ok(()),
+            Ok(Reply::NotThere) => Err(Fault::NotThere(missing)),
+            Ok(Reply::Failed(failure)) => Err(Fault::Unavailable(format!("{failure}; try again"))),
+            Ok(_) | Err(()) => Err(unasked()),
         }
     }
+
+    /// What the audit log says of what was not done after all, as far as this node knows.
+    async fn undone(&self, note: Note, fault: &Fault) {
+        let text = format!("was not answered that it is done: {}", note.what);
+        let what = text[..text.floor_char_boundary(AUDIT_TEXT_MAX)].to_owned();
+        if let Err(unwritten) = self.commit(Command::Note, Note { what, ..note }).await {
+            tracing::warn!(%fault, %unwritten, "the audit log does not say that this failed");
+        }
+    }
+}
+
+fn unasked() -> Fault {
+    Fault::Unavailable("the node that runs the room cannot be asked; try again".to_owned())
 }
 
 /// What nodes said of their rooms.
@@ -202,6 +239,8 @@ impl Rooms for Admin {
                     let why = "the node that runs the room cannot be asked; try again";
                     return Err(Fault::Unavailable(why.to_owned()));
                 }
+                Ok(Reply::Room(seen)) => seen.filter(|seen| !seen.roster.is_empty()),
+                Ok(_) | Err(()) => return Err(unasked()),
             };
             if seen.is_none() && made.is_none() {
                 return Err(Fault::NotThere("room"));
@@ -231,15 +270,9 @@ impl Rooms for Admin {
                 return self.act(&room, Ask::Close { room: room.clone() }, missing, note).await;
             }
             // Closed first: who would come back to an open room is not to find one that was locked.
-            match self.of_owner(&room, Ask::Close { room: room.clone() }).await {
-                Ok(Reply::Done | Reply::NotThere) => {}
-                Ok(Reply::Failed(failure)) => {
-                    return Err(Fault::Unavailable(format!("{failure}; try again")));
-                }
-                Ok(_) | Err(()) => {
-                    let why = "the node that runs the room cannot be asked; try again";
-                    return Err(Fault::Unavailable(why.to_owned()));
-                }
+            match self.act(&room, Ask::Close { room: room.clone() }, missing, note.clone()).await {
+                Ok(()) | Err(Fault::NotThere(_)) => {}
+                Err(fault) => return Err(fault),
             }
             self.commit(Command::RoomRemove { room }, note).await.map(drop)
         })

@@ -231,3 +231,23 @@ async fn rooms_are_listed_by_pages_and_by_what_they_are() {
         assert!(said.contains(told), "{query}: {said}");
     }
 }
+
+#[actix_rt::test]
+async fn what_cannot_be_written_into_the_audit_log_is_not_done() {
+    let memory = with_dev().await;
+    let lobby = || async { ask(&memory, Method::GET, "/apps/dev/rooms/lobby", Value::Null).await.1 };
+    let before = lobby().await;
+    let peer = format!("/apps/dev/rooms/lobby/peers/{}", before["peers"][0]["peer"].as_str().unwrap());
+    for (method, path, body) in [
+        (Method::POST, "/apps/dev/rooms/lobby/message".to_owned(), json!({ "payload": 1 })),
+        (Method::POST, format!("{peer}/mute"), json!({ "grants": ["publish"] })),
+        (Method::DELETE, peer, Value::Null),
+        (Method::DELETE, "/apps/dev/rooms/lobby".to_owned(), Value::Null),
+    ] {
+        memory.lost.store(true, std::sync::atomic::Ordering::Relaxed);
+        let (status, told) = ask(&memory, method, &path, body).await;
+        assert_eq!(status, 503, "{path} {told}");
+        assert_eq!(lobby().await, before, "{path}");
+    }
+    memory.running(|running| assert!(running.said.is_empty()));
+}
