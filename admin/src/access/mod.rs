@@ -71,6 +71,12 @@ impl Principal {
         note(&self.who, what, &self.from)
     }
 
+    /// Who decided something, as they are shown it: apps' servers know their own keys, and no operators by name.
+    pub(crate) fn shown(&self, by: String) -> String {
+        // No operator's name is one of a key and other words.
+        if self.app.is_none() || by.starts_with("key k_") { by } else { "an operator".to_owned() }
+    }
+
     /// Whether they still may what they might when they asked, and by the same means: of what goes on for long.
     pub(crate) fn still(&self, mount: &Mount) -> bool {
         let (access, now) = (mount.cluster.access(), mount.cluster.now().unix);

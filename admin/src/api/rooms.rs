@@ -166,9 +166,15 @@ async fn list_of(
         (status = 404, description = "no such room")
     )
 )]
-async fn room(_: OfApp, mount: Data<Mount>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
-    let room = mount.cluster.room(key(&path.0, &path.1)?).await?;
+async fn room(who: OfApp, mount: Data<Mount>, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
+    let room = report(&who, &mount, key(&path.0, &path.1)?).await?;
     Ok(HttpResponse::Ok().insert_header(etag(room.revision)).json(room))
+}
+
+/// A room as somebody may see it.
+async fn report(who: &OfApp, mount: &Mount, key: RoomKey) -> Result<RoomReport, Problem> {
+    let room = mount.cluster.room(key).await?;
+    Ok(RoomReport { by: room.by.map(|by| who.shown(by)), ..room })
 }
 
 /// A field that may be left out, or be `null`: `None` says that it was left out.
@@ -292,7 +298,7 @@ async fn create(
         }
         problem => problem,
     })?;
-    Ok(HttpResponse::Created().json(mount.cluster.room(key).await?))
+    Ok(HttpResponse::Created().json(report(&operator, &mount, key).await?))
 }
 
 /// The registry's refusals, by the fields of a request.
@@ -344,7 +350,7 @@ async fn change(
         set(&mount, &key, policy, held.revision, note).await
     })
     .await?;
-    Ok(Json(mount.cluster.room(key).await?))
+    report(&operator, &mount, key).await.map(Json)
 }
 
 /// What a change does, for the audit log.

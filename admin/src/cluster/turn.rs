@@ -114,7 +114,7 @@ pub enum IssueAt {
     Everywhere,
     /// Those that a session there would be given.
     Near(Place),
-    /// These.
+    /// These, each of which its app's sessions may be given.
     Edges(Vec<EdgeId>),
 }
 

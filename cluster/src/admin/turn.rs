@@ -121,6 +121,11 @@ fn urls(
     let most = if matches!(at, IssueAt::Edges(_)) { usize::MAX } else { ISSUED_SERVERS_MAX };
     let urls = |edge: &EdgeId| {
         let status = world.edges.edge(edge).ok_or(Fault::NotThere("edge"))?;
+        if let Some(app) = app.filter(|app| !world.edges.is_for(status, app)) {
+            return Err(Fault::Conflict(format!(
+                "the edge {edge} is not for {app}: a rule of the selection keeps it from there; name another, or none"
+            )));
+        }
         Ok(turn_urls(&status.listeners))
     };
     edges.iter().take(most).map(urls).collect()

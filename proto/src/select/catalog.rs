@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::EdgeStatus;
 use super::draw::draw_of;
 use super::geo::{Coordinates, Point};
-use super::policy::Policy;
-use crate::id::{EdgeId, Region};
+use super::policy::{Policy, Verdict, verdict};
+use crate::id::{AppId, EdgeId, Region};
 
 /// Where a client is, as far as it is known; nothing of one of which nothing is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +111,13 @@ impl Catalog {
         self.edges.get(self.place_of(edge)?.1)
     }
 
+    /// Whether an app's sessions may be given this edge, as far as rules go: those that are about clients of the app
+    /// wherever they are.
+    #[must_use]
+    pub fn is_for(&self, edge: &EdgeStatus, app: &AppId) -> bool {
+        verdict(&self.policy.rules_for(None, Some(app)), &edge.region) != Verdict::Denied
+    }
+
     /// The places of an edge's site and of itself.
     pub(super) fn place_of(&self, edge: &EdgeId) -> Option<(usize, usize)> {
         self.by_name.get(edge).copied()
@@ -195,6 +202,20 @@ mod tests {
         assert_eq!((km("eu", "eu"), km("eu", "nowhere")), (Some(0.0), None));
         let unknown = Place::default();
         assert_eq!(catalog.km(&unknown, &region("us")), km("eu", "us"), "who is nowhere is near the node");
+    }
+
+    #[test]
+    fn an_app_is_kept_from_edges_by_its_own_rules_and_by_those_of_all() {
+        let rules = r#"{"rules": [
+            {"app": "bank", "only": ["eu"]}, {"never": ["nowhere"]}, {"region": "ap", "never": ["us"]}
+        ]}"#;
+        let edges = vec![edge("e1", "eu", None), edge("e2", "us", None), edge("e3", "nowhere", None)];
+        let catalog = Catalog::new(edges, Arc::new(serde_json::from_str(rules).unwrap()), None);
+        let of = |app: &str| {
+            let app = AppId::new(app).unwrap();
+            catalog.edges().iter().map(|edge| catalog.is_for(edge, &app)).collect::<Vec<_>>()
+        };
+        assert_eq!((of("bank"), of("shop")), (vec![true, false, false], vec![true, true, false]));
     }
 
     #[test]

@@ -220,3 +220,35 @@ async fn a_program_that_runs_wild_is_slowed_down_and_nobody_else() {
         assert_eq!(answer.status().as_u16(), 200);
     }
 }
+
+#[actix_rt::test]
+async fn an_apps_server_is_told_its_own_keys_and_no_operators_by_name() {
+    let console = Console::new();
+    let dev = console.app("dev", 1);
+    let mut ada = console.joins("192.0.2.1", "ada", "owner").await;
+    let by_key = async |method: Method, path: &str, body: Value| {
+        let request = Browser::at("192.0.2.1").request(&method, path, &body);
+        console.send(request.insert_header(("Authorization", dev.clone()))).await.body
+    };
+    assert_eq!(
+        console.browse(&mut ada, POST, "/apps/dev/rooms", json!({ "room": "hers" })).await.status,
+        201
+    );
+    let path = "/apps/dev/rooms/hers";
+    assert_eq!(console.browse(&mut ada, GET, path, Value::Null).await.body["by"], json!("ada"));
+    for (method, body) in [(GET, Value::Null), (Method::PATCH, json!({ "locked": true }))] {
+        assert_eq!(by_key(method, path, body).await["by"], json!("an operator"));
+    }
+    let made = by_key(POST, "/apps/dev/rooms", json!({ "room": "own" })).await;
+    assert!(made["by"].as_str().unwrap().starts_with("key k_"), "{made}");
+
+    let secret = Secret(b"shared by all of the edges, secret".to_vec());
+    console.memory.apply(Command::TurnSecretAdd { number: 1, secret }, None).unwrap();
+    let path = "/apps/dev/turn/credentials";
+    let issued = console.browse(&mut ada, POST, path, json!({ "label": "tv", "seconds": 600 })).await;
+    assert_eq!(issued.status, 201, "{issued:?}");
+    let all = by_key(GET, path, Value::Null).await;
+    assert_eq!(all["credentials"][0]["by"], json!("an operator"), "{all}");
+    let one = by_key(GET, &format!("{path}/{}", issued.body["id"].as_str().unwrap()), Value::Null).await;
+    assert_eq!(one["by"], json!("an operator"), "{one}");
+}

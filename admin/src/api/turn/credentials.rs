@@ -60,7 +60,7 @@ pub(super) struct Wish {
     latitude: Option<f64>,
     /// Degrees.
     longitude: Option<f64>,
-    /// Edges' names.
+    /// Edges' names: for an app those that rules keep from it are refused. (The credential itself is good at every edge.)
     #[schema(value_type = Option<Vec<String>>)]
     edges: Option<Vec<EdgeId>>,
 }
@@ -267,7 +267,7 @@ async fn list(_: Viewer, mount: Data<Mount>, of: Ask<Of>) -> Result<Json<Page>, 
     responses((status = 200, body = Page), (status = 400), (status = 404))
 )]
 async fn list_of_app(
-    _: OfApp,
+    who: OfApp,
     mount: Data<Mount>,
     path: Path<String>,
     of: Ask<Of>,
@@ -277,7 +277,11 @@ async fn list_of_app(
     if of.app.replace(app.clone()).is_some_and(|other| other != app) {
         return Err(field("app", "leave it out: the path names it"));
     }
-    listed(&mount, of).await.map(Json)
+    let mut page = listed(&mount, of).await?;
+    for held in &mut page.credentials {
+        held.by = who.shown(std::mem::take(&mut held.by));
+    }
+    Ok(Json(page))
 }
 
 /// A credential and what it relays.
@@ -344,12 +348,13 @@ async fn one(_: Viewer, mount: Data<Mount>, path: Path<String>) -> Result<Json<O
     responses((status = 200, body = One), (status = 404))
 )]
 async fn one_of_app(
-    _: OfApp,
+    who: OfApp,
     mount: Data<Mount>,
     path: Path<(String, String)>,
 ) -> Result<Json<One>, Problem> {
     let app = there(&mount, &path.0).await?;
-    let held = found(&mount, &path.1, Some(&app)).await?;
+    let mut held = found(&mount, &path.1, Some(&app)).await?;
+    held.by = who.shown(held.by);
     told(&mount, held).await.map(Json)
 }
 
