@@ -34,6 +34,11 @@ pub(crate) fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str
     if all.next().is_some() { None } else { first.to_str().ok() }
 }
 
+/// Whether a request is for server-sent events, as browsers say of an `EventSource`'s.
+pub(crate) fn asks_for_events(request: &HttpRequest) -> bool {
+    header(request, "accept").is_some_and(|accepts| accepts.starts_with("text/event-stream"))
+}
+
 /// Whether a request may act for whoever's cookie it carries: browsers say which site's page made it (Fetch Metadata;
 /// `Origin`, RFC 6454). What is no browser says neither.
 ///

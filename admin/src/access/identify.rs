@@ -7,7 +7,7 @@ use chappe_proto::registry::access::{Role, is_opened_by};
 use data_encoding::BASE64;
 use subtle::ConstantTimeEq;
 
-use super::asker::{header, same_origin};
+use super::asker::{asks_for_events, header, same_origin};
 use super::cookies::{self, cookie};
 use super::secret::Bearer;
 use super::{Means, Principal};
@@ -87,7 +87,10 @@ fn by_cookie(mount: &Mount, request: &HttpRequest, from: String) -> Result<Princ
             ));
         }
     }
-    mount.gate.seen(&mount.cluster, id, login, now);
+    // An open page's stream comes back by itself, for ever: that is nobody's use of the login.
+    if !asks_for_events(request) {
+        mount.gate.seen(&mount.cluster, id, login, now);
+    }
     Ok(Principal {
         who: login.operator.to_string(),
         operator: Some(login.operator.clone()),

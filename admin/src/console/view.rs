@@ -17,6 +17,7 @@ use super::shared::Turn;
 use super::visitor::Visitor;
 use super::words;
 use crate::Mount;
+use crate::access::asker::asks_for_events;
 use crate::api::events::{self, Event};
 use crate::api::problem::Problem;
 use crate::control::Fault;
@@ -102,8 +103,7 @@ pub(crate) async fn show<V: View + 'static>(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let (place, ask) = (place.into_inner(), ask.into_inner());
-    let accepts = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    if accepts.is_some_and(|accepts| accepts.starts_with("text/event-stream")) {
+    if asks_for_events(&request) {
         return stream_of::<V>(visitor, mount, place, ask);
     }
     Ok(match V::load(&mount, &visitor, place, ask).await {
