@@ -262,6 +262,13 @@ macro_rules! name {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// Whether a URL's path loses it (RFC 3986, section 5.2.4), so that nobody could ask for what has this
+            /// name: `.` and `..`.
+            #[must_use]
+            pub fn is_lost_in_paths(&self) -> bool {
+                matches!(&*self.0, "." | "..")
+            }
         }
 
         impl fmt::Display for $name {

@@ -71,8 +71,10 @@ impl Wish {
     fn claims(&self) -> Result<Map<String, serde_json::Value>, Problem> {
         let name = self.room.strip_suffix('*').unwrap_or(&self.room);
         // A prefix may be empty, for all rooms.
-        if !(RoomName::new(name).is_ok() || self.room == "*") {
-            return Err(field("room", "1 to 128 of A-Z a-z 0-9 -_.~:@, or such a prefix and *"));
+        // A prefix may be `.`, a room not.
+        let lost = RoomName::new(&self.room).is_ok_and(|room| room.is_lost_in_paths());
+        if lost || !(RoomName::new(name).is_ok() || self.room == "*") {
+            return Err(field("room", "1 to 128 of A-Z a-z 0-9 -_.~:@, not . or .., or such a prefix and *"));
         }
         let usual = || ["join", "create", "broadcast"].map(str::to_owned).to_vec();
         let grants = self.grants.clone().unwrap_or_else(usual);
@@ -85,7 +87,8 @@ impl Wish {
         claim("room", self.room.as_str().into());
         claim("grants", grants.into());
         if let Some(identity) = &self.identity {
-            Identity::new(identity).map_err(|_| field("identity", "1 to 128 of A-Z a-z 0-9 -_.~:@"))?;
+            let fine = Identity::new(identity).ok().filter(|identity| !identity.is_lost_in_paths());
+            fine.ok_or_else(|| field("identity", "1 to 128 of A-Z a-z 0-9 -_.~:@, not . or .."))?;
             claim("sub", identity.as_str().into());
         }
         if let Some(name) = &self.name {

@@ -249,7 +249,7 @@ impl State {
             RoomPolicy { expires: None, ..policy.clone() }.check(self.now)?;
         }
         // A path loses such a name (RFC 3986, section 5.2.4): nobody could ask for it again.
-        let lost = before.is_none() && matches!(key.room.as_str(), "." | "..");
+        let lost = before.is_none() && key.room.is_lost_in_paths();
         if lost || by.len() > AUDIT_TEXT_MAX {
             return Err(Refusal::Invalid(Thing::Name));
         }

@@ -93,6 +93,9 @@ impl Claims {
         if !matches {
             return Err(invalid("room: the token is for another room"));
         }
+        if self.sub.as_ref().is_some_and(Identity::is_lost_in_paths) {
+            return Err(invalid("sub: nobody is called . or .., which paths lose"));
+        }
         let grants = Grants::from_names(self.grants.iter().map(String::as_str));
         if !grants.join {
             return Err(Refusal::new(ErrorCode::Forbidden, "grants: `join` is missing"));
@@ -153,6 +156,7 @@ mod tests {
     fn each_claim_is_checked() {
         let cases = [
             (r#""aud":"other","exp":200,"room":"a","grants":["join"]"#, ErrorCode::TokenInvalid),
+            (r#""aud":"chappe","sub":"..","exp":200,"room":"a","grants":["join"]"#, ErrorCode::TokenInvalid),
             (r#""aud":"chappe","exp":100,"room":"a","grants":["join"]"#, ErrorCode::TokenExpired),
             (r#""aud":"chappe","exp":200,"nbf":150,"room":"a","grants":["join"]"#, ErrorCode::TokenInvalid),
             (r#""aud":"chappe","exp":200,"room":"a","grants":["admin"]"#, ErrorCode::Forbidden),

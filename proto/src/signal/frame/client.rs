@@ -219,16 +219,20 @@ impl ClientFrame {
 
 macro_rules! bad_name {
     ($field:literal) => {
-        concat!("`", $field, "` is not 1 to 128 of A-Z a-z 0-9 -_.~:@")
+        concat!("`", $field, "` is not 1 to 128 of A-Z a-z 0-9 -_.~:@, or is . or ..")
     };
 }
 impl Raw<'_> {
     fn join(self) -> Result<ClientFrame, Refusal> {
         let room = need(words(self.room, "room")?, "room")?;
         let identity = match words(self.identity, "identity")? {
-            Some(text) => Some(Identity::new(&text).map_err(|_| malformed(bad_name!("identity")))?),
+            Some(text) => {
+                let fine = Identity::new(&text).ok().filter(|identity| !identity.is_lost_in_paths());
+                Some(fine.ok_or_else(|| malformed(bad_name!("identity")))?)
+            }
             None => None,
         };
+        let room = RoomName::new(&room).ok().filter(|room| !room.is_lost_in_paths());
         let token = |field, name| match words(field, name)? {
             Some(text) => within(name, text.len(), limits::TOKEN_MAX).map(|()| Some(text.into_owned())),
             None => Ok(None),
@@ -237,7 +241,7 @@ impl Raw<'_> {
             read(self.marks, "marks", "an object of peer ids and whole numbers")?.unwrap_or_default();
         within("marks", marks.len(), limits::MARKS_MAX)?;
         Ok(ClientFrame::Join(Box::new(Join {
-            room: RoomName::new(&room).map_err(|_| malformed(bad_name!("room")))?,
+            room: room.ok_or_else(|| malformed(bad_name!("room")))?,
             token: token(self.token, "token")?,
             identity,
             name: shown_name(self.name)?,
@@ -446,6 +450,14 @@ mod tests {
         assert_eq!(code(r#"{"type":"ice_failed","edge":"e"}"#), ErrorCode::Malformed);
         assert_eq!(code(r#"{"type":"ice_failed","edge":"e/e","kind":"stalled"}"#), ErrorCode::Malformed);
         assert_eq!(code(r#"{"type":"join","room":"a/b"}"#), ErrorCode::Malformed);
+        for lost in [".", ".."] {
+            let refusal = ClientFrame::read(&format!(r#"{{"type":"join","room":"{lost}"}}"#)).unwrap_err();
+            assert_eq!(refusal.code, ErrorCode::Malformed);
+            assert!(refusal.message.starts_with("`room` ") && refusal.message.ends_with(" or is . or .."));
+            let text = format!(r#"{{"type":"join","room":"r","identity":"{lost}"}}"#);
+            assert_eq!(code(&text), ErrorCode::Malformed);
+        }
+        assert!(ClientFrame::read(r#"{"type":"join","room":"...","identity":".a"}"#).is_ok());
         assert_eq!(code(&" ".repeat(limits::CLIENT_FRAME_MAX + 1)), ErrorCode::TooLarge);
         let long = format!(r#"{{"type":"broadcast","payload":"{}"}}"#, "x".repeat(limits::PAYLOAD_MAX));
         assert_eq!(code(&long), ErrorCode::TooLarge);
