@@ -115,7 +115,7 @@ impl Day<'_> {
     fn rotate(&self, grace: &CallPage, hedy: &CallPage) {
         grace.watch();
         let before = self.change("GET", "/turn/secrets", &Value::Null);
-        self.change("POST", "/turn/secrets/rotate", &json!({}));
+        self.change("POST", "/turn/secret-rotations", &json!({}));
         let after = self.change("GET", "/turn/secrets", &Value::Null);
         assert_eq!(after.as_array().unwrap().len(), before.as_array().unwrap().len() + 1, "{after}");
         grace.until_moving(&["Hedy"], SOON);

@@ -136,7 +136,7 @@ async fn a_rotation_ends_no_call_and_one_allocation_ends_alone() {
     let old = issue(&node, "old").await;
     let run = relaying(&node, &old.credentials, 500);
     until_they_relay(&node, &old.id).await;
-    let (status, made) = api(&node, "POST", "/turn/secrets/rotate", Value::Null).await;
+    let (status, made) = api(&node, "POST", "/turn/secret-rotations", Value::Null).await;
     assert_eq!((status, &made["number"]), (201, &json!(2)), "{made}");
     let new = issue(&node, "new").await;
     let (_, secrets) = api(&node, "GET", "/turn/secrets", Value::Null).await;

@@ -143,7 +143,7 @@ const ROUTES: &[(&str, &str, May)] = &[
     ("POST", "/apps/{app}/tokens", May::AppOperator),
     ("POST", "/apps/{app}/turn/credentials", May::AppOperator),
     ("POST", "/turn/credentials", May::Operator),
-    ("POST", "/turn/secrets/rotate", May::Owner),
+    ("POST", "/turn/secret-rotations", May::Owner),
     ("GET", "/apps/{app}/webhooks", May::AppViewer),
     ("POST", "/apps/{app}/webhooks", May::AppOperator),
     ("GET", "/apps/{app}/webhooks/{webhook}", May::AppViewer),

@@ -209,11 +209,11 @@ async fn secrets_rotate_and_one_that_is_relied_on_ends_by_force_alone() {
         (json!({ "overlap_s": 86_400 }), "409 1 issued credentials rely on it"),
         (json!({ "over": 1 }), "400 body"),
     ] {
-        let said = refused(&memory, POST, "/turn/secrets/rotate", body).await;
+        let said = refused(&memory, POST, "/turn/secret-rotations", body).await;
         assert!(said.starts_with(told), "{said}");
     }
     assert_eq!(secrets().await, one, "nothing changed");
-    let (status, made) = ask(&memory, POST, "/turn/secrets/rotate", Value::Null).await;
+    let (status, made) = ask(&memory, POST, "/turn/secret-rotations", Value::Null).await;
     assert_eq!((status, made), (201, json!({ "number": 2 })));
     let all = secrets().await;
     assert_eq!(
@@ -223,7 +223,7 @@ async fn secrets_rotate_and_one_that_is_relied_on_ends_by_force_alone() {
     assert_eq!((&all[1]["until"], &all[1]["issues"]), (&Value::Null, &json!(true)));
     assert!(!all.to_string().contains("correct horse"));
     let (status, _) =
-        ask(&memory, POST, "/turn/secrets/rotate", json!({ "overlap_s": 60, "force": true })).await;
+        ask(&memory, POST, "/turn/secret-rotations", json!({ "overlap_s": 60, "force": true })).await;
     assert_eq!((status, &secrets().await[0]["until"]), (201, &json!(61_000)));
     assert!(refused(&memory, DELETE, "/turn/secrets/1", Value::Null).await.starts_with("409"));
     assert_eq!(ask(&memory, DELETE, "/turn/secrets/1?force=true", Value::Null).await.0, 204);
@@ -325,7 +325,7 @@ async fn nobody_else_is_answered() {
     let id = "s_000000000000000000000000";
     for (method, path) in [
         (GET, "/turn/secrets".to_owned()),
-        (POST, "/turn/secrets/rotate".to_owned()),
+        (POST, "/turn/secret-rotations".to_owned()),
         (DELETE, "/turn/secrets/1".to_owned()),
         (POST, "/turn/credentials".to_owned()),
         (GET, "/turn/credentials".to_owned()),

@@ -19,7 +19,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .route("/turn/secrets", web::get().to(secrets))
         .route("/turn/secrets", web::post().to(add_secret))
-        .route("/turn/secrets/rotate", web::post().to(rotate))
+        .route("/turn/secret-rotations", web::post().to(rotate))
         .route("/turn/secrets/{number}", web::delete().to(end));
 }
 
@@ -85,7 +85,7 @@ fn relied_on(all: &[SecretStatus]) -> Result<(), Problem> {
 /// A new secret issues from now on, and the others end later: no call that is under way notices.
 #[utoipa::path(
     post,
-    path = "/turn/secrets/rotate",
+    path = "/turn/secret-rotations",
     tag = "turn",
     request_body = Overlap,
     responses((status = 201, body = Rotated), (status = 409))
@@ -135,10 +135,7 @@ async fn end(
     path: Path<String>,
     force: Ask<Force>,
 ) -> Result<HttpResponse, Problem> {
-    let number: u64 = path.parse().map_err(|_| match path.as_str() {
-        "rotate" => Problem::NotAllowed("POST".to_owned()), // an operation of its own
-        _ => Problem::NotFound("secret"),
-    })?;
+    let number: u64 = path.parse().map_err(|_| Problem::NotFound("secret"))?;
     let all = mount.cluster.turn_secrets().await?;
     let held = all.into_iter().find(|secret| secret.number == number).ok_or(Problem::NotFound("secret"))?;
     if !force.0.force {

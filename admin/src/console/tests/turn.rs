@@ -6,7 +6,7 @@ use crate::memory::ask;
 async fn memory() -> Arc<Memory> {
     let memory = Arc::new(Memory::default());
     let post = async |path: &str, body| ask(&memory, Method::POST, path, body).await;
-    assert_eq!(post("/turn/secrets/rotate", json!({})).await.0, 201);
+    assert_eq!(post("/turn/secret-rotations", json!({})).await.0, 201);
     assert_eq!(post("/apps", json!({ "app": "shop" })).await.0, 201);
     for (label, app) in [("a door <b>bell", None), ("the kiosk", Some("shop"))] {
         let wish = json!({ "label": label, "seconds": 3600, "app": app });
@@ -72,7 +72,7 @@ async fn one_credential_has_its_usage_and_is_revoked() {
 #[actix_rt::test]
 async fn secrets_say_who_relies_on_them() {
     let memory = memory().await;
-    assert_eq!(ask(&memory, Method::POST, "/turn/secrets/rotate", json!({})).await.0, 201);
+    assert_eq!(ask(&memory, Method::POST, "/turn/secret-rotations", json!({})).await.0, 201);
     let (_, page) = get(&memory, "/admin/turn/secrets").await;
     assert_eq!(page.matches("<tr id=\"secret-").count(), 2, "{page}");
     assert_eq!(page.matches("?force=true").count(), 1, "the one that issues does not end: {page}");
