@@ -224,6 +224,41 @@ pub(crate) struct EdgeHealth {
     draining: bool,
 }
 
+/// How an app treats its users.
+#[derive(ToSchema)]
+pub(crate) struct AppPolicy {
+    /// How long a session outlives its socket, in milliseconds.
+    grace_ms: u64,
+    /// How long a TURN credential lasts, in milliseconds.
+    credential_ttl_ms: u64,
+    /// Whether one may join without a token.
+    anonymous: bool,
+    /// Peers of a room where its token says no other number.
+    capacity: u32,
+    /// Frames that a session may send in a burst.
+    frames_burst: u32,
+    /// Frames a second that it may send for long.
+    frames_per_sec: u32,
+    /// The `Origin`s that browsers may come from; empty for any.
+    origins: Vec<String>,
+}
+
+/// What is decided of a room.
+#[derive(ToSchema)]
+pub(crate) struct RoomPolicy {
+    /// Peers that it holds: in the place of the app's number, and no token's is higher.
+    capacity: Option<u32>,
+    /// Whether nobody new comes in.
+    locked: bool,
+    /// Where it is to run.
+    region: Option<String>,
+    /// When it is closed, in milliseconds of Unix time; nobody gets in after it.
+    expires: Option<u64>,
+    /// Whatever its app's server put there.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<serde_json::Value>,
+}
+
 /// Which edges the clients of a region, or of an app, are given.
 #[derive(Default, Serialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -303,6 +338,12 @@ mod tests {
         let policy =
             json!({ "regions": { "a": [1, 2] }, "networks": { "10.0.0.0/8": "a" }, "rules": [rule] });
         let policy: chappe_proto::select::Policy = serde_json::from_value(policy).unwrap();
+        same::<AppPolicy>(&registry::AppPolicy::default());
+        let policy_of_room =
+            json!({ "capacity": 2, "locked": true, "region": "a", "expires": 1, "metadata": {} });
+        let policy_of_room: registry::RoomPolicy = serde_json::from_str(&policy_of_room.to_string()).unwrap();
+        same::<RoomPolicy>(&policy_of_room);
+        same::<RoomPolicy>(&registry::RoomPolicy::default());
         same::<Selection>(&policy);
         same::<Rule>(&policy.rules[0]);
         one_of::<NodeState>(&[registry::NodeState::Up, registry::NodeState::Down]);

@@ -12,6 +12,9 @@ use actix_web::web::Data;
 use chappe_proto::id::{LoginId, OperatorName};
 use chappe_proto::limits::{LOGIN_SEEN_EVERY, PROVIDER_TRIES_BURST, PROVIDER_TRIES_EVERY};
 use chappe_proto::limits::{API_REQUEST_EVERY, API_REQUESTS_BURST, LOGIN_SEEN_EVERY};
+use chappe_proto::limits::{
+    API_REQUEST_EVERY, API_REQUESTS_BURST, CONNECTION_TESTS_BURST, CONNECTION_TESTS_EVERY, LOGIN_SEEN_EVERY,
+};
 use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::registry::access::Login;
 use chappe_proto::time::{Mono, Unix};
@@ -26,13 +29,6 @@ use super::{Means, Principal};
 use crate::Mount;
 use crate::api::problem::Problem;
 use crate::cluster::Cluster;
-
-/// Connection tests that somebody may begin at once: one of each edge of a large cluster, or of a room full of people
-/// behind one operator.
-pub(crate) const CONNECTION_TESTS_BURST: u32 = 20;
-/// And one more each so long. With [`CONNECTION_TEST_TTL`](chappe_proto::limits::CONNECTION_TEST_TTL) nobody holds more
-/// than twice [`CONNECTION_TESTS_BURST`] credentials that nobody wrote down.
-pub(crate) const CONNECTION_TESTS_EVERY: Duration = Duration::from_secs(15);
 
 /// Of one node.
 pub(crate) struct Gate {

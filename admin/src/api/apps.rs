@@ -44,7 +44,7 @@ pub struct Shown {
     /// What operators call it.
     pub name: String,
     /// How it treats its users.
-    #[schema(value_type = crate::cluster::apps::ShownPolicy)]
+    #[schema(value_type = crate::schema::AppPolicy)]
     pub policy: AppPolicy,
     /// When it was added, in milliseconds since 1970.
     #[schema(value_type = u64)]

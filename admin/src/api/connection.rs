@@ -22,7 +22,7 @@ pub(crate) struct Part;
 
 /// Begins a test of one's connection: every edge's and every node's URLs, with a TURN credential.
 ///
-/// It ends by itself after five minutes. Nothing of the cluster changes. Twenty at once, and one more each 15 s; viewers
+/// It ends by itself after five minutes. It is in the audit log. Twenty at once, and one more each 15 s; viewers
 /// log in for it, as their tokens begin none.
 #[utoipa::path(post, path = "/connection-test", tag = "edges", responses(
     (status = 200, body = ConnectionTest),
@@ -37,7 +37,7 @@ async fn begin(viewer: Viewer, mount: Data<Mount>) -> Result<HttpResponse, Probl
         return Err(Problem::Forbidden(fix));
     }
     mount.gate.tests(&viewer, mount.cluster.now().mono)?;
-    let test = mount.cluster.connection_test().await?;
+    let test = mount.cluster.connection_test(viewer.note("began a test of a connection")).await?;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(test))
 }
 
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_test_begins_with_a_fresh_credential_and_changes_nothing() {
+    async fn a_test_begins_with_a_fresh_credential_and_is_in_the_audit_log() {
         let memory = with_secret();
         let audited = memory.with(|state| state.audit().count());
         let (status, test) = ask(&memory, Method::POST, "/connection-test", Value::Null).await;
@@ -72,7 +72,7 @@ mod tests {
         assert!(!test.to_string().contains("shared by all"), "the secret itself stays here");
         let (_, again) = ask(&memory, Method::POST, "/connection-test", Value::Null).await;
         assert_ne!(test["username"], again["username"], "each test is a user of its own");
-        assert_eq!(memory.with(|state| state.audit().count()), audited);
+        assert_eq!(memory.with(|state| state.audit().count()), audited + 2);
     }
 
     #[actix_rt::test]

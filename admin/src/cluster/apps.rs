@@ -132,23 +132,3 @@ pub fn signing_key<'a>(
     }
     Ok((key, held, of))
 }
-
-/// How an app treats its users, as it is shown: the registry's [`AppPolicy`].
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = AppPolicy)]
-pub struct ShownPolicy {
-    /// How long a session outlives its socket, in milliseconds.
-    pub grace_ms: u64,
-    /// How long a TURN credential lasts, in milliseconds.
-    pub credential_ttl_ms: u64,
-    /// Whether one may join without a token.
-    pub anonymous: bool,
-    /// Peers of a room where its token says no other number.
-    pub capacity: u32,
-    /// Frames that a session may send in a burst.
-    pub frames_burst: u32,
-    /// Frames a second that it may send for long.
-    pub frames_per_sec: u32,
-    /// The `Origin`s that browsers may come from; empty for any.
-    pub origins: Vec<String>,
-}

@@ -8,7 +8,7 @@ use chappe_proto::limits::{
     CONNECTION_TEST_URLS,
 };
 use chappe_proto::mesh::uplink::{Listener, Secret};
-use chappe_proto::registry::{EdgeState, NodeState};
+use chappe_proto::registry::{EdgeState, NodeState, Note};
 use chappe_proto::select::ice::{credential, stun_urls, turn_url};
 use chappe_proto::time::Unix;
 use chappe_proto::turn::Transport;
@@ -20,8 +20,8 @@ use crate::Answer;
 
 /// Whoever may look may test their own connection.
 pub trait Connection {
-    /// What there is to test, with a fresh credential that nobody needs to revoke.
-    fn connection_test(&self) -> Answer<'_, Result<ConnectionTest, Fault>>;
+    /// What there is to test, with a fresh credential that nobody needs to revoke. Who was given it is in the audit log.
+    fn connection_test(&self, note: Note) -> Answer<'_, Result<ConnectionTest, Fault>>;
 }
 
 /// All that a browser tests, and the credential for it.

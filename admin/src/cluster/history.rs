@@ -14,4 +14,8 @@ pub trait Figures {
     fn histories(&self, wanted: Wanted, of: Option<NodeId>) -> Answer<'_, Vec<NodeHistory>>;
     /// What the clock of the node that answers says.
     fn clock(&self) -> Unix;
+    /// Their names.
+    fn figures(&self) -> Answer<'_, Vec<String>>;
+    /// One of them, from `since` on, in steps of so many seconds or longer ones; none where there is no such figure.
+    fn points(&self, name: String, since: Unix, step: u64) -> Answer<'_, Option<Vec<Point>>>;
 }

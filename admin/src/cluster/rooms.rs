@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::control::Fault;
 use super::{Answer, Peer};
+use crate::schema;
 
 /// What the admin API can see and do of rooms. What is decided of one beforehand is committed when it is answered;
 /// what is done in one that runs is put into the audit log first, and done by its owner when it is answered.
@@ -190,7 +191,7 @@ pub struct RoomReport {
     #[schema(value_type = String)]
     pub room: RoomName,
     /// What is decided of it; nothing where its app's policy alone counts.
-    #[schema(value_type = Option<ShownPolicy>)]
+    #[schema(value_type = Option<schema::RoomPolicy>)]
     pub policy: Option<RoomPolicy>,
     /// When that was first, in milliseconds of Unix time.
     #[schema(value_type = Option<u64>)]

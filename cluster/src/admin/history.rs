@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 
 use super::{Admin, NODE_WITHIN};
 use crate::clock;
+use super::Admin;
 
 impl Admin {
     /// What a node has sampled, some figures at a time; none where it does not answer.
@@ -53,9 +54,5 @@ impl Figures for Admin {
             };
             join_all(asked.into_iter().map(ask)).await
         })
-    }
-
-    fn clock(&self) -> Unix {
-        clock::unix()
     }
 }

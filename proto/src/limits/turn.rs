@@ -17,6 +17,12 @@ pub const CREDENTIAL_REFRESH_AT: u32 = 75;
 /// How long the credential of a connection test lasts: longer than testing [`CONNECTION_TEST_EDGES`] takes where
 /// nothing answers, and so short that nobody needs to revoke it.
 pub const CONNECTION_TEST_TTL: Duration = Duration::from_secs(300);
+/// Connection tests that somebody may begin at once: one of each edge of a large cluster, or of a room full of people
+/// behind one operator.
+pub const CONNECTION_TESTS_BURST: u32 = 20;
+/// And one more each so long. With [`CONNECTION_TEST_TTL`] nobody holds more than twice [`CONNECTION_TESTS_BURST`]
+/// credentials of tests.
+pub const CONNECTION_TESTS_EVERY: Duration = Duration::from_secs(15);
 /// Edges that one connection test tries: each takes a browser some seconds, and somebody waits for the end.
 pub const CONNECTION_TEST_EDGES: usize = 32;
 /// URLs of each of them that it tries: STUN and three transports on both families, and one more.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use chappe_proto::limits::{LOGIN_FOR, LOGIN_IDLE, LOGIN_SEEN_EVERY};
+use chappe_proto::limits::{
+    CONNECTION_TESTS_BURST, CONNECTION_TESTS_EVERY, LOGIN_FOR, LOGIN_IDLE, LOGIN_SEEN_EVERY,
+};
 
 use super::*;
-use crate::access::gate::{CONNECTION_TESTS_BURST, CONNECTION_TESTS_EVERY};
 
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
