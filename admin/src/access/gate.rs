@@ -10,10 +10,9 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use chappe_proto::id::{LoginId, OperatorName};
-use chappe_proto::limits::{LOGIN_SEEN_EVERY, PROVIDER_TRIES_BURST, PROVIDER_TRIES_EVERY};
-use chappe_proto::limits::{API_REQUEST_EVERY, API_REQUESTS_BURST, LOGIN_SEEN_EVERY};
 use chappe_proto::limits::{
     API_REQUEST_EVERY, API_REQUESTS_BURST, CONNECTION_TESTS_BURST, CONNECTION_TESTS_EVERY, LOGIN_SEEN_EVERY,
+    PROVIDER_TRIES_BURST, PROVIDER_TRIES_EVERY,
 };
 use chappe_proto::mesh::uplink::Secret;
 use chappe_proto::registry::access::Login;
@@ -24,7 +23,6 @@ use super::cookies;
 use super::passwords::Hashing;
 use super::provider::{Denied, Directory};
 use super::throttle::{Attempt, Buckets, Source, Throttle, Verdict, source};
-use super::throttle::{Attempt, Buckets, Throttle, Verdict, source};
 use super::{Means, Principal};
 use crate::Mount;
 use crate::api::problem::Problem;
@@ -79,9 +77,8 @@ impl Default for Gate {
         let tests = Mutex::new(Buckets::new(CONNECTION_TESTS_BURST, CONNECTION_TESTS_EVERY));
         let arrivals = Mutex::new(Buckets::new(PROVIDER_TRIES_BURST, PROVIDER_TRIES_EVERY));
         let (directory, ask) = (Directory::default(), direct());
-        Self { throttle, hashing, tests, renewing, arrivals, directory, ask }
         let requests = Mutex::new(Buckets::new(API_REQUESTS_BURST, API_REQUEST_EVERY));
-        Self { throttle, hashing, tests, requests, renewing, ask: direct() }
+        Self { throttle, hashing, tests, requests, renewing, arrivals, directory, ask }
     }
 }
 

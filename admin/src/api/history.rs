@@ -118,12 +118,6 @@ fn wanted_of(asked: &Wanted, now: Unix) -> Result<history::Wanted, Problem> {
     if series.iter().any(|name| name.ends_with('*')) {
         let fix = "whole names: `names` of the answer has them all".to_owned();
         return Err(Problem::Field { field: "series", fix });
-    let now = mount.cluster.now().unix;
-    let since = Unix(now.0.saturating_sub(Duration::from_secs(back)));
-    let mut series = BTreeMap::new();
-    for name in asked {
-        let points = mount.cluster.points(name.to_owned(), since, step).await;
-        series.insert(name.to_owned(), points.unwrap_or_default());
     }
     let since = Unix(now.0.saturating_sub(Duration::from_secs(back)));
     Ok(history::Wanted { series, since, step, names: true, ..history::Wanted::default() })
@@ -163,7 +157,7 @@ pub(crate) fn regions(status: &ClusterStatus, edges: &[EdgeReport]) -> BTreeSet<
 /// `edges.alive`, `edges.draining`, `edges.lost`, `commits`, `nodes` (also `.region.NAME`).
 #[utoipa::path(get, path = "/history", tag = "figures", params(Wanted), responses((status = 200, body = HistoryView)))]
 async fn history(_: Viewer, mount: Data<Mount>, asked: Query<Wanted>) -> Result<Json<HistoryView>, Problem> {
-    let now = mount.cluster.clock();
+    let now = mount.cluster.now().unix;
     let wanted = wanted_of(&asked, now)?;
     let (node, region) = place(&mount, &asked).await?;
     let wanted = history::Wanted { region, ..wanted };

@@ -56,59 +56,6 @@ pub(crate) struct Overview {
     /// The one that plots are of; none for all.
     region: Option<Region>,
     plots: Arc<Plots>,
-    figures: Vec<Figure>,
-}
-
-/// A figure of one name, or of all that begin with `prefix`.
-async fn figure(
-    mount: &Mount,
-    title: &'static str,
-    name: &str,
-    hours: u64,
-    words: fn(f64) -> String,
-) -> Figure {
-    let now = mount.cluster.now().unix;
-    let since = Unix(now.0.saturating_sub(Duration::from_secs(hours * 3600)));
-    let step = (hours * 3600 / POINTS).max(10);
-    let names = match name.strip_suffix('*') {
-        None => vec![name.to_owned()],
-        Some(prefix) => {
-            let all = mount.cluster.figures().await.into_iter();
-            all.filter(|name| name.starts_with(prefix)).collect()
-        }
-    };
-    let mut lines = Vec::new();
-    for full in names {
-        let held = mount.cluster.points(full.clone(), since, step).await.unwrap_or_default();
-        let mut points = Vec::with_capacity(held.len());
-        let mut last: Option<u64> = None;
-        for point in held {
-            if last.is_some_and(|last| point.at > last + 3 * step) {
-                points.push((Unix::from_secs(point.at), None)); // nothing was sampled in between
-            }
-            last = Some(point.at);
-            points.push((Unix::from_secs(point.at), Some(point.mean)));
-        }
-        let short = name.strip_suffix('*').and_then(|prefix| full.strip_prefix(prefix)).unwrap_or(&full);
-        lines.push(Line { name: short.to_owned(), points });
-    }
-    // Those that matter most of late; more than these cannot be told apart.
-    let recent =
-        |line: &Line| -> f64 { line.points.iter().rev().take(RECENT).filter_map(|(_, value)| *value).sum() };
-    lines.sort_by(|a, b| recent(b).total_cmp(&recent(a)));
-    lines.truncate(LINES_MAX);
-    let svg = plot::draw(&lines, (since, now), words);
-    let many = lines.len();
-    let named = lines.into_iter().enumerate().map(|(nth, line)| (class_of(nth, many), line.name));
-    Figure { title, svg, legend: if many > 1 { named.collect() } else { Vec::new() } }
-}
-
-fn whole(value: f64) -> String {
-    if value < 10.0 && value.fract() > 0.0 { format!("{value:.1}") } else { format!("{value:.0}") }
-}
-
-fn bits(bytes: f64) -> String {
-    words::rate(bytes * 8.0)
 }
 
 impl Overview {

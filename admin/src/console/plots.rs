@@ -93,7 +93,7 @@ fn bits(bytes: f64) -> String {
 
 /// The plots of so many hours.
 pub(super) async fn plots(mount: &Mount, hours: u64, region: Option<Region>) -> Arc<Plots> {
-    let now = mount.cluster.clock();
+    let now = mount.cluster.now().unix;
     let sampled = (now.0 + HISTORY_EVERY).saturating_sub(SAMPLED_AT).as_secs() / HISTORY_EVERY.as_secs();
     let of = (hours, region);
     if let Some(held) = mount.drawn.held(&of, sampled) {

@@ -156,7 +156,7 @@ impl Rooms for Memory {
         Box::pin(async move {
             let made = self.with(|state| state.made_room(&room).is_some());
             let runs = self.running(|running| running.rooms.contains_key(&room));
-            if !runs && !(forget && made) {
+            if !(runs || forget && made) {
                 return Err(Fault::NotThere("room with somebody in it"));
             }
             if runs {

@@ -12,8 +12,6 @@ use chappe_proto::time::Unix;
 use futures_util::future::join_all;
 
 use super::{Admin, NODE_WITHIN};
-use crate::clock;
-use super::Admin;
 
 impl Admin {
     /// What a node has sampled, some figures at a time; none where it does not answer.

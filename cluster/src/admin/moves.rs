@@ -3,7 +3,7 @@
 use chappe_admin::control::Fault;
 use chappe_proto::id::{PeerId, RoomKey, RoomName};
 use chappe_proto::mesh::node::{Answer as Reply, Ask};
-use chappe_proto::registry::Note;
+use chappe_proto::registry::{Command, Note};
 use chappe_proto::signal::code::{ErrorCode, Refusal};
 use chappe_proto::signal::member::Member;
 
@@ -12,8 +12,8 @@ use crate::actor::gateway::is_revoked;
 use crate::clock;
 
 impl Admin {
-    /// Asks the gateway of a peer to send its client to `to`, where that would let it in as far as is known, and puts it
-    /// into the audit log.
+    /// Puts into the audit log that a peer is moved to `to`, where that would let it in as far as is known, and asks the
+    /// peer's gateway to send its client there.
     pub(super) async fn move_peer(
         &self,
         room: RoomKey,
@@ -36,16 +36,19 @@ impl Admin {
             return Err(Fault::Conflict(words));
         }
         let ask = Ask::Move { session: entry.member.seat.session, to };
-        match self.node.mesh.request(entry.gateway.node, ask, NODE_WITHIN).await {
-            Ok(Reply::Done) => {}
+        self.commit(Command::Note, note.clone()).await?;
+        let done = match self.node.mesh.request(entry.gateway.node, ask, NODE_WITHIN).await {
+            Ok(Reply::Done) => Ok(()),
             Ok(Reply::NotThere) => {
                 let words = "it has just left or lost its connection: look again whether it is there";
-                return Err(Fault::Conflict(words.to_owned()));
+                Err(Fault::Conflict(words.to_owned()))
             }
-            Ok(_) | Err(_) => return Err(unasked("holds its connection")),
+            Ok(_) | Err(_) => Err(unasked("holds its connection")),
+        };
+        if let Err(fault) = &done {
+            self.undone(note, fault).await;
         }
-        self.noted(note).await;
-        Ok(())
+        done
     }
 
     /// Why a room would not let a member of another one in.

@@ -7,10 +7,9 @@ use chappe_admin::rooms::{
     Ban, RoomCount, RoomLine, RoomPage, RoomReport, Rooms, RoomsWanted, Waiting, bans_of,
 };
 use chappe_admin::{Answer, Peer};
-use chappe_proto::id::{AppId, Identity, NodeId, PeerId, RoomKey, RoomName, SessionId};
-use chappe_proto::id::{AppId, Identity, Index, NodeId, PeerId, RoomKey, SessionId};
+use chappe_proto::id::{AppId, Identity, Index, NodeId, PeerId, RoomKey, RoomName, SessionId};
 use chappe_proto::limits::{AUDIT_TEXT_MAX, ROOMS_LOOKED_AT};
-use chappe_proto::mesh::node::{Answer as Reply, Ask};
+use chappe_proto::mesh::node::{Answer as Reply, Ask, RoomSeen};
 use chappe_proto::registry::{Command, Note, RoomPolicy, State};
 use chappe_proto::signal::json::Json;
 use chappe_proto::signal::lobby::Verdict;
@@ -75,16 +74,6 @@ impl Admin {
     /// Puts into the audit log what is to be done in a room that is there, and asks the node that runs it to do that.
     /// What then could not be done is put there too.
     async fn act(&self, room: &RoomKey, ask: Ask, missing: &'static str, note: Note) -> Done<()> {
-        let elsewhere =
-            || Fault::Unavailable("the node that runs the room cannot be asked; try again".to_owned());
-        match self.of_owner(room, ask).await {
-            Ok(Reply::Done) => {}
-            Ok(Reply::NotThere) => return Err(Fault::NotThere(missing)),
-            Ok(Reply::Refused(refusal)) => {
-                return Err(Fault::Conflict(format!("the room has no place: {}", refusal.message)));
-            }
-            Ok(Reply::Failed(failure)) => return Err(Fault::Unavailable(format!("{failure}; try again"))),
-            Ok(_) | Err(()) => return Err(elsewhere()),
         self.there(room, &ask, missing).await?;
         self.commit(Command::Note, note.clone()).await?;
         let done = self.of_room(room, ask, missing).await;
@@ -94,20 +83,20 @@ impl Admin {
         done
     }
 
-    /// It is done: where it cannot be put into the audit log, that is said in the node's own.
-    pub(super) async fn noted(&self, note: Note) {
-        let what = note.what.clone();
-        if let Err(fault) = self.commit(Command::Note, note).await {
-            tracing::error!(%fault, what, "this is missing in the audit log");
     /// Whether the room that is asked is there, and who it is about: the log tells of nothing that never was.
     async fn there(&self, room: &RoomKey, ask: &Ask, missing: &'static str) -> Done<()> {
         let seen = match self.of_owner(room, Ask::Room { room: room.clone() }).await {
-            Ok(Reply::Room(seen)) => seen.filter(|seen| !seen.roster.is_empty()),
+            Ok(Reply::Room(seen)) => seen.filter(is_there),
             Ok(_) | Err(()) => return Err(unasked()),
         };
         let seen = seen.ok_or(Fault::NotThere(missing))?;
-        let (Ask::Mute { peer, .. } | Ask::Kick { peer, .. }) = ask else { return Ok(()) };
-        let there = seen.roster.iter().any(|entry| entry.member.seat.peer == *peer);
+        let there = match ask {
+            Ask::Mute { peer, .. } | Ask::Kick { peer, .. } => {
+                seen.roster.iter().any(|entry| entry.member.seat.peer == *peer)
+            }
+            Ask::Judge { peer, .. } => seen.waiting.iter().any(|knock| knock.peer == *peer),
+            _ => true,
+        };
         if there { Ok(()) } else { Err(Fault::NotThere(missing)) }
     }
 
@@ -116,19 +105,27 @@ impl Admin {
         match self.of_owner(room, ask).await {
             Ok(Reply::Done) => Ok(()),
             Ok(Reply::NotThere) => Err(Fault::NotThere(missing)),
+            Ok(Reply::Refused(refusal)) => {
+                Err(Fault::Conflict(format!("the room has no place: {}", refusal.message)))
+            }
             Ok(Reply::Failed(failure)) => Err(Fault::Unavailable(format!("{failure}; try again"))),
             Ok(_) | Err(()) => Err(unasked()),
         }
     }
 
     /// What the audit log says of what was not done after all, as far as this node knows.
-    async fn undone(&self, note: Note, fault: &Fault) {
+    pub(super) async fn undone(&self, note: Note, fault: &Fault) {
         let text = format!("was not answered that it is done: {}", note.what);
         let what = text[..text.floor_char_boundary(AUDIT_TEXT_MAX)].to_owned();
         if let Err(unwritten) = self.commit(Command::Note, Note { what, ..note }).await {
             tracing::warn!(%fault, %unwritten, "the audit log does not say that this failed");
         }
     }
+}
+
+/// Whether somebody is in it, or waits to be.
+const fn is_there(seen: &RoomSeen) -> bool {
+    !(seen.roster.is_empty() && seen.waiting.is_empty())
 }
 
 fn unasked() -> Fault {
@@ -232,14 +229,7 @@ impl Rooms for Admin {
             let state = self.state().await.unwrap_or_else(|_| self.node.registry.state());
             let made = state.made_room(&room);
             let seen = match self.of_owner(&room, Ask::Room { room: room.clone() }).await {
-                Ok(Reply::Room(seen)) => {
-                    seen.filter(|seen| !(seen.roster.is_empty() && seen.waiting.is_empty()))
-                }
-                Ok(_) | Err(()) => {
-                    let why = "the node that runs the room cannot be asked; try again";
-                    return Err(Fault::Unavailable(why.to_owned()));
-                }
-                Ok(Reply::Room(seen)) => seen.filter(|seen| !seen.roster.is_empty()),
+                Ok(Reply::Room(seen)) => seen.filter(is_there),
                 Ok(_) | Err(()) => return Err(unasked()),
             };
             if seen.is_none() && made.is_none() {
