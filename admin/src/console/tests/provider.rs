@@ -26,7 +26,7 @@ async fn owners_set_a_provider_up_and_everybody_has_its_button() {
     for text in [
         "https://chappe.example/admin/login/callback",
         "value=\"https://id.example/realms/staff\"",
-        "/admins\n/a &#34;b&#34;</textarea>",
+        "/a &#34;b&#34;\n/admins</textarea>",
         "<option value=\"viewer\" selected>is viewer",
         "value=\"example.org\"",
         "value=\"profile email\"",
