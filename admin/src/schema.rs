@@ -339,9 +339,13 @@ mod tests {
             json!({ "regions": { "a": [1, 2] }, "networks": { "10.0.0.0/8": "a" }, "rules": [rule] });
         let policy: chappe_proto::select::Policy = serde_json::from_value(policy).unwrap();
         same::<AppPolicy>(&registry::AppPolicy::default());
-        let policy_of_room =
-            json!({ "capacity": 2, "locked": true, "region": "a", "expires": 1, "metadata": {} });
-        let policy_of_room: registry::RoomPolicy = serde_json::from_str(&policy_of_room.to_string()).unwrap();
+        let policy_of_room = registry::RoomPolicy {
+            capacity: Some(2),
+            locked: true,
+            region: chappe_proto::id::Region::new("a").ok(),
+            expires: Some(chappe_proto::time::Unix::from_secs(1)),
+            metadata: chappe_proto::signal::json::Json::parse("{}").ok(),
+        };
         same::<RoomPolicy>(&policy_of_room);
         same::<RoomPolicy>(&registry::RoomPolicy::default());
         same::<Selection>(&policy);
