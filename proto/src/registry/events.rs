@@ -95,12 +95,13 @@ impl fmt::Display for Event {
             }
             Self::Removed { node } => write!(f, "node {node} has left the cluster"),
             Self::Members(steps) => {
-                f.write_str("members of Raft change:")?;
-                for step in steps {
+                f.write_str("members of Raft change")?;
+                for (nth, step) in steps.iter().enumerate() {
+                    f.write_str(if nth == 0 { ": " } else { "; " })?;
                     match step {
-                        Step::Voter(node) => write!(f, " node {node} votes;")?,
-                        Step::Learner(node) => write!(f, " node {node} stands by;")?,
-                        Step::Remove(node) => write!(f, " node {node} goes;")?,
+                        Step::Voter(node) => write!(f, "node {node} votes")?,
+                        Step::Learner(node) => write!(f, "node {node} stands by")?,
+                        Step::Remove(node) => write!(f, "node {node} goes")?,
                     }
                 }
                 Ok(())
