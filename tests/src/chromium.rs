@@ -90,6 +90,12 @@ impl Browser {
         self.window(url, size, &made)
     }
 
+    /// Lets pages do what a person is asked about, by the names of `Browser.PermissionType`.
+    pub fn allow(&self, permissions: &[&str]) {
+        let wish = json!({ "permissions": permissions });
+        self.link.call(None, "Browser.grantPermissions", &wish).expect("permissions");
+    }
+
     fn window(&self, url: &str, (width, height): (u32, u32), context: &Value) -> Page {
         let call = |method, parameters: &Value| self.link.call(None, method, parameters).expect(method);
         // Blank at first, so that nothing that the page says is missed.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::chromium::Page;
+use crate::netns::{eventually, wait};
 
 /// A debug build on a busy machine shows what was asked for within this.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -49,10 +50,54 @@ impl Console {
         self.page.until(&there, SOON);
     }
 
-    /// Types into a field.
+    /// An element that is there, once the page's scripts have run: before, its forms do nothing.
+    fn ready(&self, selector: &str) -> String {
+        let one = format!("document.querySelector({})", json!(selector));
+        self.page.until(&format!("document.readyState === 'complete' && Boolean({one})"), SOON);
+        one
+    }
+
+    /// Types into a field, over what is in it.
     pub fn fill(&self, field: &str, text: &str) {
-        self.page.evaluate(&format!("document.querySelector({}).focus()", json!(field)));
+        let field = self.ready(field);
+        self.page.evaluate(&format!("{field}.focus(), {field}.select()"));
         self.page.command("Input.insertText", &json!({ "text": text }));
+    }
+
+    /// Chooses of a list, or sets a time: what a browser draws itself, a test cannot click.
+    pub fn choose(&self, field: &str, value: &str) {
+        let (field, value) = (self.ready(field), json!(value));
+        self.page.evaluate(&format!(
+            "(() => {{ const field = {field}; field.value = {value};
+                field.dispatchEvent(new Event('change', {{ bubbles: true }})); }})()"
+        ));
+    }
+
+    /// Presses a key: as `DevTools` calls it, or a letter.
+    pub fn key(&self, key: &str) {
+        let code = match key {
+            "Enter" => 13,
+            "Escape" => 27,
+            "ArrowUp" => 38,
+            "ArrowDown" => 40,
+            _ => 0,
+        };
+        let text = if key == "Enter" { "\r" } else { key };
+        let mut down = json!({ "type": "keyDown", "key": key, "windowsVirtualKeyCode": code });
+        if text.chars().count() == 1 {
+            down["text"] = text.into();
+        }
+        self.page.command("Input.dispatchKeyEvent", &down);
+        self.page.command(
+            "Input.dispatchKeyEvent",
+            &json!({ "type": "keyUp", "key": key, "windowsVirtualKeyCode": code }),
+        );
+    }
+
+    /// What somebody would paste.
+    #[must_use]
+    pub fn clipboard(&self) -> String {
+        self.page.evaluate("navigator.clipboard.readText()").as_str().unwrap_or_default().to_owned()
     }
 
     /// Presses the first button or link that a selector finds and that has these words, once it is there.
@@ -62,15 +107,44 @@ impl Console {
             json!(selector),
             json!(words)
         );
-        // Before its scripts have run, a page's forms do nothing.
-        self.page.until(&format!("document.readyState === 'complete' && Boolean({find})"), SOON);
-        self.page.evaluate(&format!("{find}.click()"));
+        self.click(&find);
+    }
+
+    /// Clicks by the mouse what an expression finds, once it is there and nothing covers it; again, where a page that
+    /// is alive has moved it away meanwhile.
+    pub fn click(&self, find: &str) {
+        wait(&format!("a click on {find}"), SOON, || {
+            let place = format!(
+                "document.readyState === 'complete' && (() => {{
+                    const one = {find};
+                    one?.scrollIntoView({{ block: 'center', behavior: 'instant' }});
+                    const box = one?.getClientRects()[0];
+                    if (!box) return null;
+                    const at = [box.x + box.width / 2, box.y + box.height / 2];
+                    if (!one.contains(document.elementFromPoint(...at))) return null;
+                    window.landed = false;
+                    const land = ({{ target }}) => (window.landed = one.contains(target));
+                    document.addEventListener('click', land, {{ capture: true, once: true }});
+                    return at;
+                }})()"
+            );
+            let at = self.page.try_evaluate(&place).ok().filter(Value::is_array)?;
+            for (kind, button, pressed) in
+                [("mouseMoved", "none", 0), ("mousePressed", "left", 1), ("mouseReleased", "left", 0)]
+            {
+                let mouse = json!({
+                    "type": kind, "x": at[0], "y": at[1], "button": button, "buttons": pressed, "clickCount": 1,
+                });
+                self.page.command("Input.dispatchMouseEvent", &mouse);
+            }
+            // A page that has gone elsewhere knows nothing of it.
+            (self.page.try_evaluate("window.landed") != Ok(Value::Bool(false))).then_some(())
+        });
     }
 
     /// Says yes to what is asked before something that cannot be taken back.
     pub fn confirm(&self) {
-        self.page.until("Boolean(document.querySelector('dialog[open] button[value=yes]'))", SOON);
-        self.page.evaluate("document.querySelector('dialog[open] button[value=yes]').click()");
+        self.click("document.querySelector('dialog[open] button[value=yes]')");
     }
 
     /// The text that is seen of an element; empty where there is none.
@@ -81,9 +155,16 @@ impl Console {
     }
 
     /// Waits until an element says that, among other things.
+    ///
+    /// # Panics
+    /// When it never does in time.
     pub fn until_says(&self, selector: &str, words: &str, within: Duration) {
-        let (selector, words) = (json!(selector), json!(words));
-        self.page.until(&format!("document.querySelector({selector})?.innerText.includes({words})"), within);
+        let says =
+            format!("document.querySelector({})?.innerText.includes({})", json!(selector), json!(words));
+        let says = || (self.page.try_evaluate(&says) == Ok(Value::Bool(true))).then_some(());
+        if eventually(within, says).is_none() {
+            panic!("{selector} never said {words:?}, but {:?}", self.text(selector));
+        }
     }
 
     /// A call of the API as the console's own modules make it: the status and the answer.
@@ -116,17 +197,28 @@ impl Console {
 /// # Panics
 /// When they cannot be written.
 pub fn shoot(page: &Page, name: &str) {
-    let Ok(folder) = std::env::var("CHAPPE_SHOTS") else { return };
+    if std::env::var_os("CHAPPE_SHOTS").is_none() {
+        return;
+    }
     for scheme in ["light", "dark"] {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         page.command("Emulation.setEmulatedMedia", &json!({ "features": features }));
         for size in [WIDE, (360, 1600)] {
             page.resize(size);
-            let file = Path::new(&folder).join(format!("{name}-{scheme}-{}.png", size.0));
-            std::fs::write(file, page.screenshot()).expect("a picture is written");
+            shoot_as_it_is(page, &format!("{name}-{scheme}-{}", size.0));
         }
     }
     let usual = json!([{ "name": "prefers-color-scheme", "value": "light" }]);
     page.command("Emulation.setEmulatedMedia", &json!({ "features": usual }));
     page.resize(WIDE);
+}
+
+/// The same of the page as it is.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn shoot_as_it_is(page: &Page, name: &str) {
+    let Ok(folder) = std::env::var("CHAPPE_SHOTS") else { return };
+    let file = Path::new(&folder).join(format!("{name}.png"));
+    std::fs::write(file, page.screenshot()).expect("a picture is written");
 }

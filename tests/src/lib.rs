@@ -10,6 +10,7 @@
 )]
 
 pub mod acme;
+pub mod axe;
 pub mod chromium;
 pub mod client;
 pub mod cluster;

@@ -52,7 +52,11 @@ pub struct Receiver {
 impl Receiver {
     /// Begins to listen on loopback.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    /// The same on a socket that is somewhere else.
+    pub fn on(listener: TcpListener) -> Self {
         let at = listener.local_addr().unwrap();
         let answers = Arc::<Mutex<VecDeque<u16>>>::default();
         let (tell, got) = mpsc::channel(KEPT);
