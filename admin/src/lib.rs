@@ -8,6 +8,7 @@ mod api;
 pub mod asked;
 pub mod cluster;
 mod console;
+mod headers;
 pub mod history;
 #[cfg(test)]
 mod memory;
@@ -17,6 +18,7 @@ mod schema;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use chappe_proto::mesh::uplink::Secret;
 
@@ -77,6 +79,8 @@ impl Mount {
     /// Adds the routes under `/admin`: the API's under `/admin/api/v1`, and the console's.
     pub fn configure(&self, config: &mut ServiceConfig) {
         let scope = web::scope("/admin").app_data(web::Data::new(self.clone()));
-        config.service(scope.service(api::scope()).configure(console::routes));
+        let gate = Arc::clone(&self.gate);
+        let guarded = from_fn(move |request, next| headers::always(Arc::clone(&gate), request, next));
+        config.service(scope.service(api::scope()).configure(console::routes).wrap(guarded));
     }
 }

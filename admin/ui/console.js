@@ -17,12 +17,21 @@ function changed(field) {
   return field.value !== field.defaultValue;
 }
 
+/** The value of a field that holds JSON. */
+function parsed(field, text) {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Error(`Not JSON: ${error.message}`, { cause: field.name });
+  }
+}
+
 /** The form as a JSON object: `data-type` of a field says what it is, an empty one is left out unless
  * `data-empty`, and is null by `data-empty="null"`; a field with `data-whole` is all of it. Of a `part` only what was
  * changed is told. */
 function body(form, part) {
   const whole = [...form.elements].find((field) => field.dataset.whole !== undefined);
-  if (whole) return JSON.parse(whole.value);
+  if (whole) return parsed(whole, whole.value);
   const out = {};
   for (const field of form.elements) {
     if (!field.name || field.disabled || (field.type === 'radio' && !field.checked)) continue;
@@ -39,6 +48,7 @@ function body(form, part) {
     else if (kind === 'list') value = text.split(/[\s,]+/).filter(Boolean);
     else if (kind === 'pairs') value = pairs(text);
     else if (kind === 'json') value = text === '' ? null : JSON.parse(text);
+    else if (kind === 'json') value = text === '' ? null : parsed(field, text);
     else if (kind === 'time') value = new Date(text).getTime();
     else value = field.value;
     const path = field.name.split('.');
@@ -61,7 +71,8 @@ function complain(form, problem) {
     place = document.createElement('p');
     place.className = 'problem';
     place.setAttribute('role', 'alert');
-    (form.querySelector('.actions') ?? form.lastElementChild ?? form).before(place);
+    // Before the buttons of the form, which are its last: what was made has some of its own.
+    ([...form.querySelectorAll('.actions')].pop() ?? form.lastElementChild ?? form).before(place);
   }
   place.textContent = problem.detail ?? problem.title ?? 'That did not work.';
   if (field && field.setAttribute) {
@@ -70,12 +81,17 @@ function complain(form, problem) {
   }
 }
 
+/** Nothing is wrong with it any more. */
+function settle(form) {
+  for (const field of form.querySelectorAll('[aria-invalid]')) field.removeAttribute('aria-invalid');
+  $('.problem', form)?.remove();
+}
+
 async function submit(form, submitter) {
   const [method, path] = (submitter?.dataset.api ?? form.dataset.api).split(' ');
   const ask = submitter?.dataset.confirm ?? form.dataset.confirm;
   if (ask && !(await confirmed(ask, submitter?.textContent.trim() || 'Go on'))) return;
-  for (const field of form.querySelectorAll('[aria-invalid]')) field.removeAttribute('aria-invalid');
-  $('.problem', form)?.remove();
+  settle(form);
   const button = submitter ?? $('button', form);
   button?.setAttribute('aria-busy', 'true');
   let sent;
@@ -83,7 +99,7 @@ async function submit(form, submitter) {
     sent = form.elements.length > 1 || form.dataset.body !== undefined ? body(form, method === 'PATCH') : undefined;
   } catch (error) {
     button?.removeAttribute('aria-busy');
-    return complain(form, { detail: `Not JSON: ${error.message}` });
+    return complain(form, { field: error.cause, detail: error.message });
   }
   // `{name}` in the path is a field of the form.
   const filled = path.replace(/\{(\w+)\}/g, (_, name) => {
@@ -183,13 +199,13 @@ document.addEventListener('click', async (event) => {
   }
 });
 
-// What a dialog told once is gone when it is closed.
-document.addEventListener('close', (event) => {
-  const dialog = event.target.closest?.('dialog[data-once]');
-  for (const told of dialog?.querySelectorAll('.secret') ?? []) {
+// What a dialog told once is gone when it is closed, and so is what was wrong.
+document.addEventListener('close', ({ target: dialog }) => {
+  for (const told of dialog.querySelectorAll('.secret')) {
     told.hidden = true;
     for (const slot of told.querySelectorAll('[data-fill], [data-svg]')) slot.replaceChildren();
   }
+  for (const form of dialog.querySelectorAll('form')) settle(form);
 }, true);
 
 document.addEventListener('keydown', (event) => {

@@ -22,6 +22,7 @@ function pick(at) {
   const links = [...found.querySelectorAll('a')];
   const index = Math.min(Math.max(at, 0), links.length - 1);
   links.forEach((link, i) => link.setAttribute('aria-selected', String(i === index)));
+  input.setAttribute('aria-activedescendant', links[index]?.id ?? '');
   links[index]?.scrollIntoView({ block: 'nearest' });
 }
 
@@ -45,6 +46,8 @@ if (dialog) {
     } else if (event.key === 'Enter') {
       event.preventDefault();
       links[Math.max(now, 0)]?.click();
+    } else if (event.key === 'Escape') {
+      dialog.close(); // at once: a browser would only empty the field
     }
   });
 }

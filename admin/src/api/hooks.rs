@@ -17,7 +17,7 @@ use serde::Deserialize;
 use utoipa::{OpenApi, ToSchema};
 
 use crate::Mount;
-use crate::access::OfApp;
+use crate::access::{OfApp, Principal};
 use crate::api::problem::Problem;
 use crate::api::rooms::app_id;
 use crate::api::turn::read;
@@ -133,7 +133,7 @@ async fn list(who: OfApp, mount: Data<Mount>, app: Path<String>) -> Result<Json<
 }
 
 /// A webhook as somebody may see it: viewers of a cluster see where it goes, without the key that may be in its path.
-fn seen_by(who: &OfApp, mut hook: Webhook) -> Webhook {
+pub(crate) fn seen_by(who: &Principal, mut hook: Webhook) -> Webhook {
     if who.app.is_none() && who.role < Role::Operator {
         let scheme = if hook.url.starts_with("https:") { "https" } else { "http" };
         hook.url = format!("{scheme}://{}", host(&hook.url));

@@ -10,7 +10,6 @@ pub(crate) mod connection;
 pub(crate) mod costs;
 pub(crate) mod edges;
 pub(crate) mod events;
-mod headers;
 pub(crate) mod history;
 pub(crate) mod hooks;
 pub(crate) mod idempotency;
@@ -52,7 +51,6 @@ pub(crate) fn scope() -> impl HttpServiceFactory {
         .wrap(from_fn(idempotency::once))
         .wrap(from_fn(gate::paced))
         .wrap(from_fn(problem::always))
-        .wrap(from_fn(headers::always))
 }
 
 fn routes(config: &mut ServiceConfig) {

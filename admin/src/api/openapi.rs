@@ -158,9 +158,7 @@ async fn explorer(_: Viewer, file: Path<String>) -> Result<HttpResponse, Problem
     match utoipa_swagger_ui::serve(&file, Arc::default()) {
         Ok(Some(file)) => {
             let mut response = HttpResponse::Ok();
-            response
-                .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-                .insert_header((header::CACHE_CONTROL, "private, max-age=3600"));
+            response.insert_header((header::CACHE_CONTROL, "private, max-age=3600"));
             if file.gzpipped {
                 response.insert_header(("Content-Encoding", "gzip"));
             }

@@ -1,19 +1,10 @@
-//! Styles, modules and drawings of the console, compiled into the binary, and what every answer of it is guarded by.
+//! Styles, modules and drawings of the console, compiled into the binary.
 
 use actix_web::http::header;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse};
 
 use super::words::fingerprint;
-
-/// Nothing inline, nothing from elsewhere, in nobody's frame (OWASP ASVS 5.0, 3.4.3 and 3.4.6).
-fn policy(connects: &[String]) -> String {
-    let connects: String = connects.iter().map(|source| format!(" {source}")).collect();
-    format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-         connect-src 'self'{connects}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    )
-}
 
 macro_rules! assets {
     ($($name:literal as $kind:literal),* $(,)?) => {
@@ -24,6 +15,7 @@ macro_rules! assets {
 /// Name, type and bytes of each.
 pub(super) static ASSETS: &[(&str, &str, &[u8])] = assets![
     "tokens.css" as "text/css; charset=utf-8",
+    "parts.css" as "text/css; charset=utf-8",
     "console.css" as "text/css; charset=utf-8",
     "access.js" as "text/javascript; charset=utf-8",
     "api.js" as "text/javascript; charset=utf-8",
@@ -49,24 +41,6 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.route("/ui/{file}", web::get().to(asset));
 }
 
-/// With what every answer of the console says to browsers.
-pub(super) fn guarded(response: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
-    guarded_but(response, &[])
-}
-
-/// The same for a page that connects to these sources too.
-pub(super) fn guarded_but<'a>(
-    response: &'a mut HttpResponseBuilder,
-    connects: &[String],
-) -> &'a mut HttpResponseBuilder {
-    response
-        .insert_header((header::CONTENT_SECURITY_POLICY, policy(connects)))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((header::REFERRER_POLICY, "same-origin"))
-        .insert_header(("Cross-Origin-Opener-Policy", "same-origin"))
-        .insert_header(("Cross-Origin-Resource-Policy", "same-origin"))
-}
-
 async fn asset(request: HttpRequest, file: web::Path<String>) -> HttpResponse {
     let Some((_, kind, bytes)) = ASSETS.iter().find(|(name, ..)| *name == file.as_str()) else {
         return HttpResponse::NotFound().finish();
@@ -75,8 +49,6 @@ async fn asset(request: HttpRequest, file: web::Path<String>) -> HttpResponse {
     let known = request.headers().get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let same = known == Some(tag.as_str());
     let mut response = if same { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    guarded(&mut response)
-        .insert_header((header::ETAG, tag))
-        .insert_header((header::CACHE_CONTROL, "no-cache"));
+    response.insert_header((header::ETAG, tag)).insert_header((header::CACHE_CONTROL, "no-cache"));
     if same { response.finish() } else { response.content_type(*kind).body(*bytes) }
 }

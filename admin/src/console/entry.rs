@@ -85,6 +85,9 @@ pub(super) async fn login(
         return HttpResponse::SeeOther().insert_header((header::LOCATION, to)).finish();
     }
     page_of(&mut HttpResponse::Ok(), &[], Login::of(&mount, &request, to).render())
+    let nobody = mount.cluster.access().operators().next().is_none();
+    let page = Login { to, private: is_private(&mount, &request).is_ok(), nobody };
+    page_of(&mut HttpResponse::Ok(), page.render())
 }
 
 #[derive(Template)]
@@ -118,7 +121,7 @@ pub(super) async fn link(mount: Data<Mount>, token: Path<String>) -> HttpRespons
         None => ("A new password", "All your logins end with the old one.".to_owned()),
     };
     let page = Link { title, lead, token: token.into_inner(), name, until };
-    let mut response = page_of(&mut HttpResponse::Ok(), &[], page.render());
+    let mut response = page_of(&mut HttpResponse::Ok(), page.render());
     // Its address is a secret.
     let none = header::HeaderValue::from_static("no-referrer");
     response.headers_mut().insert(header::REFERRER_POLICY, none);

@@ -12,7 +12,7 @@ use super::view::View;
 use super::visitor::Visitor;
 use super::words;
 use crate::Mount;
-use crate::api::hooks::{Filter, page_of};
+use crate::api::hooks::{Filter, page_of, seen_by};
 use crate::api::problem::Problem;
 use crate::cluster::hooks::{Deliveries, Delivery, Webhook};
 use crate::control::Fault;
@@ -78,7 +78,10 @@ impl View for Webhooks {
             None => apps.first().cloned(),
         };
         let hooks = match &app {
-            Some(app) => mount.cluster.hooks(app.clone()).await?,
+            Some(app) => {
+                let all = mount.cluster.hooks(app.clone()).await?.into_iter();
+                all.map(|hook| seen_by(&visitor.who, hook)).collect()
+            }
             None => Vec::new(),
         };
         let frame = Frame::of(visitor, SECTION, "Webhooks");
@@ -181,6 +184,7 @@ impl View for OneHook {
         let (Ok(app), Ok(id)) = (AppId::new(&app), id.parse::<HookId>()) else { return Err(gone) };
         let all = mount.cluster.hooks(app.clone()).await?;
         let hook = all.into_iter().find(|hook| hook.id == id).ok_or(gone)?;
+        let hook = seen_by(&visitor.who, hook);
         let (bad, page) = match page_of(mount, app.clone(), id, &ask.filter()).await {
             Ok(page) => (None, page),
             Err(Problem::NotFound(what)) => return Err(Fault::NotThere(what)),

@@ -11,7 +11,7 @@ use plotters::prelude::*;
 use super::words;
 
 /// Width and height in units of the drawing; it takes the room that there is.
-const SIZE: (u32, u32) = (560, 180);
+const SIZE: (u32, u32) = (480, 170);
 /// What text is drawn in, and what lines of the grid: `ui/console.css` knows them by these.
 const INK: RGBColor = RGBColor(1, 2, 3);
 const GRID: RGBColor = RGBColor(1, 2, 4);
@@ -156,7 +156,7 @@ fn chart(
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let mut chart = ChartBuilder::on(&area)
         .margin(6)
-        .set_label_area_size(LabelAreaPosition::Left, 64)
+        .set_label_area_size(LabelAreaPosition::Left, 84)
         .set_label_area_size(LabelAreaPosition::Bottom, 24)
         .build_cartesian_2d(time, 0.0..top)
         .map_err(broken)?;

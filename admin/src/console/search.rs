@@ -6,7 +6,6 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::asked::address;
-use super::assets::guarded;
 use super::frame::Frame;
 use super::visitor::Visitor;
 use crate::Mount;
@@ -100,7 +99,7 @@ pub(super) async fn found(_: Visitor, mount: Data<Mount>, ask: Query<Ask>) -> Ht
     }
     hits.truncate(FOUND_MAX);
     match (Found { hits, asked }).render() {
-        Ok(list) => guarded(&mut HttpResponse::Ok()).content_type("text/html; charset=utf-8").body(list),
+        Ok(list) => HttpResponse::Ok().content_type("text/html; charset=utf-8").body(list),
         Err(_) => HttpResponse::InternalServerError().finish(),
     }
 }

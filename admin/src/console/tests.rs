@@ -13,6 +13,7 @@ use crate::memory::Memory;
 
 mod allocations;
 mod costs;
+mod found;
 mod hooks;
 mod operation;
 mod people;

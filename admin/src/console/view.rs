@@ -21,6 +21,7 @@ use crate::access::asker::asks_for_events;
 use crate::api::events::{self, Event};
 use crate::api::problem::Problem;
 use crate::control::Fault;
+use crate::headers;
 
 /// A page of the console.
 pub(crate) trait View: Template + Sized {
@@ -74,19 +75,15 @@ pub(super) fn missing(fault: &Fault) -> HttpResponse {
         Fault::Unavailable(_) => (HttpResponse::ServiceUnavailable(), 503, "Not now"),
     };
     let page = Missing { status, title, words: fault.to_string() };
-    page_of(&mut response, &[], page.render())
+    page_of(&mut response, page.render())
 }
 
 pub(super) fn page_of(
     response: &mut actix_web::HttpResponseBuilder,
-    connects: &[String],
     page: askama::Result<String>,
 ) -> HttpResponse {
     match page {
-        Ok(page) => super::assets::guarded_but(response, connects)
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .content_type("text/html; charset=utf-8")
-            .body(page),
+        Ok(page) => response.content_type("text/html; charset=utf-8").body(page),
         Err(error) => {
             tracing::error!(%error, "a page cannot be rendered");
             HttpResponse::InternalServerError().finish()
@@ -107,7 +104,13 @@ pub(crate) async fn show<V: View + 'static>(
         return stream_of::<V>(visitor, mount, place, ask);
     }
     Ok(match V::load(&mount, &visitor, place, ask).await {
-        Ok(view) => page_of(&mut HttpResponse::Ok(), &view.connects(), view.render()),
+        Ok(view) => {
+            let (mut response, connects) = (HttpResponse::Ok(), view.connects());
+            if !connects.is_empty() {
+                response.insert_header((header::CONTENT_SECURITY_POLICY, headers::policy(&connects)));
+            }
+            page_of(&mut response, view.render())
+        }
         Err(fault) => missing(&fault),
     })
 }

@@ -44,6 +44,7 @@ static ASSETS: &[Asset] = assets![
     "/assets/call.html" = "../../pages/call.html" as "text/html; charset=utf-8",
     "/phone" = "../../pages/phone.html" as "text/html; charset=utf-8",
     "/assets/tokens.css" = "../../../admin/ui/tokens.css" as "text/css; charset=utf-8",
+    "/assets/parts.css" = "../../../admin/ui/parts.css" as "text/css; charset=utf-8",
     "/assets/base.css" = "../../pages/base.css" as "text/css; charset=utf-8",
     "/assets/call.css" = "../../pages/call.css" as "text/css; charset=utf-8",
     "/assets/home.css" = "../../pages/home.css" as "text/css; charset=utf-8",

@@ -3,6 +3,7 @@ mod daily;
 mod provider;
 mod repeats;
 mod routes;
+mod streams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -22,7 +22,9 @@ async fn webhooks_of_an_app_are_listed() {
     assert!(page.contains("orders &#60;b&#62;") && page.contains(&path), "{page}");
     assert!(page.contains("https://shop.example/hooks") && page.contains("room_started"), "{page}");
     assert!(page.contains("POST /admin/api/v1/apps/shop/webhooks\""));
-    assert!(!get_to_look(&memory, "/admin/webhooks?app=shop").await.contains("id=\"add\""));
+    let looked = get_to_look(&memory, "/admin/webhooks?app=shop").await;
+    assert!(!looked.contains("id=\"add\"") && !looked.contains("shop.example/hooks"), "{looked}");
+    assert!(looked.contains("https://shop.example"), "{looked}");
     assert_eq!(seen(&memory, "/admin/webhooks?app=bank").await.0, StatusCode::NOT_FOUND);
     ask(&memory, Method::POST, "/apps", json!({ "app": "zoo" })).await;
     let (_, none) = seen(&memory, "/admin/webhooks?app=zoo").await;
@@ -49,7 +51,8 @@ async fn a_webhook_has_its_deliveries_and_what_one_does_to_it() {
     }
     let (status, bad) = seen(&memory, &format!("{path}?room=a%20b")).await;
     assert!(status == StatusCode::OK && bad.contains("notice bad"), "{bad}");
-    get_to_look(&memory, &path).await;
+    let looked = get_to_look(&memory, &path).await;
+    assert!(looked.contains("https://shop.example<") && !looked.contains("shop.example/hooks"), "{looked}");
     assert_eq!(seen(&memory, "/admin/webhooks/shop/x").await.0, StatusCode::NOT_FOUND);
     let other = path.replace("/shop/", "/zoo/");
     assert_eq!(seen(&memory, &other).await.0, StatusCode::NOT_FOUND);

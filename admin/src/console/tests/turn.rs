@@ -120,7 +120,7 @@ async fn credentials_and_users_are_found_by_their_names() {
     let path = "/turn/realms/shop/users/kiosk%20%26%20co";
     assert_eq!(ask(&memory, Method::PUT, path, json!({ "password": "x" })).await.0, 204);
     let (_, found) = seen(&memory, "/admin/search?q=KIOSK").await;
-    assert_eq!(found.matches("<li").count(), 2, "{found}");
+    assert_eq!(found.matches("<a ").count(), 2, "{found}");
     assert!(
         found.contains("/admin/turn/credentials/s_") && found.contains("text=kiosk%20%26%20co"),
         "{found}"
