@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -55,11 +55,19 @@ pub struct Browser {
 impl Browser {
     /// Starts one in that namespace; `flags` are added to those that every test uses.
     pub fn start(namespace: &Namespace, flags: &[&str]) -> Self {
+        Self::start_by(namespace.command("sh"), flags)
+    }
+
+    /// Starts one where this process is.
+    pub fn start_here(flags: &[&str]) -> Self {
+        Self::start_by(Command::new("sh"), flags)
+    }
+
+    fn start_by(mut shell: Command, flags: &[&str]) -> Self {
         let profile = TempDir::new().expect("a directory for the profile");
         let data = format!("--user-data-dir={}", profile.path().display());
         // The pipe is file descriptors 3 and 4 of the browser; a child has 0 and 1 here.
-        let mut child = namespace
-            .command("sh")
+        let mut child = shell
             .args(["-c", "exec chromium \"$@\" 3<&0 4>&1 </dev/null >/dev/null", "chromium"])
             .args(FLAGS)
             .args(flags)

@@ -2,6 +2,7 @@
 //! BENCH.md says how to read the figures.
 
 mod child;
+mod console;
 mod edges;
 mod failover;
 mod figures;
@@ -32,6 +33,8 @@ enum What {
     Failover(failover::Args),
     /// Edges of a fleet killed, cut off, firewalled and overloaded under calls; and people kicked.
     EdgeFailover(edges::Args),
+    /// What it costs to look, at thousands of rooms and people.
+    Console(console::Args),
     /// How far from the nearest the edges are that clients are given: a simulation.
     Select(select::Args),
     /// The bare UDP forwarder, as a process of its own.
@@ -40,6 +43,9 @@ enum What {
     /// The bare WebSocket relay, as a process of its own.
     #[command(hide = true)]
     WebsocketRelay,
+    /// People of rooms, as a process of their own.
+    #[command(hide = true)]
+    Crowd(console::crowd::Args),
     /// A node by itself, without limits on the rate of frames.
     #[command(hide = true)]
     Node(signal::node::Args),
@@ -51,9 +57,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Signal(args) => signal::run(args),
         What::Failover(args) => failover::run(args),
         What::EdgeFailover(args) => edges::run(args),
+        What::Console(args) => console::run(args),
         What::Select(args) => select::run(args),
         What::Forwarder => forwarder::run(),
         What::WebsocketRelay => signal::floor::run(),
+        What::Crowd(args) => console::crowd::run(args),
         What::Node(args) => signal::node::run(args),
     }
 }

@@ -256,7 +256,7 @@ impl Cluster {
     }
 
     /// Its process id.
-    pub(super) fn pid(&self, id: u64) -> Result<u32> {
+    pub(in crate::bench) fn pid(&self, id: u64) -> Result<u32> {
         Ok(self.node(id)?.child.as_ref().context("that node does not run")?.id())
     }
 
@@ -302,9 +302,19 @@ impl Cluster {
 
     /// The admin API of the first node.
     pub(in crate::bench) fn api(&self) -> Result<Api> {
+        let (at, token) = self.console()?;
+        Api::new(&format!("http://{at}"), &token, std::path::Path::new(""))
+    }
+
+    /// Where the first node's console is, and the token that opens it.
+    pub(in crate::bench) fn console(&self) -> Result<(SocketAddr, String)> {
         let node = &self.nodes[0];
-        let token = fs::read_to_string(node.dir.join("admin-token"))?;
-        Api::new(&format!("http://{}", node.place.http), token.trim(), std::path::Path::new(""))
+        Ok((node.place.http, fs::read_to_string(node.dir.join("admin-token"))?.trim().to_owned()))
+    }
+
+    /// Where clients find a node.
+    pub(in crate::bench) fn signals(&self, id: u64) -> Result<String> {
+        Ok(self.url(self.node(id)?))
     }
 
     /// Where clients of a region find a node.
@@ -339,7 +349,7 @@ impl Cluster {
     }
 
     /// The app that the rooms are in.
-    pub(super) fn app(&self) -> Result<AppId> {
+    pub(in crate::bench) fn app(&self) -> Result<AppId> {
         let file = self.nodes[0].dir.join("api-key.json");
         let key: crate::token::ApiKey = serde_json::from_str(&fs::read_to_string(file)?)?;
         Ok(AppId::new(&key.app)?)

@@ -3,7 +3,7 @@
 
 mod book;
 mod checker;
-mod client;
+pub(super) mod client;
 pub(super) mod cluster;
 mod fault;
 mod laps;

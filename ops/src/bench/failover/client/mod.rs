@@ -3,7 +3,7 @@
 
 mod frame;
 mod outbox;
-mod socket;
+pub(in crate::bench) mod socket;
 mod task;
 
 use std::cell::Cell;

@@ -20,7 +20,7 @@ const OPEN_WITHIN_MAX: Duration = Duration::from_secs(8);
 const ANSWER_RESUME: Duration = Duration::from_secs(5);
 const ANSWER_JOIN: Duration = Duration::from_secs(10);
 
-pub(super) type Socket = WebSocketStream<TcpStream>;
+pub(in crate::bench) type Socket = WebSocketStream<TcpStream>;
 
 /// What a client looks at of a frame before its welcome.
 #[derive(Debug, Deserialize)]
@@ -35,7 +35,7 @@ struct Answer {
 }
 
 /// How an attempt ended.
-pub(super) enum Entered {
+pub(in crate::bench) enum Entered {
     /// A node has taken us: its address, the socket, the welcome.
     In(String, Box<Socket>, Utf8Bytes),
     /// The session is no more, says the cluster.
@@ -47,7 +47,7 @@ pub(super) enum Entered {
 }
 
 /// Tries each address once; `join` is the frame to say, `from` the address to come from.
-pub(super) async fn enter(
+pub(in crate::bench) async fn enter(
     targets: &[String],
     join: &str,
     resumes: bool,
