@@ -1,7 +1,8 @@
 //! The rooms that this node runs, each in one shard under one epoch: of a room that moves between two shards of
 //! this node there are two for a moment.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::Addr;
@@ -49,25 +50,32 @@ impl Meant {
     #[must_use]
     pub fn is(&self, key: &RoomKey) -> bool {
         self.app.as_ref().is_none_or(|app| *app == key.app)
-            && self.text.as_ref().is_none_or(|text| key.room.as_str().to_lowercase().contains(text))
+            && self.text.as_ref().is_none_or(|text| contains(key.room.as_str(), text))
     }
 }
 
 type Here = Vec<Entry>;
 
+/// What there is: by name, which is asked for with each frame, and in the order of names, which operators read.
+#[derive(Default)]
+struct All {
+    rooms: HashMap<RoomKey, Here>,
+    names: BTreeSet<RoomKey>,
+}
+
 /// Actors of rooms by name and place. Addresses are shared, not cloned: one knows that its mailbox is full only
 /// while it is the same one.
 #[derive(Default)]
-pub struct Sites(Mutex<HashMap<RoomKey, Here>>);
+pub struct Sites(Mutex<All>);
 
 impl Sites {
-    fn lock(&self) -> MutexGuard<'_, HashMap<RoomKey, Here>> {
+    fn lock(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The running actor of a room in a place.
     pub fn get(&self, key: &RoomKey, place: Place) -> Option<Arc<Addr<RoomActor>>> {
-        find(self.lock().get(key)?, place)
+        find(self.lock().rooms.get(key)?, place)
     }
 
     /// The same, started by `start` if there is none; none where there are `max` rooms already.
@@ -79,14 +87,18 @@ impl Sites {
         start: impl FnOnce() -> Addr<RoomActor>,
     ) -> Option<Arc<Addr<RoomActor>>> {
         let mut all = self.lock();
-        if let Some(room) = all.get(key).and_then(|here| find(here, place)) {
+        let known = all.rooms.get(key);
+        if let Some(room) = known.and_then(|here| find(here, place)) {
             return Some(room);
         }
-        if all.len() >= max && !all.contains_key(key) {
-            return None;
+        if known.is_none() {
+            if all.rooms.len() >= max {
+                return None;
+            }
+            all.names.insert(key.clone());
         }
         let room = Arc::new(start());
-        let here = all.entry(key.clone()).or_default();
+        let here = all.rooms.entry(key.clone()).or_default();
         here.retain(|entry| entry.place != place);
         here.push(Entry { place, room: Arc::clone(&room), leave: None, counted: None });
         Some(room)
@@ -95,23 +107,24 @@ impl Sites {
     /// Forgets an actor, unless another has taken its name.
     pub fn remove(&self, key: &RoomKey, place: Place, addr: &Addr<RoomActor>) {
         let mut all = self.lock();
-        if let Some(here) = all.get_mut(key) {
-            here.retain(|entry| entry.place != place || *entry.room != *addr);
-            if here.is_empty() {
-                all.remove(key);
-            }
+        let Some(here) = all.rooms.get_mut(key) else { return };
+        here.retain(|entry| entry.place != place || *entry.room != *addr);
+        if here.is_empty() {
+            all.rooms.remove(key);
+            all.names.remove(key);
         }
     }
 
     /// A room's running actors, wherever it runs.
     pub fn of(&self, key: &RoomKey) -> Found {
-        self.lock().get(key).map(actors).unwrap_or_default()
+        self.lock().rooms.get(key).map(actors).unwrap_or_default()
     }
 
     /// The actor of a room in a place holds this leave, or none.
     pub fn set_leave(&self, key: &RoomKey, place: Place, leave: Option<Leave>) {
         let mut all = self.lock();
-        let entry = all.get_mut(key).and_then(|here| here.iter_mut().find(|entry| entry.place == place));
+        let entry =
+            all.rooms.get_mut(key).and_then(|here| here.iter_mut().find(|entry| entry.place == place));
         if let Some(entry) = entry {
             entry.leave = leave;
         }
@@ -120,7 +133,8 @@ impl Sites {
     /// So many are in the room in a place; none where it is elsewhere.
     pub fn set_counted(&self, key: &RoomKey, place: Place, counted: Option<u32>) {
         let mut all = self.lock();
-        let entry = all.get_mut(key).and_then(|here| here.iter_mut().find(|entry| entry.place == place));
+        let entry =
+            all.rooms.get_mut(key).and_then(|here| here.iter_mut().find(|entry| entry.place == place));
         if let Some(entry) = entry {
             entry.counted = counted;
         }
@@ -128,14 +142,14 @@ impl Sites {
 
     /// How many are in a room, where it is here.
     pub fn counted(&self, key: &RoomKey) -> Option<u32> {
-        self.lock().get(key)?.iter().find_map(Entry::peers)
+        self.lock().rooms.get(key)?.iter().find_map(Entry::peers)
     }
 
     /// Of each app: how many rooms run here, and how many are in them.
     pub fn counts(&self) -> Vec<(AppId, u32, u32)> {
         let all = self.lock();
         let mut counts: BTreeMap<&AppId, (u32, u32)> = BTreeMap::new();
-        for (key, here) in all.iter() {
+        for (key, here) in &all.rooms {
             if let Some(peers) = here.iter().find_map(Entry::peers) {
                 let (rooms, people) = counts.entry(&key.app).or_default();
                 *rooms += 1;
@@ -148,7 +162,7 @@ impl Sites {
     /// The home of a room, where it is on this node.
     pub fn home(&self, key: &RoomKey, now: Mono) -> Option<Home> {
         let all = self.lock();
-        let leaves = all.get(key)?.iter().filter_map(|entry| entry.leave);
+        let leaves = all.rooms.get(key)?.iter().filter_map(|entry| entry.leave);
         leaves.filter(|(_, until)| now < *until).map(|(home, _)| home).max_by_key(|home| home.since)
     }
 
@@ -158,27 +172,26 @@ impl Sites {
         let each = |(key, here): (&RoomKey, &Here)| -> Vec<_> {
             here.iter().map(|entry| (key.clone(), entry.place, Arc::clone(&entry.room))).collect()
         };
-        all.iter().flat_map(each).collect()
+        all.rooms.iter().flat_map(each).collect()
     }
 
     /// The first rooms behind `after` by name, as many as `max` of those that are meant, and how many are in each.
     pub fn page(&self, meant: &Meant, after: Option<&RoomKey>, max: usize) -> Vec<(RoomKey, u32)> {
         let all = self.lock();
+        let names = behind(&all.names, after).filter(|key| meant.is(key));
         // One whose anchor alone is here is another node's to tell.
-        let runs = |(_, here): &(&RoomKey, &Here)| here.iter().any(|entry| entry.peers().is_some());
-        let keys = all.iter().filter(runs).map(|(key, _)| key).filter(|key| meant.is(key));
-        let page = first(keys, after, max).into_iter();
-        page.filter_map(|key| Some((key.clone(), all.get(key)?.iter().find_map(Entry::peers)?))).collect()
+        let line = |key: &RoomKey| Some((key.clone(), all.rooms.get(key)?.iter().find_map(Entry::peers)?));
+        names.filter_map(line).take(max).collect()
     }
 
     /// How many rooms.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().rooms.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().rooms.is_empty()
     }
 }
 
@@ -192,15 +205,15 @@ fn find(here: &Here, place: Place) -> Option<Arc<Addr<RoomActor>>> {
     found.map(|entry| Arc::clone(&entry.room))
 }
 
-/// The smallest keys behind `after`, as many as `max`, in order.
-fn first<'a, K: Ord>(keys: impl Iterator<Item = &'a K>, after: Option<&K>, max: usize) -> Vec<&'a K> {
-    let mut rest: Vec<_> = keys.filter(|key| after.is_none_or(|after| *key > after)).collect();
-    if rest.len() > max {
-        rest.select_nth_unstable(max);
-        rest.truncate(max);
-    }
-    rest.sort_unstable();
-    rest
+/// Those behind `after`, in order; all of them where it is none.
+fn behind<'a, K: Ord>(all: &'a BTreeSet<K>, after: Option<&K>) -> impl Iterator<Item = &'a K> {
+    all.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
+}
+
+/// Whether a name, which is ASCII, has a text in it that is in lower case.
+fn contains(name: &str, text: &str) -> bool {
+    let mut pieces = name.as_bytes().windows(text.len().max(1));
+    text.is_empty() || pieces.any(|piece| piece.eq_ignore_ascii_case(text.as_bytes()))
 }
 
 #[cfg(test)]
@@ -209,10 +222,10 @@ mod tests {
 
     #[test]
     fn pages_have_each_once_and_in_order() {
-        let keys = [5, 2, 9, 7, 1, 3, 8];
+        let keys = BTreeSet::from([5, 2, 9, 7, 1, 3, 8]);
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let page = first(keys.iter(), after, 3);
+            let page: Vec<_> = behind(&keys, after).take(3).collect();
             all.extend(page.iter().copied().copied());
             after = page.last().copied();
             if page.len() < 3 {
@@ -220,7 +233,16 @@ mod tests {
             }
         }
         assert_eq!(all, [1, 2, 3, 5, 7, 8, 9]);
-        assert_eq!(first(keys.iter(), None, 100).len(), 7);
-        assert!(first(keys.iter(), Some(&9), 100).is_empty());
+        assert!(behind(&keys, Some(&9)).next().is_none());
+    }
+
+    #[test]
+    fn a_text_is_found_anywhere_in_a_name_in_whatever_case() {
+        for text in ["", "tea", "room", "tea-room", "-"] {
+            assert!(contains("Tea-ROOM", text), "{text}");
+        }
+        for text in ["tea-room2", "milk", "é"] {
+            assert!(!contains("Tea-ROOM", text), "{text}");
+        }
     }
 }
