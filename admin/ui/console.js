@@ -47,7 +47,6 @@ function body(form, part) {
     else if (kind === 'lines') value = text.split('\n').map((line) => line.trim()).filter(Boolean);
     else if (kind === 'list') value = text.split(/[\s,]+/).filter(Boolean);
     else if (kind === 'pairs') value = pairs(text);
-    else if (kind === 'json') value = text === '' ? null : JSON.parse(text);
     else if (kind === 'json') value = text === '' ? null : parsed(field, text);
     else if (kind === 'time') value = new Date(text).getTime();
     else value = field.value;

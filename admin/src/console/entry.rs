@@ -52,7 +52,7 @@ pub(super) fn refused(mount: &Mount, request: &HttpRequest, denied: &Denied) -> 
     let page = Login { refused, ..Login::of(mount, request, place(None)) };
     let mut response = HttpResponse::build(denied.status());
     response.append_header((header::SET_COOKIE, no_entry()));
-    page_of(&mut response, &[], page.render())
+    page_of(&mut response, page.render())
 }
 
 /// Where to go afterwards.
@@ -84,10 +84,7 @@ pub(super) async fn login(
     if viewer.is_ok() {
         return HttpResponse::SeeOther().insert_header((header::LOCATION, to)).finish();
     }
-    page_of(&mut HttpResponse::Ok(), &[], Login::of(&mount, &request, to).render())
-    let nobody = mount.cluster.access().operators().next().is_none();
-    let page = Login { to, private: is_private(&mount, &request).is_ok(), nobody };
-    page_of(&mut HttpResponse::Ok(), page.render())
+    page_of(&mut HttpResponse::Ok(), Login::of(&mount, &request, to).render())
 }
 
 #[derive(Template)]

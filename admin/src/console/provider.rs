@@ -64,7 +64,7 @@ pub(super) async fn back(
             for cookie in arrived.cookies {
                 response.append_header((header::SET_COOKIE, cookie));
             }
-            page_of(&mut response, &[], page.render())
+            page_of(&mut response, page.render())
         }
         Err(denied) => refused(&mount, &request, &denied),
     }

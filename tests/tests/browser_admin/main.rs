@@ -136,40 +136,6 @@ impl Day<'_> {
         grace.until_moving(&["Hedy"], SOON);
     }
 
-    /// No call notices another secret.
-    fn rotate(&self, grace: &CallPage, hedy: &CallPage) {
-        grace.watch();
-        let before = self.change("GET", "/turn/secrets", &Value::Null);
-        self.change("POST", "/turn/secret-rotations", &json!({}));
-        let after = self.change("GET", "/turn/secrets", &Value::Null);
-        assert_eq!(after.as_array().unwrap().len(), before.as_array().unwrap().len() + 1, "{after}");
-        grace.until_moving(&["Hedy"], SOON);
-        hedy.until_moving(&["Grace"], SOON);
-        assert!(grace.longest_gap() < UNNOTICED, "the picture stood for {:?}", grace.longest_gap());
-    }
-
-    fn allocations(&self, id: &str) -> usize {
-        let page = self.change("GET", &format!("/turn/allocations?session={id}"), &Value::Null);
-        page["allocations"].as_array().unwrap().len()
-    }
-
-    /// A camera relays by a credential until that is revoked.
-    fn credential(&self) {
-        let wish = json!({ "label": "camera 3", "seconds": 3600, "app": "dev" });
-        let made = self.change("POST", "/turn/credentials", &wish);
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let (id, url) = (text(&made["id"]), text(&made["ice_servers"][0]["urls"][0]));
-        let port = url.split(['?', ':']).nth(2).unwrap().to_owned();
-        let mut command = self.host.command("turnutils_uclient");
-        command.args(["-c", "-y", "-m", "2", "-l", "400", "-z", "10", "-n", "10000", "-p", &port]);
-        command.args(["-u", &text(&made["username"]), "-w", &text(&made["credential"]), "127.0.0.1"]);
-        let run = Process::start(&mut command);
-        wait("the camera to relay", SOON, || (self.allocations(&id) == 3).then_some(()));
-        self.change("DELETE", &format!("/turn/credentials/{id}"), &Value::Null);
-        wait("its allocations to die", DEAD_WITHIN, || (self.allocations(&id) == 0).then_some(()));
-        drop(run);
-    }
-
     /// An edge is drained and takes clients again; its badge tells.
     fn drain(&self, grace: &CallPage) {
         let console = &self.ada;
@@ -186,59 +152,6 @@ impl Day<'_> {
         console.until_at("/admin/edges");
         console.until_says(&format!("[id=\"edge-{edge}\"] .badge"), "up", LIVE);
         grace.until_moving(&["Hedy"], SOON);
-    }
-
-    /// Who may look alone sees the same, and changes nothing, whatever is tried.
-    fn viewer(&mut self) -> Console {
-        let console = &self.ada;
-        console.go("/admin/operators");
-        console.press("button", "Invite an operator");
-        console.page.evaluate("document.querySelector('#invite [name=role]').value = 'viewer'");
-        console.press("#invite button", "Make a link");
-        console.until_says("#invited-path", "http", SOON);
-        let link = console.text("#invited-path");
-        let grace = Console::of(self.browser.private_page("about:blank", WIDE), &self.server.url(""));
-        grace.go(&link);
-        grace.fill("input[name=name]", "grace");
-        grace.fill("input[name=password]", PASSWORD);
-        grace.press("button", "Set it and log in");
-        grace.until_at("/admin");
-        for place in
-            ["/admin/rooms", "/admin/edges", "/admin/nodes", "/admin/settings", "/admin/apps/dev/rooms/tea"]
-        {
-            grace.go(place);
-            let changes = grace
-                .page
-                .evaluate("document.querySelectorAll('main [data-api], #page ~ dialog [data-api]').length");
-            assert_eq!(changes, 0, "{place} offers a viewer to change something");
-        }
-        grace.until_says("#people ~ *, #live", "Hedy", LIVE);
-        let (status, told) = grace.call("DELETE", "/apps/dev/rooms/tea", &Value::Null);
-        assert_eq!(status, 403, "{told}");
-        self.meant.push("403");
-        grace
-    }
-
-    /// A change needs the proof that a page of the console makes it.
-    fn forged(&self) {
-        let console = &self.ada;
-        let bare = "fetch('/admin/api/v1/logout', { method: 'POST' }).then(({ status }) => status)";
-        assert_eq!(console.page.evaluate(bare), 403, "without the proof");
-
-        // Another origin on this host: its requests carry the cookie.
-        let elsewhere = self.server.nodes().pop().unwrap();
-        assert_ne!(elsewhere, self.server.url(""));
-        let foreign = self.browser.page("about:blank", WIDE);
-        foreign.command("Page.setBypassCSP", &json!({ "enabled": true }));
-        foreign.go(&elsewhere);
-        foreign.until("document.readyState === 'complete' && location.protocol === 'http:'", SOON);
-        let forged = format!(
-            "fetch('{}', {{ method: 'POST', mode: 'no-cors', credentials: 'include' }}).then(({{ type }}) => type)",
-            self.server.url("/admin/api/v1/logout")
-        );
-        assert_eq!(foreign.evaluate(&forged), "opaque");
-        foreign.close();
-        assert_eq!(console.call("GET", "/me", &Value::Null).0, 200, "it was logged out by a foreign page");
     }
 
     /// One after the other is sent to another room: their pages follow, and the call goes on there.
@@ -262,17 +175,6 @@ impl Day<'_> {
         hedy.until_moving(&["Grace"], SOON);
     }
 
-    /// It ends for who is kicked, and for nobody else.
-    fn kick(&self, grace: &CallPage, hedy: &CallPage) {
-        let (console, row) = (&self.ada, Self::row(hedy));
-        console.go("/admin/apps/dev/rooms/coffee");
-        console.press(&format!("{row} button"), "Kick");
-        console.confirm();
-        hedy.page.until("document.getElementById('over-title').textContent === 'You were removed'", SOON);
-        grace.page.until("window.chappe.room.peers.size === 0", SOON);
-        console.page.until(&format!("!document.querySelector({})", json!(row)), LIVE);
-    }
-
     /// What the nodes say: all of it, a part of it, and more of it for a while.
     fn logs(&self) {
         let console = &self.ada;
@@ -290,6 +192,17 @@ impl Day<'_> {
         console.until_says("#changed", "It logs debug until", SOON);
         console.press("#changed button", "End it now");
         console.page.until("document.getElementById('changed').hidden", SOON);
+    }
+
+    /// It ends for who is kicked, and for nobody else.
+    fn kick(&self, grace: &CallPage, hedy: &CallPage) {
+        let (console, row) = (&self.ada, Self::row(hedy));
+        console.go("/admin/apps/dev/rooms/coffee");
+        console.press(&format!("{row} button"), "Kick");
+        console.confirm();
+        hedy.page.until("document.getElementById('over-title').textContent === 'You were removed'", SOON);
+        grace.page.until("window.chappe.room.peers.size === 0", SOON);
+        console.page.until(&format!("!document.querySelector({})", json!(row)), LIVE);
     }
 
     /// The log tells all of it, of whoever did it.
@@ -318,40 +231,6 @@ impl Day<'_> {
             assert!(all.contains(told), "{told:?} is missing in:\n{all}");
         }
     }
-
-    /// Pictures of the pages, while there is something to see on them.
-    fn pictures(&self) {
-        if std::env::var_os("CHAPPE_SHOTS").is_none() {
-            return;
-        }
-        let edge = self.change("GET", "/edges", &Value::Null)["edges"][0]["edge"]
-            .as_str()
-            .unwrap_or("dev-edge")
-            .to_owned();
-        for (name, place) in [
-            ("overview", "/admin"),
-            ("rooms", "/admin/rooms"),
-            ("room", "/admin/apps/dev/rooms/tea"),
-            ("edges", "/admin/edges"),
-            ("edge", &format!("/admin/edges/{edge}")),
-            ("nodes", "/admin/nodes"),
-            ("shards", "/admin/shards"),
-            ("configuration", "/admin/configuration"),
-            ("logs", "/admin/logs"),
-            ("apps", "/admin/apps"),
-            ("app", "/admin/apps/dev"),
-            ("turn", "/admin/turn"),
-            ("allocations", "/admin/allocations"),
-            ("audit", "/admin/audit"),
-            ("operators", "/admin/operators"),
-            ("settings", "/admin/settings"),
-            ("test", "/admin/test"),
-            ("api", "/admin/api"),
-        ] {
-            self.ada.go(place);
-            shoot(&self.ada.page, name);
-        }
-    }
 }
 
 #[test]
@@ -375,7 +254,6 @@ fn an_operator_does_the_daily_work_at_the_console() {
     day.rotate(&grace, &hedy);
     day.credential();
     day.logs();
-    day.pictures();
     day.decide_of_a_room();
     day.access_token();
     day.filled_pages(&hedy);

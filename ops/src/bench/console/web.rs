@@ -14,6 +14,8 @@ use tokio::time::timeout;
 
 /// A node that says nothing for so long is given up.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// A stream that has ended is opened again after this, as browsers are told.
+const BACK_AFTER: Duration = Duration::from_secs(2);
 /// What a line of the stream begins with that names an event.
 const EVENT: &[u8] = b"event: ";
 
@@ -74,19 +76,34 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// So many of one page, or of a stream of the API.
+    /// So many of one page, or of a stream of the API. One that ends is opened again, as a browser does.
     pub(super) async fn open(site: &Site, path: &str, many: usize) -> Result<Self> {
         let (came, mut reading) = (Rc::new(Came::default()), JoinSet::new());
         for _ in 0..many {
-            let stream = site.ask(path, "text/event-stream").await?;
+            let (mut stream, site, path) = (begin(site, path).await?, site.clone(), path.to_owned());
             let came = Rc::clone(&came);
             reading.spawn_local(async move {
-                let _ = read(stream, &came).await; // it has ended, and is counted as that
-                came.ended.set(came.ended.get() + 1);
+                loop {
+                    let _ = read(stream, &came).await; // it has ended, and is counted as that
+                    came.ended.set(came.ended.get() + 1);
+                    tokio::time::sleep(BACK_AFTER).await;
+                    let Ok(again) = begin(&site, &path).await else { return };
+                    stream = again;
+                }
             });
         }
         Ok(Self { came, _reading: reading })
     }
+}
+
+async fn begin(site: &Site, path: &str) -> Result<TcpStream> {
+    let mut stream = site.ask(path, "text/event-stream").await?;
+    let mut status = [0; 12];
+    timeout(ANSWER_WITHIN, stream.read_exact(&mut status)).await.context("no answer")??;
+    if status == *b"HTTP/1.1 200" {
+        return Ok(stream);
+    }
+    bail!("{path} answers {}", String::from_utf8_lossy(&status))
 }
 
 async fn read(mut stream: TcpStream, came: &Came) -> std::io::Result<()> {
