@@ -24,9 +24,8 @@ use chappe_proto::id::{AppId, ClusterId, EdgeId, Generation, Index, InvitationId
 use chappe_proto::mesh::uplink::{Secret, Traffic};
 use chappe_proto::registry::profile::ProfileName;
 use chappe_proto::registry::{
-    App, AppPolicy, Command, EdgeState, Entry, NodeState, Note, Prices, Refusal, State, Thing,
+    App, AppPolicy, Command, EdgeState, NodeState, Note, Prices, Refusal, State, Thing,
 };
-use chappe_proto::registry::{App, AppPolicy, Command, EdgeState, NodeState, Note, Refusal, State, Thing};
 use chappe_proto::select::Policy;
 use chappe_proto::time::{Mono, Now, Unix};
 use chappe_proto::usage::{Relayed, Tally, UsageOf};

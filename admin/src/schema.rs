@@ -250,6 +250,8 @@ pub(crate) struct RoomPolicy {
     capacity: Option<u32>,
     /// Whether nobody new comes in.
     locked: bool,
+    /// Whether newcomers wait until somebody lets them in.
+    lobby: bool,
     /// Where it is to run.
     region: Option<String>,
     /// When it is closed, in milliseconds of Unix time; nobody gets in after it.
@@ -342,6 +344,7 @@ mod tests {
         let policy_of_room = registry::RoomPolicy {
             capacity: Some(2),
             locked: true,
+            lobby: true,
             region: chappe_proto::id::Region::new("a").ok(),
             expires: Some(chappe_proto::time::Unix::from_secs(1)),
             metadata: chappe_proto::signal::json::Json::parse("{}").ok(),

@@ -221,6 +221,7 @@ mod tests {
     #[actix_rt::test]
     async fn a_region_and_a_node_have_their_own_and_who_is_silent_is_named() {
         let memory = Arc::new(Memory::default());
+        memory.pass(Duration::from_secs(999));
         let get = async |query: &str| {
             let path = format!("/history?since=10&series=sessions,allocations&{query}");
             let (status, told) = ask(&memory, Method::GET, &path, Value::Null).await;

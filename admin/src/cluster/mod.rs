@@ -20,9 +20,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use chappe_proto::id::{AppId, EdgeId, Index, NodeId, PeerId, Region};
-use chappe_proto::id::{AppId, EdgeId, NodeId, PeerId, Region};
 use chappe_proto::registry::{App, AppPolicy, Note, Prices, Refusal};
-use chappe_proto::registry::{App, AppPolicy, Note, Refusal};
 use chappe_proto::select::Policy;
 use chappe_proto::usage::{Relayed, UsageOf};
 use serde::Serialize;

@@ -300,9 +300,6 @@ impl RoomReport {
             peers: Vec::new(),
             waiting: Vec::new(),
             revision: made.map(|made| made.changed).unwrap_or_default(),
-            node,
-            broadcasts,
-            peers,
         }
     }
 }

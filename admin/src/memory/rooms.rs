@@ -193,9 +193,15 @@ impl Rooms for Memory {
 
     fn judge(&self, room: RoomKey, peer: PeerId, verdict: Verdict, note: Note) -> Answer<'_, Done<()>> {
         Box::pin(async move {
+            let waits = |running: &mut Running| {
+                running.waiting.iter().any(|(key, waits)| *key == room && waits.peer == peer)
+            };
+            if !self.running(waits) {
+                return Err(Fault::NotThere("peer who waits for that room"));
+            }
             let judge = |running: &mut Running, room: &RoomKey| {
                 let at = running.waiting.iter().position(|(key, waits)| key == room && waits.peer == peer);
-                let at = at.ok_or(Fault::NotThere("peer who waits for that room"))?;
+                let at = at.ok_or(Fault::NotThere("peer who waits for that room"))?; // it has just gone
                 if verdict == Verdict::Admit && running.rooms.get(room).is_some_and(|(_, all)| all.len() > 2)
                 {
                     return Err(Fault::Conflict("the room has no place: 3 of 3 are here".to_owned()));

@@ -8,7 +8,6 @@ use chappe_proto::id::{NodeId, Region};
 use chappe_proto::limits::HISTORY_SERIES_ASKED;
 use chappe_proto::mesh::node::{Answer as Reply, Ask};
 use chappe_proto::registry::NodeState;
-use chappe_proto::time::Unix;
 use futures_util::future::join_all;
 
 use super::{Admin, NODE_WITHIN};

@@ -521,6 +521,8 @@ test('a session that was moved without hearing of it is not joined again', async
   network.reset();
   await clock.until(() => ada.said('closed').length > 0);
   assert.equal(ada.said('closed')[0][1].code, 'moved');
+});
+
 /** A room with a lobby: joins wait until `answer` says otherwise. */
 function lobby() {
   const all = world();

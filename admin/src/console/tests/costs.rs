@@ -72,6 +72,7 @@ async fn with_prices_each_figure_has_its_cost() {
 #[actix_rt::test]
 async fn plots_are_of_all_nodes_and_say_who_is_missing() {
     let memory = Arc::new(Memory::default());
+    memory.pass(std::time::Duration::from_secs(999));
     let first = page(&memory, "/admin").await;
     assert!(
         first.contains("<text data-clock=\"1970-01-01T00:10:00Z\""),

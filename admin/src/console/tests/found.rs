@@ -11,7 +11,7 @@ async fn everything_is_found_by_its_name() {
         assert!((200..300).contains(&status), "{path}: {told}");
         told
     };
-    change(Method::POST, "/turn/secrets/rotate", json!({})).await;
+    change(Method::POST, "/turn/secret-rotations", json!({})).await;
     let wish = json!({ "label": "The Door <bell>", "seconds": 3600 });
     let credential = change(Method::POST, "/turn/credentials", wish).await;
     let password = json!({ "password": "correct horse battery" });
@@ -43,8 +43,9 @@ async fn everything_is_found_by_its_name() {
 #[actix_rt::test]
 async fn what_was_counted_is_drawn() {
     let memory = crate::memory::with_dev().await;
+    memory.pass(std::time::Duration::from_secs(999));
     let (_, page) = get(&memory, "/admin?hours=6").await;
-    let people = page.split_once("People connected to this node").unwrap().1;
+    let people = page.split_once("People connected").unwrap().1;
     let (plot, rest) = people.split_once("</figure>").unwrap();
     assert!(plot.contains("<svg") && plot.contains("<polyline") && plot.contains("points=\""), "{plot}");
     assert!(plot.matches("<text").count() >= 6 && !plot.contains("Nothing was counted"), "{plot}");

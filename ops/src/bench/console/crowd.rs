@@ -27,6 +27,8 @@ const JOINS_PER_SOURCE: u32 = 50;
 const ATTEMPTS: u32 = 20;
 /// A machine under such a load is slow to open a socket: as after so many attempts in vain.
 const PATIENT: u32 = 4;
+/// A full room is asked again after this.
+const GRACE: Duration = Duration::from_secs(5);
 /// The time between two looks at who is to do something.
 const TICK: Duration = Duration::from_millis(20);
 /// The time between two words about how it stands.
@@ -226,6 +228,8 @@ async fn join(shared: &Shared, number: u32) -> Result<(Socket, Rc<str>)> {
                 return Ok((*socket, welcome.peer.context("a welcome without a peer")?.into()));
             }
             Entered::Later(wait) => tokio::time::sleep(wait.max(Duration::from_millis(250))).await,
+            // A join that was given up may have come about: it keeps its seat for a grace.
+            Entered::Never(why) if why.contains("room_full") => tokio::time::sleep(GRACE).await,
             Entered::Gone => bail!("a session that never was is gone"),
             Entered::Never(why) => bail!("{why}"),
         }

@@ -203,7 +203,7 @@ impl Access {
                 if self.operator(&name).is_some_and(|held| held.disabled) {
                     return Err(Refusal::Changed(Thing::Operator));
                 }
-                self.operator_set(&name, role, false, index)?;
+                self.operator_set(&name, role, false, None, index)?;
             }
             None => self.operator_add(name, role, super::operators::Means::External(external), index, now)?,
         }
