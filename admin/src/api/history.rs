@@ -155,7 +155,7 @@ pub(crate) fn regions(status: &ClusterStatus, edges: &[EdgeReport]) -> BTreeSet<
 /// `ice_failures`, `refused.CODE`, `cpu`, `memory`. Of the whole, as any node has them: `relayed_bytes` and
 /// `relayed_packets` (also `.edge.NAME`, `.region.NAME`, `.app.NAME`), `allocations` (also `.edge.NAME`, `.region.NAME`),
 /// `edges.alive`, `edges.draining`, `edges.lost`, `commits`, `nodes` (also `.region.NAME`).
-#[utoipa::path(get, path = "/history", tag = "figures", params(Wanted), responses((status = 200, body = HistoryView)))]
+#[utoipa::path(get, path = "/history", tag = "figures", params(Wanted), responses((status = 200, body = HistoryView), (status = 404)))]
 async fn history(_: Viewer, mount: Data<Mount>, asked: Query<Wanted>) -> Result<Json<HistoryView>, Problem> {
     let now = mount.cluster.now().unix;
     let wanted = wanted_of(&asked, now)?;

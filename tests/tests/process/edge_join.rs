@@ -97,6 +97,12 @@ async fn an_edge_joins_by_a_token_comes_back_without_one_and_is_removed() {
         let mode = fs::metadata(data.join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
+    // A node offers it from its next look at its edges on.
+    let offers = async || {
+        let guest = Client::join(node.http, json!({ "room": "another" })).await;
+        guest.welcome["edges"].as_array().is_some_and(|edges| !edges.is_empty())
+    };
+    until("it is offered", WITHIN, offers).await;
     let ada = Client::join(node.http, json!({ "room": "room", "identity": "ada" })).await;
     let mut turn = Turn::new(edge.udp, &credentials(&ada.welcome)).await;
     // It reports before it has taken the secrets.
