@@ -28,8 +28,9 @@ pub(crate) async fn by<T>(name: [u8; 32], answer: impl Future<Output = T>) -> T 
 /// What the next change that is committed for this request is called; nothing where the request has no name.
 #[must_use]
 pub fn request_id(command: &Command) -> Option<RequestId> {
-    // Whoever logs in again gets another cookie: none is told twice.
-    if matches!(command, Command::Access(AccessChange::LoginAdd { .. })) {
+    // Whoever logs in again gets another cookie: none is told twice. And a note says in itself nothing of what is done after
+    // it: each is written down.
+    if matches!(command, Command::Note | Command::Access(AccessChange::LoginAdd { .. })) {
         return None;
     }
     let named = |asked: &Asked| {
@@ -37,4 +38,22 @@ pub fn request_id(command: &Command) -> Option<RequestId> {
         RequestId::named(&asked.name, n, command).ok() // one that is too long is refused as such
     };
     ASKED.try_with(named).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn a_change_is_known_again_and_a_note_is_written_each_time() {
+        let command = Command::EdgeForget { edge: chappe_proto::id::EdgeId::new("a").unwrap() };
+        let asked = || {
+            by([7; 32], async { (request_id(&command), request_id(&command), request_id(&Command::Note)) })
+        };
+        let (first, second, note) = asked().await;
+        assert!(first.is_some() && first != second);
+        assert_eq!(note, None, "two actions of one key are two lines of the audit log");
+        assert_eq!(asked().await, (first, second, note), "on whichever node");
+        assert_eq!(request_id(&command), None, "of no name");
+    }
 }

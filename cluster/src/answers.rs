@@ -116,17 +116,7 @@ async fn of_node(node: &Arc<Node>, ask: Ask) -> Answer {
             Found::There(owner) => pass_on(node, owner, ask).await,
             Found::Nowhere => Answer::Peers(None),
         },
-        Ask::Kick { ref room, peer, ban } => match find(node, room).await {
-            Found::There(owner) => pass_on(node, owner, ask).await,
-            Found::Here(room) => match room.send(Remove { peer, ban }).await {
-                Ok(chappe_admin::Kicked::Done) => Answer::Done,
-                Ok(chappe_admin::Kicked::NotThere) => Answer::NotThere,
-                Ok(chappe_admin::Kicked::Unavailable) | Err(_) => {
-                    other("the registry cannot commit right now")
-                }
-            },
-            Found::Nowhere => Answer::NotThere,
-        },
+        Ask::Kick { ref room, peer, ban } => kick(node, &room.clone(), Remove { peer, ban }, ask).await,
         Ask::Watch { ref room, .. } => watch(node, &room.clone(), ask).await,
         Ask::Session { session, plain } => details(node, &session, plain).await,
         Ask::Move { session, to } => moved(node, &session, to).await,
@@ -141,6 +131,19 @@ async fn of_node(node: &Arc<Node>, ask: Ask) -> Answer {
             Resent::Full => Answer::Failed(Failure::Busy),
         },
         ask => of_process(node, ask),
+    }
+}
+
+/// Somebody is to be out of a room that may run here.
+async fn kick(node: &Arc<Node>, room: &RoomKey, remove: Remove, ask: Ask) -> Answer {
+    match find(node, room).await {
+        Found::There(owner) => pass_on(node, owner, ask).await,
+        Found::Here(room) => match room.send(remove).await {
+            Ok(chappe_admin::Kicked::Done) => Answer::Done,
+            Ok(chappe_admin::Kicked::NotThere) => Answer::NotThere,
+            Ok(chappe_admin::Kicked::Unavailable) | Err(_) => other("the registry cannot commit right now"),
+        },
+        Found::Nowhere => Answer::NotThere,
     }
 }
 

@@ -59,7 +59,8 @@ fn count(many: usize) -> f64 {
 fn sample(node: &Node, edges: &[Seen]) -> Sample {
     let mut sample = Sample::default();
     sample.gauge("sessions", count(node.sessions.len()));
-    sample.gauge("rooms", count(node.rooms.len()));
+    // Not those that run elsewhere and have their anchor here.
+    sample.gauge("rooms", node.rooms.counts().into_iter().map(|(_, rooms, _)| f64::from(rooms)).sum());
     sample.gauge("memory", number(memory()));
     of_nodes(&mut sample, &node.registry.state());
     // A second of processor time a second is one core.

@@ -80,7 +80,9 @@ impl Logs {
 mod tests {
     use super::*;
 
-    fn heard() -> (Arc<Logs>, Arc<Mutex<Vec<Option<Level>>>>) {
+    type Heard = Arc<Mutex<Vec<Option<Level>>>>;
+
+    fn heard() -> (Arc<Logs>, Heard) {
         let (logs, heard) = (Arc::new(Logs::default()), Arc::new(Mutex::new(Vec::new())));
         let said = Arc::clone(&heard);
         logs.switched_by(move |level| said.lock().unwrap().push(level));

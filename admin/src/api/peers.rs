@@ -156,7 +156,10 @@ async fn move_to(
     let (key, peer) = (key(&path.0, &path.1)?, peer_id(&path.2)?);
     let Move { room } = read(&body)?;
     let wrong = |fix: &str| Problem::Field { field: "room", fix: fix.to_owned() };
-    let to = RoomName::new(&room).map_err(|_| wrong("a room's name: 1 to 128 of A-Z a-z 0-9 - _ . ~ : @"))?;
+    // Of a name that no join may have nobody would ever come out again.
+    let to = RoomName::new(&room).ok().filter(|room| !room.is_lost_in_paths());
+    let to =
+        to.ok_or_else(|| wrong("a room's name: 1 to 128 of A-Z a-z 0-9 - _ . ~ : @, neither . nor .."))?;
     if to == key.room {
         return Err(wrong("another room than the one that it is in"));
     }
@@ -244,6 +247,7 @@ mod tests {
         let locked = json!({ "room": "vault", "locked": true });
         assert_eq!(ask(&memory, Method::POST, "/apps/dev/rooms", locked).await.0, 201);
         for (path, body, told) in [
+            (of(1), to(".."), "400 room: a room's name"),
             (of(1), to("lobby"), "400 room: another room than the one that it is in"),
             (of(1), to("not a room"), "400 room: a room's name"),
             (of(1), json!({}), "400 body"),

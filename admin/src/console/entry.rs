@@ -68,7 +68,10 @@ pub(super) fn place(to: Option<&str>) -> String {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
             && !to.contains(['\\', '{', '}'])
             && !to.chars().any(char::is_control)
-            && !to.starts_with("/admin/log")
+            && !rest.is_some_and(|rest| {
+                let path = rest.split_once('?').map_or(rest, |(path, _)| path);
+                path == "/login" || path.starts_with("/login/")
+            })
     };
     to.filter(here).unwrap_or("/admin").to_owned()
 }
@@ -131,7 +134,7 @@ mod tests {
 
     #[test]
     fn nobody_is_led_elsewhere_by_a_login() {
-        for fine in ["/admin", "/admin/nodes/2?a=b&c", "/admin?x"] {
+        for fine in ["/admin", "/admin/nodes/2?a=b&c", "/admin/logs?node=2", "/admin?x"] {
             assert_eq!(place(Some(fine)), fine);
         }
         for wrong in [
@@ -142,6 +145,7 @@ mod tests {
             "/admin\\evil",
             "/admin/{who}",
             "/admin/login",
+            "/admin/login/provider?to=/admin",
             "/",
         ] {
             assert_eq!(place(Some(wrong)), "/admin", "{wrong}");

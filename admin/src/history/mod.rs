@@ -1,5 +1,5 @@
 //! Figures over the last hours, as one node has seen them: sampled every [`HISTORY_EVERY`], kept in memory alone. Those
-//! of several nodes become the cluster's in [`merged`].
+//! of several nodes become the cluster's in [`mod@merged`].
 
 mod merged;
 mod ring;

@@ -108,9 +108,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let over = actix_rt::spawn(life);
     leased(&node).await;
 
-    let (events, tls) = (Arc::clone(&router.events), fetch::tls(fetch::web_roots())?);
-    let admin = Admin { node: Arc::clone(&node), events, tls };
-    let admin = mount(admin, config.admin_token, config.trusted_proxies.clone());
+    let admin = mount(&node, &router, config.admin_token, config.trusted_proxies.clone())?;
     let server = http::serve(
         Arc::clone(&node),
         http::Config {
@@ -128,9 +126,16 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 }
 
 /// The admin API, which knows where its requests come from.
-fn mount(admin: Admin, token: Secret, trusted: Vec<IpNet>) -> chappe_admin::Mount {
-    chappe_admin::Mount::new(Arc::new(admin), token)
-        .asked_by(move |request| http::source::asker(request, &trusted))
+fn mount(
+    node: &Arc<Node>,
+    router: &Router,
+    token: Secret,
+    trusted: Vec<IpNet>,
+) -> Result<chappe_admin::Mount, StartError> {
+    let (events, tls) = (Arc::clone(&router.events), fetch::tls(fetch::web_roots())?);
+    let admin = Admin { node: Arc::clone(node), events, tls };
+    Ok(chappe_admin::Mount::new(Arc::new(admin), token)
+        .asked_by(move |request| http::source::asker(request, &trusted)))
 }
 
 /// What runs beside the actors.

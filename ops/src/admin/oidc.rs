@@ -41,7 +41,7 @@ struct Wish {
     /// A file with the secret that it gave for that; as before without it, of the same issuer and client.
     #[arg(long, value_name = "FILE")]
     client_secret_file: Option<PathBuf>,
-    /// Where browsers open the console, as https://chappe.example.
+    /// Where browsers open the console, as `https://chappe.example`.
     #[arg(long, value_name = "URL")]
     console_url: String,
     /// The word on the button [default: single sign-on].

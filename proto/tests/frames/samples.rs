@@ -387,6 +387,42 @@ fn details() -> SessionDetails {
     }
 }
 
+fn ask_name(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::Propose { .. } => "propose",
+        Ask::Read => "read",
+        Ask::Transfer { .. } => "transfer",
+        Ask::Status => "status",
+        Ask::Rooms => "rooms",
+        Ask::RoomsAfter { .. } => "rooms_after",
+        Ask::Peers { .. } => "peers",
+        Ask::Kick { .. } => "kick",
+        Ask::Certify { .. } => "certify",
+        Ask::Certified => "certified",
+        Ask::Usage { .. } => "usage",
+        Ask::Edge { .. } => "edge",
+        Ask::Deliveries { .. } => "deliveries",
+        Ask::Resend { .. } => "resend",
+        Ask::RoomsLike { .. } => "rooms_like",
+        Ask::RoomsNamed { .. } => "rooms_named",
+        Ask::RoomCounts => "room_counts",
+        Ask::Room { .. } => "room",
+        Ask::Close { .. } => "close",
+        Ask::Tell { .. } => "tell",
+        Ask::Mute { .. } => "mute",
+        Ask::Watch { by_app: true, .. } => "watch.by_app",
+        Ask::Watch { .. } => "watch",
+        Ask::Session { .. } => "session",
+        Ask::Settings => "settings",
+        Ask::Logs(_) => "logs",
+        Ask::LogLevel { .. } => "log_level",
+        Ask::History(_) => "history",
+        Ask::Admits { .. } => "admits",
+        Ask::Move { .. } => "move",
+        Ask::Judge { .. } => "judge",
+    }
+}
+
 fn asks(all: &mut Samples) {
     let by = RequestId { node: NodeId(1), generation: Generation(2), n: 3 };
     let note = Note { who: "an operator".into(), what: "a login".into(), from: "192.0.2.9".into() };
@@ -428,39 +464,7 @@ fn asks(all: &mut Samples) {
         Ask::Judge { room: room(), peer: peer(1), verdict: Verdict::Deny { reason: None } },
     ];
     for ask in asks {
-        let name = match &ask {
-            Ask::Propose { .. } => "propose",
-            Ask::Read => "read",
-            Ask::Transfer { .. } => "transfer",
-            Ask::Status => "status",
-            Ask::Rooms => "rooms",
-            Ask::RoomsAfter { .. } => "rooms_after",
-            Ask::Peers { .. } => "peers",
-            Ask::Kick { .. } => "kick",
-            Ask::Certify { .. } => "certify",
-            Ask::Certified => "certified",
-            Ask::Usage { .. } => "usage",
-            Ask::Edge { .. } => "edge",
-            Ask::Deliveries { .. } => "deliveries",
-            Ask::Resend { .. } => "resend",
-            Ask::RoomsLike { .. } => "rooms_like",
-            Ask::RoomsNamed { .. } => "rooms_named",
-            Ask::RoomCounts => "room_counts",
-            Ask::Room { .. } => "room",
-            Ask::Close { .. } => "close",
-            Ask::Tell { .. } => "tell",
-            Ask::Mute { .. } => "mute",
-            Ask::Watch { by_app: true, .. } => "watch.by_app",
-            Ask::Watch { .. } => "watch",
-            Ask::Session { .. } => "session",
-            Ask::Settings => "settings",
-            Ask::Logs(_) => "logs",
-            Ask::LogLevel { .. } => "log_level",
-            Ask::History(_) => "history",
-            Ask::Admits { .. } => "admits",
-            Ask::Move { .. } => "move",
-            Ask::Judge { .. } => "judge",
-        };
+        let name = ask_name(&ask);
         all.add(format!("ask.{name}"), ask);
     }
 }
@@ -498,6 +502,34 @@ fn seen(waiting: Vec<Knock>) -> RoomSeen {
     RoomSeen { node: NodeId(1), roster: vec![super::route::entry()], broadcasts: 4, waiting }
 }
 
+fn answer_name(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Applied { .. } => "applied",
+        Answer::Read { .. } => "read",
+        Answer::Done => "done",
+        Answer::Status(_) => "status",
+        Answer::Rooms(_) => "rooms",
+        Answer::Peers(_) => "peers",
+        Answer::NotThere => "not_there",
+        Answer::Certificate { .. } => "certificate",
+        Answer::Certified { .. } => "certified",
+        Answer::Usage { .. } => "usage",
+        Answer::Edge(_) => "edge",
+        Answer::Deliveries(_) => "deliveries",
+        Answer::RoomCounts(_) => "room_counts",
+        Answer::Room(Some(seen)) if !seen.waiting.is_empty() => "room_lobby",
+        Answer::Room(_) => "room",
+        Answer::Watched(_) => "watched",
+        Answer::Session(_) => "session",
+        Answer::Settings(_) => "settings",
+        Answer::Logs(_) => "logs",
+        Answer::History(_) => "history",
+        Answer::Failed(_) => "failed",
+        Answer::Admits(_) => "admits",
+        Answer::Refused(_) => "refused",
+    }
+}
+
 fn answers(all: &mut Samples) {
     let answers = [
         Answer::Applied { index: Index(1), outcome: Outcome::Up { generation: Generation(2) } },
@@ -525,31 +557,7 @@ fn answers(all: &mut Samples) {
         Answer::Refused(Refusal::new(ErrorCode::RoomFull, "full")),
     ];
     for answer in answers {
-        let name = match &answer {
-            Answer::Applied { .. } => "applied",
-            Answer::Read { .. } => "read",
-            Answer::Done => "done",
-            Answer::Status(_) => "status",
-            Answer::Rooms(_) => "rooms",
-            Answer::Peers(_) => "peers",
-            Answer::NotThere => "not_there",
-            Answer::Certificate { .. } => "certificate",
-            Answer::Certified { .. } => "certified",
-            Answer::Usage { .. } => "usage",
-            Answer::Edge(_) => "edge",
-            Answer::Deliveries(_) => "deliveries",
-            Answer::RoomCounts(_) => "room_counts",
-            Answer::Room(Some(seen)) if !seen.waiting.is_empty() => "room_lobby",
-            Answer::Room(_) => "room",
-            Answer::Watched(_) => "watched",
-            Answer::Session(_) => "session",
-            Answer::Settings(_) => "settings",
-            Answer::Logs(_) => "logs",
-            Answer::History(_) => "history",
-            Answer::Failed(_) => "failed",
-            Answer::Admits(_) => "admits",
-            Answer::Refused(_) => "refused",
-        };
+        let name = answer_name(&answer);
         all.add(format!("answer.{name}"), answer);
     }
     let usage = Answer::Usage { since: Unix::from_secs(1), page: usage_by_region() };

@@ -145,6 +145,9 @@ impl Directory {
         let token = Unverified::of(token).map_err(Denied::Token)?;
         let mut known = self.0.lock().await;
         let now = cluster.now().mono;
+        if known.issuer != metadata.issuer {
+            return Err(Denied::Stale); // another provider was set meanwhile: its keys are not these
+        }
         let held = known.keys.as_ref().filter(|(at, held)| counts(*at, held, now));
         if let Some((at, held)) = held {
             let found = token.verify(held.as_ref().map_err(Clone::clone)?);

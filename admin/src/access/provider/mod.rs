@@ -268,9 +268,15 @@ async fn enter(
         Ok(role) => role,
         Err(denied) => {
             if let Some(name) = known {
-                let what = format!("lost their logins: {} lets them in no more", plan.label);
+                let what =
+                    format!("lost their logins and access tokens: {} lets them in no more", plan.label);
                 let note = note(name.as_str(), &what, &ip);
-                drop(mount.cluster.access_set(AccessChange::LoginsEnd { operator: name }, note).await);
+                let owned = access.tokens().filter(|(_, token)| token.owner.as_ref() == Some(&name));
+                let ends = owned.map(|(id, _)| AccessChange::TokenRemove { id: *id }).collect::<Vec<_>>();
+                let logins = AccessChange::LoginsEnd { operator: name.clone() };
+                for change in std::iter::once(logins).chain(ends) {
+                    drop(mount.cluster.access_set(change, note.clone()).await);
+                }
             }
             return Err(denied);
         }

@@ -84,7 +84,13 @@ impl Access {
 
     /// Whether somebody has this name and the others have no owner who may log in.
     fn is_last_owner(&self, name: &OperatorName) -> bool {
-        let owns = |held: &Operator| held.role == Role::Owner && !held.disabled;
+        // By a provider that is there no more nobody logs in.
+        let logs_in = |held: &Operator| {
+            held.external.as_ref().is_none_or(|external| {
+                self.provider().is_some_and(|provider| provider.plan.issuer == external.issuer)
+            })
+        };
+        let owns = |held: &Operator| held.role == Role::Owner && !held.disabled && logs_in(held);
         self.operator(name).is_some_and(owns)
             && !self.operators.iter().any(|(other, held)| other != name && owns(held))
     }

@@ -190,10 +190,13 @@ async fn a_role_is_judged_anew_at_each_login() {
     assert_eq!(line.before.unwrap(), format!("owner, enabled, by {ISSUER}"));
     assert_eq!(line.after.unwrap(), format!("viewer, enabled, by {ISSUER}"));
     // And who has none any more is out everywhere.
+    let token = console.token("ada", Role::Viewer);
+    assert_eq!(console.bearer(&token, GET, "/me", Value::Null).await.status, 200);
     let nothing = |claims: &mut Value| claims["groups"] = json!([]);
     let reply = console.comes(&idp, &mut first, es256(), nothing).await;
     assert!(reply.status == 403 && reply.text.contains("gives you no role here"), "{reply:?}");
     assert_eq!(console.browse(&mut second, GET, "/me", Value::Null).await.status, 401);
+    assert_eq!(console.bearer(&token, GET, "/me", Value::Null).await.status, 401);
 }
 
 #[actix_rt::test]
