@@ -219,6 +219,11 @@ impl CallPage {
             .expect("what was said")
     }
 
+    /// Waits until that many signals were handed to the SDK.
+    pub fn until_said(&self, count: u64, within: Duration) {
+        self.page.until(&format!("window.talk.sent >= {count}"), within);
+    }
+
     /// Says no more, and waits until everything said has arrived.
     pub fn fall_silent(&self, within: Duration) -> Talk {
         self.page.evaluate("clearInterval(window.talk.timer)");
