@@ -11,6 +11,7 @@ mod moves;
 mod operation;
 mod path;
 mod peers;
+mod role;
 mod rooms;
 mod turn;
 mod usage;

@@ -17,6 +17,7 @@ use chappe_proto::signal::member::{Gateway, Policy};
 use chappe_proto::signal::resume::SealingKeys;
 use chappe_proto::signal::session::World;
 use chappe_proto::time::Mono;
+use rustix::process::{Resource, getrlimit};
 
 use crate::actor::directory::Directory;
 use crate::actor::edges::EdgesActor;
@@ -50,6 +51,8 @@ pub struct Node {
     pub mesh: Mesh,
     /// Its right to admit and change.
     pub lease: Held,
+    /// Sessions that it holds at most.
+    pub sessions_max: usize,
     /// Sessions whose sockets are here.
     pub sessions: Directory<SessionId, SessionActor>,
     /// Rooms that those sessions are in.
@@ -94,6 +97,20 @@ pub(crate) fn told(addresses: &NodeAddresses) -> impl Iterator<Item = String> {
     addresses.public.iter().filter(move |url| !only || secure(url)).cloned()
 }
 
+/// Sessions that a node holds whose process may have so many files open: who comes then is told to go to another node.
+/// Were their sockets not taken instead, they would wait for an answer, and operators with them.
+fn sessions_within(files: usize) -> usize {
+    let kept = limits::NODE_FILES.min(files / 2);
+    limits::SESSIONS_MAX.min((files - kept) / limits::SESSION_FILES)
+}
+
+/// File descriptors that this process may have.
+fn files_limit() -> usize {
+    getrlimit(Resource::Nofile)
+        .current
+        .map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
 /// What a node is put together from.
 pub struct Parts {
     /// Itself.
@@ -134,6 +151,7 @@ impl Node {
             proposals: parts.proposals,
             mesh: parts.mesh,
             lease: Held::default(),
+            sessions_max: sessions_within(files_limit()),
             sessions: Directory::default(),
             proxies: Directory::default(),
             rooms: Sites::default(),
@@ -288,6 +306,14 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_holds_as_many_sessions_as_it_may_open_files_for() {
+        assert_eq!(sessions_within(usize::MAX), limits::SESSIONS_MAX);
+        assert_eq!(sessions_within(20_000), 8_976);
+        assert_eq!(sessions_within(1024), 256);
+        assert_eq!(sessions_within(0), 0);
+    }
 
     #[test]
     fn where_there_is_https_nothing_else_is_told() {

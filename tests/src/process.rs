@@ -259,8 +259,22 @@ impl Chappe {
         Self::at(data, 0, options.iter().map(|option| (*option).to_owned()).collect())
     }
 
+    /// One node and one edge, which may together open so many files.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn dev_within(data: &Path, files: u32) -> Self {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", r#"ulimit -n "$0" && exec "$@""#, &files.to_string()]).arg(binary());
+        Self::up(command, data, 0, ["--nodes", "1", "--edges", "1"].map(str::to_owned).to_vec())
+    }
+
     fn at(data: &Path, http: u16, options: Vec<String>) -> Self {
-        let mut command = Command::new(binary());
+        Self::up(Command::new(binary()), data, http, options)
+    }
+
+    fn up(mut command: Command, data: &Path, http: u16, options: Vec<String>) -> Self {
         command.args(["dev", "--turn", "0", "--http", &http.to_string(), "--data"]).arg(data).args(&options);
         let mut process = Process::start(&mut command);
         let up = process.stdout.wait_for("stops it.", WITHIN);

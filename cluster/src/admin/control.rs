@@ -20,6 +20,7 @@ use futures_util::future::join_all;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustls::pki_types::CertificateDer;
 
+use super::role::role;
 use super::{Admin, NODE_WITHIN, REGISTRY_WITHIN};
 use crate::actor::edges::ListEdges;
 use crate::clock;
@@ -53,15 +54,21 @@ impl Admin {
     }
 
     /// Who is to lead, where nobody was named: a voter that is up and keeps up.
-    fn heir(&self, state: &State, raft: &Status, leader: Option<NodeId>) -> Option<NodeId> {
+    async fn heir(&self, state: &State, raft: &Status) -> Option<NodeId> {
         let known = raft.role == Role::Leader;
-        let fit = |voter: &NodeId| {
-            Some(*voter) != leader
-                && state.is_up(*voter)
-                && self.node.reaches(*voter)
-                && (!known || raft.caught_up.contains(voter))
-        };
-        raft.voters.iter().copied().find(fit)
+        let said = if raft.is_member() { BTreeMap::new() } else { self.said(self.reached(state)).await };
+        let mut fit = state.nodes().map(|(node, _)| node).filter(|node| {
+            role(raft, &said, *node) == MemberRole::Voter
+                && state.is_up(*node)
+                && self.node.reaches(*node)
+                && (!known || raft.caught_up.contains(node))
+        });
+        fit.next()
+    }
+
+    /// The nodes that can be asked.
+    fn reached(&self, state: &State) -> impl Iterator<Item = NodeId> {
+        state.nodes().map(|(id, _)| id).filter(|id| self.node.reaches(*id))
     }
 }
 
@@ -106,14 +113,11 @@ impl Control for Admin {
     fn status(&self) -> Answer<'_, ClusterStatus> {
         Box::pin(async {
             let (state, raft) = (self.node.registry.state(), self.node.registry.status());
-            let mut said =
-                self.said(state.nodes().map(|(id, _)| id).filter(|id| self.node.reaches(*id))).await;
-            let role = |node: NodeId| match raft.leader {
-                Some(leader) if leader == node => MemberRole::Leader,
-                _ if raft.voters.contains(&node) => MemberRole::Voter,
-                _ if raft.learners.contains(&node) => MemberRole::StandBy,
-                _ => MemberRole::Follower,
-            };
+            let mut said = self.said(self.reached(&state)).await;
+            // Who is no member of Raft is told what others have applied, and nothing of the log.
+            let applied = said.values().map(|status| status.applied.0);
+            let committed = applied.chain([raft.committed]).max().unwrap_or_default();
+            let roles: BTreeMap<_, _> = state.nodes().map(|(id, _)| (id, role(&raft, &said, id))).collect();
             let links = self.node.mesh.links().borrow().clone();
             let heard = |id| {
                 let ago = links.lost(id).map(|at| clock::mono().since(at).as_millis());
@@ -124,12 +128,13 @@ impl Control for Admin {
                 *shards.entry(owner).or_default() += 1;
             }
             let members = state.nodes().map(|(id, node)| {
+                let role = roles.get(&id).copied().unwrap_or(MemberRole::Follower);
                 let own = said.remove(&id).map(own);
-                let behind = |own: &MemberOwn| raft.committed.saturating_sub(own.applied.0);
+                let behind = |own: &MemberOwn| committed.saturating_sub(own.applied.0);
                 Member {
                     node: id,
                     region: node.region.clone(),
-                    role: role(id),
+                    role,
                     generation: node.generation,
                     state: node.state,
                     since: node.since,
@@ -155,7 +160,7 @@ impl Control for Admin {
                 node: self.node.id,
                 leader: raft.leader,
                 term: raft.term,
-                committed: Index(raft.committed),
+                committed: Index(committed),
                 applied: state.index(),
                 members: members.collect(),
                 authorities: authorities(&state),
@@ -182,7 +187,10 @@ impl Control for Admin {
         Box::pin(async move {
             let (state, raft) = (self.node.registry.state(), self.node.registry.status());
             let none = || Fault::Conflict("no other voter is there that could lead now".to_owned());
-            let to = to.or_else(|| self.heir(&state, &raft, raft.leader)).ok_or_else(none)?;
+            let to = match to {
+                Some(to) => to,
+                None => self.heir(&state, &raft).await.ok_or_else(none)?,
+            };
             self.commit(Command::Note, note).await?;
             let leader = self.node.registry.status().leader;
             let leader = leader.ok_or_else(|| Fault::Unavailable("no leader".to_owned()))?;

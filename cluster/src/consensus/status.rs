@@ -11,6 +11,12 @@ use super::member::Member;
 use super::types::{Role, Status};
 
 impl Status {
+    /// Whether it votes or stands by: whoever does neither knows nothing of who does.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        [&self.voters, &self.learners, &self.outgoing].iter().any(|ids| ids.contains(&self.member))
+    }
+
     /// Raft's members, as who plans their changes sees them.
     #[must_use]
     pub fn members(&self) -> Members {

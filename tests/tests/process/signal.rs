@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chappe_cluster::token;
 use chappe_tests::client::{ByHand, Client, typed};
-use chappe_tests::process::{Chappe, until};
+use chappe_tests::http;
+use chappe_tests::process::{Chappe, WITHIN, until};
 use chappe_tests::sockets;
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
@@ -201,6 +202,32 @@ async fn a_storm_of_joins_from_one_address_waits_its_turn() {
     assert_eq!(ben.signals(&ada.peer, 1).await, ["hello"]);
     tokio::time::sleep(Duration::from_millis(refused["retry_after_ms"].as_u64().unwrap())).await;
     assert_eq!(storm.last_mut().unwrap().join(json!({ "room": "room" })).await["type"], "welcome");
+}
+
+#[tokio::test]
+async fn a_node_that_may_open_few_files_is_full_before_it_has_none_for_operators() {
+    const FILES: u32 = 200;
+    let dir = tempfile::tempdir().unwrap();
+    let node = Chappe::dev_within(dir.path(), FILES);
+    let mut inside = Vec::new();
+    loop {
+        let mut socket = ByHand::open(node.http).await;
+        let answer = socket.join(json!({ "room": format!("room-{}", inside.len()) })).await;
+        if answer["type"] != "welcome" {
+            assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!("busy")), "{answer}");
+            assert!(answer["message"].as_str().unwrap().contains("as many sessions as it can"), "{answer}");
+            break;
+        }
+        inside.push(socket);
+    }
+    assert_eq!(inside.len(), FILES as usize / 4, "half of the files, two for each");
+    let token = node.admin_token();
+    let asked = http::request(node.http, "GET", "/admin/api/v1/rooms", Some(&token)).await;
+    assert_eq!(asked.0, 200, "{}", asked.1);
+    // Whoever goes makes room.
+    inside.pop().unwrap().say(json!({ "type": "leave" })).await;
+    let last = async || ByHand::open(node.http).await.join(json!({ "room": "last" })).await;
+    until("a place", WITHIN, async || last().await["type"] == "welcome").await;
 }
 
 /// A socket whose client joins and never reads again.

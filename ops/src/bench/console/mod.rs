@@ -19,9 +19,11 @@ use super::figures::Spread;
 use super::process::{self, Process};
 use super::report::{Report, Row, progress};
 
-/// Sockets that one process holds, a client's or a node's: with what else it has open, fewer than systems let a
-/// process have that nobody has told otherwise.
+/// Sockets that one process of clients holds: with what else it has open, fewer than systems let a process have that
+/// nobody has told otherwise.
 const SOCKETS: u32 = 18_000;
+/// Sessions of a node in such a system: each has two files, and the node keeps some.
+const SESSIONS: u32 = 8_900;
 /// The nodes' region, and that of all who join.
 const REGION: &str = "r0";
 /// Streams settle before their cost is measured.
@@ -91,9 +93,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
 impl Stage {
     async fn set(args: &Args) -> Result<Self> {
         let people = args.rooms.checked_mul(args.peers).context("so many people are too many")?;
-        let nodes = args.nodes.map_or_else(|| people.div_ceil(SOCKETS).max(1), u32::from);
-        if people.div_ceil(nodes) > SOCKETS {
-            bail!("{people} people need more nodes: each has {SOCKETS} sockets at most");
+        let nodes = args.nodes.map_or_else(|| people.div_ceil(SESSIONS).max(1), u32::from);
+        if people.div_ceil(nodes) > SESSIONS {
+            bail!("{people} people need more nodes: each holds {SESSIONS} at most");
         }
         progress(&format!("{nodes} nodes, {} rooms of {} people", args.rooms, args.peers));
         let wish = Wish {
