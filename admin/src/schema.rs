@@ -224,6 +224,38 @@ pub(crate) struct EdgeHealth {
     draining: bool,
 }
 
+/// How a peer's media connection to another is, ICE and DTLS together (W3C `RTCPeerConnectionState`).
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ConnectionState {
+    /// Not begun.
+    New,
+    /// ICE checks pairs of candidates, or DTLS shakes hands.
+    Connecting,
+    /// Media flows, or could.
+    Connected,
+    /// Nothing comes any more; it may yet recover.
+    Disconnected,
+    /// No pair of candidates works.
+    Failed,
+    /// Over.
+    Closed,
+}
+
+/// The type of an ICE candidate (RFC 8445 section 4).
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CandidateType {
+    /// An address of its own.
+    Host,
+    /// Its address as a STUN server sees it.
+    Srflx,
+    /// Its address as the other side saw it in a check.
+    Prflx,
+    /// A relay's.
+    Relay,
+}
+
 /// How an app treats its users.
 #[derive(ToSchema)]
 pub(crate) struct AppPolicy {
@@ -353,6 +385,10 @@ mod tests {
         same::<RoomPolicy>(&registry::RoomPolicy::default());
         same::<Selection>(&policy);
         same::<Rule>(&policy.rules[0]);
+        use chappe_proto::signal::connection::{CandidateType as Type, ConnectionState as Is};
+        let states = [Is::New, Is::Connecting, Is::Connected, Is::Disconnected, Is::Failed, Is::Closed];
+        one_of::<ConnectionState>(&states);
+        one_of::<CandidateType>(&[Type::Host, Type::Srflx, Type::Prflx, Type::Relay]);
         one_of::<NodeState>(&[registry::NodeState::Up, registry::NodeState::Down]);
         let decided =
             [registry::EdgeState::Admitted, registry::EdgeState::Draining, registry::EdgeState::Removed];

@@ -125,6 +125,8 @@ export interface Peer {
   readonly streams: Map<string, MediaStream>;
   readonly tracks: MediaStreamTrack[];
   readonly path?: Path;
+  /** The types of the candidates in use, once connected; with its state all that operators are told of the connection. */
+  readonly candidates?: { local?: RTCIceCandidateType; remote?: RTCIceCandidateType };
   readonly quality?: Quality;
   /** The connection, for what the SDK does not do. It may be replaced at any time. */
   readonly connection: RTCPeerConnection | null;

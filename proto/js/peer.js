@@ -1,5 +1,6 @@
 // Somebody else in the room: what is known of them, and the connection to them, looked after.
 
+import { candidatesOf } from './connections.js';
 import { Emitter } from './emitter.js';
 import { Pair } from './negotiation.js';
 import { RelayWatch } from './relays.js';
@@ -13,7 +14,7 @@ const QUALITY_MS = 4000;
 
 /**
  * Events, which the room passes on: `track`, `track-removed`, `connection`, `path`, `quality`, `error`, `restart`,
- * and `ice-failed (edge, kind)`.
+ * and, to the node, `candidates` and `ice-failed (edge, kind)`.
  */
 export class Peer extends Emitter {
   /** Away: its socket is lost, and it may yet return. */
@@ -24,6 +25,8 @@ export class Peer extends Emitter {
   streams = new Map();
   /** `{kind: 'direct' | 'relay', protocol, own, url, edge, region, rttMs}` (`own`: the relay is this side's) once connected. */
   path = undefined;
+  /** The types of the candidates that it takes, `{local, remote}`, once connected. */
+  candidates = undefined;
   /** `{level: 'good' | 'fair' | 'poor' | 'lost', loss, fps, rttMs}`, once measured. */
   quality = undefined;
   #pair = null;
@@ -147,7 +150,7 @@ export class Peer extends Emitter {
   #opened(pc) {
     this.#drop();
     this.#relays = new RelayWatch(pc);
-    this.path = this.quality = undefined;
+    this.path = this.candidates = this.quality = undefined;
     this.#looks = [];
     this.#watch.reset(this.#host.clock.now());
     this.#soon();
@@ -225,6 +228,10 @@ export class Peer extends Emitter {
     const moved = ['kind', 'protocol', 'url', 'edge'].some((field) => path?.[field] !== this.path?.[field]);
     this.path = path;
     if (moved) this.emit('path', path);
+    const candidates = state === 'connected' ? candidatesOf(stats) : this.candidates;
+    const others = ['local', 'remote'].some((side) => candidates?.[side] !== this.candidates?.[side]);
+    this.candidates = candidates;
+    if (others) this.emit('candidates');
     this.#looks = this.#looks.filter((look) => now - look.now < QUALITY_MS);
     const first = this.#looks[0];
     this.#looks.push({ now, stats });

@@ -1,5 +1,6 @@
 // A room as an application sees it: who is here, what they show, and what one says to them.
 
+import { Connections } from './connections.js';
 import { ChappeError, Emitter } from './emitter.js';
 import { IceServers } from './ice.js';
 import { Mover } from './mover.js';
@@ -47,6 +48,7 @@ export class Room extends Emitter {
   #leftByPage = false;
   #askedForIceAt = -Infinity;
   #mover;
+  #connections;
   #movedFrom; // the room that one is on the way from
   #probing; // the timer of the measurement that is due
   #steadySince = Infinity; // since when neither signaling nor the network has changed
@@ -70,6 +72,11 @@ export class Room extends Emitter {
       peers: () => this.peers.values(),
       onto: (edge) => this.#ice.edges[0]?.edge === edge,
       offered: () => this.#ice.offered,
+    });
+    this.#connections = new Connections({
+      clock: this.#clock,
+      peers: () => this.peers.values(),
+      say: (frame) => this.state === 'connected' && this.#signaling.say(frame),
     });
     this.#wire();
   }
@@ -278,6 +285,7 @@ export class Room extends Emitter {
     if (state === 'disconnected') {
       this.#clear(reason.code);
       this.#mover.stop();
+      this.#connections.stop();
       this.#clock.clearTimeout(this.#probing);
       if (!this.#leftByPage) this.#unlisten();
     }
@@ -304,6 +312,7 @@ export class Room extends Emitter {
     const waiting = frame.waiting ?? [];
     for (const id of [...this.waiting.keys()]) if (!waiting.some(({ peer }) => peer === id)) this.#knockGone(id);
     for (const knock of waiting) this.#knock(knock);
+    if (this.#host) this.#connections.welcome(frame.limits.connections_max);
     // The socket is another one: so may the network be, and what the node knows of us.
     this.#probes.forget();
     this.#probe(PROBE_AFTER_MS);
@@ -357,7 +366,11 @@ export class Room extends Emitter {
     this.peers.set(peer.id, peer);
     peer.on('track', (event) => this.emit('track', { ...event, peer }));
     peer.on('track-removed', (event) => this.emit('track-removed', { ...event, peer }));
-    peer.on('connection', (state) => this.emit('connection', { peer, state }));
+    peer.on('connection', (state) => {
+      this.#connections.changed();
+      this.emit('connection', { peer, state });
+    });
+    peer.on('candidates', () => this.#connections.changed());
     peer.on('path', (path) => this.emit('relay', { peer, path }));
     peer.on('quality', (quality) => this.emit('quality', { peer, quality }));
     peer.on('restart', (how) => this.#restarted(peer, how));
@@ -375,6 +388,7 @@ export class Room extends Emitter {
     if (!peer) return;
     this.peers.delete(id);
     peer.close();
+    this.#connections.changed();
     this.emit('peer-left', peer, reason);
   }
 

@@ -262,6 +262,10 @@ class Room:
         """Reports that ICE did not work over an edge: `no_relay` or `stalled`."""
         await self._say(type="ice_failed", edge=edge, kind=kind)
 
+    async def connections(self, peers):
+        """Tells operators how all media connections are: by peer `{"state", "local"?, "remote"?}`. Anew after each welcome."""
+        await self._say(type="connections", peers=peers)
+
     async def ping(self, t=None):
         """Asks for a `pong`."""
         await self._say(type="ping", **({} if t is None else {"t": t}))

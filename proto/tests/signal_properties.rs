@@ -43,6 +43,9 @@ fn frames() -> Vec<String> {
         r#"{"type":"ice"}"#.to_owned(),
         r#"{"type":"probes","edges":{"e1":12.5,"e2":0.0}}"#.to_owned(),
         r#"{"type":"ice_failed","edge":"e1","kind":"stalled"}"#.to_owned(),
+        format!(
+            r#"{{"type":"connections","peers":{{"{ben}":{{"state":"connected","local":"relay","remote":"srflx"}}}}}}"#
+        ),
         r#"{"type":"update","name":"Ada L.","metadata":null}"#.to_owned(),
         format!(r#"{{"type":"kick","peer":"{ada}","ban":true}}"#),
         r#"{"type":"leave"}"#.to_owned(),

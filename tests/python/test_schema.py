@@ -54,6 +54,8 @@ class Schema(unittest.TestCase):
         self.assertFalse(check.is_valid({"type": "dance"}))
         self.assertFalse(check.is_valid({"type": "ack", "from": "p_short", "id": 1}))
         self.assertFalse(check.is_valid({"type": "ack", "from": "p_" + "0" * 24, "id": 0}))
+        for connection in ({}, {"state": "well"}, {"state": "connected", "local": "192.0.2.7"}):
+            self.assertFalse(check.is_valid({"type": "connections", "peers": {"p_" + "0" * 24: connection}}))
         self.assertFalse(validator("server").is_valid({"type": "join", "room": "r"}))
 
 

@@ -7,6 +7,7 @@ use chappe_proto::id::{EdgeId, NodeId, PeerId, SessionId};
 use chappe_proto::inspect::{SessionCounts, SessionDetails};
 use chappe_proto::mesh::uplink::Traffic;
 use chappe_proto::registry::access::Role;
+use chappe_proto::signal::connection::{CandidateType, Connection, ConnectionState};
 use chappe_proto::time::Unix;
 use chappe_proto::usage::Relayed;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use crate::api::problem::Problem;
 use crate::api::rooms::key;
 use crate::cluster::path::Path as MediaPath;
 use crate::cluster::peers::PeerDetails;
+use crate::schema;
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config.route("/apps/{app}/rooms/{room}/peers/{peer}", web::get().to(peer));
@@ -55,6 +57,23 @@ pub(crate) struct Way {
     rtt_ms: Option<f64>,
     /// Whether the client said that ICE failed over it.
     failed: bool,
+}
+
+/// A peer's media connection to another, as its client told it last.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct ConnectionView {
+    /// To whom.
+    #[schema(value_type = String)]
+    peer: PeerId,
+    /// How it is.
+    #[schema(value_type = schema::ConnectionState)]
+    state: ConnectionState,
+    /// Of the selected pair the type of its own candidate; none before one was selected.
+    #[schema(value_type = Option<schema::CandidateType>)]
+    local: Option<CandidateType>,
+    /// And of the other's.
+    #[schema(value_type = Option<schema::CandidateType>)]
+    remote: Option<CandidateType>,
 }
 
 /// A peer's session, as its gateway knows it.
@@ -101,6 +120,8 @@ pub(crate) struct SessionView {
     /// When the credential that it was given last expires.
     #[schema(value_type = Option<u64>)]
     credential_until: Option<Unix>,
+    /// Its media connections to the others, as its client told them last; none where its client does not tell.
+    connections: Option<Vec<ConnectionView>>,
 }
 
 impl From<SessionDetails> for SessionView {
@@ -120,6 +141,8 @@ impl From<SessionDetails> for SessionView {
             rtt_ms: way.rtt_ms,
             failed: way.failed,
         };
+        let connection =
+            |(peer, Connection { state, local, remote })| ConnectionView { peer, state, local, remote };
         Self {
             session: details.session,
             protocol: details.protocol,
@@ -139,6 +162,7 @@ impl From<SessionDetails> for SessionView {
             ice_failures,
             edges: details.edges.into_iter().map(way).collect(),
             credential_until: details.credential_until,
+            connections: details.connections.map(|told| told.into_iter().map(connection).collect()),
         }
     }
 }
@@ -229,7 +253,7 @@ mod tests {
     use actix_web::http::Method;
     use serde_json::{Value, json};
 
-    use crate::memory::live::ada;
+    use crate::memory::live::{ada, ben};
     use crate::memory::{Memory, ask, refused};
 
     #[actix_rt::test]
@@ -246,12 +270,18 @@ mod tests {
             session["edges"],
             json!([{ "edge": "edge-eu", "place": 1, "rtt_ms": 8.5, "failed": false }])
         );
+        let connection = json!({ "peer": ben(), "state": "connected", "local": "relay", "remote": "srflx" });
+        assert_eq!(session["connections"], json!([connection]));
         let relay = json!({
             "edge": "edge-eu", "region": "eu", "transport": "udp", "allocations": 1, "bytes_per_s": 150_000,
             "in_use": true
         });
         assert_eq!(peer["path"], json!({ "relays": [relay], "unknown": ["edge-us"] }));
         assert!(memory.with(|state| state.audit().count()) == 0);
+        let (_, silent) =
+            ask(&memory, Method::GET, &path.replace(&ada().to_string(), &ben().to_string()), Value::Null)
+                .await;
+        assert_eq!(silent["session"]["connections"], Value::Null, "its client does not tell");
 
         let (_, peer) = ask(&memory, Method::GET, &format!("{path}?plain=true"), Value::Null).await;
         assert_eq!(peer["session"]["address"], "192.0.2.77");

@@ -1,5 +1,6 @@
 //! What is live of a cluster in memory: one room, `dev/tower`, whose signals a test puts.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use chappe_proto::inspect::session::shown_address;
 use chappe_proto::inspect::{EdgeWay, SessionCounts, SessionDetails, SignalsPage, Tap};
 use chappe_proto::mesh::uplink::Traffic;
 use chappe_proto::registry::{Command, Note};
+use chappe_proto::signal::connection::{CandidateType, Connection, ConnectionState};
 use chappe_proto::signal::member::Gateway;
 use chappe_proto::signal::room::Output;
 use chappe_proto::signal::route::{ProxyInput, RoomInput, Signal};
@@ -111,10 +113,17 @@ pub(crate) fn ada() -> PeerId {
     PeerId::from_random([1; 15])
 }
 
+/// And whose client tells nothing of its connections.
+pub(crate) fn ben() -> PeerId {
+    PeerId::from_random([2; 15])
+}
+
 impl Peers for Memory {
     fn peer(&self, room: RoomKey, peer: PeerId, plain: bool) -> Answer<'_, Result<PeerDetails, Fault>> {
         let traffic = Traffic { packets: 2, bytes: 300 };
         let edge = EdgeId::new("edge-eu").unwrap();
+        let (state, local, remote) = (ConnectionState::Connected, CandidateType::Relay, CandidateType::Srflx);
+        let to_ben = Connection { state, local: Some(local), remote: Some(remote) };
         let session = SessionDetails {
             session: SessionId::from_random([1; 15]),
             peer,
@@ -130,6 +139,7 @@ impl Peers for Memory {
             unacknowledged: 0,
             edges: vec![EdgeWay { edge, place: Some(1), rtt_ms: Some(8.5), failed: false }],
             credential_until: Some(Unix::from_secs(30)),
+            connections: (peer == ada()).then(|| BTreeMap::from([(ben(), to_ben)])),
         };
         let relay = Relay {
             edge: EdgeId::new("edge-eu").unwrap(),
@@ -151,7 +161,7 @@ impl Peers for Memory {
             session: Some(session),
             path: Path { relays: vec![relay], unknown: vec![EdgeId::new("edge-us").unwrap()] },
         };
-        let found = (room == tower() && peer == ada()).then_some(details);
+        let found = (room == tower() && [ada(), ben()].contains(&peer)).then_some(details);
         Box::pin(async { found.ok_or(Fault::NotThere("peer in that room")) })
     }
 }

@@ -62,6 +62,7 @@ static ASSETS: &[Asset] = assets![
     "/assets/icons.svg" = "../../pages/icons.svg" as "image/svg+xml",
     "/favicon.ico" = "../../pages/favicon.svg" as "image/svg+xml",
     "/sdk/chappe.js" = "../../../proto/js/chappe.js" as "text/javascript; charset=utf-8",
+    "/sdk/connections.js" = "../../../proto/js/connections.js" as "text/javascript; charset=utf-8",
     "/sdk/connector.js" = "../../../proto/js/connector.js" as "text/javascript; charset=utf-8",
     "/sdk/delivery.js" = "../../../proto/js/delivery.js" as "text/javascript; charset=utf-8",
     "/sdk/emitter.js" = "../../../proto/js/emitter.js" as "text/javascript; charset=utf-8",

@@ -182,6 +182,34 @@ function relayed(connection, url) {
   return pair;
 }
 
+test('operators are told how each connection is, again after each return, and by nodes that know of it alone', async () => {
+  const { clock, cluster, network, node, enter, pc } = world();
+  const told = (from = 0) => node.heardFrames.slice(from).filter((frame) => frame.type === 'connections').map((frame) => frame.peers);
+  const older = [await enter(), await enter()];
+  await clock.advance(5000);
+  assert.deepEqual(told(), [], 'a node that does not name the limit does not know the frame');
+  for (const room of older) room.leave();
+  cluster.limits.connections_max = 64;
+  const [ben, ada] = [await enter({ room: 's', media: false }), await enter({ room: 's' })];
+  await clock.advance(1500);
+  const is = (frames, peers) => assert.deepEqual(frames, [peers]);
+  is(told().slice(-1), { [ben.me.id]: { state: 'new' } });
+  relayed(pc(ada, ben), 'turn:x');
+  pc(ada, ben).onconnectionstatechange();
+  await clock.advance(3000);
+  const connected = { [ben.me.id]: { state: 'connected', local: 'relay', remote: 'host' } };
+  is(told().slice(-1), connected);
+  const before = node.heardFrames.length;
+  await clock.advance(5000);
+  assert.deepEqual(told(before), [], 'nothing has changed');
+  network.reset();
+  await clock.advance(3000);
+  is(told(before), connected);
+  ben.leave();
+  await clock.advance(1500);
+  is(told().slice(-1), {});
+});
+
 test('edge_lost: a silent pair restarts with the new servers, a healthy one does not', async () => {
   const { clock, enter, session, pc, cluster } = world();
   const [ada, ben, cleo] = [await enter(), await enter(), await enter()];

@@ -1,5 +1,6 @@
 //! How one session is, as its gateway knows it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::candidate;
 use crate::id::{EdgeId, NodeId, PeerId, SessionId};
 use crate::mesh::uplink::Traffic;
+use crate::signal::connection::Connection;
 use crate::time::Unix;
 
 /// What a session has done since it began on its gateway.
@@ -101,6 +103,9 @@ pub struct SessionDetails {
     /// When the credential that it was given last expires.
     #[serde(default)]
     pub credential_until: Option<Unix>,
+    /// How its media connections to others are, as its client told last; none where it does not tell.
+    #[serde(default)]
+    pub connections: Option<BTreeMap<PeerId, Connection>>,
 }
 
 /// An address as it is shown: its network alone, or whole.

@@ -26,6 +26,8 @@ pub const MARKS_MAX: usize = 1_500;
 
 /// Edges that one `probes` frame may name: the SDK measures the first few.
 pub const PROBES_MAX: usize = 16;
+/// Connections that one `connections` frame may tell of, and a session keeps: more than a browser bears in one call.
+pub const CONNECTIONS_MAX: usize = 64;
 
 // -------------------------------------------------------------------------------------- delivery
 

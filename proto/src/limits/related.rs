@@ -24,6 +24,8 @@ const _: () = {
     assert!(PAYLOAD_MAX < CLIENT_FRAME_MAX);
     // A mark is written in at most 40 bytes, beside a resume token.
     assert!(MARKS_MAX * 40 + METADATA_MAX < CLIENT_FRAME_MAX);
+    // A connection is written in at most 96.
+    assert!(CONNECTIONS_MAX * 96 < CLIENT_FRAME_MAX);
     // A revocation is written in at most 48.
     assert!(REVOKED_MAX * 48 < MESH_FRAME_MAX);
     // And with the fleet's relay ranges, users, origins, prefixes of peers, secrets and authorities the

@@ -7,6 +7,7 @@
 pub mod age;
 pub mod bucket;
 pub mod code;
+pub mod connection;
 pub mod follow;
 pub mod frame;
 pub mod json;

@@ -26,6 +26,7 @@ use chappe_proto::mesh::uplink::{
 use chappe_proto::registry::{Command, NodeAddresses, Note, Outcome, RequestId};
 use chappe_proto::settings::{Origin, Scope, Setting};
 use chappe_proto::signal::code::{ErrorCode, Refusal};
+use chappe_proto::signal::connection::{CandidateType, Connection, ConnectionState};
 use chappe_proto::signal::json::Json;
 use chappe_proto::signal::lobby::{Knock, Verdict};
 use chappe_proto::signal::member::Muting;
@@ -384,7 +385,17 @@ fn details() -> SessionDetails {
         unacknowledged: 7,
         edges: vec![EdgeWay { edge, place: Some(1), rtt_ms: Some(12.5), failed: true }],
         credential_until: Some(Unix::from_secs(3)),
+        connections: None,
     }
+}
+
+fn connections() -> BTreeMap<PeerId, Connection> {
+    let (local, remote) = (Some(CandidateType::Relay), Some(CandidateType::Srflx));
+    let begun = Connection { state: ConnectionState::Connecting, local: None, remote: None };
+    BTreeMap::from([
+        (peer(1), Connection { state: ConnectionState::Connected, local, remote }),
+        (peer(2), begun),
+    ])
 }
 
 fn ask_name(ask: &Ask) -> &'static str {
@@ -520,6 +531,7 @@ fn answer_name(answer: &Answer) -> &'static str {
         Answer::Room(Some(seen)) if !seen.waiting.is_empty() => "room_lobby",
         Answer::Room(_) => "room",
         Answer::Watched(_) => "watched",
+        Answer::Session(details) if details.connections.is_some() => "session_connections",
         Answer::Session(_) => "session",
         Answer::Settings(_) => "settings",
         Answer::Logs(_) => "logs",
@@ -549,6 +561,7 @@ fn answers(all: &mut Samples) {
         Answer::Room(Some(seen(vec![super::route::knock()]))),
         Answer::Watched(signals()),
         Answer::Session(Box::new(details())),
+        Answer::Session(Box::new(SessionDetails { connections: Some(connections()), ..details() })),
         Answer::Settings(settings()),
         Answer::Logs(log_page()),
         Answer::History(sampled()),

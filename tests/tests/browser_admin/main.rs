@@ -159,6 +159,10 @@ impl Day<'_> {
         let (console, place) = (&self.ada, "/apps/dev/rooms/tea/peers");
         let path = self.change("GET", &format!("{place}/{}", hedy.id()), &Value::Null)["path"].clone();
         assert_eq!(path["relays"][0]["in_use"], true, "{path}");
+        console.go(&format!("/admin{place}/{}", hedy.id()));
+        for told in ["Grace", "connected", "relayed"] {
+            console.until_says("[aria-labelledby=connections] tbody", told, LIVE);
+        }
         for guest in [hedy, grace] {
             console.go(&format!("/admin{place}/{}", guest.id()));
             console.until_says("#live", "The path of its media", LIVE);

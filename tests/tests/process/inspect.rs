@@ -83,6 +83,12 @@ async fn a_room_of_one_node_is_watched_from_another() {
     for secret in ["hidden", "QwEr", "198.51.100.77"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
+    // How media goes its client alone knows: what it tells is seen by operators, and passes nobody else.
+    let told = |state: &str| json!({ "type": "connections", "peers": { &ada_is: { "state": state, "local": "relay", "remote": "host" } } });
+    ben.say(told("connected")).await;
+    ben.say(told("well")).await;
+    let refused = ben.hear_a("error").await;
+    assert!(refused["message"].as_str().unwrap().starts_with("`peers` is not"), "{refused}");
     // The same by pages, of a third node; and nobody who asks for all is left out of the audit log.
     tokio::task::block_in_place(|| {
         let page = cluster.nodes[2].call("GET", &path, &Value::Null);
@@ -95,6 +101,8 @@ async fn a_room_of_one_node_is_watched_from_another() {
         let session = &ben["session"];
         assert_eq!((&ben["gateway"], &session["address"]), (&json!(3), &json!("127.0.0.0/24")), "{ben}");
         assert_eq!((&session["signals_sent"], &session["signals_received"]), (&json!(1), &json!(1)), "{ben}");
+        let connection = json!({ "peer": ada_is, "state": "connected", "local": "relay", "remote": "host" });
+        assert_eq!(session["connections"], json!([connection]), "{ben}");
         let plain = cluster.nodes[1].call("GET", &format!("{path}?plain=true&kind=offer"), &Value::Null);
         assert!(plain["signals"][0]["payload"]["sdp"].as_str().unwrap().contains("hidden"), "{plain}");
     });

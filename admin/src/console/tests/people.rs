@@ -282,6 +282,16 @@ async fn somebody_is_told_by_which_edges_their_media_goes_and_can_be_moved() {
         &page,
         &["Not known of", "edge-us", "data-api=\"POST /admin/api/v1/apps/dev/rooms/tower/peers/", "/move\""],
     );
+    in_order(
+        &page,
+        &["as its own client tells", &peer(2).to_string(), "connected", "relayed", "relay to srflx"],
+    );
+    memory.running(|running| running.enters(&key("tower"), somebody(2, "<b>Ben</b>")));
+    let (_, page) = get(&memory, &path).await;
+    assert!(page.contains(&format!("/peers/{}\">&#60;b&#62;Ben", peer(2))), "{page}");
+    let (_, ben) = get(&memory, &format!("/admin/apps/dev/rooms/tower/peers/{}", peer(2))).await;
+    assert!(ben.contains("Not told by this client") && !ben.contains("relay to srflx"), "{ben}");
     let looks = super::get_to_look(&memory, &path).await;
+    assert!(looks.contains("relay to srflx"), "{looks}");
     assert!(!looks.contains("Move to room") && looks.contains("The path of its media"), "{looks}");
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::super::code::{ErrorCode, Refusal};
+use super::super::connection::Connection;
 use super::super::json::Json;
 use super::super::lobby::Verdict;
 use super::super::member::Muting;
@@ -49,6 +50,8 @@ pub enum ClientFrame {
         /// How.
         kind: IceFailure,
     },
+    /// How the media connections to others are, all of them: for operators alone.
+    Connections(BTreeMap<PeerId, Connection>),
     /// Another name, other metadata.
     Update {
         /// The name, where it changes.
@@ -156,6 +159,8 @@ struct Raw<'a> {
     #[serde(borrow, default, deserialize_with = "any_value")]
     edge: Field<'a>,
     #[serde(borrow, default, deserialize_with = "any_value")]
+    peers: Field<'a>,
+    #[serde(borrow, default, deserialize_with = "any_value")]
     ban: Field<'a>,
     #[serde(borrow, default, deserialize_with = "any_value")]
     grants: Field<'a>,
@@ -194,6 +199,7 @@ impl ClientFrame {
             "ice" => Ok(Self::Ice),
             "probes" => raw.probes(),
             "ice_failed" => raw.ice_failed(),
+            "connections" => raw.connections(),
             "update" => raw.update(),
             "kick" => {
                 let ban = read(raw.ban, "ban", "true or false")?.unwrap_or(false);
@@ -205,7 +211,9 @@ impl ClientFrame {
             "deny" => raw.deny(),
             "leave" => Ok(Self::Leave),
             "ping" => {
-                let t = raw.t.filter(|t| t.get() != "null" && t.get().len() <= 32);
+                // A number that others read too: not 1e400.
+                let number = |t: &&RawValue| serde_json::from_str::<f64>(t.get()).is_ok();
+                let t = raw.t.filter(|t| t.get().len() <= 32).filter(number);
                 Ok(Self::Ping(t.map(Json::from_raw)))
             }
             "pong" => Ok(Self::Pong),
@@ -287,6 +295,13 @@ impl Raw<'_> {
         let edge: EdgeId = need(read(self.edge, "edge", "an edge")?, "edge")?;
         let kind = need(read(self.kind, "kind", "a text")?, "kind")?;
         Ok(ClientFrame::IceFailed { edge, kind })
+    }
+
+    fn connections(self) -> Result<ClientFrame, Refusal> {
+        let of = "an object of peer ids and {state, local?, remote?}";
+        let peers: BTreeMap<PeerId, Connection> = need(read(self.peers, "peers", of)?, "peers")?;
+        within("peers", peers.len(), limits::CONNECTIONS_MAX)?;
+        Ok(ClientFrame::Connections(peers))
     }
 
     fn mute(self, on: bool) -> Result<ClientFrame, Refusal> {
@@ -403,6 +418,11 @@ mod tests {
         let ClientFrame::Join(join) = ClientFrame::read(&join).unwrap() else { panic!("not a join") };
         assert_eq!(join.marks[&peer], 4);
         assert_eq!(ClientFrame::read(r#"{"type":"leave"}"#).unwrap(), ClientFrame::Leave);
+        for (t, back) in [("17", true), ("1.5e3", true), ("null", false), ("1e400", false), ("\"x\"", false)]
+        {
+            let frame = ClientFrame::read(&format!(r#"{{"type":"ping","t":{t}}}"#)).unwrap();
+            assert_eq!(frame, ClientFrame::Ping(back.then(|| Json::parse(t).unwrap())), "{t}");
+        }
         let mute = |kind: &str, more: &str| {
             let frame = ClientFrame::read(&format!(r#"{{"type":"{kind}","peer":"{peer}"{more}}}"#)).unwrap();
             let ClientFrame::Mute { peer: whom, muting } = frame else { panic!("not a mute") };
@@ -449,6 +469,19 @@ mod tests {
         assert_eq!(code(r#"{"type":"admit","peer":"ada"}"#), ErrorCode::BadPeer);
         assert_eq!(code(r#"{"type":"ice_failed","edge":"e"}"#), ErrorCode::Malformed);
         assert_eq!(code(r#"{"type":"ice_failed","edge":"e/e","kind":"stalled"}"#), ErrorCode::Malformed);
+        for peers in
+            ["[]".to_owned(), format!(r#"{{"{peer}":{{}}}}"#), r#"{"ada":{"state":"new"}}"#.to_owned()]
+        {
+            let text = format!(r#"{{"type":"connections","peers":{peers}}}"#);
+            assert_eq!(code(&text), ErrorCode::Malformed, "{peers}");
+        }
+        let many = |n: usize| {
+            let id = |i: usize| PeerId::from_random([u8::try_from(i).unwrap(); 15]);
+            let all: Vec<String> = (0..n).map(|i| format!(r#""{}":{{"state":"new"}}"#, id(i))).collect();
+            ClientFrame::read(&format!(r#"{{"type":"connections","peers":{{{}}}}}"#, all.join(",")))
+        };
+        assert!(many(limits::CONNECTIONS_MAX).is_ok());
+        assert_eq!(many(limits::CONNECTIONS_MAX + 1).unwrap_err().code, ErrorCode::TooLarge);
         assert_eq!(code(r#"{"type":"join","room":"a/b"}"#), ErrorCode::Malformed);
         for lost in [".", ".."] {
             let refusal = ClientFrame::read(&format!(r#"{{"type":"join","room":"{lost}"}}"#)).unwrap_err();

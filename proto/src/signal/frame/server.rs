@@ -192,6 +192,7 @@ pub struct LimitsView {
     pub capacity: u32,
     pub frames_burst: u32,
     pub frames_per_sec: u32,
+    pub connections_max: usize,
 }
 
 impl LimitsView {
@@ -211,6 +212,7 @@ impl LimitsView {
             capacity,
             frames_burst: limits::FRAMES_BURST,
             frames_per_sec: limits::FRAMES_PER_SEC,
+            connections_max: limits::CONNECTIONS_MAX,
         }
     }
 }

@@ -59,6 +59,7 @@ impl Session {
             ClientFrame::Ice => self.offer_ice(now, world, IceReason::Requested, None, out),
             ClientFrame::Probes(probes) => self.handle_probes(now, world, probes, out),
             ClientFrame::IceFailed { edge, kind } => self.ice_failed(now, world, edge, kind, out),
+            ClientFrame::Connections(connections) => self.seen.connections = Some(connections),
             ClientFrame::Update { name, metadata } => {
                 let profile = &mut self.member.profile;
                 profile.name = name.or_else(|| profile.name.take());

@@ -1,9 +1,11 @@
 //! What operators see of a session: counted on the way, for little.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::super::connection::Connection;
 use super::Session;
-use crate::id::NodeId;
+use crate::id::{NodeId, PeerId};
 use crate::inspect::{SessionCounts, SessionDetails};
 use crate::mesh::uplink::Traffic;
 use crate::time::{Mono, Now, Unix};
@@ -17,6 +19,8 @@ pub(super) struct Seen {
     asked: Option<Mono>,
     rtt: Option<Duration>,
     pub(super) credential_until: Option<Unix>,
+    /// How its client says that its connections are; none until it has.
+    pub(super) connections: Option<BTreeMap<PeerId, Connection>>,
 }
 
 impl Seen {
@@ -43,6 +47,13 @@ impl Seen {
     pub(super) const fn resumed(&mut self, now: Now) {
         self.counts.resumes += 1;
         (self.connected, self.asked, self.rtt) = (now.unix, None, None);
+    }
+
+    /// Somebody has left for good.
+    pub(super) fn left(&mut self, peer: &PeerId) {
+        if let Some(connections) = &mut self.connections {
+            connections.remove(peer);
+        }
     }
 }
 
@@ -72,12 +83,15 @@ impl Session {
             unacknowledged: u32::try_from(self.unacknowledged()).unwrap_or(u32::MAX),
             edges: self.ways_seen(now.mono),
             credential_until: self.seen.credential_until,
+            connections: self.seen.connections.clone(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::{Output, Start, World};
     use super::*;
     use crate::id::{AppId, Attach, Change, Epoch, PeerId, RoomKey, RoomName, SessionId};
@@ -141,6 +155,47 @@ mod tests {
         session.handle_socket_lost(at(asked + 100), &mut Vec::new());
         let details = session.details(at(asked + 100), NodeId(1));
         assert_eq!((details.rtt_us, details.connected), (None, None));
+    }
+
+    #[test]
+    fn how_connections_are_is_as_their_client_told_last_and_goes_no_further() {
+        use crate::signal::code::LeaveReason;
+        use crate::signal::connection::CandidateType::{Relay, Srflx};
+        use crate::signal::connection::ConnectionState::{Connected, Failed, New};
+        use crate::signal::route::{ChangeNews, RoomChange};
+
+        let (ben, cleo) = (PeerId::from_random([2; 15]), PeerId::from_random([3; 15]));
+        let mut session = session();
+        let of = |session: &Session| session.details(at(9), NodeId(1)).connections;
+        assert_eq!(of(&session), None, "it has not told");
+        let tell = |session: &mut Session, peers: &str| {
+            say(session, at(1), &format!(r#"{{"type":"connections","peers":{peers}}}"#))
+        };
+        let first = format!(r#"{{"{ben}":{{"state":"new"}},"{cleo}":{{"state":"failed"}}}}"#);
+        assert!(tell(&mut session, &first).is_empty(), "it is told to nobody");
+        let one = |state, local, remote| Connection { state, local, remote };
+        assert_eq!(
+            of(&session),
+            Some(BTreeMap::from([(ben, one(New, None, None)), (cleo, one(Failed, None, None))]))
+        );
+        let second = format!(r#"{{"{ben}":{{"state":"connected","local":"relay","remote":"srflx"}}}}"#);
+        assert!(tell(&mut session, &second).is_empty());
+        let told = Some(BTreeMap::from([(ben, one(Connected, Some(Relay), Some(Srflx)))]));
+        assert_eq!(of(&session), told, "a frame tells of all");
+        for bad in [
+            format!(r#"{{"{ben}":{{"state":"well"}}}}"#),
+            format!(r#"{{"{ben}":{{"state":"connected","local":"192.0.2.7"}}}}"#),
+        ] {
+            let out = tell(&mut session, &bad);
+            assert!(matches!(&out[..], [Output::Text(text)] if text.contains("`peers` is not")), "{out:?}");
+        }
+        assert_eq!(of(&session), told, "what is refused changes nothing");
+        session.handle_socket_lost(at(2), &mut Vec::new());
+        assert_eq!(of(&session), told, "media may go on without the socket");
+        let change = RoomChange::Left { peer: ben, reason: LeaveReason::Left };
+        let news = ToSession::Changed(Arc::new(ChangeNews { change, text: None }));
+        session.handle_proxy(at(3), &World::default(), news, &mut Vec::new());
+        assert_eq!(of(&session), Some(BTreeMap::new()), "who has left has no connection");
     }
 
     #[test]

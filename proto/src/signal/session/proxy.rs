@@ -98,6 +98,7 @@ impl Session {
         match &news.change {
             RoomChange::Left { peer, .. } => {
                 self.inboxes.remove(peer);
+                self.seen.left(peer);
                 self.give_up(*peer, UndeliveredReason::Gone, out);
             }
             RoomChange::Back { peer, marks, .. } => {
