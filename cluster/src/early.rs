@@ -67,7 +67,7 @@ mod tests {
     fn frame(node: u64, n: u64, epoch: u64) -> ToRoom {
         let room = RoomKey { app: AppId::new("dev").unwrap(), room: RoomName::new("r").unwrap() };
         let gateway = Gateway { node: NodeId(node), generation: Generation(1) };
-        let body = RoomInput::Check { n: Change(n), digest: 0 };
+        let body = RoomInput::Check { n: Change(n), digest: 0, lobby: None };
         ToRoom { room, shard: Shard(1), epoch: Epoch(epoch), gateway, body }
     }
 

@@ -117,7 +117,7 @@ pub fn change_frame(change: &RoomChange) -> ServerFrame<'_> {
 /// the same on every node and in every release.
 #[must_use]
 pub fn digest<'a>(entries: impl Iterator<Item = &'a Entry>) -> u64 {
-    let mut sum = Fnv(0xcbf2_9ce4_8422_2325);
+    let mut sum = Fnv::default();
     for Entry { gateway, member, .. } in entries {
         let (node, generation) = (gateway.node, gateway.generation);
         let (peer, attach, away, version) = (member.seat.peer, member.attach, member.away, member.version);
@@ -131,7 +131,13 @@ pub fn digest<'a>(entries: impl Iterator<Item = &'a Entry>) -> u64 {
 }
 
 /// FNV-1a, 64 bits.
-struct Fnv(u64);
+pub(super) struct Fnv(pub(super) u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
 
 impl Write for Fnv {
     fn write_str(&mut self, text: &str) -> fmt::Result {

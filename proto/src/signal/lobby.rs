@@ -1,7 +1,10 @@
 //! Waiting to be let into a room: what moderators see of who does, and what they answer.
 
+use std::fmt::Write;
+
 use serde::{Deserialize, Serialize};
 
+use super::follow::Fnv;
 use super::member::Profile;
 use crate::id::PeerId;
 use crate::time::Unix;
@@ -15,6 +18,17 @@ pub struct Knock {
     pub profile: Profile,
     /// Since when it waits.
     pub since: Unix,
+}
+
+/// A number for all who wait, by which owner and proxy notice that their lists differ, whatever their order: the same on
+/// every node and in every release.
+#[must_use]
+pub fn digest<'a>(waiting: impl Iterator<Item = &'a PeerId>) -> u64 {
+    waiting.fold(0, |sum, peer| {
+        let mut one = Fnv::default();
+        let _ = write!(one, "{peer}"); // writing into a number cannot fail
+        sum.wrapping_add(one.0)
+    })
 }
 
 /// The answer to a knock.

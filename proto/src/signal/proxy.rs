@@ -1,9 +1,11 @@
 //! The proxy machine: a gateway's one representative of a room that it has sessions in. It keeps the
 //! roster at the owner's change number, says how its own sessions are until the owner has it, and
 //! fans one frame of the owner out to all of them. Where that owner is is in [`place`], the roster in
-//! [`roster`], what it says of its own sessions in [`own`], the way around the owner in [`direct`].
+//! [`roster`], what it says of its own sessions in [`own`], who waits to be let in in [`lobby`], the way around the owner in
+//! [`direct`].
 
 mod direct;
+mod lobby;
 mod own;
 mod place;
 mod roster;
@@ -114,7 +116,7 @@ pub struct Proxy {
     check_at: Mono,
     repairs: u64,
     custody: Custody,
-    /// Who waits to be let in, as the owner last said, where one of its own sessions may answer.
+    /// Who waits to be let in, as the owner last said: nobody where none of its own sessions may answer.
     lobby: Arc<Vec<Knock>>,
 }
 
@@ -275,6 +277,8 @@ impl Proxy {
                 }
             }
             ProxyInput::Lobby { waiting } => self.hear_lobby(waiting, out),
+            ProxyInput::Knock(knock) => self.hear_knock(knock, out),
+            ProxyInput::KnockGone { peer } => self.hear_knock_gone(peer, out),
             ProxyInput::Signal(signal) => out.push(Output::Session(signal.to, ToSession::Signal(signal))),
             ProxyInput::Taken { from, to, id } => self.taken(now, (from, to), id),
             ProxyInput::Ack(ack) => {
@@ -329,7 +333,8 @@ impl Proxy {
         }
         if self.check_at <= now.mono {
             self.check_at = now.mono + limits::ROSTER_CHECK_EVERY;
-            out.push(Output::Room(RoomInput::Check { n: self.n, digest: digest(self.roster.values()) }));
+            let (digest, lobby) = (digest(self.roster.values()), self.lobby_digest());
+            out.push(Output::Room(RoomInput::Check { n: self.n, digest, lobby }));
             self.disown_all(now, out);
         }
     }

@@ -254,12 +254,13 @@ impl Room {
         match input {
             RoomInput::Attach { held, .. } => self.attach(now, from, held.map(|held| *held), revoked, out),
             RoomInput::Detach => self.detach(now, from, out),
-            RoomInput::Check { n, digest: theirs } => {
+            RoomInput::Check { n, digest: theirs, lobby } => {
                 self.expel(revoked, out);
                 if n != self.n || theirs != digest(self.entries()) {
                     self.here(now, from, out);
+                } else {
+                    self.compare_lobby(from, lobby, out);
                 }
-                self.tell_lobby_to(from, out);
             }
             RoomInput::Announce { member, marks, presented, age_ms, attached_ms } => {
                 let entry = Entry { gateway: from, member, presented, age_ms };

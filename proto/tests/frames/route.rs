@@ -106,7 +106,8 @@ fn to_rooms(all: &mut Samples) {
             held: Some(home().since),
             to: Some(Shard(8)),
         },
-        RoomInput::Check { n: Change(3), digest: u64::MAX },
+        RoomInput::Check { n: Change(3), digest: u64::MAX, lobby: None },
+        RoomInput::Check { n: Change(3), digest: u64::MAX, lobby: Some(4) },
         RoomInput::Detach,
         RoomInput::Announce { member: member(), marks, presented, age_ms: 5, attached_ms: 4 },
         RoomInput::Announce {
@@ -142,6 +143,7 @@ fn to_rooms(all: &mut Samples) {
             RoomInput::Attach { .. } => ".attach_homed",
             RoomInput::Follows { .. } => ".follows",
             RoomInput::AtHome { .. } => ".at_home",
+            RoomInput::Check { lobby: Some(_), .. } => ".check_lobby",
             RoomInput::Check { .. } => ".check",
             RoomInput::Detach => ".detach",
             RoomInput::Announce { member, .. } if member.seat.place.is_some() => ".announce_placed",
@@ -191,6 +193,8 @@ fn from_rooms(all: &mut Samples) {
         ProxyInput::Error { peer, refusal },
         ProxyInput::Waits { peer, position: 3 },
         ProxyInput::Lobby { waiting: vec![knock()] },
+        ProxyInput::Knock(knock()),
+        ProxyInput::KnockGone { peer },
     ];
     for body in bodies.into_iter().chain(changes()) {
         let name = match &body {
@@ -213,6 +217,8 @@ fn from_rooms(all: &mut Samples) {
             ProxyInput::Error { .. } => ".error",
             ProxyInput::Waits { .. } => ".waits",
             ProxyInput::Lobby { .. } => ".lobby",
+            ProxyInput::Knock(_) => ".knock",
+            ProxyInput::KnockGone { .. } => ".knock_gone",
         };
         let frame = FromRoom { room: room(), shard: Shard(1), epoch: Epoch(2), body };
         parcel(all, name, Body::FromRoom(frame));

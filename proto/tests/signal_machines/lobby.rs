@@ -2,10 +2,11 @@
 
 use chappe_proto::limits;
 use chappe_proto::signal::code::{ErrorCode, LeaveReason};
-use chappe_proto::signal::lobby::{Knock, Verdict};
+use chappe_proto::signal::follow::digest;
+use chappe_proto::signal::lobby::{self, Knock, Verdict};
 use chappe_proto::signal::member::Rules;
 use chappe_proto::signal::room::Output;
-use chappe_proto::signal::route::ToSession;
+use chappe_proto::signal::route::{RoomChange, ToSession};
 
 use super::*;
 
@@ -41,13 +42,27 @@ fn refused(out: &[Output]) -> Vec<ErrorCode> {
     out.iter().filter_map(code).collect()
 }
 
-/// Whom gateways are told of, and which.
-fn told(out: &[Output]) -> Vec<(Gateway, usize)> {
-    let list = |output: &Output| match output {
-        Output::To(to, ProxyInput::Lobby { waiting }) => Some((*to, waiting.len())),
+/// What a gateway is told of those who wait.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    All(usize),
+    Knock(PeerId),
+    Gone(PeerId),
+}
+
+/// The gateways that are told, and what.
+fn told(out: &[Output]) -> Vec<(Gateway, Told)> {
+    let told = |output: &Output| match output {
+        Output::To(to, ProxyInput::Lobby { waiting }) => Some((*to, Told::All(waiting.len()))),
+        Output::To(to, ProxyInput::Knock(knock)) => Some((*to, Told::Knock(knock.peer))),
+        Output::To(to, ProxyInput::KnockGone { peer }) => Some((*to, Told::Gone(*peer))),
         _ => None,
     };
-    out.iter().filter_map(list).collect()
+    out.iter().filter_map(told).collect()
+}
+
+fn check(owner: &Owner, lobby: Option<u64>) -> RoomInput {
+    RoomInput::Check { n: owner.0.last_change(), digest: digest(owner.0.entries()), lobby }
 }
 
 #[test]
@@ -70,15 +85,37 @@ fn a_lobby_holds_so_many_and_says_so_and_who_is_in_it_already_stays() {
 fn only_gateways_of_those_who_may_answer_are_told_and_again_where_it_may_have_been_lost() {
     let mut owner = with_lobby();
     owner.hears(START, G1, announce(host(1), 0, 0, 0));
-    assert_eq!(told(&owner.hears(START, G2, announce(member(2, 1), 0, 0, 0))), [(G1, 1)]);
-    let check = || RoomInput::Check { n: Change(0), digest: 0 };
-    assert_eq!(told(&owner.hears(START, G1, check())).last(), Some(&(G1, 1)));
-    assert_eq!(told(&owner.hears(START, G2, check())), []);
+    let knocks = owner.hears(START, G2, announce(member(2, 1), 0, 0, 0));
+    assert_eq!(told(&knocks), [(G1, Told::Knock(peer(2)))], "of one more, not of all");
+    let (nobody, it) = (check(&owner, Some(0)), lobby::digest([peer(2)].iter()));
+    assert_eq!(told(&owner.hears(START, G1, nobody)), [(G1, Told::All(1))], "it has missed something");
+    let same = check(&owner, Some(it));
+    assert_eq!(told(&owner.hears(START, G1, same)), []);
+    let none = check(&owner, None);
+    assert_eq!(told(&owner.hears(START, G2, none)), [], "nobody there may answer");
     // With all of the room, which it asked for since something was lost.
-    assert_eq!(told(&owner.hears(START, G1, attach(None))), [(G1, 1)]);
+    assert_eq!(told(&owner.hears(START, G1, attach(None))), [(G1, Told::All(1))]);
     let mut out = Vec::new();
     owner.0.handle_gateway_lost(START, G2, &mut out);
-    assert_eq!(told(&out), [(G1, 0)], "who waited there is gone");
+    assert_eq!(told(&out), [(G1, Told::Gone(peer(2)))], "who waited there is gone");
+}
+
+#[test]
+fn who_waits_comes_in_when_the_lobby_ends_and_a_gateway_that_missed_it_is_told_that_nobody_does() {
+    let mut owner = with_lobby();
+    owner.hears(START, G1, announce(host(1), 0, 0, 0));
+    for n in [2, 3] {
+        owner.hears(START, G2, announce(member(n, 1), 0, 0, 0));
+    }
+    let mut out = Vec::new();
+    owner.0.set_rules(Rules::default());
+    owner.0.obey(START, &mut out);
+    assert_eq!((owner.peers().len(), owner.0.has_knocks()), (3, false));
+    assert_eq!(told(&out), [(G1, Told::Gone(peer(2))), (G1, Told::Gone(peer(3)))]);
+    let stale = check(&owner, Some(lobby::digest([peer(3), peer(2)].iter())));
+    assert_eq!(told(&owner.hears(START, G1, stale)), [(G1, Told::All(0))]);
+    let nobody = check(&owner, Some(0));
+    assert_eq!(told(&owner.hears(START, G1, nobody)), []);
 }
 
 #[test]
@@ -89,7 +126,7 @@ fn who_is_banned_while_waiting_waits_no_more() {
     let mut out = Vec::new();
     let barred = |_: SessionId, identity: Option<&Identity>| identity.is_some();
     owner.0.handle(START, G2, announce(identified(2, "ben"), 0, 0, 0), &barred, &mut out);
-    assert_eq!((refused(&out), told(&out)), (vec![ErrorCode::Banned], vec![(G1, 0)]));
+    assert_eq!((refused(&out), told(&out)), (vec![ErrorCode::Banned], vec![(G1, Told::Gone(peer(2)))]));
 }
 
 #[test]
@@ -137,24 +174,74 @@ fn of_one_who_waits_its_age_is_that_of_its_join_when_it_comes_in() {
     assert!(!out.iter().any(|output| matches!(output, Output::Revoke(_))));
 }
 
-#[test]
-fn a_proxy_hands_the_list_on_to_those_who_may_answer_once() {
+/// A gateway with one who may answer and one who may not, both in the room.
+fn with_host() -> Follower {
     let mut gateway = Follower::new(G1);
-    let session = |member| FromSession::Announce {
-        member,
-        marks: BTreeMap::new(),
-        presented: Attach(0),
-        age: Duration::ZERO,
-    };
-    gateway.says(START, session(host(1)));
-    gateway.says(START, session(member(2, 1)));
+    for who in [host(1), member(2, 1)] {
+        gateway.says(START, joins(who));
+    }
     let entries = [host(1), member(2, 1)].map(|who| entry(G1, admitted(who, 1, 1), 0));
     let here = ProxyInput::Here { n: Change(2), roster: entries.to_vec(), left: Vec::new(), broadcasts: 0 };
     gateway.hears(START, 1, here);
-    let knock = Knock { peer: peer(3), profile: member(3, 1).profile, since: START.unix };
-    let lobby = || ProxyInput::Lobby { waiting: vec![knock.clone()] };
-    let out = gateway.hears(START, 1, lobby());
-    let [proxy::Output::Session(to, ToSession::Lobby(list))] = &out[..] else { panic!("{out:?}") };
-    assert_eq!((*to, list.len()), (peer(1), 1));
-    assert!(gateway.hears(START, 1, lobby()).is_empty(), "said again, it is nothing new");
+    gateway
+}
+
+fn joins(member: Member) -> FromSession {
+    FromSession::Announce { member, marks: BTreeMap::new(), presented: Attach(0), age: Duration::ZERO }
+}
+
+/// The `n`th who knocks.
+fn knock(n: u8) -> Knock {
+    Knock { peer: peer(n), profile: member(n, 1).profile, since: after(u64::from(n)).unix }
+}
+
+/// The sessions that are handed a list, and who is on it.
+fn handed(out: &[proxy::Output]) -> Vec<(PeerId, Vec<PeerId>)> {
+    let list = |output: &proxy::Output| match output {
+        proxy::Output::Session(to, ToSession::Lobby(list)) => {
+            Some((*to, list.iter().map(|knock| knock.peer).collect()))
+        }
+        _ => None,
+    };
+    out.iter().filter_map(list).collect()
+}
+
+#[test]
+fn a_proxy_hands_the_list_on_to_those_who_may_answer_once() {
+    let mut gateway = with_host();
+    let lobby = || ProxyInput::Lobby { waiting: vec![knock(4)] };
+    assert_eq!(handed(&gateway.hears(START, 1, lobby())), [(peer(1), vec![peer(4)])]);
+    assert_eq!(handed(&gateway.hears(START, 1, lobby())), [], "said again, it is nothing new");
+    let earlier = gateway.hears(START, 1, ProxyInput::Knock(knock(3)));
+    assert_eq!(handed(&earlier), [(peer(1), vec![peer(3), peer(4)])], "who has waited longest first");
+    assert_eq!(handed(&gateway.hears(START, 1, ProxyInput::Knock(knock(3)))), []);
+    let gone = || ProxyInput::KnockGone { peer: peer(4) };
+    assert_eq!(handed(&gateway.hears(START, 1, gone())), [(peer(1), vec![peer(3)])]);
+    assert_eq!(handed(&gateway.hears(START, 1, gone())), []);
+}
+
+#[test]
+fn a_proxy_says_whom_it_has_waiting_and_has_nobody_once_none_of_its_sessions_may_answer() {
+    let mut gateway = with_host();
+    let mut at = START;
+    let mut said = |gateway: &mut Follower| {
+        at = at.after(limits::ROSTER_CHECK_EVERY);
+        let check = |output: proxy::Output| match output {
+            proxy::Output::Room(RoomInput::Check { lobby, .. }) => Some(lobby),
+            _ => None,
+        };
+        gateway.fires(at).into_iter().find_map(check).unwrap()
+    };
+    assert_eq!(said(&mut gateway), Some(0));
+    gateway.hears(START, 1, ProxyInput::Knock(knock(3)));
+    assert_eq!(said(&mut gateway), Some(lobby::digest([peer(3)].iter())));
+    gateway.says(START, FromSession::Leave { peer: peer(1), reason: LeaveReason::Left });
+    assert_eq!(said(&mut gateway), None);
+    gateway.hears(START, 1, ProxyInput::Knock(knock(4)));
+    // The next who may answer is welcomed with nobody of then, as the owner says nothing of a lobby that has ended.
+    gateway.says(START, joins(host(5)));
+    let joined = RoomChange::Joined(entry(G1, admitted(host(5), 1, 3), 0));
+    let welcomed =
+        gateway.hears(START, 1, ProxyInput::Changed { n: Change(3), broadcasts: 0, change: joined });
+    assert_eq!(handed(&welcomed), [(peer(5), vec![])]);
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::frame::GoneReason;
-use super::super::lobby::Knock;
 use super::super::member::Member;
 use super::super::route::{Entry, Returned, RoomInput, ToSession};
 use super::{Output, Own, Pending, Proxy, REPEAT_AFTER};
@@ -62,7 +61,9 @@ impl Proxy {
     /// A peer has no session here any more. False where it had none.
     pub(super) fn disconnect(&mut self, peer: PeerId) -> bool {
         self.custody.forget_session(peer);
-        self.own.remove(&peer).is_some()
+        let had = self.own.remove(&peer).is_some();
+        self.forget_lobby();
+        had
     }
 
     /// Compares a session of this gateway with what the owner has of it: where it is the same, a
@@ -138,18 +139,6 @@ impl Proxy {
         for peer in self.roster.keys() {
             self.disown(now, *peer, out);
         }
-    }
-
-    /// Hands on who waits to be let in to those of its sessions that may answer.
-    pub(super) fn hear_lobby(&mut self, waiting: Vec<Knock>, out: &mut Vec<Output>) {
-        if *self.lobby == waiting {
-            return;
-        }
-        self.lobby = Arc::new(waiting);
-        let may = self.own.values().filter(|own| own.member.seat.grants.admin && own.pending.is_none());
-        out.extend(
-            may.map(|own| Output::Session(own.member.seat.peer, ToSession::Lobby(Arc::clone(&self.lobby)))),
-        );
     }
 
     pub(super) fn announce(&self, now: Now, peer: PeerId, out: &mut Vec<Output>) {

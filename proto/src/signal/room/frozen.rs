@@ -107,7 +107,7 @@ impl Room {
                     frozen.detached.insert(from);
                 }
             }
-            RoomInput::Check { n, digest: theirs } => {
+            RoomInput::Check { n, digest: theirs, .. } => {
                 if n != self.n || theirs != digest(self.entries()) {
                     self.here(now, from, out);
                 }

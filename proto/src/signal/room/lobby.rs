@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::super::age::Began;
 use super::super::code::{ErrorCode, Refusal};
 use super::super::frame::GoneReason;
-use super::super::lobby::{Knock, Verdict};
+use super::super::lobby::{Knock, Verdict, digest};
 use super::super::member::{Gateway, Member};
 use super::super::route::{Entry, ProxyInput};
 use super::{Output, Room};
@@ -74,6 +74,7 @@ impl Room {
                 return out.push(replaced(&entry));
             }
             out.extend(self.lobby.remove(&other).map(|waiter| replaced(&waiter.entry)));
+            self.tell_answerers(&ProxyInput::KnockGone { peer: other }, out);
         } else if is_new && self.lobby.len() >= limits::LOBBY_MAX {
             let refusal = Refusal::new(ErrorCode::LobbyFull, "too many wait to be let in: try later");
             return out.push(Output::To(gateway, ProxyInput::NotAdmitted { peer, refusal }));
@@ -87,9 +88,9 @@ impl Room {
             self.lobby.iter().filter(|(other, waiter)| (waiter.began, **other) < (began, peer)).count();
         let position = u32::try_from(before + 1).unwrap_or(u32::MAX);
         out.push(Output::To(gateway, ProxyInput::Waits { peer, position }));
-        if is_new {
-            out.extend(self.knock_of(peer).map(Output::Knocked));
-            self.tell_lobby(out);
+        if is_new && let Some(knock) = self.knock_of(peer) {
+            out.push(Output::Knocked(knock.clone()));
+            self.tell_answerers(&ProxyInput::Knock(knock), out);
         }
     }
 
@@ -131,7 +132,6 @@ impl Room {
                 self.turn_down(peer, Refusal::new(ErrorCode::Denied, message), out);
             }
         }
-        self.tell_lobby(out);
         Ok(())
     }
 
@@ -162,39 +162,36 @@ impl Room {
         } else {
             out.push(replaced(&entry));
         }
+        self.tell_answerers(&ProxyInput::KnockGone { peer }, out);
     }
 
     fn turn_down(&mut self, peer: PeerId, refusal: Refusal, out: &mut Vec<Output>) {
         if let Some(waiter) = self.lobby.remove(&peer) {
             out.push(Output::To(waiter.entry.gateway, ProxyInput::NotAdmitted { peer, refusal }));
+            self.tell_answerers(&ProxyInput::KnockGone { peer }, out);
         }
     }
 
     /// It waits no more: it has come in, has gone, or is kept out.
     pub(super) fn stops_waiting(&mut self, peer: PeerId, out: &mut Vec<Output>) {
         if self.lobby.remove(&peer).is_some() {
-            self.tell_lobby(out);
+            self.tell_answerers(&ProxyInput::KnockGone { peer }, out);
         }
     }
 
     /// The gateways for which this is so speak for nobody any more.
     pub(super) fn forget_waiting_at(&mut self, is_so: impl Fn(Gateway) -> bool, out: &mut Vec<Output>) {
-        let before = self.lobby.len();
-        self.lobby.retain(|_, waiter| !is_so(waiter.entry.gateway));
-        if self.lobby.len() < before {
-            self.tell_lobby(out);
+        let gone = self.lobby.iter().filter(|(_, waiter)| is_so(waiter.entry.gateway));
+        for peer in gone.map(|(peer, _)| *peer).collect::<Vec<_>>() {
+            self.stops_waiting(peer, out);
         }
     }
 
     /// Nobody waits any more.
     pub(super) fn turn_all_down(&mut self, refusal: &Refusal, out: &mut Vec<Output>) {
-        if self.lobby.is_empty() {
-            return;
-        }
         for peer in self.in_line() {
             self.turn_down(peer, refusal.clone(), out);
         }
-        self.tell_lobby(out);
     }
 
     /// Where the rules are others by now: a locked room keeps nobody waiting, and one without a lobby lets in whom it has
@@ -213,7 +210,6 @@ impl Room {
                     _ => self.let_in(now, peer, out),
                 }
             }
-            self.tell_lobby(out);
         }
     }
 
@@ -223,12 +219,9 @@ impl Room {
         let unheard = |waiter: &Waiter| waiter.heard + limits::LOBBY_UNHEARD <= now.mono;
         let ended: Vec<PeerId> =
             self.lobby.iter().filter(|(_, it)| over(it) || unheard(it)).map(|(peer, _)| *peer).collect();
-        for peer in &ended {
+        for peer in ended {
             let refusal = Refusal::new(ErrorCode::Unanswered, "nobody has let you in");
-            self.turn_down(*peer, refusal, out);
-        }
-        if !ended.is_empty() {
-            self.tell_lobby(out);
+            self.turn_down(peer, refusal, out);
         }
     }
 
@@ -245,23 +238,24 @@ impl Room {
         }
     }
 
-    /// Tells those who may answer.
-    pub(super) fn tell_lobby(&self, out: &mut Vec<Output>) {
+    /// Tells the gateways of those who may answer what has changed.
+    fn tell_answerers(&self, said: &ProxyInput, out: &mut Vec<Output>) {
         let may = |entry: &&Entry| entry.member.seat.grants.admin;
         let gateways: BTreeSet<Gateway> = self.entries().filter(may).map(|entry| entry.gateway).collect();
-        if gateways.is_empty() {
-            return;
-        }
-        let waiting = self.knocks();
-        out.extend(
-            gateways.into_iter().map(|to| Output::To(to, ProxyInput::Lobby { waiting: waiting.clone() })),
-        );
+        out.extend(gateways.into_iter().map(|to| Output::To(to, said.clone())));
     }
 
-    /// The same for one gateway, which may have missed it.
+    /// Tells one gateway of all who wait: one who may answer comes in or returns there, or it missed something.
     pub(super) fn tell_lobby_to(&self, to: Gateway, out: &mut Vec<Output>) {
         let may = |entry: &Entry| entry.gateway == to && entry.member.seat.grants.admin;
         if (self.policy.rules.lobby || self.has_knocks()) && self.entries().any(may) {
+            out.push(Output::To(to, ProxyInput::Lobby { waiting: self.knocks() }));
+        }
+    }
+
+    /// Tells it where what it has is something else. One without anybody who may answer has nothing.
+    pub(super) fn compare_lobby(&self, to: Gateway, theirs: Option<u64>, out: &mut Vec<Output>) {
+        if theirs.is_some_and(|theirs| theirs != digest(self.lobby.keys())) {
             out.push(Output::To(to, ProxyInput::Lobby { waiting: self.knocks() }));
         }
     }

@@ -68,6 +68,9 @@ pub enum RoomInput {
         n: Change,
         /// [`super::super::follow::digest`] of it.
         digest: u64,
+        /// [`super::super::lobby::digest`] of those who wait to be let in, where a session of mine may answer.
+        #[serde(default)]
+        lobby: Option<u64>,
     },
     /// I have none, or none any more. Also the answer of a node that has no proxy of a room to any
     /// frame about it but [`ProxyInput::Refused`], at that frame's epoch.
@@ -349,10 +352,17 @@ pub enum ProxyInput {
         /// How many do before it, and itself.
         position: u32,
     },
-    /// All who wait to be let in, for a gateway that has somebody who may answer.
+    /// All who wait to be let in, for a gateway at which one who may answer comes in, or that has missed something.
     Lobby {
         /// They, who has waited longest first.
         waiting: Vec<Knock>,
+    },
+    /// One more does.
+    Knock(Knock),
+    /// One does no more.
+    KnockGone {
+        /// Its peer.
+        peer: PeerId,
     },
 }
 
