@@ -56,6 +56,9 @@ pub const LOBBY_MAX: usize = 100;
 pub const LOBBY_WAIT_MAX: Duration = Duration::from_secs(3600);
 /// One of whom its gateway says nothing for so long waits no more: it says so every 8 s at least.
 pub const LOBBY_UNHEARD: Duration = Duration::from_secs(30);
+/// Whoever was denied may knock again after this: soon enough for a change of mind, seldom enough to leave those in peace
+/// who answer.
+pub const KNOCK_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// What somebody who is not let in is told, in bytes: a sentence or two.
 pub const DENY_REASON_MAX: usize = 256;
 

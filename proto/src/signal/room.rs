@@ -107,6 +107,8 @@ pub struct Room {
     closed_until: Mono,
     /// Newcomers who wait until somebody lets them in.
     lobby: BTreeMap<PeerId, Waiter>,
+    /// Who was denied, and when it may knock again, the earliest first: the last [`limits::LOBBY_MAX`] of them.
+    denied: VecDeque<(Identity, Mono)>,
 }
 
 impl Room {
@@ -132,6 +134,7 @@ impl Room {
             frozen: None,
             closed_until: Mono::NEVER,
             lobby: BTreeMap::new(),
+            denied: VecDeque::new(),
         }
     }
 
@@ -157,7 +160,7 @@ impl Room {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let knocks = self.frozen.as_ref().is_some_and(|frozen| frozen.knocks());
-        let tells = self.closed_until < Mono::NEVER;
+        let tells = self.closed_until < Mono::NEVER || !self.denied.is_empty();
         self.present.is_empty() && self.gateways.is_empty() && self.expected.is_empty() && !knocks && !tells
     }
 

@@ -119,6 +119,48 @@ fn who_waits_comes_in_when_the_lobby_ends_and_a_gateway_that_missed_it_is_told_t
 }
 
 #[test]
+fn an_identity_that_was_denied_may_knock_again_after_a_while_and_others_at_once() {
+    let mut owner = with_lobby();
+    let retries = |out: &[Output]| match out {
+        [.., Output::To(_, ProxyInput::NotAdmitted { refusal, .. })] => {
+            Some((refusal.code, refusal.retry_after_ms))
+        }
+        _ => None,
+    };
+    let deny = |owner: &mut Owner, n: u8| {
+        let mut out = Vec::new();
+        owner.0.judge(START, peer(n), &Verdict::Deny { reason: None }, &mut out).unwrap();
+        retries(&out)
+    };
+    owner.hears(START, G1, announce(identified(1, "ben"), 0, 0, 0));
+    owner.hears(START, G1, announce(member(2, 1), 0, 0, 0));
+    assert_eq!(deny(&mut owner, 1), Some((ErrorCode::Denied, Some(30_000))));
+    assert_eq!(
+        deny(&mut owner, 2),
+        Some((ErrorCode::Denied, None)),
+        "without an identity it is nobody again"
+    );
+    let knocks = |owner: &mut Owner, now, member| retries(&owner.hears(now, G2, announce(member, 0, 0, 0)));
+    assert_eq!(
+        knocks(&mut owner, after(10_000), identified(3, "ben")),
+        Some((ErrorCode::Denied, Some(20_000)))
+    );
+    assert_eq!(knocks(&mut owner, after(10_000), member(2, 1)), None);
+    assert_eq!(knocks(&mut owner, after(10_000), identified(4, "cat")), None);
+    // It is remembered though nobody follows the room meanwhile, and no longer than it counts.
+    for gateway in [G1, G2] {
+        owner.hears(after(11_000), gateway, RoomInput::Detach);
+    }
+    assert!(!owner.0.is_idle());
+    assert_eq!(owner.0.poll_timeout(), after(30_000).mono);
+    owner.0.handle_timeout(after(30_000), &mut Vec::new());
+    assert!(owner.0.is_idle());
+    owner.hears(after(30_000), G2, attach(None));
+    assert_eq!(knocks(&mut owner, after(30_000), identified(3, "ben")), None);
+    assert_eq!(owner.0.knocks().len(), 1);
+}
+
+#[test]
 fn who_is_banned_while_waiting_waits_no_more() {
     let mut owner = with_lobby();
     owner.hears(START, G1, announce(host(1), 0, 0, 0));

@@ -14,6 +14,9 @@ use crate::id::PeerId;
 use crate::limits;
 use crate::time::{Mono, Now, Unix};
 
+/// What one who is denied is told where nobody says why.
+const DENIED: &str = "you were not let in";
+
 /// One who waits.
 #[derive(Debug)]
 pub(super) struct Waiter {
@@ -65,6 +68,9 @@ impl Room {
     pub(super) fn keep_waiting(&mut self, now: Now, entry: Entry, attached: Began, out: &mut Vec<Output>) {
         let (gateway, peer, age) =
             (entry.gateway, entry.member.seat.peer, Began::ago_ms(now.mono, entry.age_ms));
+        if let Some(refusal) = self.was_denied(now, &entry.member) {
+            return out.push(Output::To(gateway, ProxyInput::NotAdmitted { peer, refusal }));
+        }
         let known = self.lobby.remove(&peer);
         let is_new = known.is_none();
         if is_new && let Some(other) = self.waiting_as(&entry.member) {
@@ -92,6 +98,15 @@ impl Room {
             out.push(Output::Knocked(knock.clone()));
             self.tell_answerers(&ProxyInput::Knock(knock), out);
         }
+    }
+
+    /// Why one who was denied a moment ago is not to wait again yet: who answers is not to be worn down.
+    fn was_denied(&self, now: Now, member: &Member) -> Option<Refusal> {
+        let identity = member.profile.identity.as_ref()?;
+        let latest = self.denied.iter().rev().find(|(denied, _)| denied == identity);
+        let (_, until) = latest.filter(|(_, until)| *until > now.mono)?;
+        let message = format!("{DENIED} a moment ago: knock again after `retry_after_ms`");
+        Some(Refusal::new(ErrorCode::Denied, message).retry_after(until.since(now.mono)))
     }
 
     /// Who waits by the same identity.
@@ -128,8 +143,15 @@ impl Room {
                 self.let_in(now, peer, out);
             }
             Verdict::Deny { reason } => {
-                let message = reason.as_deref().unwrap_or("you were not let in");
-                self.turn_down(peer, Refusal::new(ErrorCode::Denied, message), out);
+                let mut refusal = Refusal::new(ErrorCode::Denied, reason.as_deref().unwrap_or(DENIED));
+                if let Some(identity) = waiter.entry.member.profile.identity.clone() {
+                    refusal = refusal.retry_after(limits::KNOCK_AGAIN_AFTER);
+                    if self.denied.len() >= limits::LOBBY_MAX {
+                        self.denied.pop_front();
+                    }
+                    self.denied.push_back((identity, now.mono + limits::KNOCK_AGAIN_AFTER));
+                }
+                self.turn_down(peer, refusal, out);
             }
         }
         Ok(())
@@ -213,8 +235,9 @@ impl Room {
         }
     }
 
-    /// Ends the waits that are over.
+    /// Ends the waits that are over, and forgets who may knock again.
     pub(super) fn check_lobby(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.denied.retain(|(_, until)| *until > now.mono);
         let over = |waiter: &Waiter| waiter.until <= now.mono;
         let unheard = |waiter: &Waiter| waiter.heard + limits::LOBBY_UNHEARD <= now.mono;
         let ended: Vec<PeerId> =
@@ -228,7 +251,8 @@ impl Room {
     /// When [`Self::check_lobby`] has something to do.
     pub(super) fn lobby_ends_at(&self) -> Mono {
         let ends = self.lobby.values().map(|waiter| waiter.until.min(waiter.heard + limits::LOBBY_UNHEARD));
-        ends.min().unwrap_or(Mono::NEVER)
+        let denied = self.denied.front().map(|(_, until)| *until);
+        ends.chain(denied).min().unwrap_or(Mono::NEVER)
     }
 
     /// It could not hear for a while.

@@ -183,7 +183,7 @@ mod tests {
         out.clear();
         // The registry had it after this owner had taken bob over.
         let revoked = |session: SessionId, _: Option<&Identity>| session == SessionId::from_random([2; 15]);
-        let check = RoomInput::Check { n: room.n, digest: digest(room.entries()) };
+        let check = RoomInput::Check { n: room.n, digest: digest(room.entries()), lobby: None };
         room.handle(NOW, GATEWAY, check, &revoked, &mut out);
         assert!(room.attach_of(bob).is_none() && room.attach_of(ada).is_some());
         let left = RoomChange::Left { peer: bob, reason: LeaveReason::Kicked };
