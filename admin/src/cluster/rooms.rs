@@ -146,6 +146,9 @@ pub struct RoomLine {
     pub made: bool,
     /// Whether nobody new comes in.
     pub locked: bool,
+    /// Whether newcomers wait until somebody lets them in: the room itself tells who does.
+    #[serde(default)]
+    pub lobby: bool,
     /// Peers that it holds, where that is decided.
     pub capacity: Option<u32>,
     /// Where it is to run, where that is decided.
@@ -168,6 +171,7 @@ impl RoomLine {
             peers: runs.map_or(0, |(_, peers)| peers),
             made: made.is_some(),
             locked: policy.is_some_and(|policy| policy.locked),
+            lobby: policy.is_some_and(|policy| policy.lobby),
             capacity: policy.and_then(|policy| policy.capacity),
             region: policy.and_then(|policy| policy.region.clone()),
             expires: policy.and_then(|policy| policy.expires),

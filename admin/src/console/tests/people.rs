@@ -88,6 +88,10 @@ async fn rooms_are_shown_by_pages_and_filters() {
     assert!(next.contains("class-101") && !next.contains("class-100"), "the filter goes with the page");
     let (_, of_two) = get(&memory, "/admin/rooms?node=2&people=yes").await;
     assert!(of_two.contains("rooms/tower") && !of_two.contains("rooms/lobby"));
+    assert!(!of_two.contains("badge\">lobby"));
+    assert_eq!(ask(&memory, Method::PATCH, "/apps/dev/rooms/tower", json!({ "lobby": true })).await.0, 200);
+    let (_, lobby) = get(&memory, "/admin/rooms?node=2&people=yes").await;
+    assert!(lobby.contains("badge\">lobby") && !lobby.contains("badge\">made"));
     assert!(of_two.contains("<option value=\"2\" selected>"));
 
     for (path, told) in [
