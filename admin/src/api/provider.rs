@@ -218,12 +218,17 @@ pub struct TestedProvider {
     pub says: String,
 }
 
-/// Asks an identity provider for what a login needs of it: one that is to be set up, or the one that is.
+/// Asks an identity provider for what a login needs of it: one that is to be set up, or the one that is. It is in the
+/// audit log.
 #[utoipa::path(
     post, path = "/identity-provider/test", tag = "access", request_body = Option<NewProvider>,
     responses((status = 200, body = TestedProvider), (status = 400), (status = 404))
 )]
-pub(crate) async fn test(_: Owner, mount: Data<Mount>, body: Bytes) -> Result<Json<TestedProvider>, Problem> {
+pub(crate) async fn test(
+    owner: Owner,
+    mount: Data<Mount>,
+    body: Bytes,
+) -> Result<Json<TestedProvider>, Problem> {
     let held = mount.cluster.access().provider().cloned();
     let asked = if body.is_empty() || *body == *b"null" {
         held.as_deref().cloned().ok_or(NONE)?
@@ -235,6 +240,7 @@ pub(crate) async fn test(_: Owner, mount: Data<Mount>, body: Bytes) -> Result<Js
         let (secret, seal) = (secret.unwrap_or(Secret(Vec::new())), Secret(Vec::new()));
         Provider { plan, secret, secret_since: Unix::default(), seal, changed: Default::default() }
     };
+    mount.cluster.noted(owner.note(&format!("tested the identity provider {}", asked.plan.issuer))).await?;
     let trial = trial(&*mount.cluster, &asked).await;
     let mut says = trial.says;
     if trial.fine {

@@ -388,9 +388,18 @@ async fn close(
     query: Query<Close>,
 ) -> Result<HttpResponse, Problem> {
     let key = key(&path.0, &path.1)?;
-    let what = if query.forget { "closed and forgot" } else { "closed" };
-    let note = operator.note(&format!("{what} the room {key}"));
-    mount.cluster.room_close(key, query.forget, note).await?;
+    let note = |what: &str| operator.note(&format!("{what} the room {key}"));
+    // Closed first: who would come back to an open room is not to find one that was locked.
+    let closed = match mount.cluster.room_close(key.clone(), note("closed")).await {
+        Err(Fault::NotThere(_)) if query.forget => false,
+        done => done.map(|()| true)?,
+    };
+    if query.forget {
+        match mount.cluster.room_forget(key.clone(), note("forgot")).await {
+            Err(Fault::NotThere(_)) if closed => {}
+            done => done?,
+        }
+    }
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -16,6 +16,8 @@ pub trait Operators: Send + Sync + 'static {
     fn access(&self) -> Access;
     /// Who may operate changes; committed, and known to this node, when it is answered.
     fn access_set(&self, change: AccessChange, note: Note) -> Answer<'_, Result<(), Fault>>;
+    /// What is about to be done, though nothing changes by it, is in the audit log when this is answered.
+    fn noted(&self, note: Note) -> Answer<'_, Result<(), Fault>>;
     /// A login is in use: written down, and not into the audit log.
     fn login_seen(&self, login: LoginId) -> Answer<'_, Result<(), Fault>>;
     /// An app's API key, disabled ones included.

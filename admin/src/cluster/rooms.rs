@@ -29,8 +29,10 @@ pub trait Rooms: Send + Sync + 'static {
         since: Index,
         note: Note,
     ) -> Answer<'_, Result<(), Fault>>;
-    /// Everybody leaves a room, and with `forget` nothing is decided of it any more.
-    fn room_close(&self, room: RoomKey, forget: bool, note: Note) -> Answer<'_, Result<(), Fault>>;
+    /// Everybody leaves a room.
+    fn room_close(&self, room: RoomKey, note: Note) -> Answer<'_, Result<(), Fault>>;
+    /// Nothing is decided of a room any more.
+    fn room_forget(&self, room: RoomKey, note: Note) -> Answer<'_, Result<(), Fault>>;
     /// A word to all who are in a room.
     fn room_message(&self, room: RoomKey, payload: Json, note: Note) -> Answer<'_, Result<(), Fault>>;
     /// Grants of a peer are taken away, or given back.

@@ -56,6 +56,11 @@ impl Operators for Memory {
         Box::pin(async { done })
     }
 
+    fn noted(&self, note: Note) -> Answer<'_, Result<(), Fault>> {
+        let done = self.commit(Command::Note, note);
+        Box::pin(async { done })
+    }
+
     fn login_seen(&self, id: LoginId) -> Answer<'_, Result<(), Fault>> {
         let done = self.apply(Command::Access(AccessChange::LoginSeen { id }), None);
         Box::pin(async { done })

@@ -152,18 +152,20 @@ impl Rooms for Memory {
         Box::pin(async move { self.commit(Command::RoomSet { room, policy, by, since }, note) })
     }
 
-    fn room_close(&self, room: RoomKey, forget: bool, note: Note) -> Answer<'_, Done<()>> {
+    fn room_close(&self, room: RoomKey, note: Note) -> Answer<'_, Done<()>> {
         Box::pin(async move {
-            let made = self.with(|state| state.made_room(&room).is_some());
-            let runs = self.running(|running| running.rooms.contains_key(&room));
-            if !(runs || forget && made) {
-                return Err(Fault::NotThere("room with somebody in it"));
-            }
-            if runs {
-                self.commit(Command::Note, note.clone())?;
-                self.running(|running| running.rooms.remove(&room));
-            }
-            if forget && made { self.commit(Command::RoomRemove { room }, note) } else { Ok(()) }
+            let close = |running: &mut Running, room: &RoomKey| {
+                running.rooms.remove(room);
+                Ok(())
+            };
+            self.of_room(&room, note, close).await
+        })
+    }
+
+    fn room_forget(&self, room: RoomKey, note: Note) -> Answer<'_, Done<()>> {
+        Box::pin(async move {
+            self.with(|state| state.made_room(&room).map(drop)).ok_or(Fault::NotThere("room"))?;
+            self.commit(Command::RoomRemove { room }, note)
         })
     }
 

@@ -23,6 +23,10 @@ impl Operators for Admin {
         Box::pin(async move { self.commit(Command::Access(change), note).await.map(drop) })
     }
 
+    fn noted(&self, note: Note) -> Answer<'_, Result<(), Fault>> {
+        Box::pin(async move { self.commit(Command::Note, note).await.map(drop) })
+    }
+
     fn login_seen(&self, id: LoginId) -> Answer<'_, Result<(), Fault>> {
         Box::pin(async move {
             let command = Command::Access(AccessChange::LoginSeen { id });

@@ -252,18 +252,16 @@ impl Rooms for Admin {
         )
     }
 
-    fn room_close(&self, room: RoomKey, forget: bool, note: Note) -> Answer<'_, Done<()>> {
+    fn room_close(&self, room: RoomKey, note: Note) -> Answer<'_, Done<()>> {
         Box::pin(async move {
-            let made = self.node.registry.state().made_room(&room).is_some();
-            let missing = "room with somebody in it";
-            if !(forget && made) {
-                return self.act(&room, Ask::Close { room: room.clone() }, missing, note).await;
-            }
-            // Closed first: who would come back to an open room is not to find one that was locked.
-            match self.act(&room, Ask::Close { room: room.clone() }, missing, note.clone()).await {
-                Ok(()) | Err(Fault::NotThere(_)) => {}
-                Err(fault) => return Err(fault),
-            }
+            self.act(&room, Ask::Close { room: room.clone() }, "room with somebody in it", note).await
+        })
+    }
+
+    fn room_forget(&self, room: RoomKey, note: Note) -> Answer<'_, Done<()>> {
+        Box::pin(async move {
+            let state = self.state().await.map_err(|_| unread())?;
+            state.made_room(&room).ok_or(Fault::NotThere("room"))?;
             self.commit(Command::RoomRemove { room }, note).await.map(drop)
         })
     }

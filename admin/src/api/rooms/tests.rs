@@ -94,6 +94,21 @@ async fn a_room_is_made_changed_closed_and_forgotten() {
         (&json!([]), &json!(true)),
         "closed, and locked still"
     );
+    let (_, listed) = ask(&memory, Method::GET, "/rooms?q=lobby", Value::Null).await;
+    assert_eq!(
+        (&listed["rooms"][0]["locked"], &listed["rooms"][0]["lobby"]),
+        (&json!(true), &json!(false)),
+        "{listed}"
+    );
+    let tower = "/apps/dev/rooms/tower";
+    assert_eq!(ask(&memory, Method::PATCH, tower, json!({ "lobby": true })).await.0, 200);
+    assert_eq!(ask(&memory, Method::GET, "/rooms?q=tower", Value::Null).await.1["rooms"][0]["lobby"], true);
+    assert_eq!(ask(&memory, Method::DELETE, &format!("{tower}?forget=true"), Value::Null).await.0, 204);
+    assert!(
+        refused(&memory, Method::DELETE, &format!("{tower}?forget=true"), Value::Null)
+            .await
+            .starts_with("404")
+    );
     memory.with(|state| {
         let kept: Vec<_> = state.audit().map(|line| line.note.what.clone()).collect();
         assert_eq!(
@@ -102,8 +117,11 @@ async fn a_room_is_made_changed_closed_and_forgotten() {
                 "made the room dev/stage",
                 "locked and changed the room dev/stage",
                 "locked the room dev/lobby",
-                "closed and forgot the room dev/stage",
-                "closed the room dev/lobby"
+                "forgot the room dev/stage",
+                "closed the room dev/lobby",
+                "changed the room dev/tower",
+                "closed the room dev/tower",
+                "forgot the room dev/tower"
             ]
         );
     });

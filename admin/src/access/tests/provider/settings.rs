@@ -100,4 +100,6 @@ async fn a_test_says_what_is_wrong() {
     drop(console.memory.asked());
     assert!(ask(other).await["says"].as_str().unwrap().contains("nobody is at"));
     assert!(console.memory.asked().iter().all(|request| request.form.is_none()));
+    let last = console.memory.with(|state| state.audit().next_back().map(|line| line.note.what.clone()));
+    assert_eq!(last.as_deref(), Some("tested the identity provider https://evil.example"));
 }
