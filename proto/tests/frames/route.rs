@@ -137,30 +137,34 @@ fn to_rooms(all: &mut Samples) {
         },
     ];
     for body in bodies.into_iter().chain(verdicts()) {
-        let name = match &body {
-            RoomInput::Attach { held: Some(held), .. } if !held.returns.is_empty() => ".attach_returns",
-            RoomInput::Attach { since: Since(_, 0), .. } => ".attach",
-            RoomInput::Attach { .. } => ".attach_homed",
-            RoomInput::Follows { .. } => ".follows",
-            RoomInput::AtHome { .. } => ".at_home",
-            RoomInput::Check { lobby: Some(_), .. } => ".check_lobby",
-            RoomInput::Check { .. } => ".check",
-            RoomInput::Detach => ".detach",
-            RoomInput::Announce { member, .. } if member.seat.place.is_some() => ".announce_placed",
-            RoomInput::Announce { member, .. } if member.withheld.n > 0 => ".announce_muted",
-            RoomInput::Announce { .. } => ".announce",
-            RoomInput::Leave { .. } => ".leave",
-            RoomInput::Signal(Signal { settled: 0, .. }) => ".signal",
-            RoomInput::Signal(_) => ".signal_settled",
-            RoomInput::Ack(_) => ".ack",
-            RoomInput::Broadcast { .. } => ".broadcast",
-            RoomInput::Kick { .. } => ".kick",
-            RoomInput::Mute { .. } => ".mute",
-            RoomInput::Judge { verdict: Verdict::Admit, .. } => ".admit",
-            RoomInput::Judge { .. } => ".deny",
-        };
+        let name = input_name(&body);
         let frame = ToRoom { room: room(), shard: Shard(1), epoch: Epoch(2), gateway: GATEWAY, body };
         parcel(all, name, Body::ToRoom(frame));
+    }
+}
+
+fn input_name(input: &RoomInput) -> &'static str {
+    match input {
+        RoomInput::Attach { held: Some(held), .. } if !held.returns.is_empty() => ".attach_returns",
+        RoomInput::Attach { since: Since(_, 0), .. } => ".attach",
+        RoomInput::Attach { .. } => ".attach_homed",
+        RoomInput::Follows { .. } => ".follows",
+        RoomInput::AtHome { .. } => ".at_home",
+        RoomInput::Check { lobby: Some(_), .. } => ".check_lobby",
+        RoomInput::Check { .. } => ".check",
+        RoomInput::Detach => ".detach",
+        RoomInput::Announce { member, .. } if member.seat.place.is_some() => ".announce_placed",
+        RoomInput::Announce { member, .. } if member.withheld.n > 0 => ".announce_muted",
+        RoomInput::Announce { .. } => ".announce",
+        RoomInput::Leave { .. } => ".leave",
+        RoomInput::Signal(Signal { settled: 0, .. }) => ".signal",
+        RoomInput::Signal(_) => ".signal_settled",
+        RoomInput::Ack(_) => ".ack",
+        RoomInput::Broadcast { .. } => ".broadcast",
+        RoomInput::Kick { .. } => ".kick",
+        RoomInput::Mute { .. } => ".mute",
+        RoomInput::Judge { verdict: Verdict::Admit, .. } => ".admit",
+        RoomInput::Judge { .. } => ".deny",
     }
 }
 
