@@ -177,6 +177,11 @@ fn chart(
         let colour =
             if lines.len() == 1 { ALONE } else { COLOURS.get(nth % COLOURS.len()).copied().unwrap_or(ALONE) };
         for part in line.parts() {
+            if let [alone] = part[..] {
+                // A line of one point would not be seen.
+                chart.draw_series([Circle::new(alone, 3, colour.filled())]).map_err(broken)?;
+                continue;
+            }
             chart.draw_series(LineSeries::new(part, colour.stroke_width(2))).map_err(broken)?;
         }
     }
@@ -202,6 +207,10 @@ mod tests {
             draw(std::slice::from_ref(&line), (at(0), at(4)), |value| format!("{value:.0} people")).unwrap();
         assert_eq!(svg.matches("stroke=\"#4E79A7\"").count(), 2, "{svg}");
         assert!(svg.contains("people") && svg.starts_with("<svg") && !svg.contains("style="), "{svg}");
+        let alone = [Line { name: String::new(), points: line.points[..1].to_vec() }];
+        let dot = draw(&alone, (at(0), at(4)), |value| value.to_string()).unwrap();
+        assert!(dot.contains("<circle") && dot.contains("fill=\"#4E79A7\""), "{dot}");
+        assert!(!svg.contains("<circle"), "{svg}");
         assert_eq!(draw(&[Line::default()], (at(0), at(4)), |value| value.to_string()), None);
     }
 

@@ -24,7 +24,8 @@ const OVERFLOWS: &str = "(() => {
 })()";
 
 /// Lines of prose that are too long to find the way back from: more than some 100 letters (WCAG 2.2, 1.4.8 has 80).
-const LONG_LINES: &str = "[...document.querySelectorAll('main p, main li')].filter((one) => {
+const LONG_LINES: &str =
+    "[...document.querySelectorAll('main p:not(.pager), main .pager > small, main li')].filter((one) => {
     const letters = document.createRange();
     letters.selectNodeContents(one);
     const { width } = letters.getBoundingClientRect();
