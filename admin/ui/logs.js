@@ -1,9 +1,10 @@
-// The log of a node: lines of the API's events.
+// The log of a node or an edge: lines of the API's events.
 
 import { cell, listen, say, tail, when } from './tail.js';
 
 const form = document.getElementById('which');
 const changed = document.getElementById('changed');
+const louder = document.querySelector('#louder form');
 const words = document.getElementById('changed-words');
 const KINDS = { error: 'bad', warn: 'warn', info: 'info' };
 const lines = tail(document.getElementById('lines'), draw);
@@ -33,15 +34,16 @@ function begin() {
   lines.clear();
   changed.hidden = true;
   const asked = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ''));
-  const node = asked.get('node');
-  asked.delete('node');
-  const address = `/admin/api/v1/nodes/${node}/logs`;
+  asked.delete('of');
+  const { value: path, selectedOptions: [{ text: who }] } = form.elements.of;
+  const address = `/admin/api/v1/${path}/logs`;
   document.getElementById('export-text').href = `${address}/export?${asked}`;
   document.getElementById('export-json').href = `${address}/export?${new URLSearchParams([...asked, ['format', 'json']])}`;
-  for (const field of document.querySelectorAll('input[type=hidden][name=node]')) field.value = node;
+  changed.dataset.api = `DELETE ${address}/level`;
+  louder.dataset.api = `PUT ${address}/level`;
   source = listen(`${address}/stream?${asked}`, {
     line: lines.take,
-    watching: () => say(`Node ${node}: what it says from now on is shown too.`, 'good'),
+    watching: () => say(`${who}: what it says from now on is shown too.`, 'good'),
     gap: ({ missed }) => say(`${missed} lines came faster than they could be kept.`, 'warn'),
     fault: ({ detail }) => say(detail ?? 'It cannot be asked right now.', 'warn'),
     level({ changed: now }) {
@@ -55,6 +57,6 @@ form.addEventListener('submit', (event) => {
   event.preventDefault();
   begin();
 });
-form.elements.node.addEventListener('change', begin);
+form.elements.of.addEventListener('change', begin);
 form.elements.level.addEventListener('change', begin);
 begin();

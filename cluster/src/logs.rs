@@ -1,5 +1,6 @@
 //! The last lines of this process's log, for operators, and how much it says for a while.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,11 +12,17 @@ use crate::clock;
 /// Makes Chappe's own parts heard up to a level; without one as the process was told at its start.
 type Switch = Box<dyn Fn(Option<Level>) + Send + Sync>;
 
-/// The log of this process. Nodes of one process (`chappe dev`) share it.
+/// The log of this process. Nodes and edges of one process (`chappe dev`) share it.
 #[derive(Default)]
 pub struct Logs {
     ring: Mutex<Ring>,
     level: Mutex<Loudness>,
+}
+
+impl fmt::Debug for Logs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Logs").finish_non_exhaustive()
+    }
 }
 
 #[derive(Default)]
@@ -46,7 +53,7 @@ impl Logs {
     }
 
     /// Says more or less for a time, up to [`LEVEL_FOR_MAX`]; none ends that now. Within a tokio runtime.
-    pub(crate) fn set_level(self: &Arc<Self>, level: Option<Level>, within: Duration) {
+    pub fn set_level(self: &Arc<Self>, level: Option<Level>, within: Duration) {
         let within = within.min(LEVEL_FOR_MAX);
         let change = self.change(level.map(|level| Changed { level, until: clock::unix() + within }));
         if level.is_some() {

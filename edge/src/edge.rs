@@ -20,7 +20,7 @@ use crate::probe::{self, Probed};
 use crate::stats::Stats;
 use crate::status::{ANSWER_WITHIN, Observer, Status, Stuck};
 use crate::token::{Ready, token};
-use crate::uplink::Keep;
+use crate::uplink::Joined;
 use crate::{StartError, relay, uplink};
 
 /// A running edge. Dropped, it stops.
@@ -97,9 +97,7 @@ impl Edge {
             Arc::new(Health::new(hello.clone(), certificates.clone(), shown, config.quotas.bandwidth));
         let side = Side {
             uplink: match config.source {
-                Source::Uplink(uplink) => {
-                    Some((uplink.nodes, uplink::Identity::new(uplink.tls)?, uplink.keep))
-                }
+                Source::Uplink(uplink) => Some(Joined::try_from(uplink)?),
                 Source::Standalone(_) => None,
             },
             probed,
@@ -204,9 +202,6 @@ impl Drop for Edge {
     }
 }
 
-/// What the uplinks of an edge of a cluster begin with.
-type Joined = (Vec<uplink::Node>, uplink::Identity, Option<Arc<dyn Keep>>);
-
 /// What the thread beside the loop's does.
 struct Side {
     uplink: Option<Joined>,
@@ -227,9 +222,8 @@ impl Side {
             let follow = certificates.follow(stopped.clone());
             let probes = probe::run(probed, driver.clone(), health.clone(), stopped.clone());
             match uplink {
-                Some((nodes, identity, keep)) => {
-                    let about = (region, realm);
-                    let shared = uplink::Shared::new(nodes, (identity, keep), about, driver, health, removed);
+                Some(joined) => {
+                    let shared = uplink::Shared::new(joined, (region, realm), driver, health, removed);
                     tokio::join!(follow, probes, uplink::run(shared, stopped));
                 }
                 None => {

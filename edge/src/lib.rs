@@ -37,4 +37,4 @@ pub use edge::{Edge, NotSet};
 pub use error::{CertificateError, StartError};
 pub use stats::{SocketCounters, Stats};
 pub use status::{Observer, Status, Stuck};
-pub use uplink::{Keep, LinkState, Node, Tls, TlsError, Uplink};
+pub use uplink::{Keep, LinkState, Node, Process, Tls, TlsError, Uplink};

@@ -16,7 +16,8 @@ mod report;
 mod tls;
 mod usage;
 
-pub(crate) use identity::Identity;
+pub use asks::Process;
+use identity::Identity;
 pub use identity::Keep;
 pub use tls::{Tls, TlsError};
 
@@ -58,6 +59,24 @@ pub struct Uplink {
     pub tls: Tls,
     /// Where it keeps what it learns: nodes, authorities, its renewed certificate.
     pub keep: Option<Arc<dyn Keep>>,
+    /// What operators are told of the process around it; without it nothing.
+    pub process: Option<Arc<dyn Process>>,
+}
+
+/// What the uplinks of an edge of a cluster begin with.
+pub(crate) struct Joined {
+    nodes: Vec<Node>,
+    identity: Identity,
+    keep: Option<Arc<dyn Keep>>,
+    process: Option<Arc<dyn Process>>,
+}
+
+impl TryFrom<Uplink> for Joined {
+    type Error = TlsError;
+
+    fn try_from(Uplink { nodes, tls, keep, process }: Uplink) -> Result<Self, TlsError> {
+        Ok(Self { nodes, identity: Identity::new(tls)?, keep, process })
+    }
 }
 
 /// A node as an edge reaches it.
@@ -139,8 +158,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(
-        nodes: Vec<Node>,
-        (identity, keep): (Identity, Option<Arc<dyn Keep>>),
+        Joined { nodes, identity, keep, process }: Joined,
         (region, realm): (Region, String),
         driver: Handle,
         health: Arc<Health>,
@@ -160,7 +178,7 @@ impl Shared {
             alternates: RefCell::default(),
             held: RefCell::default(),
             teller: Teller::default(),
-            asks: Asks::default(),
+            asks: Asks::new(process),
             changed: Notify::new(),
             removed,
             outside: Rc::default(),

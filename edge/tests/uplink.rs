@@ -8,12 +8,15 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chappe_edge::{Config, Edge, Keep, LinkState, ListenAt, Source, Uplink};
+use chappe_edge::{Config, Edge, Keep, LinkState, ListenAt, Process, Source, Uplink};
 use chappe_proto::id::Region;
 use chappe_proto::id::{Index, NodeId, SessionId};
+use chappe_proto::logs::{Level, LogPage, Wanted};
+use chappe_proto::mesh::allocations::{EdgeAnswer, EdgeAsk};
 use chappe_proto::mesh::uplink::{
     Certificate, Directive, Down, EdgeChange, EdgeView, NodeAt, REMOVED, Secret, Traffic, Up, Usage,
 };
+use chappe_proto::settings::{Origin, Scope, Setting};
 use chappe_proto::turn::Transport;
 use rustls::pki_types::CertificateDer;
 use support::client::Client;
@@ -331,4 +334,65 @@ async fn an_edge_that_is_removed_says_why_and_stays_away() {
     let why = tokio::time::timeout(PATIENCE, removed).await.unwrap();
     assert_eq!(why, "edge edge-1 was removed");
     edge.stop();
+}
+
+/// A process with one option, whose log ends at line 7; what its level was set to.
+#[derive(Debug)]
+struct Around(SyncSender<(Option<Level>, Duration)>);
+
+fn capacity() -> Setting {
+    Setting {
+        name: "capacity".to_owned(),
+        value: Some("9".to_owned()),
+        default: None,
+        origin: Origin::Flag,
+        scope: Scope::Shared,
+        variable: None,
+    }
+}
+
+impl Process for Around {
+    fn settings(&self) -> Vec<Setting> {
+        vec![capacity()]
+    }
+
+    fn logs(&self, wanted: &Wanted) -> LogPage {
+        LogPage { next: 7, more: wanted.level == Some(Level::Warn), ..LogPage::default() }
+    }
+
+    fn log_level(&self, level: Option<Level>, within: Duration) {
+        self.0.send((level, within)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_tells_what_it_runs_with_and_what_it_logged_where_its_process_does() {
+    let (said, heard) = sync_channel(1);
+    let known: Arc<dyn Process> = Arc::new(Around(said));
+    let asks = [
+        EdgeAsk::Settings,
+        EdgeAsk::Logs(Wanted { level: Some(Level::Warn), limit: 9, ..Wanted::default() }),
+        EdgeAsk::LogLevel { level: Some(Level::Debug), secs: 60 },
+        EdgeAsk::Unknown,
+    ];
+    let page = LogPage { next: 7, more: true, ..LogPage::default() };
+    let told = [
+        EdgeAnswer::Settings { settings: vec![capacity()] },
+        EdgeAnswer::Logs(page),
+        EdgeAnswer::Done,
+        EdgeAnswer::Unknown,
+    ];
+    for (process, told) in [(Some(known), told), (None, [(); 4].map(|()| EdgeAnswer::Unknown))] {
+        let certificates = Certificates::new();
+        let node = Server::bind(&certificates, "127.0.0.1:0".parse().unwrap());
+        let uplink = Uplink { process, ..certificates.uplink(&[node.address()]) };
+        let _edge = start(Config { source: Source::Uplink(uplink), ..standalone("127.0.0.1") });
+        let (mut link, _) = node.accept().await;
+        link.greet().await;
+        for (number, (body, answer)) in (1..).zip(asks.clone().into_iter().zip(told)) {
+            link.write(&Down::Ask { number, body }).await;
+            assert_eq!(link.read().await, Up::Answer { number, body: answer });
+        }
+    }
+    assert_eq!(heard.try_recv(), Ok((Some(Level::Debug), Duration::from_secs(60))));
 }

@@ -8,9 +8,10 @@ mod listeners;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use chappe_edge::{Config, Edge, Source};
+use chappe_edge::{Config, Edge, Source, Uplink};
 use chappe_proto::id::{EdgeId, Region};
 use chappe_proto::limits;
 use chappe_proto::mesh::uplink::PeerPolicy;
@@ -23,6 +24,7 @@ use crate::acme::Awaited;
 use crate::credentials::Files;
 use crate::exit::Exit;
 use crate::files::Dir;
+use crate::{Process, settings};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -139,7 +141,7 @@ fn coordinates(text: &str) -> Result<Place, String> {
 /// Seconds of `--challenge-rate` that a source may spend at once.
 const CHALLENGE_BURST: u32 = limits::CHALLENGES_BURST / limits::CHALLENGES_PER_SEC;
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args, process: &Process) -> Result<()> {
     one_of_each_family(&args.advertise)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Held as long as the edge runs: two of one name would take each other's uplinks.
@@ -154,8 +156,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (edge, follow) = match &args.data {
         Some(path) => {
             let identity = runtime.block_on(identity(args, path))?;
-            let source = identity.source(path)?;
             let region = args.region.clone().or_else(|| identity.region.clone());
+            let mut process = process.clone();
+            if let (None, Some(region)) = (&args.region, &region) {
+                settings::kept(&mut process.settings, "region", region.as_str());
+            }
+            let process: Arc<dyn chappe_edge::Process> = Arc::new(process);
+            let source = Source::Uplink(Uplink { process: Some(process), ..identity.uplink(path)? });
             let config = config(identity.edge.clone(), region, identity.realm.clone(), source)?;
             reachable(&config)?;
             println!("edge {} in {}, data {}", identity.edge, config.region, path.display());

@@ -24,17 +24,34 @@ mod turn;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chappe_cluster::logs::Logs;
+use chappe_proto::logs::{Level, LogPage, Wanted};
 use chappe_proto::settings::Setting;
 use clap::{CommandFactory, FromArgMatches};
 
 /// What operators are told of this process.
+#[derive(Debug, Clone)]
 struct Process {
     /// Its options.
     settings: Vec<Setting>,
     /// What it logged.
     logs: Arc<Logs>,
+}
+
+impl chappe_edge::Process for Process {
+    fn settings(&self) -> Vec<Setting> {
+        self.settings.clone()
+    }
+
+    fn logs(&self, wanted: &Wanted) -> LogPage {
+        self.logs.page(wanted)
+    }
+
+    fn log_level(&self, level: Option<Level>, within: Duration) {
+        self.logs.set_level(level, within);
+    }
 }
 
 fn main() -> ExitCode {
@@ -51,7 +68,7 @@ fn main() -> ExitCode {
         cli::Command::Dev(args) => dev::run(&args, &cli.log, &process),
         cli::Command::Cluster(args) => cluster::run(&args),
         cli::Command::Admin(args) => admin::run(&args),
-        cli::Command::Edge(args) => edge::run(&args),
+        cli::Command::Edge(args) => edge::run(&args, &process),
         cli::Command::Bench(args) => bench::run(&args),
         cli::Command::Node(args) => node::run(&args, &process),
         cli::Command::Token(args) => token::run(&args),

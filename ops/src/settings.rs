@@ -1,10 +1,11 @@
 //! The options of a command as they are in force, read off its command line's own description: nothing is listed twice.
 
 use std::any::TypeId;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use chappe_proto::id::Region;
+use chappe_proto::id::{EdgeId, Region};
+use chappe_proto::limits::{SETTING_MAX, SETTINGS_MAX};
 use chappe_proto::settings::{Origin, Scope, Setting};
 use clap::builder::ValueParser;
 use clap::parser::ValueSource;
@@ -13,8 +14,19 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 /// What options stand under in `--help` that count at the first start alone.
 pub(crate) const FIRST_START: &str = "The first start";
 
-/// Options of each node's own whose values are neither addresses nor files.
-const NAMES: [&str; 2] = ["public", "acme_hostname"];
+/// Options of each node's or edge's own whose values are neither addresses nor files: names, places, and what a machine
+/// can bear.
+const NAMES: [&str; 9] = [
+    "public",
+    "acme_hostname",
+    "hostname",
+    "web_host",
+    "coordinates",
+    "min_port",
+    "max_port",
+    "capacity",
+    "bandwidth",
+];
 
 /// The options of the command that was asked for.
 pub(crate) fn of(command: &Command, matches: &ArgMatches) -> Vec<Setting> {
@@ -26,7 +38,16 @@ pub(crate) fn of(command: &Command, matches: &ArgMatches) -> Vec<Setting> {
             ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
         )
     };
-    command.get_arguments().filter(is_option).map(|arg| setting(arg, matches)).collect()
+    command.get_arguments().filter(is_option).take(SETTINGS_MAX).map(|arg| setting(arg, matches)).collect()
+}
+
+/// Not more of a value than is told.
+fn cut(mut value: String) -> String {
+    if value.len() > SETTING_MAX {
+        value.truncate(value.floor_char_boundary(SETTING_MAX - '…'.len_utf8()));
+        value.push('…');
+    }
+    value
 }
 
 fn setting(arg: &Arg, matches: &ArgMatches) -> Setting {
@@ -38,7 +59,7 @@ fn setting(arg: &Arg, matches: &ArgMatches) -> Setting {
         _ => joined(matches.get_raw(id).into_iter().flatten().map(text).collect()),
     };
     // What `--help` does not show of the environment is secret.
-    let value = given.map(|value| if arg.is_hide_env_values_set() { "set".to_owned() } else { value });
+    let value = given.map(|value| if arg.is_hide_env_values_set() { "set".to_owned() } else { cut(value) });
     Setting {
         name: arg.get_long().unwrap_or(id).to_owned(),
         value,
@@ -56,9 +77,15 @@ fn setting(arg: &Arg, matches: &ArgMatches) -> Setting {
 fn scope(arg: &Arg) -> Scope {
     let is_of = |parser: &ValueParser| {
         let of = parser.type_id();
-        [TypeId::of::<SocketAddr>(), TypeId::of::<PathBuf>(), TypeId::of::<Region>()]
-            .into_iter()
-            .any(|own| of == own)
+        [
+            TypeId::of::<SocketAddr>(),
+            TypeId::of::<IpAddr>(),
+            TypeId::of::<PathBuf>(),
+            TypeId::of::<Region>(),
+            TypeId::of::<EdgeId>(),
+        ]
+        .into_iter()
+        .any(|own| of == own)
     };
     if arg.get_help_heading() == Some(FIRST_START) {
         Scope::Start
@@ -122,10 +149,11 @@ mod tests {
 
     #[test]
     fn what_is_each_nodes_own_is_an_option() {
-        let told = told("chappe node --data d --log info");
+        let (told, edge) = (told("chappe node --data d --log info"), told("chappe edge --data d"));
         assert_eq!(told["log"].origin, Origin::Flag);
         for name in NAMES.map(|name| name.replace('_', "-")) {
-            assert_eq!(told[&name].scope, Scope::Own, "{name}");
+            let setting = told.get(&name).or_else(|| edge.get(&name));
+            assert_eq!(setting.map(|one| one.scope), Some(Scope::Own), "{name}");
         }
         let own: Vec<_> =
             told.values().filter(|one| one.scope == Scope::Own).map(|one| one.name.as_str()).collect();
@@ -136,6 +164,31 @@ mod tests {
         let start: Vec<_> =
             told.values().filter(|one| one.scope == Scope::Start).map(|one| one.name.as_str()).collect();
         assert_eq!(start, ["anonymous", "app", "credential-ttl", "found", "join", "join-file", "realm"]);
+    }
+
+    #[test]
+    fn an_edge_tells_its_options_too() {
+        let told =
+            told("chappe edge --data d --join chappe-join-secret --advertise 192.0.2.1 --user-quota 7");
+        let of = |name: &str| {
+            let setting = &told[name];
+            (setting.value.as_deref(), setting.origin, setting.scope)
+        };
+        assert_eq!(of("join"), (Some("set"), Origin::Flag, Scope::Start), "the token is not told");
+        assert_eq!(of("advertise"), (Some("192.0.2.1"), Origin::Flag, Scope::Own));
+        assert_eq!(of("user-quota"), (Some("7"), Origin::Flag, Scope::Shared));
+        assert_eq!(of("bandwidth"), (Some("10g"), Origin::Default, Scope::Own));
+        assert_eq!(of("listen"), (Some("127.0.0.1:3478"), Origin::Default, Scope::Own));
+        assert_eq!(of("name"), (None, Origin::Default, Scope::Start));
+        assert!(told.len() > 30 && !format!("{told:?}").contains("chappe-join-secret"));
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        let long = "\u{e9}".repeat(SETTING_MAX);
+        let told = told(&format!("chappe edge --standalone --secret-file s --realm {long}x"));
+        let value = told["realm"].value.as_ref().unwrap();
+        assert!(value.len() <= SETTING_MAX && value.ends_with("\u{e9}…"), "{}", value.len());
     }
 
     #[test]

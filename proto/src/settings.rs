@@ -1,14 +1,15 @@
-//! What a node runs with: its options as they are in force, and where each comes from. Secrets are said to be set,
+//! What a node or an edge runs with: its options as they are in force, and where each comes from. Secrets are said to be set,
 //! and no more.
 
 use serde::{Deserialize, Serialize};
 
-/// An option of a node, as it is in force.
+/// An option of a node or an edge, as it is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     /// Its name on the command line, as `workers`.
     pub name: String,
-    /// Its value as text, several by commas; none where it is not set. Of a secret the word `set`.
+    /// Its value as text, several by commas; none where it is not set. Of a secret the word `set`. What is longer than
+    /// [`crate::limits::SETTING_MAX`] is cut.
     #[serde(default)]
     pub value: Option<String>,
     /// What it is where nobody says anything.
@@ -16,7 +17,7 @@ pub struct Setting {
     pub default: Option<String>,
     /// Where the value comes from.
     pub origin: Origin,
-    /// Which nodes are to have the same.
+    /// Which nodes, or edges, are to have the same.
     #[serde(default)]
     pub scope: Scope,
     /// The environment variable that sets it, where there is one.
@@ -55,7 +56,7 @@ impl Origin {
     }
 }
 
-/// Which nodes are to have the same value.
+/// Which nodes, or edges, are to have the same value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -64,7 +65,7 @@ pub enum Scope {
     Shared,
     /// Each its own, as names and addresses.
     Own,
-    /// It counts at a node's first start alone.
+    /// It counts at the first start alone.
     Start,
     /// One that a newer release knows.
     #[serde(other)]

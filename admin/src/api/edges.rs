@@ -36,7 +36,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 #[openapi(paths(edges, latencies, edge, remove, certificate, drain, resume, set_weight, forget))]
 pub(crate) struct Part;
 
-fn edge_id(text: &str) -> Result<EdgeId, Problem> {
+pub(super) fn edge_id(text: &str) -> Result<EdgeId, Problem> {
     EdgeId::new(text).map_err(|bad| Problem::Field { field: "edge", fix: bad.to_string() })
 }
 

@@ -1,7 +1,9 @@
-//! `…/nodes/{node}/logs`: what a node has logged lately, and how much it logs. For operators: its lines have addresses
-//! of clients.
+//! `…/nodes/{node}/logs`: what a node has logged lately, and how much it logs; [`edges`] has the same of edges. For
+//! operators: lines have addresses of clients.
 
 #![allow(unused_qualifications, reason = "utoipa writes them for parameters")]
+
+pub(crate) mod edges;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,9 +11,11 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Bytes, Data, Json, Path, Query, ServiceConfig};
-use chappe_proto::id::NodeId;
-use chappe_proto::limits::{LEVEL_FOR_MAX, LINE_TARGET_MAX, LINES_EVERY, LINES_PAGE, SHOWN_TEXT_MAX};
+use chappe_proto::limits::{
+    LEVEL_FOR_MAX, LINE_TARGET_MAX, LINES_EVERY, LINES_KEPT, LINES_PAGE, SHOWN_TEXT_MAX,
+};
 use chappe_proto::logs::{Level, Line, LogPage, Wanted};
+use chappe_proto::registry::EdgeState;
 use chappe_proto::time::Unix;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -23,6 +27,7 @@ use crate::api::events::{self, Event, Feed, LastId};
 use crate::api::nodes::node_id;
 use crate::api::problem::Problem;
 use crate::api::turn::read;
+use crate::operation::Process;
 use crate::{Cluster, Mount, schema};
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
@@ -31,7 +36,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .route("/nodes/{node}/logs/stream", web::get().to(live))
         .route("/nodes/{node}/logs/export", web::get().to(export))
         .route("/nodes/{node}/logs/level", web::put().to(set_level))
-        .route("/nodes/{node}/logs/level", web::delete().to(reset_level));
+        .route("/nodes/{node}/logs/level", web::delete().to(reset_level))
+        .configure(edges::routes);
 }
 
 /// What is described of it.
@@ -94,12 +100,12 @@ impl Asked {
     }
 }
 
-/// A line of a node's log.
+/// A line of a node's or an edge's log.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct LogLine {
-    /// Its number: a cursor. It begins anew with the node's process.
+    /// Its number: a cursor. It begins anew with the process.
     n: u64,
-    /// When, by the node's clock.
+    /// When, by the process's clock.
     #[schema(value_type = schema::Time)]
     at: Unix,
     /// `error`, `warn`, `info`, `debug`, `trace`.
@@ -117,7 +123,7 @@ impl From<Line> for LogLine {
     }
 }
 
-/// What a node logs, other than it was told at its start.
+/// What a process logs, other than it was told at its start.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct ChangedLevel {
     /// Up to which level Chappe's own parts are heard.
@@ -127,7 +133,7 @@ pub(crate) struct ChangedLevel {
     until: Unix,
 }
 
-/// Lines of a node's log.
+/// Lines of a node's or an edge's log.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct LogView {
     /// Oldest first.
@@ -138,7 +144,7 @@ pub(crate) struct LogView {
     missed: u64,
     /// Whether more is held.
     more: bool,
-    /// That the node logs more or less than it was told at its start, for a while.
+    /// That the process logs more or less than it was told at its start, for a while.
     changed: Option<ChangedLevel>,
 }
 
@@ -162,8 +168,11 @@ async fn page(
     path: Path<String>,
     asked: Query<Asked>,
 ) -> Result<Json<LogView>, Problem> {
-    let (node, wanted) = (node_id(&path)?, asked.wanted()?);
-    Ok(Json(mount.cluster.logs(node, wanted).await?.into()))
+    page_of(&mount, Process::Node(node_id(&path)?), &asked).await
+}
+
+async fn page_of(mount: &Mount, of: Process, asked: &Asked) -> Result<Json<LogView>, Problem> {
+    Ok(Json(mount.cluster.logs(of, asked.wanted()?).await?.into()))
 }
 
 /// The same as server-sent events.
@@ -181,19 +190,41 @@ async fn live(
     asked: Query<Asked>,
     last: LastId,
 ) -> Result<HttpResponse, Problem> {
-    let (node, mut wanted) = (node_id(&path)?, asked.wanted()?);
-    if mount.cluster.status().await.member(node).is_none() {
-        return Err(Problem::NotFound("node"));
-    }
-    wanted.after = last.number().or(wanted.after);
-    let cluster = Arc::clone(&mount.cluster);
-    events::stream(&mount, who.0, move |feed| follow(cluster, node, wanted, feed))
+    live_of(&mount, who, Process::Node(node_id(&path)?), &asked, &last).await
 }
 
-async fn follow(cluster: Arc<dyn Cluster>, node: NodeId, mut wanted: Wanted, feed: Feed) {
+async fn live_of(
+    mount: &Mount,
+    who: Operator,
+    of: Process,
+    asked: &Asked,
+    last: &LastId,
+) -> Result<HttpResponse, Problem> {
+    let mut wanted = asked.wanted()?;
+    there(&*mount.cluster, &of).await?;
+    wanted.after = last.number().or(wanted.after);
+    let cluster = Arc::clone(&mount.cluster);
+    events::stream(mount, who.0, move |feed| follow(cluster, of, wanted, feed))
+}
+
+/// Fails where there is no such node or edge.
+async fn there(cluster: &dyn Cluster, of: &Process) -> Result<(), Problem> {
+    match of {
+        Process::Node(node) => {
+            cluster.status().await.member(*node).map(drop).ok_or(Problem::NotFound("node"))
+        }
+        Process::Edge(edge) => {
+            let mut edges = cluster.edges().await.into_iter();
+            let held = edges.find(|held| held.edge == *edge && held.state != EdgeState::Removed);
+            held.map(drop).ok_or(Problem::NotFound("edge"))
+        }
+    }
+}
+
+async fn follow(cluster: Arc<dyn Cluster>, of: Process, mut wanted: Wanted, feed: Feed) {
     let (mut state, mut level) = (None::<Event>, None::<Event>);
     loop {
-        let page = cluster.logs(node, wanted.clone()).await.map(LogView::from);
+        let page = cluster.logs(of.clone(), wanted.clone()).await.map(LogView::from);
         let now = match &page {
             Ok(_) => Event::json("watching", &json!({})),
             Err(fault) => Event::json("fault", &json!({ "detail": fault.to_string() })),
@@ -245,17 +276,22 @@ async fn export(
     asked: Query<Asked>,
     form: Query<Form>,
 ) -> Result<HttpResponse, Problem> {
-    let (node, mut wanted) = (node_id(&path)?, asked.wanted()?);
+    export_of(&mount, Process::Node(node_id(&path)?), &asked, &form).await
+}
+
+async fn export_of(mount: &Mount, of: Process, asked: &Asked, form: &Form) -> Result<HttpResponse, Problem> {
+    let mut wanted = asked.wanted()?;
     let json = match given(form.format.as_ref()) {
         None | Some("text") => false,
         Some("json") => true,
         Some(_) => return Err(Problem::Field { field: "format", fix: "`text` or `json`".to_owned() }),
     };
     wanted.after = wanted.after.or(Some(0));
-    let mut text = String::new();
+    let (mut text, mut held) = (String::new(), 0);
     loop {
-        let page = mount.cluster.logs(node, wanted.clone()).await?;
+        let page = mount.cluster.logs(of.clone(), wanted.clone()).await?;
         wanted.after = Some(page.next);
+        held += page.lines.len();
         for line in page.lines {
             text += &if json {
                 serde_json::to_string(&LogLine::from(line)).unwrap_or_default()
@@ -266,26 +302,28 @@ async fn export(
             };
             text.push('\n');
         }
-        if !page.more {
+        // What is said meanwhile is not exported without end.
+        if !page.more || held >= LINES_KEPT {
             break;
         }
     }
-    let (kind, name) =
+    let (kind, ending) =
         if json { ("application/x-ndjson", "jsonl") } else { ("text/plain; charset=utf-8", "log") };
+    let name = of.to_string().replace(' ', "-");
     Ok(HttpResponse::Ok()
         .content_type(kind)
-        .insert_header(("Content-Disposition", format!("attachment; filename=\"node-{node}.{name}\"")))
+        .insert_header(("Content-Disposition", format!("attachment; filename=\"{name}.{ending}\"")))
         .insert_header(("Cache-Control", "no-store"))
         .body(text))
 }
 
-/// How much a node is to log, for how long.
+/// How much a node or an edge is to log, for how long.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct LogLevel {
     /// `error`, `warn`, `info`, `debug`, `trace`: up to this Chappe's own parts are heard.
     level: String,
-    /// For so many seconds, 1 to 3600; then it is what the node was told at its start.
+    /// For so many seconds, 1 to 3600; then it is what the process was told at its start.
     for_secs: u64,
 }
 
@@ -300,14 +338,22 @@ async fn set_level(
     path: Path<String>,
     body: Bytes,
 ) -> Result<HttpResponse, Problem> {
-    let node = node_id(&path)?;
-    let LogLevel { level: name, for_secs } = read(&body)?;
+    set_level_of(&mount, &operator, Process::Node(node_id(&path)?), &body).await
+}
+
+async fn set_level_of(
+    mount: &Mount,
+    operator: &Operator,
+    of: Process,
+    body: &Bytes,
+) -> Result<HttpResponse, Problem> {
+    let LogLevel { level: name, for_secs } = read(body)?;
     let level = level(&name)?;
     if !(1..=LEVEL_FOR_MAX.as_secs()).contains(&for_secs) {
         return Err(Problem::Field { field: "for_secs", fix: format!("1 to {}", LEVEL_FOR_MAX.as_secs()) });
     }
-    let note = operator.note(&format!("set the log of node {node} to {} for {for_secs} s", level.name()));
-    mount.cluster.log_level(node, Some(level), Duration::from_secs(for_secs), note).await?;
+    let note = operator.note(&format!("set the log of {of} to {} for {for_secs} s", level.name()));
+    mount.cluster.log_level(of, Some(level), Duration::from_secs(for_secs), note).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -321,9 +367,12 @@ async fn reset_level(
     mount: Data<Mount>,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let node = node_id(&path)?;
-    let note = operator.note(&format!("ended the change of node {node}'s log"));
-    mount.cluster.log_level(node, None, Duration::ZERO, note).await?;
+    reset_level_of(&mount, &operator, Process::Node(node_id(&path)?)).await
+}
+
+async fn reset_level_of(mount: &Mount, operator: &Operator, of: Process) -> Result<HttpResponse, Problem> {
+    let note = operator.note(&format!("ended the change of {of}'s log"));
+    mount.cluster.log_level(of, None, Duration::ZERO, note).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

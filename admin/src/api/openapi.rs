@@ -31,8 +31,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     tags(
         (name = "cluster", description = "The cluster itself: how it is, who leads, who may join, its settings"),
         (name = "nodes", description = "The members"),
-        (name = "configuration", description = "What the cluster and its nodes run with, and where they differ"),
-        (name = "logs", description = "What nodes log"),
+        (name = "configuration", description = "What the cluster, its nodes and its edges run with, and where they differ"),
+        (name = "logs", description = "What nodes and edges log"),
         (name = "edges", description = "The relays"),
         (name = "selection", description = "Which edges are for whom"),
         (name = "usage", description = "What was relayed, and what it costs"),
@@ -98,6 +98,7 @@ fn parts() -> Vec<Description> {
         super::cluster::Part::openapi(),
         super::configuration::Part::openapi(),
         super::logs::Part::openapi(),
+        super::logs::edges::Part::openapi(),
         super::nodes::Part::openapi(),
         super::invitations::Part::openapi(),
         super::me::Part::openapi(),

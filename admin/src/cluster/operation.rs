@@ -1,5 +1,6 @@
-//! How the cluster is run: nodes' options, their logs, and how far edges are from each other.
+//! How the cluster is run: options and logs of nodes and edges, and how far edges are from each other.
 
+use std::fmt;
 use std::time::Duration;
 
 use chappe_proto::id::{EdgeId, NodeId};
@@ -11,17 +12,40 @@ use chappe_proto::settings::Setting;
 use super::Answer;
 use super::control::Fault;
 
+/// Whose options and log are meant. Nodes and edges of one process (`chappe dev`) have one of both.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Process {
+    /// A node's.
+    Node(NodeId),
+    /// An edge's, which a node asks that it reports to.
+    Edge(EdgeId),
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(node) => write!(f, "node {node}"),
+            Self::Edge(edge) => write!(f, "edge {edge}"),
+        }
+    }
+}
+
+/// What each edge said, or why it did not.
+pub type OfEdges<T> = Vec<(EdgeId, Result<T, Fault>)>;
+
 /// What the admin API can see and do of how nodes and edges run.
 pub trait Operation {
-    /// A node's options as they are in force, in the order of its command line.
-    fn settings(&self, node: NodeId) -> Answer<'_, Result<Vec<Setting>, Fault>>;
-    /// Lines of a node's log.
-    fn logs(&self, node: NodeId, wanted: Wanted) -> Answer<'_, Result<LogPage, Fault>>;
-    /// A node's log has lines of Chappe's own parts up to this level for so long; without a level as it was told at its
-    /// start, from now on.
+    /// The options of a process as they are in force, in the order of its command line.
+    fn settings(&self, of: Process) -> Answer<'_, Result<Vec<Setting>, Fault>>;
+    /// Those of all edges that are not removed, by name.
+    fn edge_settings(&self) -> Answer<'_, Result<OfEdges<Vec<Setting>>, Fault>>;
+    /// Lines of a process's log.
+    fn logs(&self, of: Process, wanted: Wanted) -> Answer<'_, Result<LogPage, Fault>>;
+    /// A process's log has lines of Chappe's own parts up to this level for so long; without a level as it was told at
+    /// its start, from now on.
     fn log_level(
         &self,
-        node: NodeId,
+        of: Process,
         level: Option<Level>,
         within: Duration,
         note: Note,

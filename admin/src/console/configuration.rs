@@ -1,4 +1,4 @@
-//! What the cluster and its nodes run with, and where nodes differ.
+//! What the cluster, its nodes and its edges run with, and where they differ.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::Mount;
 use crate::api::configuration::{Agreed, Diff, Difference, HeldValue, agreed_of, diff_of};
 use crate::control::Fault;
 
-/// Where nodes differ.
+/// Where nodes differ, and where edges do.
 #[derive(Template)]
 #[template(path = "configuration.html", blocks = ["live"])]
 pub(crate) struct Configuration {
@@ -40,9 +40,20 @@ impl Configuration {
         self.diff.settings.iter().filter(|one| meant(one)).collect()
     }
 
-    /// Whether all nodes that answered have a value.
-    fn is_everywhere(&self, held: &HeldValue) -> bool {
-        held.nodes.len() == self.diff.nodes.len()
+    /// Options in which edges differ, those in front in which they should not; and those that are not the default.
+    fn of_edges(&self) -> Vec<&Difference> {
+        let mut all: Vec<_> = self.diff.edges.settings.iter().collect();
+        all.sort_by_key(|one| (one.expected, !one.differs));
+        all
+    }
+
+    /// Who has a value, where all have it that answered.
+    fn everywhere(&self, held: &HeldValue) -> Option<&'static str> {
+        let Diff { nodes, edges, .. } = &self.diff;
+        match held.edges.len() {
+            0 => (held.nodes.len() == nodes.len()).then_some("all nodes"),
+            some => (some == edges.edges.len()).then_some("all edges"),
+        }
     }
 }
 
@@ -50,7 +61,7 @@ impl View for Configuration {
     type Place = ();
     type Ask = Nothing;
 
-    /// Options change with a node's start alone, and every node is asked.
+    /// Options change with a process's start alone, and every node and edge is asked.
     const EVERY: Duration = Duration::from_secs(10);
 
     async fn load(mount: &Mount, visitor: &Visitor, (): (), _: Nothing) -> Result<Self, Fault> {

@@ -13,6 +13,7 @@ use super::words;
 use crate::Mount;
 use crate::control::{ClusterStatus, Event, Fault, Member, MemberRole};
 use crate::health::Health;
+use crate::operation::Process;
 
 const SECTION: &str = "/admin/nodes";
 
@@ -117,7 +118,7 @@ impl View for Node {
         let member = status.member(id).cloned().ok_or(Fault::NotThere("node"))?;
         let frame = Frame::of(visitor, SECTION, format!("Node {id}"));
         let leads = status.leader == Some(id);
-        let settings = mount.cluster.settings(id).await.unwrap_or_default();
+        let settings = mount.cluster.settings(Process::Node(id)).await.unwrap_or_default();
         Ok(Self { frame, acts: visitor.acts, owns: visitor.owns, member, leads, settings })
     }
 

@@ -1,4 +1,4 @@
-//! How the nodes of a cluster in memory run: two that answer, and what they logged.
+//! How the nodes and edges of a cluster in memory run: two of each that answer, and what they logged.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use chappe_proto::id::{EdgeId, NodeId};
 use chappe_proto::logs::{Changed, Level, LogPage, Ring, Wanted};
 use chappe_proto::mesh::probe::Prober;
-use chappe_proto::registry::{Command, Note};
+use chappe_proto::registry::{Command, EdgeState, Note};
 use chappe_proto::settings::{Origin, Scope, Setting};
 use chappe_proto::time::Unix;
 
 use super::Memory;
 use crate::Answer;
-use crate::control::Fault;
-use crate::operation::{Operation, RoundTrip};
+use crate::control::{EdgeReport, Fault};
+use crate::operation::{OfEdges, Operation, Process, RoundTrip};
 
 /// What of that a test changes.
 #[derive(Default)]
@@ -54,6 +54,21 @@ fn settings(node: NodeId) -> Vec<Setting> {
     vec![http, join, workers, geoip, unset("drain-within", Scope::Shared, Some("60"))]
 }
 
+/// They differ in what an address is, and in a quota.
+fn edge_settings(edge: &EdgeId) -> Vec<Setting> {
+    let set = |setting: Setting, value: &str| Setting {
+        value: Some(value.to_owned()),
+        origin: Origin::Flag,
+        ..setting
+    };
+    let (mut listen, mut quota) =
+        (unset("listen", Scope::Own, Some("127.0.0.1:3478")), unset("user-quota", Scope::Shared, Some("64")));
+    if edge.as_str() == "edge-us" {
+        (listen, quota) = (set(listen, "192.0.2.2:3478"), set(quota, "8"));
+    }
+    vec![listen, quota, unset("realm", Scope::Shared, Some("chappe"))]
+}
+
 impl Running {
     pub(crate) fn say(&self, level: Level, target: &str, text: &str) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,37 +82,71 @@ pub(crate) fn round_trip(from: Prober, to: &str, rtt_ms: f64) -> RoundTrip {
 }
 
 impl Memory {
-    /// Node 3 does not answer.
-    fn answers(&self, node: NodeId) -> Result<(), Fault> {
-        match self.members(|status| status.member(node).map(|member| member.node.0)) {
-            None => Err(Fault::NotThere("node")),
-            Some(3) => Err(Fault::Unavailable("node 3 does not answer".to_owned())),
-            Some(_) => Ok(()),
+    /// Node 3 does not answer; nor do edges that are not heard, and `edge-old` does not tell.
+    fn answers(&self, of: &Process) -> Result<(), Fault> {
+        let silent = |why: &str| Err(Fault::Unavailable(format!("{of} {why}")));
+        match of {
+            Process::Node(node) => match self.members(|status| status.member(*node).map(|one| one.node.0)) {
+                None => Err(Fault::NotThere("node")),
+                Some(3) => silent("does not answer"),
+                Some(_) => Ok(()),
+            },
+            Process::Edge(edge) => match self.held_edges().iter().find(|held| held.edge == *edge) {
+                None => Err(Fault::NotThere("edge")),
+                Some(held) if !held.alive => silent("does not answer"),
+                Some(_) if edge.as_str() == "edge-old" => silent("does not tell: it is of an older build"),
+                Some(_) => Ok(()),
+            },
         }
+    }
+
+    fn held_edges(&self) -> Vec<EdgeReport> {
+        let held = self.edges.lock().unwrap_or_else(PoisonError::into_inner);
+        held.iter().filter(|edge| edge.state != EdgeState::Removed).cloned().collect()
+    }
+
+    /// Another edge joins, which is heard or not.
+    pub(crate) fn edge_joins(&self, name: &str, alive: bool) {
+        let edge = EdgeReport { edge: EdgeId::new(name).unwrap(), alive, ..super::an_edge() };
+        self.edges.lock().unwrap_or_else(PoisonError::into_inner).push(edge);
     }
 }
 
 impl Operation for Memory {
-    fn settings(&self, node: NodeId) -> Answer<'_, Result<Vec<Setting>, Fault>> {
-        let answer = self.answers(node).map(|()| settings(node));
+    fn settings(&self, of: Process) -> Answer<'_, Result<Vec<Setting>, Fault>> {
+        let answer = self.answers(&of).map(|()| match &of {
+            Process::Node(node) => settings(*node),
+            Process::Edge(edge) => edge_settings(edge),
+        });
         Box::pin(async { answer })
     }
 
-    fn logs(&self, node: NodeId, wanted: Wanted) -> Answer<'_, Result<LogPage, Fault>> {
+    fn edge_settings(&self) -> Answer<'_, Result<OfEdges<Vec<Setting>>, Fault>> {
+        Box::pin(async {
+            let mut all = Vec::new();
+            for EdgeReport { edge, .. } in self.held_edges() {
+                let settings = self.settings(Process::Edge(edge.clone())).await;
+                all.push((edge, settings));
+            }
+            Ok(all)
+        })
+    }
+
+    fn logs(&self, of: Process, wanted: Wanted) -> Answer<'_, Result<LogPage, Fault>> {
         let page = self.operation.log.lock().unwrap_or_else(PoisonError::into_inner).page(&wanted);
         let changed = *self.operation.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        let answer = self.answers(node).map(|()| LogPage { changed, ..page });
+        let answer = self.answers(&of).map(|()| LogPage { changed, ..page });
         Box::pin(async { answer })
     }
 
     fn log_level(
         &self,
-        node: NodeId,
+        of: Process,
         level: Option<Level>,
         within: Duration,
         note: Note,
     ) -> Answer<'_, Result<(), Fault>> {
-        let done = self.answers(node).and_then(|()| self.commit(Command::Note, note));
+        let done = self.answers(&of).and_then(|()| self.commit(Command::Note, note));
         if done.is_ok() {
             let until = self.time().unix + within;
             *self.operation.changed.lock().unwrap_or_else(PoisonError::into_inner) =

@@ -56,17 +56,19 @@ impl Admin {
         Ok(ways)
     }
 
-    /// What an edge answers by way of any of these nodes; nothing where it does not.
+    /// What an edge answers by way of any of these nodes; nothing where it does not. That it has too many questions, or
+    /// knows none like this, where none of the ways brings more.
     pub(super) async fn of_edge(&self, edge: &EdgeId, nodes: &[NodeId], ask: &EdgeAsk) -> Option<EdgeAnswer> {
+        let mut refused = None;
         for node in nodes {
             let ask = Ask::Edge { edge: edge.clone(), ask: ask.clone() };
             match self.node.mesh.request(*node, ask, NODE_WITHIN).await {
-                Ok(Reply::Edge(EdgeAnswer::Busy | EdgeAnswer::Unknown)) => {}
+                Ok(Reply::Edge(answer @ (EdgeAnswer::Busy | EdgeAnswer::Unknown))) => refused = Some(answer),
                 Ok(Reply::Edge(answer)) => return Some(answer),
                 answer => tracing::debug!(%edge, %node, ?answer, "an edge is not asked"),
             }
         }
-        None
+        refused
     }
 
     /// The filter with the sessions of the room that is meant.

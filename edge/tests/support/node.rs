@@ -74,6 +74,7 @@ impl Certificates {
                 roots: vec![self.root.clone()],
             },
             keep: None,
+            process: None,
         }
     }
 }

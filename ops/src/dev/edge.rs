@@ -1,6 +1,7 @@
 //! The edges of `chappe dev`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +16,7 @@ use chappe_proto::turn::{Quotas, RelayAddress, Transport};
 use super::https::Https;
 use super::layout::{self, Layout};
 use super::{Args, REALM};
+use crate::Process;
 
 /// The edges must have registered within this of their start.
 const EDGE_WITHIN: Duration = Duration::from_secs(10);
@@ -29,6 +31,7 @@ pub(super) async fn start(
     address: IpAddr,
     https: Option<&Https>,
     nodes: &[Running],
+    process: &Process,
 ) -> Result<Edge> {
     // The others' ports are the next ones, or free ones where somebody has those.
     let port = if args.turn == 0 { 0 } else { args.turn.saturating_add(u16::try_from(nth)?) };
@@ -40,9 +43,9 @@ pub(super) async fn start(
     if let Some(https) = https.filter(|_| nth == 0) {
         listeners.push(https.listener()?);
     }
-    match Edge::start(config(args, layout, nth, address, listeners, nodes).await?) {
+    match Edge::start(config(args, layout, nth, address, listeners, nodes, process).await?) {
         Err(StartError::Listener { .. }) if nth > 0 && port > 0 => {
-            Ok(Edge::start(config(args, layout, nth, address, plain(0), nodes).await?)?)
+            Ok(Edge::start(config(args, layout, nth, address, plain(0), nodes, process).await?)?)
         }
         Err(error @ StartError::Listener { transport: Transport::Tls, .. }) => {
             bail!("{error}: --https PORT (0 takes a free one)")
@@ -59,6 +62,7 @@ async fn config(
     address: IpAddr,
     mut listeners: Vec<ListenAt>,
     nodes: &[Running],
+    process: &Process,
 ) -> Result<chappe_edge::Config> {
     for listener in &mut listeners {
         listener.hostname.clone_from(&args.hostname);
@@ -74,7 +78,10 @@ async fn config(
         realm: REALM.to_owned(),
         classic: false,
         quotas: Quotas { allocations: CAPACITY, ..Quotas::default() },
-        source: Source::Uplink(uplink(nth, &id, nodes).await?),
+        source: Source::Uplink(Uplink {
+            process: Some(Arc::new(process.clone())),
+            ..uplink(nth, &id, nodes).await?
+        }),
         id,
     })
 }
@@ -96,7 +103,7 @@ async fn uplink(nth: usize, id: &EdgeId, nodes: &[Running]) -> Result<Uplink> {
         all.push((far, chappe_edge::Node::at(node.mesh, name.clone())));
     }
     all.sort_by_key(|(far, _)| *far);
-    Ok(Uplink { nodes: all.into_iter().map(|(_, node)| node).collect(), tls, keep: None })
+    Ok(Uplink { nodes: all.into_iter().map(|(_, node)| node).collect(), tls, keep: None, process: None })
 }
 
 /// Until every node knows every edge.

@@ -30,7 +30,7 @@ pub(super) async fn serve(args: &Args, dir: &Dir, layout: &Layout, process: &Pro
     let first = nodes.first().context("no node")?;
     let mut edges = Vec::new();
     for nth in 0..usize::from(layout.edges) {
-        edges.push(edge::start(args, layout, nth, address, https.as_ref(), &nodes).await?);
+        edges.push(edge::start(args, layout, nth, address, https.as_ref(), &nodes, process).await?);
     }
     edge::wait(&nodes, layout).await?;
     keys::keep(dir, first, &AppId::new(APP)?)?;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use chappe_admin::control::EdgeIdentity;
 use chappe_cluster::clock;
 use chappe_cluster::mesh::pki::{self, server_name};
-use chappe_edge::{Keep, Node, Source, Tls, Uplink};
+use chappe_edge::{Keep, Node, Tls, Uplink};
 use chappe_proto::id::{ClusterId, EdgeId, Region};
 use chappe_proto::mesh::uplink::NodeAt;
 use data_encoding::BASE64;
@@ -133,7 +133,7 @@ impl Identity {
     }
 
     /// Reads the files of an identity.
-    pub(super) fn source(&self, dir: &Path) -> Result<Source> {
+    pub(super) fn uplink(&self, dir: &Path) -> Result<Uplink> {
         let read = |name: &str| {
             let path = dir.join(name);
             fs::read(&path).with_context(|| {
@@ -165,7 +165,7 @@ impl Identity {
         if nodes.is_empty() {
             bail!("{} names no node", dir.join("edge.json").display());
         }
-        Ok(Source::Uplink(Uplink { nodes, tls, keep: Some(Arc::new(Files(dir.to_owned()))) }))
+        Ok(Uplink { nodes, tls, keep: Some(Arc::new(Files(dir.to_owned()))), process: None })
     }
 
     /// How many nodes it knows.
@@ -186,7 +186,7 @@ mod tests {
             json!({ "edge": "e", "cluster": ClusterId::from_random([1; 15]), "realm": "r", "nodes": [] });
         fs::write(dir.path().join("edge.json"), identity.to_string()).unwrap();
         let identity = Identity::of(dir.path()).unwrap().unwrap();
-        let told = format!("{:#}", identity.source(dir.path()).unwrap_err());
+        let told = format!("{:#}", identity.uplink(dir.path()).unwrap_err());
         assert!(told.contains("certificate.pem") && told.contains("invite --edge e"), "{told}");
         fs::write(dir.path().join("edge.json"), "{").unwrap();
         assert!(format!("{:#}", Identity::of(dir.path()).unwrap_err()).contains("edge.json is not"));
@@ -205,9 +205,9 @@ mod tests {
         let identity = Identity { edge, cluster, realm: "r".into(), nodes: vec![first], region: None };
         identity.keep(dir.path(), &issued.certificate, &[issued.authority], &[]).unwrap();
         assert!(!Identity::has_ended(dir.path()).unwrap());
-        let addresses = |dir: &Path| match Identity::of(dir).unwrap().unwrap().source(dir).unwrap() {
-            Source::Uplink(uplink) => uplink.nodes.iter().map(|node| node.address).collect::<Vec<_>>(),
-            other => panic!("{other:?}"),
+        let addresses = |dir: &Path| {
+            let uplink = Identity::of(dir).unwrap().unwrap().uplink(dir).unwrap();
+            uplink.nodes.iter().map(|node| node.address).collect::<Vec<_>>()
         };
         assert_eq!(addresses(dir.path()), [first]);
         let second: SocketAddr = "192.0.2.2:7900".parse().unwrap();

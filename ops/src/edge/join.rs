@@ -13,6 +13,7 @@ use rcgen::{KeyPair, PublicKeyData};
 
 use super::identity::Identity;
 use crate::files::write_private;
+use crate::settings::FIRST_START;
 
 /// Where the nodes' QUIC endpoints are unless said otherwise.
 const MESH_PORT: u16 = 7900;
@@ -28,16 +29,23 @@ pub(super) struct Options {
         long,
         value_name = "TOKEN[@NODE]",
         env = "CHAPPE_JOIN",
+        help_heading = FIRST_START,
         hide_env_values = true,
         conflicts_with = "join_file",
         requires = "data"
     )]
     join: Option<String>,
     /// Join a cluster by the token in this file.
-    #[arg(long, value_name = "FILE", env = "CHAPPE_JOIN_FILE", requires = "data")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CHAPPE_JOIN_FILE",
+        help_heading = FIRST_START,
+        requires = "data"
+    )]
     join_file: Option<PathBuf>,
     /// With a token: the edge's name. The token's, or the machine's, where it is left out.
-    #[arg(long, value_name = "NAME", env = "CHAPPE_NAME")]
+    #[arg(long, value_name = "NAME", env = "CHAPPE_NAME", help_heading = FIRST_START)]
     name: Option<EdgeId>,
 }
 

@@ -143,9 +143,9 @@ pub const SIGNALS_PAGE: usize = 500;
 pub const SIGNALS_PAGE_BYTES: usize = 512 * 1024;
 /// An open page asks for what passed this often: as fast as eyes follow, and long before a watch ends.
 pub const SIGNALS_EVERY: Duration = Duration::from_millis(500);
-/// Lines of its log that a node keeps for operators: an hour of a busy one at `info`,
+/// Lines of its log that a process keeps for operators: an hour of a busy one at `info`,
 pub const LINES_KEPT: usize = 5_000;
-/// and their bytes: what a node can spare, whatever is said.
+/// and their bytes: what a node or an edge can spare, whatever is said.
 pub const LINES_BYTES: usize = 2 * 1024 * 1024;
 /// The longest line, in bytes: what is longer says the same again.
 pub const LINE_MAX: usize = 4 * 1024;
@@ -153,11 +153,15 @@ pub const LINE_MAX: usize = 4 * 1024;
 pub const LINES_PAGE: usize = 500;
 /// The same in bytes, and the line that goes over it.
 pub const LINES_PAGE_BYTES: usize = 256 * 1024;
-/// An open page asks a node for new lines this often: as fast as eyes follow.
+/// Options that a process tells operators: its command line has some fifty,
+pub const SETTINGS_MAX: usize = 128;
+/// and the longest value of one, in bytes: a list of a hundred addresses.
+pub const SETTING_MAX: usize = 2 * 1024;
+/// An open page asks a node or an edge for new lines this often: as fast as eyes follow.
 pub const LINES_EVERY: Duration = Duration::from_secs(1);
 /// The longest name of a part of the program whose lines are asked for, in bytes: module paths take some 50.
 pub const LINE_TARGET_MAX: usize = 128;
-/// A node says more than usual for at most so long: whoever has forgotten it fills no disk.
+/// A process says more than usual for at most so long: whoever has forgotten it fills no disk.
 pub const LEVEL_FOR_MAX: Duration = Duration::from_secs(3_600);
 /// A node samples its figures this often.
 pub const HISTORY_EVERY: Duration = Duration::from_secs(10);

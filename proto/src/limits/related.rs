@@ -122,8 +122,10 @@ const _: () = {
     assert!(EVENT_TOLD_EVERY.as_secs() * 4 <= 60 && EVENT_TOLD_EVERY.as_secs() < EVENT_STREAM_FOR.as_secs());
     assert!(PAGE_ITEMS <= PAGE_ITEMS_MAX && IDEMPOTENCY_KEYS_PER_OPERATOR < IDEMPOTENCY_KEYS_MAX);
     assert!(IDEMPOTENCY_SECRET_FOR.as_secs() < IDEMPOTENCY_FOR.as_secs());
-    assert!(LINES_PAGE <= LINES_KEPT && LINES_PAGE_BYTES + 2 * LINE_MAX < MESH_FRAME_MAX);
+    assert!(LINES_PAGE <= LINES_KEPT && LINES_PAGE_BYTES + 2 * LINE_MAX < UPLINK_FRAME_MAX);
     assert!(LINES_PAGE_BYTES < LINES_BYTES && LINE_MAX < LINES_PAGE_BYTES);
+    // A setting's name, default and variable take a quarter of a kilobyte each at most.
+    assert!(SETTINGS_MAX * (SETTING_MAX + 768) < UPLINK_FRAME_MAX);
     assert!(ROUND_TRIP_FRESH.as_millis() >= OUTSIDE_FRESH.as_millis());
     assert!(WATCH_FOR.as_millis() >= 10 * SIGNALS_EVERY.as_millis() && SIGNALS_PAGE <= WATCH_ENTRIES);
     assert!(SIGNALS_PAGE_BYTES + CLIENT_FRAME_MAX < MESH_FRAME_MAX && PAYLOAD_MAX < WATCH_BYTES);

@@ -1,4 +1,4 @@
-//! The last lines of a node's log, as operators look at them: [`ring`] keeps them.
+//! The last lines of a node's or an edge's log, as operators look at them: [`ring`] keeps them.
 
 pub mod ring;
 
@@ -54,7 +54,7 @@ impl Level {
 pub struct Line {
     /// Its number, one above that of the line before: a cursor.
     pub n: u64,
-    /// When, by the node's clock.
+    /// When, by its process's clock.
     pub at: Unix,
     /// How bad it is.
     pub level: Level,
@@ -113,12 +113,12 @@ pub struct LogPage {
     /// Whether more is held after `next`.
     #[serde(default)]
     pub more: bool,
-    /// That the node says more, or less, than it was told at its start.
+    /// That the process says more, or less, than it was told at its start.
     #[serde(default)]
     pub changed: Option<Changed>,
 }
 
-/// That a node says more, or less, than it was told at its start.
+/// That a process says more, or less, than it was told at its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
     /// Up to which level Chappe's own parts are heard.

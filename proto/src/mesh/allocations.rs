@@ -1,5 +1,5 @@
-//! What nodes ask of an edge about its allocations, for operators, and what it answers: piece by piece, since the
-//! loop that relays is asked.
+//! What nodes ask of an edge for operators, and what it answers. About its allocations piece by piece, since the loop
+//! that relays is asked; about its process, which is not.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::uplink::Traffic;
 use crate::id::SessionId;
+use crate::logs::{Level, LogPage, Wanted};
+use crate::settings::Setting;
 use crate::turn::Transport;
 use crate::wire;
 
@@ -87,6 +89,19 @@ pub enum EdgeAsk {
         /// Which.
         filter: AllocationFilter,
     },
+    /// Its process's options, as they are in force.
+    Settings,
+    /// Lines of its process's log.
+    Logs(Wanted),
+    /// Say and keep lines of Chappe's own parts up to this level, for so long; then what it was told at its start.
+    LogLevel {
+        /// Up to which; none ends it now.
+        #[serde(default)]
+        level: Option<Level>,
+        /// For how long, in seconds, up to [`crate::limits::LEVEL_FOR_MAX`].
+        #[serde(default)]
+        secs: u32,
+    },
     /// What a newer release asks.
     #[serde(other)]
     Unknown,
@@ -109,6 +124,15 @@ pub enum EdgeAnswer {
         /// How many; none where there was no such allocation.
         closed: u32,
     },
+    /// Its process's options, in the order of its command line.
+    Settings {
+        /// Those, [`crate::limits::SETTINGS_MAX`] at most.
+        settings: Vec<Setting>,
+    },
+    /// Lines of its process's log.
+    Logs(LogPage),
+    /// It is done.
+    Done,
     /// It does what others have asked: ask again.
     Busy,
     /// It does not know what is asked; or what a newer release answers.

@@ -741,12 +741,20 @@ fn edge_asks(all: &mut Samples) {
         EdgeAsk::Close { allocation: u64::MAX },
         EdgeAsk::CloseAll { filter },
         EdgeAsk::Unknown,
+        EdgeAsk::Settings,
+        EdgeAsk::Logs(logs_wanted()),
+        EdgeAsk::Logs(logs::Wanted::default()),
+        EdgeAsk::LogLevel { level: Some(Level::Debug), secs: 600 },
+        EdgeAsk::LogLevel { level: None, secs: 0 },
     ];
     for (n, body) in asks.into_iter().enumerate() {
         match &body {
             EdgeAsk::Allocations { .. }
             | EdgeAsk::Close { .. }
             | EdgeAsk::CloseAll { .. }
+            | EdgeAsk::Settings
+            | EdgeAsk::Logs(_)
+            | EdgeAsk::LogLevel { .. }
             | EdgeAsk::Unknown => {}
         }
         all.add(format!("down.ask.{n}"), Down::Ask { number: 7, body });
@@ -763,11 +771,18 @@ fn edge_asks(all: &mut Samples) {
         EdgeAnswer::Closed { closed: 2 },
         EdgeAnswer::Busy,
         EdgeAnswer::Unknown,
+        EdgeAnswer::Settings { settings: settings() },
+        EdgeAnswer::Logs(log_page()),
+        EdgeAnswer::Logs(LogPage::default()),
+        EdgeAnswer::Done,
     ];
     for (n, body) in answers.into_iter().enumerate() {
         match &body {
             EdgeAnswer::Allocations { .. }
             | EdgeAnswer::Closed { .. }
+            | EdgeAnswer::Settings { .. }
+            | EdgeAnswer::Logs(_)
+            | EdgeAnswer::Done
             | EdgeAnswer::Busy
             | EdgeAnswer::Unknown => {}
         }

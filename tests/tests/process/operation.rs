@@ -1,5 +1,6 @@
-//! What nodes run with and what they log, asked at another node; and how far edges are from each other.
+//! What nodes and edges run with and what they log, asked at another node; and how far edges are from each other.
 
+use std::path::Path;
 use std::time::Duration;
 
 use chappe_tests::cluster::{Cluster, Member};
@@ -94,16 +95,78 @@ async fn a_nodes_log_is_read_and_followed_from_another() {
     }
 }
 
+/// An edge of this name joins; and by which token.
+fn joined(cluster: &Cluster, dir: &Path, name: &str, options: &[&str]) -> (Edge, String) {
+    let wish = json!({ "edge": { "name": name } });
+    let invited = cluster.nodes[0].call("POST", "/cluster/invitations", &wish);
+    let token = invited["token"].as_str().unwrap();
+    let join = ["--join", token, "--region", "here"];
+    (Edge::start(&dir.join(name), &[&join, options].concat()), token.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edges_tell_what_they_run_with_and_what_they_log_over_their_uplinks() {
+    let cluster = tokio::task::block_in_place(|| Cluster::on_loopback(3));
+    let tmp = tempfile::tempdir().unwrap();
+    let (one, three) = (&cluster.nodes[0], &cluster.nodes[2]);
+    // Asked again where the edge did not answer in its second.
+    let call = |node: &Member, method: &str, path: &str, body: &Value| {
+        tokio::task::block_in_place(|| wait(path, SOON, || node.ask(method, path, body)))
+    };
+    let ports = |low, high| ["--min-port", low, "--max-port", high];
+    let ((mut edge_a, token), _edge_b) = tokio::task::block_in_place(|| {
+        let quota = ["--user-quota", "7"];
+        let a = joined(&cluster, tmp.path(), "edge-a", &[&ports("40200", "40299")[..], &quota].concat());
+        (a, joined(&cluster, tmp.path(), "edge-b", &ports("40300", "40399")))
+    });
+    // Two uplinks of each: one node at least hears it by way of another.
+    let diff = tokio::task::block_in_place(|| {
+        wait("both edges to tell", SOON, || {
+            let edges = &three.ask("GET", "/configuration/diff", &Value::Null)?["edges"];
+            (edges["edges"] == json!(["edge-a", "edge-b"])).then(|| edges.clone())
+        })
+    });
+    let quota = setting(&diff["settings"], "user-quota");
+    assert_eq!((&quota["differs"], &quota["expected"]), (&json!(true), &json!(false)));
+    let mut unexpected = diff["settings"].as_array().unwrap().clone();
+    unexpected.retain(|one| one["expected"] != true);
+    assert_eq!(unexpected.len(), 1, "{unexpected:?}");
+    for node in &cluster.nodes {
+        let told = call(node, "GET", "/edges/edge-a/configuration", &Value::Null);
+        assert_eq!(setting(&told, "user-quota")["value"], "7");
+        assert_eq!(setting(&told, "join")["value"], "set");
+        assert!(!told.to_string().contains(&token));
+    }
+
+    let mut events = Events::open(&cluster, 3, "/edges/edge-a/logs/stream?contains=uplink").await;
+    events.until("uplink up").await;
+    call(one, "PUT", "/edges/edge-a/logs/level", &json!({ "level": "debug", "for_secs": 600 }));
+    events.until("{\"changed\":{\"level\":\"debug\"").await;
+    call(one, "DELETE", "/edges/edge-a/logs/level", &Value::Null);
+    let page = call(one, "GET", "/edges/edge-a/logs?after=0&target=chappe_edge", &Value::Null);
+    assert!(page["lines"].as_array().is_some_and(|lines| !lines.is_empty()), "{page}");
+    assert!(page["changed"].is_null() && !page.to_string().contains(&token), "{page}");
+
+    // One that does not answer is named, and the other told.
+    edge_a.process.kill();
+    let diff = tokio::task::block_in_place(|| {
+        wait("one edge to be missing", SOON, || {
+            let edges = &three.ask("GET", "/configuration/diff", &Value::Null)?["edges"];
+            (edges["edges"] == json!(["edge-b"])).then(|| edges.clone())
+        })
+    });
+    let missing = &diff["missing"][0];
+    assert_eq!(missing["edge"], "edge-a");
+    assert!(missing["why"].as_str().unwrap().contains("edge-a does not answer"), "{missing}");
+    events.until("event: fault").await;
+}
+
 #[test]
 fn edges_round_trips_are_known_at_every_node() {
     let cluster = Cluster::on_loopback(3);
     let tmp = tempfile::tempdir().unwrap();
     let edge = |name: &str, ports: [&str; 2]| {
-        let wish = json!({ "edge": { "name": name } });
-        let invited = cluster.nodes[0].call("POST", "/cluster/invitations", &wish);
-        let join = ["--join", invited["token"].as_str().unwrap(), "--region", "here"];
-        let ports = ["--min-port", ports[0], "--max-port", ports[1]];
-        Edge::start(&tmp.path().join(name), &[join, ports].concat())
+        joined(&cluster, tmp.path(), name, &["--min-port", ports[0], "--max-port", ports[1]]).0
     };
     let _edges = [edge("edge-a", ["40000", "40099"]), edge("edge-b", ["40100", "40199"])];
     for node in &cluster.nodes {

@@ -108,6 +108,45 @@ async fn a_node_logs_more_for_a_while_and_that_is_noted() {
     assert!(refused(&memory, Method::PUT, "/nodes/9/logs/level", body).await.starts_with("404"));
 }
 
+#[actix_rt::test]
+async fn an_edges_log_is_read_exported_and_loud_for_a_while_as_a_nodes() {
+    let memory = logged();
+    memory.edge_joins("edge-old", true);
+    memory.edge_joins("edge-gone", false);
+    let (_, answer) = ask(&memory, Method::GET, "/edges/edge-eu/logs?level=error", Value::Null).await;
+    assert_eq!(answer["lines"][0]["text"], "a listener does not answer");
+    let (status, text) =
+        bytes(&memory, Method::GET, "/edges/edge-eu/logs/export?format=json", Value::Null).await;
+    assert_eq!(status, 200);
+    assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 3);
+
+    let set = json!({ "level": "debug", "for_secs": 600 });
+    assert_eq!(ask(&memory, Method::PUT, "/edges/edge-eu/logs/level", set.clone()).await.0, 204);
+    let (_, answer) = ask(&memory, Method::GET, "/edges/edge-eu/logs", Value::Null).await;
+    assert_eq!(answer["changed"]["level"], "debug");
+    assert_eq!(ask(&memory, Method::DELETE, "/edges/edge-eu/logs/level", Value::Null).await.0, 204);
+    memory.with(|state| {
+        let kept: Vec<_> = state.audit().map(|entry| entry.note.what.clone()).collect();
+        assert_eq!(
+            kept,
+            ["set the log of edge edge-eu to debug for 600 s", "ended the change of edge edge-eu's log"]
+        );
+    });
+    for (path, told) in [
+        ("nobody/logs", "404 there is no such edge"),
+        ("nobody/logs/stream", "404 there is no such edge"),
+        ("a%20b/logs", "400 edge:"),
+        ("edge-eu/logs?limit=0", "400 limit: 1 to 500"),
+        ("edge-old/logs", "503 edge edge-old does not tell"),
+        ("edge-gone/logs/export", "503 edge edge-gone does not answer"),
+    ] {
+        let refused = refused(&memory, Method::GET, &format!("/edges/{path}"), Value::Null).await;
+        assert!(refused.starts_with(told), "{path}: {refused}");
+    }
+    let refused = refused(&memory, Method::PUT, "/edges/edge-old/logs/level", set).await;
+    assert!(refused.starts_with("503 edge edge-old does not tell"), "{refused}");
+}
+
 /// What a stream says until this is in it.
 async fn told(answer: ServiceResponse<impl MessageBody>, until: &str) -> String {
     let (mut body, mut text) = (Box::pin(answer.into_body()), String::new());
@@ -124,17 +163,19 @@ async fn lines_come_live_and_go_on_where_a_browser_was() {
     let mount = Mount::new(Arc::clone(&memory) as Arc<dyn Cluster>, Secret(b"right".to_vec()));
     let app = test::init_service(App::new().configure(|config| mount.configure(config))).await;
     let get = async |query: &str, last: Option<&str>| {
-        let path = format!("/admin/api/v1/nodes/{query}");
+        let path = format!("/admin/api/v1/{query}");
         let request = TestRequest::with_uri(&path).insert_header(("Authorization", "Bearer right"));
         let request =
             last.into_iter().fold(request, |request, last| request.insert_header(("Last-Event-ID", last)));
         test::call_service(&app, request.to_request()).await
     };
-    let text = told(get("1/logs/stream?level=warn", None).await, "listener does not answer").await;
+    let text = told(get("nodes/1/logs/stream?level=warn", None).await, "listener does not answer").await;
     assert!(text.contains("event: watching") && text.contains("id: 2\nevent: line\n"), "{text}");
     assert!(!text.contains("lease held") && text.contains("{\"changed\":null}"), "{text}");
-    let text = told(get("1/logs/stream", Some("2")).await, "listener does not answer").await;
+    let text = told(get("nodes/1/logs/stream", Some("2")).await, "listener does not answer").await;
     assert!(!text.contains("Lease lost"), "{text}");
-    let text = told(get("3/logs/stream", None).await, "event: fault").await;
+    let text = told(get("nodes/3/logs/stream", None).await, "event: fault").await;
     assert!(text.contains("node 3 does not answer"), "{text}");
+    let text = told(get("edges/edge-eu/logs/stream", Some("2")).await, "listener does not answer").await;
+    assert!(text.contains("event: watching") && !text.contains("Lease lost"), "{text}");
 }

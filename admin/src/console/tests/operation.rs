@@ -30,6 +30,23 @@ async fn where_nodes_differ_and_should_not_is_on_top() {
 }
 
 #[actix_rt::test]
+async fn edges_are_compared_below_the_nodes_and_who_does_not_tell_is_named() {
+    let memory = Arc::new(Memory::default());
+    let page = get_to_look(&memory, "/admin/configuration").await;
+    assert!(under(&page, "edges").contains("run with the defaults"), "{page}");
+    memory.edge_joins("edge-us", true);
+    memory.edge_joins("edge-old", true);
+    let page = get_to_look(&memory, "/admin/configuration").await;
+    let edges = under(&page, "edges");
+    let (quota, listen) = (edges.find("--user-quota").unwrap(), edges.find("--listen").unwrap());
+    assert!(quota < listen && edges.contains("<a href=\"/admin/edges/edge-us\">edge-us</a>"), "{edges}");
+    assert_eq!(edges.matches(">differs<").count(), 1, "{edges}");
+    assert!(edges.contains("edge-old</a> is not compared: edge edge-old does not tell"), "{edges}");
+    assert!(!under(&page, "wrong").contains("--user-quota"), "{page}");
+    assert!(get(&memory, "/admin/edges/edge-us").await.1.contains("href=\"/admin/logs?edge=edge-us\""));
+}
+
+#[actix_rt::test]
 async fn a_node_shows_its_options_where_it_tells_them() {
     let memory = Arc::new(Memory::default());
     let (_, page) = get(&memory, "/admin/nodes/2").await;
@@ -44,10 +61,15 @@ async fn logs_are_for_operators() {
     let memory = Arc::new(Memory::default());
     let (_, page) = seen(&memory, "/admin/logs?node=2").await;
     assert!(
-        page.contains("/admin/ui/logs.js") && page.contains("<option value=\"2\" selected>2, us"),
+        page.contains("/admin/ui/logs.js") && page.contains("<option value=\"nodes/2\" selected>Node 2, us<"),
         "{page}"
     );
-    assert_eq!(seen(&memory, "/admin/logs?node=9").await.0, StatusCode::NOT_FOUND);
+    let (_, page) = seen(&memory, "/admin/logs?edge=edge-eu").await;
+    assert!(page.contains("<option value=\"edges/edge-eu\" selected>edge-eu, eu<"), "{page}");
+    assert!(page.contains("PUT /admin/api/v1/edges/edge-eu/logs/level"), "{page}");
+    for nobody in ["node=9", "edge=nobody"] {
+        assert_eq!(seen(&memory, &format!("/admin/logs?{nobody}")).await.0, StatusCode::NOT_FOUND);
+    }
     let page = get_to_look(&memory, "/admin/logs").await;
     assert!(page.contains("For operators") && !page.contains("/admin/ui/logs.js"), "{page}");
 }
