@@ -19,7 +19,7 @@ use crate::actor::edges::RoundTrips;
 impl Admin {
     /// Asks a node that is a member.
     async fn of_member(&self, node: NodeId, ask: Ask) -> Result<Reply, Fault> {
-        self.there(&Process::Node(node))?;
+        self.is_there(&Process::Node(node))?;
         match self.node.mesh.request(node, ask, NODE_WITHIN).await {
             Ok(Reply::Failed(failure)) => Err(Fault::Unavailable(format!("node {node}: {failure}"))),
             Ok(reply) => Ok(reply),
@@ -63,7 +63,7 @@ impl Admin {
     }
 
     /// Fails where there is no such node or edge.
-    fn there(&self, of: &Process) -> Result<(), Fault> {
+    fn is_there(&self, of: &Process) -> Result<(), Fault> {
         let state = self.node.registry.state();
         match of {
             Process::Node(node) => state.node(*node).map(drop).ok_or(Fault::NotThere("node")),
@@ -91,11 +91,10 @@ impl Operation for Admin {
     }
 
     fn edge_settings(&self) -> Answer<'_, Result<OfEdges<Vec<Setting>>, Fault>> {
-        Box::pin(async {
+        Box::pin(async move {
             let ways = self.ways(None).await?;
-            let ask = &EdgeAsk::Settings;
             let asked = ways.into_iter().map(|(edge, nodes)| async move {
-                let settings = settings_in(&edge, self.of_edge(&edge, &nodes, ask).await);
+                let settings = settings_in(&edge, self.of_edge(&edge, &nodes, &EdgeAsk::Settings).await);
                 (edge, settings)
             });
             Ok(join_all(asked).await)
@@ -128,7 +127,7 @@ impl Operation for Admin {
         note: Note,
     ) -> Answer<'_, Result<(), Fault>> {
         Box::pin(async move {
-            self.there(&of)?;
+            self.is_there(&of)?;
             self.commit(Command::Note, note).await?;
             let secs = u32::try_from(within.as_secs()).unwrap_or(u32::MAX);
             let is_done = match &of {
