@@ -155,3 +155,24 @@ impl Operation for Admin {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edge_that_tells_nothing_is_named_with_the_reason() {
+        let edge = EdgeId::new("e").unwrap();
+        for (answer, told) in [
+            (None, "edge e does not answer; look whether it runs"),
+            (Some(EdgeAnswer::Unknown), "edge e does not tell: it is of an older build"),
+            (Some(EdgeAnswer::Busy), "edge e has too many questions"),
+            (Some(EdgeAnswer::Done), "edge e answers something else"),
+        ] {
+            let Err(Fault::Unavailable(why)) = settings_in(&edge, answer) else { unreachable!() };
+            assert!(why.starts_with(told), "{why}");
+        }
+        let settings = EdgeAnswer::Settings { settings: Vec::new() };
+        assert_eq!(settings_in(&edge, Some(settings)), Ok(Vec::new()));
+    }
+}

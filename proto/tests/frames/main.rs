@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use chappe_proto::id::Index;
 use chappe_proto::limits::MESH_FRAME_MAX;
+use chappe_proto::mesh::allocations::{EdgeAnswer, EdgeAsk};
 use chappe_proto::mesh::uplink::{Directive, Down, EdgeChange, Up};
 use chappe_proto::wire;
 use data_encoding::HEXLOWER;
@@ -119,6 +120,13 @@ fn what_is_new_on_an_uplink_is_skipped() {
         Novelty { body: Vec<u8>, more: BTreeMap<String, u8> },
         Delta { index: u64, changes: Vec<NewerChange> },
         Directive { seq: u64, body: NewerDirective },
+        Ask { number: u64, body: NewerAsk },
+        Answer { number: u64, body: NewerAsk },
+    }
+    #[derive(Serialize)]
+    #[serde(tag = "a", rename_all = "snake_case")]
+    enum NewerAsk {
+        Novelty { after: Option<u64>, of: Vec<String> },
     }
     #[derive(Serialize)]
     #[serde(tag = "c", rename_all = "snake_case")]
@@ -145,6 +153,11 @@ fn what_is_new_on_an_uplink_is_skipped() {
     assert_eq!(read::<Down>(&Newer::Delta { index: 8, changes }), delta);
     let directive = Newer::Directive { seq: 3, body: NewerDirective::Novelty { to: None } };
     assert_eq!(read::<Down>(&directive), Down::Directive { seq: 3, body: Directive::Unknown });
+    let novelty = || NewerAsk::Novelty { after: Some(1 << 40), of: vec!["a".into()] };
+    let ask = Newer::Ask { number: 4, body: novelty() };
+    assert_eq!(read::<Down>(&ask), Down::Ask { number: 4, body: EdgeAsk::Unknown });
+    let answer = Newer::Answer { number: 4, body: novelty() };
+    assert_eq!(read::<Up>(&answer), Up::Answer { number: 4, body: EdgeAnswer::Unknown });
 }
 
 /// Whatever is cut off or changed of a frame, reading it ends in a value or in an error.
