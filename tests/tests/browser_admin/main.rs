@@ -196,6 +196,10 @@ impl Day<'_> {
         console.until_says("#changed", "It logs debug until", SOON);
         console.press("#changed button", "End it now");
         console.page.until("document.getElementById('changed').hidden", SOON);
+        // An edge is asked over its uplink.
+        console.go("/admin/logs?edge=dev-edge");
+        console.until_says("#lines", "uplink up", SOON);
+        assert!(console.text("#state").starts_with("dev-edge, "));
     }
 
     /// It ends for who is kicked, and for nobody else.
