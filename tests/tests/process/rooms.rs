@@ -39,7 +39,7 @@ async fn a_room_is_locked_muted_and_closed_from_anywhere_and_its_owners_death_ch
     until("it is locked", REBUILT_WITHIN, async || refused(&all, room, "locked").await).await;
     let locked = all.nodes[0].call("GET", "/rooms?locked=true", &Value::Null);
     let line = json!({
-        "app": "default", "room": room, "node": 3, "peers": 2, "made": true, "locked": true,
+        "app": "default", "room": room, "node": 3, "peers": 2, "made": true, "locked": true, "lobby": false,
         "capacity": null, "region": null, "expires": null,
     });
     assert_eq!(locked, json!({ "rooms": [line] }));
