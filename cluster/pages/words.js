@@ -42,7 +42,7 @@ const WHY = {
   moved: ['You were moved', 'Somebody in charge has sent you to another room, and this page did not hear to which one.'],
   room_full: ['The room is full', 'Nobody else fits in. Try again when somebody has left.'],
   locked: ['The room is locked', 'Nobody new comes in. Ask somebody who is inside to have it opened.'],
-  denied: ['You were not let in', 'Somebody in charge of this room has turned you away. You can ask again in half a minute.'],
+  denied: ['You were not let in', 'Somebody in charge of this room has turned you away. You can ask again in a while.'],
   unanswered: ['Nobody has let you in', 'Somebody in charge of this room has to. Try again when they are there.'],
   lobby_full: ['Too many wait', 'Nobody else can wait to be let in. Try again later.'],
   no_room: ['There is no such room', 'The address may be mistyped, or the room is closed.'],
@@ -52,11 +52,14 @@ const WHY = {
   token_expired: ['The invitation is too old', 'Ask for another one.'],
 };
 
+/** What the server says of itself to somebody who is not let in. */
+const NO_REASON = /^you were not let in( a moment ago: knock again after `retry_after_ms`)?$/;
+
 /** Why one is no longer in, or was not let in. */
 export function whyClosed(error) {
   const [title, text] = WHY[error.code] ?? ['The call is over', `The server said: ${error.message}`];
   const said = error.code === 'denied' && error.message.replace(/^denied: /, '');
-  return { title, text: said && !said.startsWith('you were not let in') ? `${text} They say: ${said}` : text };
+  return { title, text: said && !NO_REASON.test(said) ? `${text} They say: ${said}` : text };
 }
 
 /** That one has to be let in, and how many wait before one. */

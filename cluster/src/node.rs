@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -51,8 +51,10 @@ pub struct Node {
     pub mesh: Mesh,
     /// Its right to admit and change.
     pub lease: Held,
-    /// Sessions that it holds at most.
-    pub sessions_max: usize,
+    /// What it holds at most.
+    pub room: Room,
+    /// Sockets that are open for signaling, whether somebody has joined on them or not.
+    pub sockets: AtomicUsize,
     /// Sessions whose sockets are here.
     pub sessions: Directory<SessionId, SessionActor>,
     /// Rooms that those sessions are in.
@@ -97,11 +99,23 @@ pub(crate) fn told(addresses: &NodeAddresses) -> impl Iterator<Item = String> {
     addresses.public.iter().filter(move |url| !only || secure(url)).cloned()
 }
 
-/// Sessions that a node holds whose process may have so many files open: who comes then is told to go to another node.
-/// Were their sockets not taken instead, they would wait for an answer, and operators with them.
-fn sessions_within(files: usize) -> usize {
-    let kept = limits::NODE_FILES.min(files / 2);
-    limits::SESSIONS_MAX.min((files - kept) / limits::SESSION_FILES)
+/// What a node holds whose process may have so many files open: who comes then is told to go to another node. Were
+/// sockets not taken instead, they would wait for an answer, and operators with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Sessions.
+    pub sessions: usize,
+    /// Sockets: those of sessions, and of who has not joined yet or comes back while the old one is still open. They
+    /// have half of what is kept beside the sessions.
+    pub sockets: usize,
+}
+
+impl Room {
+    fn within(files: usize) -> Self {
+        let kept = limits::NODE_FILES.min(files / 2);
+        let sessions = limits::SESSIONS_MAX.min((files - kept) / limits::SESSION_FILES);
+        Self { sessions, sockets: sessions + kept / 2 / limits::SESSION_FILES }
+    }
 }
 
 /// File descriptors that this process may have.
@@ -151,7 +165,8 @@ impl Node {
             proposals: parts.proposals,
             mesh: parts.mesh,
             lease: Held::default(),
-            sessions_max: sessions_within(files_limit()),
+            room: Room::within(files_limit()),
+            sockets: AtomicUsize::new(0),
             sessions: Directory::default(),
             proxies: Directory::default(),
             rooms: Sites::default(),
@@ -309,10 +324,10 @@ mod tests {
 
     #[test]
     fn a_node_holds_as_many_sessions_as_it_may_open_files_for() {
-        assert_eq!(sessions_within(usize::MAX), limits::SESSIONS_MAX);
-        assert_eq!(sessions_within(20_000), 8_976);
-        assert_eq!(sessions_within(1024), 256);
-        assert_eq!(sessions_within(0), 0);
+        assert_eq!(Room::within(usize::MAX).sessions, limits::SESSIONS_MAX);
+        assert_eq!(Room::within(20_000), Room { sessions: 8_976, sockets: 9_488 });
+        assert_eq!(Room::within(1024), Room { sessions: 256, sockets: 384 });
+        assert_eq!(Room::within(0), Room { sessions: 0, sockets: 0 });
     }
 
     #[test]

@@ -72,4 +72,8 @@ impl View for Configuration {
     fn live(&self) -> askama::Result<String> {
         self.as_live().render()
     }
+
+    fn shared(_: &Nothing) -> Option<String> {
+        Some(String::new())
+    }
 }

@@ -173,7 +173,7 @@ impl SessionActor {
     pub fn begin(node: &Arc<Node>, start: Start, socket: Socket) -> Begun {
         let (id, room) = (start.member.seat.session, start.room.clone());
         let mut parts = Some((start, socket));
-        let session = node.sessions.get_or_start(&id, node.sessions_max, || {
+        let session = node.sessions.get_or_start(&id, node.room.sessions, || {
             let (start, socket) = parts.take().unzip();
             Self {
                 node: Arc::clone(node),

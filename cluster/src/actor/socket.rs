@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 
 use actix::dev::SendError;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Handler, Message, StreamHandler, WrapFuture};
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws::{self, CloseReason, ProtocolError, WebsocketContext};
 use bytestring::ByteString;
@@ -163,7 +164,7 @@ const REFUSALS_MAX: u32 = 8;
 /// Answers the upgrade to `/v1/signal`.
 ///
 /// # Errors
-/// When the request is no WebSocket handshake (RFC 6455 section 4.2.1).
+/// When the request is no WebSocket handshake (RFC 6455 section 4.2.1). A node that has all the sockets it may answers 503.
 pub fn upgrade(
     node: &Arc<Node>,
     source: Source,
@@ -171,6 +172,10 @@ pub fn upgrade(
     body: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
     static NUMBERS: AtomicU64 = AtomicU64::new(0);
+    if node.sockets.load(Ordering::Relaxed) >= node.room.sockets {
+        let full = HttpResponse::ServiceUnavailable().insert_header((header::RETRY_AFTER, "5")).finish();
+        return Ok(full);
+    }
     let pump = Pump {
         node: Arc::clone(node),
         number: NUMBERS.fetch_add(1, Ordering::Relaxed),
@@ -190,12 +195,14 @@ impl Actor for Pump {
     type Context = WebsocketContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.node.sockets.fetch_add(1, Ordering::Relaxed);
         // One more for the close that must always fit.
         ctx.set_mailbox_capacity(limits::SOCKET_QUEUE_FRAMES + 8);
         self.await_join(ctx);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
+        self.node.sockets.fetch_sub(1, Ordering::Relaxed);
         if let Phase::Attached(session) = &self.phase {
             // A full mailbox misses this; the session's own silence timer then ends the socket.
             let _ = session.try_send(FromSocket { number: self.number, word: Word::Lost });

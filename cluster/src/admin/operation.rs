@@ -62,6 +62,16 @@ impl Admin {
         said(edge, self.of_edge(edge, nodes, ask).await)
     }
 
+    async fn set_log_level(&self, of: &Process, level: Option<Level>, secs: u32) -> Result<(), Fault> {
+        let is_done = match of {
+            Process::Node(node) => self.of_member(*node, Ask::LogLevel { level, secs }).await? == Reply::Done,
+            Process::Edge(edge) => {
+                self.ask_edge(edge, &EdgeAsk::LogLevel { level, secs }).await? == EdgeAnswer::Done
+            }
+        };
+        if is_done { Ok(()) } else { Err(other(of)) }
+    }
+
     /// Fails where there is no such node or edge.
     fn is_there(&self, of: &Process) -> Result<(), Fault> {
         let state = self.node.registry.state();
@@ -128,17 +138,13 @@ impl Operation for Admin {
     ) -> Answer<'_, Result<(), Fault>> {
         Box::pin(async move {
             self.is_there(&of)?;
-            self.commit(Command::Note, note).await?;
+            self.commit(Command::Note, note.clone()).await?;
             let secs = u32::try_from(within.as_secs()).unwrap_or(u32::MAX);
-            let is_done = match &of {
-                Process::Node(node) => {
-                    self.of_member(*node, Ask::LogLevel { level, secs }).await? == Reply::Done
-                }
-                Process::Edge(edge) => {
-                    self.ask_edge(edge, &EdgeAsk::LogLevel { level, secs }).await? == EdgeAnswer::Done
-                }
-            };
-            if is_done { Ok(()) } else { Err(other(&of)) }
+            let done = self.set_log_level(&of, level, secs).await;
+            if let Err(fault) = &done {
+                self.undone(note, fault).await;
+            }
+            done
         })
     }
 

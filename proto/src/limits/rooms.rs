@@ -45,7 +45,8 @@ pub const SESSIONS_MAX: usize = 100_000;
 /// File descriptors of a session: its socket, and the duplicate by which the socket is shut down from outside.
 pub const SESSION_FILES: usize = 2;
 /// File descriptors that a node keeps for everything else: its disk, other nodes, edges, and operators, who must get in
-/// however many clients are there. Half of what a process has that may open fewer than twice as many.
+/// however many clients are there; half of them for sockets on which nobody has joined. Half of what a process has that may
+/// open fewer than twice as many.
 pub const NODE_FILES: usize = 2048;
 /// Messages waiting in an actor's mailbox before a sender is told that it is full.
 pub const MAILBOX: usize = 512;

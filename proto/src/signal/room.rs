@@ -259,9 +259,11 @@ impl Room {
             RoomInput::Detach => self.detach(now, from, out),
             RoomInput::Check { n, digest: theirs, lobby } => {
                 self.expel(revoked, out);
-                if n != self.n || theirs != digest(self.entries()) {
-                    self.here(now, from, out);
-                } else {
+                let differs = n != self.n || theirs != digest(self.entries());
+                if differs {
+                    self.here(now, from, out); // with the lobby, where anybody waits
+                }
+                if !differs || !self.has_knocks() {
                     self.compare_lobby(from, lobby, out);
                 }
             }

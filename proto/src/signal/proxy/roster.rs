@@ -114,6 +114,7 @@ impl Proxy {
         self.began.remove(&peer);
         self.custody.forget_peer(peer);
         self.remember_left(peer, reason);
+        self.forget_lobby();
     }
 
     /// Its next owner is to know as well that this peer cannot come back.

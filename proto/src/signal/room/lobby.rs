@@ -277,10 +277,15 @@ impl Room {
         }
     }
 
-    /// Tells it where what it has is something else. One without anybody who may answer has nothing.
+    /// Tells it where what it has is something else. One without anybody who may answer has nothing, and one of an
+    /// older build does not say what it has.
     pub(super) fn compare_lobby(&self, to: Gateway, theirs: Option<u64>, out: &mut Vec<Output>) {
-        if theirs.is_some_and(|theirs| theirs != digest(self.lobby.keys())) {
-            out.push(Output::To(to, ProxyInput::Lobby { waiting: self.knocks() }));
+        match theirs {
+            None => self.tell_lobby_to(to, out),
+            Some(theirs) if theirs != digest(self.lobby.keys()) => {
+                out.push(Output::To(to, ProxyInput::Lobby { waiting: self.knocks() }));
+            }
+            Some(_) => {}
         }
     }
 }
