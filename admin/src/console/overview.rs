@@ -19,7 +19,7 @@ use crate::Mount;
 use crate::api::costs::{By, report};
 use crate::api::history::regions;
 use crate::api::usage::UsageReport;
-use crate::control::{ClusterStatus, EdgeReport, Fault, Member};
+use crate::control::{ClusterStatus, EdgeReport, Fault};
 use crate::health::Health;
 
 /// Rooms, edges and apps of which the first page shows what they relayed.
@@ -47,6 +47,8 @@ pub(crate) struct Overview {
     frame: Frame,
     status: ClusterStatus,
     health: Health,
+    /// With somebody in them. A room that runs away from its anchor's node is one, though two nodes have to do with it.
+    rooms: u64,
     edges: Vec<EdgeReport>,
     relayed: UsageReport,
     /// Who relayed most, by rooms, edges and apps.
@@ -62,16 +64,9 @@ impl Overview {
     /// Hours that plots can go back: what is kept fine, coarser, and coarsest.
     pub(super) const SPANS: [u64; 3] = [1, 6, 48];
 
-    fn sum(&self, of: impl Fn(&Member) -> u32) -> String {
-        words::count(self.status.members.iter().map(|member| u64::from(of(member))).sum::<u64>())
-    }
-
     fn sessions(&self) -> String {
-        self.sum(|member| member.own.as_ref().map_or(0, |own| own.sessions))
-    }
-
-    fn rooms(&self) -> String {
-        self.sum(|member| member.own.as_ref().map_or(0, |own| own.rooms))
+        let own = self.status.members.iter().filter_map(|member| member.own.as_ref());
+        words::count(own.map(|own| u64::from(own.sessions)).sum::<u64>())
     }
 
     fn allocations(&self) -> String {
@@ -138,11 +133,13 @@ impl View for Overview {
             top(By::Edges, "Edge", &by_edge),
             top(By::Apps, "App", &relayed),
         ];
+        let counts = mount.cluster.room_counts().await.into_iter();
         let (hours, regions) = (ask.hours(), regions(&status, &edges));
         let region = regions.iter().find(|region| region.as_str() == ask.region).cloned();
         Ok(Self {
             frame: Frame::of(visitor, "/admin", "Overview"),
             health: Health::of(&status),
+            rooms: counts.map(|count| u64::from(count.rooms)).sum(),
             plots: plots(mount, hours, region.clone()).await,
             status,
             edges,

@@ -70,6 +70,16 @@ fn link(page: &str, words: &str) -> String {
 }
 
 #[actix_rt::test]
+async fn the_first_page_counts_rooms_as_their_list_does() {
+    // Each node says of itself that it has four: some of those are of its shards, and run elsewhere.
+    let memory = with_dev().await;
+    for (path, name) in [("/admin/rooms", "Rooms with people"), ("/admin", "Rooms")] {
+        let page = get(&memory, path).await.1;
+        assert!(page.contains(&format!("<dt>{name}</dt><dd>2</dd>")), "{path}: {page}");
+    }
+}
+
+#[actix_rt::test]
 async fn rooms_are_shown_by_pages_and_filters() {
     let memory = busy().await;
     let (status, first) = get(&memory, "/admin/rooms").await;
